@@ -1,0 +1,58 @@
+# The two commands that matter: make demo, make test. Each sets up what it needs.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SELECT := not slow
+# set-up is done when this file is newer than what it depends on
+READY  := $(VENV)/.ready
+
+.PHONY: setup demo test slow cases lint types contract check lock bench clean
+
+setup: $(READY)
+
+$(READY): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "stixbridge needs Python 3.11 or newer; try make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: setup
+	$(BIN)/stixbridge demo
+
+# everything but the slow suites, in parallel
+test: setup
+	$(BIN)/python -m pytest -n auto -m "$(SELECT)"
+
+# write the expected output of tests/cases anew; read the diff
+cases: setup
+	PYTHONPATH=tests $(BIN)/python -m cases.write
+
+# kill, fault and differential suites
+slow: setup
+	$(BIN)/python -m pytest -n auto -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+contract: setup
+	$(BIN)/lint-imports
+
+check: lint types contract test
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+# pin the newest versions that pyproject.toml allows; review the diff
+lock: setup
+	$(BIN)/python -m piptools compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-header \
+	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-annotate --upgrade \
+	  --output-file constraints.txt requirements.in
+
+clean:
+	rm -rf $(VENV) demo-out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,5 @@
+"""`python -m stixbridge` is the command `stixbridge`."""
+
+from .cli import main
+
+main()

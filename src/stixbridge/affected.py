@@ -1,0 +1,187 @@
+"""What a change touches: the events to make again, and the objects that this needs. Reads the store only.
+
+A poll brings a few objects; the events they belong to are made again as a whole from the store, and nothing else is.
+Touched are: the reports an object is in, at any depth; the collecting events where it is, or where its value is; and,
+for a relationship or sighting, the same of its ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .mapping import TABLES
+from .mapping.tables import Role
+from .stix.references import everything
+from .store import Store
+
+_LINK_TYPES = ("relationship", "sighting")
+_ENDS = ("source_ref", "target_ref", "sighting_of_ref")
+
+
+@dataclass(slots=True)
+class Affected:
+    """What to convert.
+
+    Attributes:
+        objects: id -> (object, when the server got it).
+        containers: ids whose own events are to be made.
+        collect: ids that may go to collecting events.
+        events: collecting events that are made again; one that does not come out is empty now.
+        assigned: day of the collecting event that an id was given.
+        placed: events that an id is in.
+        delivered: ids that are in a delivered event.
+    """
+
+    objects: dict[str, tuple[dict[str, Any], int | None]] = field(default_factory=dict)
+    containers: set[str] = field(default_factory=set)
+    collect: set[str] = field(default_factory=set)
+    events: set[str] = field(default_factory=set)
+    assigned: dict[str, str] = field(default_factory=dict)
+    placed: dict[str, set[str]] = field(default_factory=dict)
+    delivered: set[str] = field(default_factory=set)
+
+
+class Selector:
+    """Finds what is affected, for one pipeline."""
+
+    def __init__(self, store: Store, pipeline: str, source: str, container_type: str | None) -> None:
+        self._store = store
+        self._pipeline = pipeline
+        self._source = source
+        self._container_types = {"report", "grouping"} | ({container_type} if container_type else set())
+
+    def select(self, changed: Iterable[str]) -> Affected:
+        """What some changed objects affect.
+
+        Args:
+            changed: their ids.
+        """
+        found = Affected()
+        touched = self._upwards(set(changed), found)
+        self._load(found, touched)
+        found.containers |= {id_ for id_ in touched if self._type(found, id_) in self._container_types}
+        while True:
+            members = self._members(found)
+            self._load(found, members)
+            placements = self._store.placed(self._pipeline, members | touched)
+            events = {event for _, event, collecting, _ in placements if collecting}
+            inside = {id_ for id_, _, _, _ in self._store.members(self._pipeline, events)}
+            # what was in the event of a report and is no longer a member has to go somewhere
+            own = {
+                event
+                for id_, event, collecting, _ in self._store.placed(self._pipeline, found.containers)
+                if not collecting
+            }
+            left = {id_ for id_, _, _, _ in self._store.members(self._pipeline, own)} - members - found.containers
+            if left - touched:
+                up = self._upwards(left, found)
+                found.containers |= {id_ for id_ in up if self._type(found, id_) in self._container_types}
+                inside |= up
+            if events <= found.events and inside <= touched:
+                break
+            found.events |= events
+            touched |= inside
+            self._load(found, inside)
+        primary = members | touched
+        found.collect = {id_ for id_ in touched if self._is_content(found, id_)}
+        self._load_around(found, primary)
+        rows = self._store.placed(self._pipeline, found.objects)
+        for id_, event, collecting, day in rows:
+            found.placed.setdefault(id_, set()).add(event)
+            if collecting and day:
+                found.assigned[id_] = min(day, found.assigned.get(id_, day))
+        found.delivered = self._store.seen(self._pipeline, found.objects)
+        return found
+
+    def _upwards(self, changed: set[str], found: Affected) -> set[str]:
+        """Everything that the changed objects are a part of, and the ends of what links them."""
+        touched = set(changed)
+        waiting = set(changed)
+        links: set[str] = set()
+        while waiting:
+            rows = self._store.referrers(self._source, waiting)
+            waiting = set()
+            for id_, type_, _ in rows:
+                if type_ in _LINK_TYPES:
+                    links.add(id_)
+                if id_ not in touched:
+                    touched.add(id_)
+                    waiting.add(id_)
+        self._load(found, touched)
+        links.update(id_ for id_ in touched if self._type(found, id_) in _LINK_TYPES)
+        ends: set[str] = set()
+        for id_ in links:
+            obj = found.objects[id_][0]
+            ends.update(ref for name in _ENDS if isinstance(ref := obj.get(name), str))
+        waiting = ends - touched
+        touched |= ends
+        while waiting:  # of the ends only the events they are in matter
+            rows = self._store.referrers(self._source, waiting)
+            waiting = {id_ for id_, type_, _ in rows if type_ not in _LINK_TYPES and id_ not in touched}
+            touched |= waiting
+        return touched
+
+    def _members(self, found: Affected) -> set[str]:
+        """All that the containers hold, at any depth; containers inside are not opened."""
+        members: set[str] = set()
+        waiting: set[str] = set()
+        for id_ in found.containers & found.objects.keys():
+            waiting |= everything(found.objects[id_][0])
+            if self._type(found, id_) not in ("report", "grouping"):
+                linked = [link for link, type_, _ in self._store.referrers(self._source, [id_]) if type_ in _LINK_TYPES]
+                waiting.update(linked)
+        while waiting:
+            self._load(found, waiting)
+            members |= waiting
+            further: set[str] = set()
+            for id_ in waiting & found.objects.keys():
+                if self._type(found, id_) not in self._container_types:
+                    further |= everything(found.objects[id_][0])
+            waiting = further - members
+        return members
+
+    def _load_around(self, found: Affected, primary: set[str]) -> None:
+        """What else the conversion looks at: links of the members, their other ends, producers, markings."""
+        around = (*_LINK_TYPES, "observed-data")
+        links = {id_ for id_, type_, _ in self._store.referrers(self._source, primary) if type_ in around}
+        self._load(found, links)
+        self._close(found)
+        contexts = [id_ for id_ in found.objects if self._role(found, id_) is Role.CONTEXT]
+        ends: dict[str, set[str]] = {}
+        for id_, type_, target in self._store.referrers(self._source, contexts):
+            if type_ == "sighting" or (type_ == "relationship" and target in found.objects):
+                ends.setdefault(id_, set()).add(type_ if type_ == "sighting" else target)
+        self._load(found, [id_ for id_, met in ends.items() if len(met) > 1 or "sighting" in met])
+        self._close(found)
+
+    def _close(self, found: Affected) -> None:
+        """Load what the loaded objects refer to, until nothing is missing."""
+        while True:
+            wanted: set[str] = set()
+            for id_, (obj, _) in found.objects.items():
+                if id_ in found.containers or self._type(found, id_) not in self._container_types:
+                    wanted |= everything(obj)
+            missing = wanted - found.objects.keys()
+            before = len(found.objects)
+            self._load(found, missing)
+            if len(found.objects) == before:
+                return
+
+    def _load(self, found: Affected, ids: Iterable[str]) -> None:
+        missing = [id_ for id_ in ids if id_ not in found.objects]
+        if missing:
+            found.objects.update(self._store.load(self._source, missing))
+
+    @staticmethod
+    def _type(found: Affected, id_: str) -> str | None:
+        row = found.objects.get(id_)
+        return row[0]["type"] if row is not None else None
+
+    def _is_content(self, found: Affected, id_: str) -> bool:
+        return self._role(found, id_) not in (None, Role.CONTAINER, Role.MARKING)
+
+    def _role(self, found: Affected, id_: str) -> Role | None:
+        table = TABLES.get(self._type(found, id_) or "")
+        return table.role if table is not None else None

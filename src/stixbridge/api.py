@@ -1,0 +1,200 @@
+"""`convert`: STIX in any shape to MISP events, in memory. The function behind `stixbridge convert`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import times
+from .config import ENGINES, GROUPS
+from .conversion.options import Options
+from .enrich import Enrich
+from .errors import ConfigError
+from .ledger import Ledger
+from .misp.model import MispEvent
+from .stix.read import Document, Entry, read_bytes, read_value
+
+if TYPE_CHECKING:
+    from pymisp import MISPEvent
+
+    from .conversion.engine import Conversion, Converted
+
+
+class Result:
+    """What `convert` gives.
+
+    Attributes:
+        events: plain MISP events, sorted by UUID.
+        ledger: what became of every object.
+        converted: the same events with the STIX ids behind each element.
+        publish: whether the settings ask for publishing.
+    """
+
+    def __init__(self, conversion: Conversion, enrich: Enrich | None = None) -> None:
+        self.converted: list[Converted] = conversion.converted
+        self.ledger: Ledger = conversion.ledger
+        self.publish = enrich is not None and enrich.publish
+        if enrich is not None:
+            for row in self.converted:
+                enrich.apply(row.event, row.names, self.ledger, closed=row.closed)
+
+    @property
+    def events(self) -> list[MispEvent]:
+        """Plain events, without `Event` around them."""
+        return [row.event for row in self.converted]
+
+    def misp_events(self) -> list[MISPEvent]:
+        """The events as `pymisp.MISPEvent`, for scripts that use PyMISP; nothing goes through a file."""
+        from pymisp import MISPEvent
+
+        made = []
+        for event in self.events:
+            misp_event = MISPEvent()
+            misp_event.from_dict(**event)
+            made.append(misp_event)
+        return made
+
+
+def convert(
+    stix: Any,
+    now: str | int | None = None,
+    *,
+    source: str | None = None,
+    group: str = "report",
+    engine: str = "native",
+    default_tlp: str | None = None,
+    enrich: Enrich | None = None,
+    labels: Iterable[str] = (),
+    uuid_namespace: str | None = None,
+    galaxies: Path | None = None,
+) -> Result:
+    """Convert STIX 2.0 or 2.1 to MISP events.
+
+    Args:
+        stix: a path, JSON as bytes or text, a dict, a list, an open file, a `stix2` Bundle or MemoryStore.
+        now: the reference time, which decides what has expired; the clock when None.
+        source: the name of the source: it names collecting events and tags and is part of derived UUIDs.
+        group: what is in no report goes by `input` (what `report` means), `day`, `creator` or `type:NAME`.
+        engine: `native`, or `misp-stix` for the official converter (the extra `misp-stix`).
+        default_tlp: the level of what carries no marking, as `tlp:amber`.
+        enrich: settings for every event.
+        labels: labels that become tags (`*`: all).
+        uuid_namespace: derive all event UUIDs in this namespace.
+        galaxies: a JSON file of tags that go before the known galaxies.
+
+    Returns:
+        The events and the ledger.
+
+    Raises:
+        InputError: when a path or file can't be read.
+        ConfigError: when an argument makes no sense.
+    """
+    documents = [_document(stix)]
+    return convert_documents(
+        documents,
+        options(
+            now=now,
+            source=source,
+            group=group,
+            default_tlp=default_tlp,
+            labels=labels,
+            uuid_namespace=uuid_namespace,
+            galaxies=galaxies,
+        ),
+        engine=engine,
+        enrich=enrich,
+    )
+
+
+def options(
+    *,
+    now: str | int | None = None,
+    source: str | None = None,
+    group: str = "report",
+    default_tlp: str | None = None,
+    labels: Iterable[str] = (),
+    uuid_namespace: str | None = None,
+    galaxies: Path | None = None,
+    rest: str = "input",
+) -> Options:
+    """Check and gather the settings of a conversion; `rest` is what `report` means for what is in none.
+
+    Raises:
+        ConfigError: naming every wrong one.
+    """
+    from . import tlp
+    from .misp.model import valid_uuid
+
+    problems = []
+    moment = times.now() if now is None else now if isinstance(now, int) else times.microseconds(now)
+    if moment is None:
+        problems.append(f"now: {now!r} is no time; write it as 2026-01-31T00:00:00Z")
+    if group not in GROUPS and not group.startswith("type:"):
+        problems.append(f"group: {group!r} is none of {', '.join(GROUPS)}, type:NAME")
+    level = tlp.level_of_name(default_tlp) if default_tlp is not None else None
+    if default_tlp is not None and level is None:
+        problems.append(
+            f"default_tlp: {default_tlp!r} is no TLP level; write one of {', '.join(map(tlp.tag, tlp.LEVELS))}"
+        )
+    if uuid_namespace is not None and not valid_uuid(uuid_namespace.lower()):
+        problems.append(f"uuid_namespace: {uuid_namespace!r} is no UUID")
+    if problems or moment is None:
+        raise ConfigError(problems)
+    return Options(
+        now=moment,
+        source=source,
+        group=rest if group == "report" else group,
+        default_tlp=level,
+        labels=tuple(labels),
+        uuid_namespace=uuid_namespace.lower() if uuid_namespace else None,
+        galaxies=galaxies,
+    )
+
+
+def convert_documents(
+    documents: list[Document], settings: Options, *, engine: str = "native", enrich: Enrich | None = None
+) -> Result:
+    """Convert what a reader gave; several documents are one input.
+
+    Args:
+        documents: from `stixbridge.stix.read` or a source.
+        settings: from `options`.
+        engine: `native` or `misp-stix`.
+        enrich: settings for every event.
+    """
+    bundles = {document.bundle_id for document in documents if document.bundle_id}
+    if settings.input_name is None and len(bundles) == 1:
+        settings = replace(settings, input_name=bundles.pop())
+    entries: list[Entry] = [entry for document in documents for entry in document.entries]
+    if engine == "native":
+        from .conversion.engine import convert_entries
+        from .misp.knowledge import load
+
+        conversion = convert_entries(entries, settings, load(settings.galaxies))
+    elif engine == "misp-stix":
+        from .conversion.official import convert_entries as convert_officially
+
+        conversion = convert_officially(entries, settings)
+    else:
+        raise ConfigError(f"engine: {engine!r} is none of {', '.join(ENGINES)}")
+    return Result(conversion, enrich)
+
+
+def _document(stix: Any) -> Document:
+    from .sources.files import read
+
+    if isinstance(stix, bytes | bytearray | memoryview):
+        return read_bytes(bytes(stix))
+    if isinstance(stix, os.PathLike):
+        return read(Path(stix))
+    if isinstance(stix, str):
+        if stix.lstrip("\ufeff \t\r\n")[:1] in ("{", "["):
+            return read_bytes(stix.encode("utf-8", "replace"))
+        return read(Path(stix))
+    if hasattr(stix, "read"):
+        data = stix.read()
+        return read_bytes(data.encode("utf-8", "replace") if isinstance(data, str) else data)
+    return read_value(stix)

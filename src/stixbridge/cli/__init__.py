@@ -1,0 +1,54 @@
+"""The command line: thin, every command ends in one library call. Heavy modules are imported by the commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from .. import __version__
+from ..errors import StixbridgeError
+from .screen import complain
+
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="stixbridge")
+def stixbridge() -> None:
+    """From STIX 2 and TAXII to MISP: pull, convert, enrich, create or update events; account for everything."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status is that of the contract: 0 done, 1 alarming, 2 wrong use, 3 server, 130 interrupt.
+
+    Args:
+        arguments: of the command line; those of the process when None.
+
+    Returns:
+        The exit status (also raised as SystemExit when run as a program).
+    """
+    from . import commands
+
+    commands.register(stixbridge)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = stixbridge.main(commands.spread(given), prog_name="stixbridge", standalone_mode=False) or 0
+    except click.ClickException as error:
+        complain(error.format_message())
+        status = 2
+    except (click.Abort, KeyboardInterrupt):
+        complain("interrupted; nothing is lost, run it again")
+        status = INTERRUPTED
+    except StixbridgeError as error:
+        complain(str(error))
+        status = error.exit_status
+    except BrokenPipeError:
+        # whoever read our output has gone; Python would complain once more while closing it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = INTERRUPTED
+    if arguments is None:
+        sys.exit(status)
+    return int(status)

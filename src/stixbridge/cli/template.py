@@ -1,0 +1,39 @@
+"""The configuration that `stixbridge init` writes."""
+
+CONFIGURATION = """\
+# stixbridge configuration. Every setting is described in docs/configuration.md.
+# Secrets are references, never values: { env = "NAME" }, { file = "PATH" } or { keyring = "NAME" }.
+
+[store]
+path = "stixbridge.db"                      # SQLite: what came in, what was delivered where
+
+[sources.acme]
+type = "taxii21"                            # or "files" with paths = ["inbox/*.json"]
+url = "https://taxii.example.com/taxii2/"   # discovery, API root or collection
+collections = ["indicators"]                # by title or id; all readable ones when left out
+since = "5d"                                # first run only: how far back
+default_tlp = "tlp:amber"                   # where nothing is marked
+auth = { type = "basic", user = "me", password = { env = "ACME_PASSWORD" } }
+# auth = { type = "bearer", token = { env = "ACME_TOKEN" } }
+# auth = { type = "header", name = "x-api-key", value = { env = "ACME_KEY" } }
+# ca = "/etc/ssl/acme-ca.pem"               # the server's own certificate authority
+
+[sinks.misp]
+type = "misp"
+url = "https://misp.example.com"
+key = { env = "MISP_KEY" }
+# ca = "/etc/ssl/misp-ca.pem"
+
+[sinks.feed]
+type = "feed"                               # a folder that any MISP can subscribe to
+path = "feed"
+# orgc = { name = "My CERT", uuid = "00000000-0000-4000-8000-000000000000" }
+
+[pipelines.acme]
+source = "acme"
+sinks = ["misp"]                            # or ["misp", "feed"]
+# group = "report"                          # what is in no report goes by day; or input, creator, type:malware
+# labels = ["*"]                            # labels that become tags
+enrich = { info = "{report.name}", threat_level = 1, tags = ["tlp:green"] }
+# enrich also takes analysis, distribution, sharing_group, publish
+"""

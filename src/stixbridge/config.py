@@ -1,0 +1,509 @@
+"""The configuration: TOML, one typed section per component, secrets by reference.
+
+Every mistake is found at once, each with its place (`$.sources.acme.url`) and what to do. Nothing here opens a
+connection; secrets are looked up only when a component is made.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import string
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import cattrs
+from cattrs.errors import ForbiddenExtraKeysError
+
+from . import times, tlp
+from .errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A reference to a secret: an environment variable, a file, or an entry of the system's keyring."""
+
+    env: str | None = None
+    file: str | None = None
+    keyring: str | None = None
+
+    def read(self, where: str) -> str:
+        """Look the secret up.
+
+        Args:
+            where: the place in the configuration, for the message.
+
+        Raises:
+            ConfigError: when it is not there; never shows a value.
+        """
+        if self.env is not None:
+            value = os.environ.get(self.env)
+            if not value:
+                raise ConfigError(f"{where}: the environment variable {self.env} is not set; export it")
+            return value
+        if self.file is not None:
+            try:
+                value = Path(self.file).expanduser().read_text().strip()
+            except OSError as error:
+                raise ConfigError(f"{where}: {self.file}: {error.strerror or error}") from None
+            if not value:
+                raise ConfigError(f"{where}: {self.file} is empty")
+            return value
+        try:
+            import keyring
+        except ImportError:
+            raise ConfigError(f"{where}: keyring is not installed; pip install 'stixbridge[keyring]'") from None
+        found = keyring.get_password("stixbridge", self.keyring or "")
+        if not found:
+            raise ConfigError(f"{where}: no entry {self.keyring!r} of service 'stixbridge' in the keyring")
+        return str(found)
+
+
+@dataclass(frozen=True)
+class AuthSettings:
+    """`auth` of a source: `type` is basic, bearer, token or header."""
+
+    type: str
+    user: str | None = None
+    password: Secret | None = None
+    token: Secret | None = None
+    name: str | None = None
+    value: Secret | None = None
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """`[store]`."""
+
+    path: str = "stixbridge.db"
+
+
+@dataclass(frozen=True)
+class TaxiiSettings:
+    """`[sources.NAME]` with `type = "taxii21"`."""
+
+    url: str
+    type: str = "taxii21"
+    collections: tuple[str, ...] = ()
+    since: str | None = None
+    overlap: str = "10m"
+    page_size: int = 1000
+    auth: AuthSettings | None = None
+    ca: str | None = None
+    verify_tls: bool = True
+    timeout: float = 60.0
+    max_bytes: int = 200_000_000
+    default_tlp: str | None = None
+
+
+@dataclass(frozen=True)
+class FilesSettings:
+    """`[sources.NAME]` with `type = "files"`."""
+
+    paths: tuple[str, ...]
+    type: str = "files"
+    default_tlp: str | None = None
+
+
+@dataclass(frozen=True)
+class Organisation:
+    """`orgc` of a feed: the organisation that its events carry."""
+
+    name: str
+    uuid: str
+
+
+@dataclass(frozen=True)
+class MispSettings:
+    """`[sinks.NAME]` with `type = "misp"`."""
+
+    url: str
+    key: Secret
+    type: str = "misp"
+    ca: str | None = None
+    verify_tls: bool = True
+    mode: str = "api"
+    timeout: float = 300.0
+
+
+@dataclass(frozen=True)
+class FeedSettings:
+    """`[sinks.NAME]` with `type = "feed"`."""
+
+    path: str
+    type: str = "feed"
+    orgc: Organisation | None = None
+    max_tlp: str = "tlp:amber+strict"
+
+
+@dataclass(frozen=True)
+class FilesSinkSettings:
+    """`[sinks.NAME]` with `type = "files"`."""
+
+    path: str
+    type: str = "files"
+
+
+@dataclass(frozen=True)
+class EnrichSettings:
+    """`enrich` of a pipeline; applied by `stixbridge.enrich.Enrich`, which describes the settings."""
+
+    info: str | None = None
+    threat_level: int | None = None
+    analysis: int | None = None
+    distribution: int | None = None
+    sharing_group: str | None = None
+    tags: Sequence[str] = ()
+    publish: bool = False
+
+
+@dataclass(frozen=True)
+class PipelineSettings:
+    """`[pipelines.NAME]`."""
+
+    source: str
+    sinks: tuple[str, ...]
+    enrich: EnrichSettings = field(default_factory=EnrichSettings)
+    group: str = "report"
+    engine: str = "native"
+    labels: tuple[str, ...] = ()
+    galaxies: str | None = None
+    uuid_namespace: str | None = None
+
+
+SourceSettings = TaxiiSettings | FilesSettings
+SinkSettings = MispSettings | FeedSettings | FilesSinkSettings
+
+SOURCES: dict[str, type[SourceSettings]] = {"taxii21": TaxiiSettings, "files": FilesSettings}
+SINKS: dict[str, type[SinkSettings]] = {"misp": MispSettings, "feed": FeedSettings, "files": FilesSinkSettings}
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole configuration."""
+
+    sources: dict[str, SourceSettings] = field(default_factory=dict)
+    sinks: dict[str, SinkSettings] = field(default_factory=dict)
+    pipelines: dict[str, PipelineSettings] = field(default_factory=dict)
+    store: StoreSettings = field(default_factory=StoreSettings)
+
+
+def load(path: Path) -> Config:
+    """Read a configuration file.
+
+    Raises:
+        ConfigError: naming every mistake.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}; write one with: stixbridge init") from None
+    try:
+        value = tomllib.loads(text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"not TOML: {error}", str(path)) from None
+    return parse(value, str(path))
+
+
+def parse(value: Mapping[str, Any], where: str = "configuration") -> Config:
+    """Check parsed TOML.
+
+    Args:
+        value: the tables.
+        where: named in errors.
+
+    Raises:
+        ConfigError: naming every mistake.
+    """
+    problems: list[str] = []
+    config: Config | None = None
+    try:
+        config = _CONVERTER.structure(value, Config)
+    except Exception as error:
+        problems = _listed(error, "$")
+    problems.extend(_cross_checked(value))
+    if config is None or problems:
+        raise ConfigError(problems, where)
+    return config
+
+
+def _cross_checked(value: Mapping[str, Any]) -> list[str]:
+    """Mistakes that types don't show; works on what was read, so that they are told beside the others."""
+    found: list[str] = []
+    sources, sinks, pipelines = (_tables(value, name) for name in ("sources", "sinks", "pipelines"))
+    for kind, tables in (("sources", sources), ("sinks", sinks)):
+        for name, table in tables.items():
+            found.extend(f"{text} @ $.{kind}.{name}.{key}" for key, text in _values_checked(table))
+    for name, table in pipelines.items():
+        place = f"$.pipelines.{name}"
+        found.extend(f"{text} @ {place}.{key}" for key, text in _values_checked(table))
+        source, wanted = table.get("source"), table.get("sinks")
+        if isinstance(source, str) and source not in sources:
+            found.append(f"there is no source {source!r}{_near(source, sources)} @ {place}.source")
+        for sink in wanted if isinstance(wanted, list) else []:
+            if isinstance(sink, str) and sink not in sinks:
+                found.append(f"there is no sink {sink!r}{_near(sink, sinks)} @ {place}.sinks")
+        if wanted == []:
+            found.append(f"at least one sink is needed @ {place}.sinks")
+        enrich = table.get("enrich")
+        if isinstance(enrich, dict):
+            found.extend(f"{text} @ {place}.enrich" for text in enrich_problems(enrich))
+    if not pipelines:
+        found.append("no pipeline; one joins a source and sinks: [pipelines.NAME] @ $.pipelines")
+    return found
+
+
+def _tables(value: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
+    section = value.get(name)
+    if not isinstance(section, dict):
+        return {}
+    return {key: table for key, table in section.items() if isinstance(table, dict)}
+
+
+def _values_checked(table: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for key, check in _CHECKS.items():
+        value = table.get(key)
+        if isinstance(value, str):
+            text = check(value)
+            if text:
+                found.append((key, text))
+    return found
+
+
+def _tlp_problem(value: str) -> str | None:
+    if tlp.level_of_name(value) is None:
+        return f"{value!r} is no TLP level; write one of {', '.join(map(tlp.tag, tlp.LEVELS))}"
+    return None
+
+
+def _url_problem(value: str) -> str | None:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError as error:
+        return f"no URL ({error}); write it as https://host/path/"
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return "no URL; write it as https://host/path/"
+    if parts.username or parts.password:
+        return "a URL holds no credentials; use auth or key with a reference to the secret"
+    return None
+
+
+def _span_problem(value: str) -> str | None:
+    if times.microseconds(value) is not None:
+        return None
+    try:
+        times.duration(value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _duration_problem(value: str) -> str | None:
+    try:
+        times.duration(value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _group_problem(value: str) -> str | None:
+    return (
+        None if value in GROUPS or value.startswith("type:") else f"{value!r} is none of {', '.join(GROUPS)}, type:NAME"
+    )
+
+
+def _one_of(*known: str) -> Callable[[str], str | None]:
+    return lambda value: (
+        None if value in known else f"{value!r} is none of {', '.join(known)}{_near(value, dict.fromkeys(known))}"
+    )
+
+
+def _uuid_problem(value: str) -> str | None:
+    return (
+        None if re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value) else f"{value!r} is no UUID"
+    )
+
+
+GROUPS = ("report", "input", "day", "creator")
+"""What objects in no report go by; `report` means the default of the place."""
+
+ENGINES = ("native", "misp-stix")
+MODES = ("api", "upload_stix")
+
+_CHECKS: dict[str, Callable[[str], str | None]] = {
+    "url": _url_problem,
+    "default_tlp": _tlp_problem,
+    "max_tlp": _tlp_problem,
+    "since": _span_problem,
+    "overlap": _duration_problem,
+    "group": _group_problem,
+    "engine": _one_of(*ENGINES),
+    "mode": _one_of(*MODES),
+    "uuid_namespace": _uuid_problem,
+}
+
+TEMPLATE_NAMES = (
+    "report.name",
+    "report.id",
+    "source.name",
+    "event.info",
+    "event.date",
+    "event.tlp",
+    "event.uuid",
+)
+"""What the template of a title may name."""
+
+_MAX_TAG = 255
+
+
+def enrich_problems(settings: Mapping[str, Any]) -> list[str]:
+    """Every mistake in `enrich` settings that types don't show."""
+    found: list[str] = []
+    for name, low, high in (("threat_level", 1, 4), ("analysis", 0, 2), ("distribution", 0, 3)):
+        value = settings.get(name)
+        if isinstance(value, int) and not low <= value <= high:
+            found.append(f"{name} is {value}; it goes from {low} to {high}")
+    info = settings.get("info")
+    if isinstance(info, str):
+        found.extend(_template_problems(info))
+    tags = settings.get("tags")
+    for tag in tags if isinstance(tags, list | tuple) else ():
+        if not isinstance(tag, str):
+            continue
+        if tlp.is_tlp_tag(tag) and tlp.level_of_name(tag) is None:
+            found.append(f"tags: {tag!r} is no TLP level; write one of {', '.join(map(tlp.tag, tlp.LEVELS))}")
+        if not tag.strip() or len(tag) > _MAX_TAG:
+            found.append(f"tags: a tag has 1 to {_MAX_TAG} characters")
+    return found
+
+
+def _template_problems(template: str) -> list[str]:
+    try:
+        names = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        return [f"info: {template!r} is no template: {error}"]
+    return [
+        f"info: nothing is called {{{name}}}; names are {', '.join(TEMPLATE_NAMES)}"
+        for name in names
+        if name not in TEMPLATE_NAMES
+    ]
+
+
+def _near(name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+# structuring
+
+
+class _Wrong(ValueError):
+    """A value that is not what its place takes; the message is ours and shows no secret."""
+
+
+def _strictly(kind: type, name: str) -> Callable[[Any, Any], Any]:
+    def structure(value: Any, _: Any) -> Any:
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise _Wrong(f"expected {name}, got {_called(value)}")
+        return value
+
+    return structure
+
+
+def _called(value: Any) -> str:
+    names = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "a table"}
+    return names.get(type(value), type(value).__name__)
+
+
+def _secret(value: Any, _: Any) -> Secret:
+    if not isinstance(value, dict) or len(value) != 1 or next(iter(value)) not in ("env", "file", "keyring"):
+        raise _Wrong('a secret is a reference: { env = "NAME" }, { file = "PATH" } or { keyring = "NAME" }')
+    name, target = next(iter(value.items()))
+    if not isinstance(target, str) or not target:
+        raise _Wrong(f"{name} takes a name")
+    return Secret(**{name: target})
+
+
+def _auth(value: Any, _: Any) -> AuthSettings:
+    if not isinstance(value, dict):
+        raise _Wrong(f"expected a table, got {_called(value)}")
+    settings: AuthSettings = _structure_auth(value, AuthSettings)
+    needed = {"basic": ("user", "password"), "bearer": ("token",), "token": ("token",), "header": ("name", "value")}
+    if settings.type not in needed:
+        raise _Wrong(f"type {settings.type!r} is none of {', '.join(needed)}")
+    missing = [name for name in needed[settings.type] if getattr(settings, name) is None]
+    if missing:
+        raise _Wrong(f"{settings.type} needs {' and '.join(missing)}")
+    return settings
+
+
+def _by_type(known: Mapping[str, type[Any]]) -> Callable[[Any, Any], Any]:
+    def structure(value: Any, _: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _Wrong(f"expected a table, got {_called(value)}")
+        kind = value.get("type")
+        if not isinstance(kind, str) or kind not in known:
+            raise _Wrong(
+                f"type {kind!r} is none of {', '.join(known)}" if kind else f"type is missing: {', '.join(known)}"
+            )
+        return _CONVERTER.structure(value, known[kind])
+
+    return structure
+
+
+def _texts(value: Any, _: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise _Wrong(f'expected a list, got text; write ["{value}"]')
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise _Wrong(f"expected a list of texts, got {_called(value)}")
+    return tuple(value)
+
+
+_CONVERTER = cattrs.Converter(forbid_extra_keys=True)
+for _kind, _name in ((str, "text"), (int, "a whole number"), (bool, "true or false"), (float, "a number")):
+    _CONVERTER.register_structure_hook(_kind, _strictly(_kind, _name))
+_CONVERTER.register_structure_hook(Secret, _secret)
+_CONVERTER.register_structure_hook_func(lambda kind: kind in (tuple[str, ...], Sequence[str]), _texts)
+_CONVERTER.register_structure_hook_func(lambda kind: kind == SourceSettings, _by_type(SOURCES))
+_CONVERTER.register_structure_hook_func(lambda kind: kind == SinkSettings, _by_type(SINKS))
+_structure_auth = cattrs.gen.make_dict_structure_fn(AuthSettings, _CONVERTER, _cattrs_forbid_extra_keys=True)
+_CONVERTER.register_structure_hook(AuthSettings, _auth)
+
+
+def _listed(error: BaseException, path: str) -> list[str]:
+    """Every mistake in a tree of exceptions, each with its place."""
+    inner = getattr(error, "exceptions", None)
+    if inner is not None:
+        found: list[str] = []
+        for one in inner:
+            found.extend(_listed(one, path + _step(one)))
+        return found
+    if isinstance(error, ForbiddenExtraKeysError):
+        known = {item.name: None for item in fields(error.cl)}
+        return [f"unknown setting {name!r}{_near(name, known)} @ {path}.{name}" for name in sorted(error.extra_fields)]
+    if isinstance(error, KeyError):
+        return [f"missing setting @ {path}"]
+    if isinstance(error, _Wrong):
+        return [f"{error} @ {path}"]
+    return [f"not what this place takes @ {path}"]
+
+
+def _step(error: BaseException) -> str:
+    """Where in its parent an exception happened, as cattrs notes it."""
+    for note in getattr(error, "__notes__", []):
+        name = getattr(note, "name", None)
+        if name is not None:
+            return f".{name}"
+        index = getattr(note, "index", None)
+        if index is not None:
+            return f".{index}" if isinstance(index, str) else f"[{index}]"
+    return ""

@@ -1,0 +1,154 @@
+"""The last stage: one outcome in the ledger for every object and every property (law 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping
+from typing import Any
+
+from ..ledger import Drop, Ledger, Outcome, Reason
+from ..mapping import TABLES
+from ..mapping.indicator import SAYS_NOTHING
+from ..mapping.tables import Role, Table
+from ..stix.lift import lifted_name
+from .context import Contexts
+from .grouping import CONTENT
+from .markings import Markings, statement_of
+from .saying import Sayings
+from .tagging import Tagging
+
+StixObject = Mapping[str, Any]
+
+
+class Accounting:
+    """Writes the ledger of one conversion.
+
+    Args (of the constructor):
+        objects: the chosen version of each object, lifted to 2.1.
+        sizes: how many properties each entry came with.
+        inner: observables lifted out of a 2.0 observed-data: id -> (id of that, key); properties, not entries.
+        linked: what became of relationships and sightings.
+        placed: ids of what has an element in an event.
+        markings: what holds for each object, and which definitions something refers to.
+    """
+
+    def __init__(
+        self,
+        objects: Mapping[str, StixObject],
+        sizes: Mapping[str, int],
+        inner: Mapping[str, tuple[str, str]],
+        linked: Mapping[str, tuple[Outcome, Reason | None, str | None]],
+        placed: Container[str],
+        markings: Markings,
+        sayings: Sayings,
+        contexts: Contexts,
+        tagging: Tagging,
+    ) -> None:
+        self._objects = objects
+        self._sizes = sizes
+        self._inner = inner
+        self._linked = linked
+        self._placed = placed
+        self._markings = markings
+        self._sayings = sayings
+        self._contexts = contexts
+        self._tagging = tagging
+        self._creators = {obj.get("created_by_ref") for obj in objects.values()}
+
+    def write(self, ledger: Ledger) -> None:
+        """Account every object."""
+        for id_, (outer, key) in self._inner.items():
+            self._inside(id_, outer, key)
+        for id_, obj in self._objects.items():
+            if id_ in self._inner:
+                continue
+            outcome, reason, target = self._outcome(id_, obj)
+            drops = self._property_drops(id_, obj, TABLES[obj["type"]]) if outcome is Outcome.MAPPED else ()
+            ledger.account(id_, outcome, self._sizes[id_], drops, reason, target)
+
+    def _outcome(self, id_: str, obj: StixObject) -> tuple[Outcome, Reason | None, str | None]:
+        table = TABLES.get(obj["type"])
+        if table is None:
+            return Outcome.DROPPED, Reason.NO_TABLE, None
+        refused = self._sayings.refused.get(id_)
+        if refused is not None:
+            return *refused, None
+        linked = self._linked.get(id_)
+        if linked is not None:
+            return linked
+        reason = self._missing(id_, obj, table)
+        return (Outcome.MAPPED, None, None) if reason is None else (Outcome.DROPPED, reason, None)
+
+    def _inside(self, id_: str, outer: str, key: str) -> None:
+        """An observable inside a 2.0 observed-data: what is lost of it is told as parts of `objects`."""
+        obj = self._objects[id_]
+        outcome, reason, _ = self._outcome(id_, obj)
+        told = self._sayings.drops.setdefault(outer, [])
+        if reason is not None:
+            told.append((f"objects.{key}", outcome, reason))
+            return
+        lost = self._property_drops(id_, obj, TABLES[obj["type"]])
+        told.extend((f"objects.{key}.{path}", how, why) for path, how, why in lost)
+
+    def _missing(self, id_: str, obj: StixObject, table: Table) -> Reason | None:
+        """Why an object is not in the output; None where it is."""
+        role = table.role
+        if role is Role.MARKING:
+            return None if id_ in self._markings.used else Reason.UNLINKED
+        if role is Role.CONTEXT:
+            if obj.get("revoked") is True:
+                return Reason.REVOKED
+            return None if self._contexts.shown(id_) else Reason.UNLINKED
+        if role is Role.CONTAINER or id_ in self._placed:
+            return None
+        if obj["type"] == "identity":
+            return None if id_ in self._creators else Reason.UNLINKED
+        if role is Role.OBSERVED:
+            return Reason.DANGLING
+        return None if id_ in self._sayings.consumed else Reason.UNLINKED
+
+    def _property_drops(self, id_: str, obj: StixObject, table: Table) -> tuple[Drop, ...]:
+        drops = table.drops(tuple(obj))
+        extra: list[Drop] = list(self._sayings.drops.get(id_, ()))
+        extra.extend(self._markings.of(obj).drops)
+        extra.extend(self._dangling(obj, table))
+        role = table.role
+        if role is Role.CONTEXT:
+            if self._contexts.known(id_):
+                extra.extend((name, Outcome.DROPPED, Reason.CLUSTER) for name in table.retold if name in obj)
+        elif role in (Role.CONTAINER, *CONTENT):
+            extra.extend(
+                (f"labels[{at}]", Outcome.DROPPED, Reason.FILTERED)
+                for at, label in enumerate(obj.get("labels") or ())
+                if not self._tagging.label_allowed(label)
+            )
+            creator = obj.get("created_by_ref")
+            if creator is not None and not self._tagging.producer(creator):
+                extra.append(("created_by_ref", Outcome.DROPPED, Reason.DANGLING))
+        if obj["type"] == "identity" and id_ not in self._placed:
+            # only named, as a producer
+            extra.extend((name, Outcome.DROPPED, Reason.NO_PLACE) for name in obj if name not in _OF_A_PRODUCER)
+        if obj["type"] == "sighting" and obj.get("where_sighted_refs") and "created_by_ref" in obj:
+            extra.append(("created_by_ref", Outcome.DROPPED, Reason.REDUNDANT))
+        if role is Role.MARKING and "name" in obj and statement_of(obj) is not None:
+            extra.append(("name", Outcome.DROPPED, Reason.REDUNDANT))
+        if role is Role.INDICATOR:
+            name = lifted_name(obj["type"], "indicator_types", obj)
+            extra.extend(
+                (f"{name}[{at}]", Outcome.DROPPED, Reason.REDUNDANT)
+                for at, kind in enumerate(obj.get("indicator_types") or ())
+                if kind in SAYS_NOTHING
+            )
+        return drops + tuple(dict.fromkeys(extra)) if extra else drops
+
+    def _dangling(self, obj: StixObject, table: Table) -> Iterator[Drop]:
+        """References in lists to objects that are not there."""
+        for name, value in obj.items():
+            if name.endswith("_refs") and isinstance(value, list) and name != "object_marking_refs":
+                if isinstance(table.fates.get(name, Reason.CUSTOM), Reason):
+                    continue
+                for at, ref in enumerate(value):
+                    if ref not in self._objects:
+                        yield f"{name}[{at}]", Outcome.DROPPED, Reason.DANGLING
+
+
+_OF_A_PRODUCER = frozenset({"type", "spec_version", "id", "name", "created", "modified", "object_marking_refs"})

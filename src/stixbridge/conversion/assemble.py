@@ -1,0 +1,333 @@
+"""Building one event: elements with derived UUIDs, merged where they say the same value, with the strictest marking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import tlp
+from ..misp.knowledge import Knowledge
+from ..misp.model import MAX_TAG, MispAttribute, MispEvent, MispObject, derived_uuid, one_line
+from ..misp.values import cut, storable
+from .elements import Attribute, Object, Said
+from .markings import Confinement, Marking
+
+MAX_COMMENT = 255
+_INHERIT = "5"
+_OWN_ORGANISATION = "0"
+
+
+@dataclass(slots=True)
+class Element:
+    """A lone attribute, or an object with its attributes, while the event is being built."""
+
+    uuid: str
+    attribute: Attribute | None = None
+    obj: Object | None = None
+    to_ids: bool = False
+    comments: dict[str, None] = field(default_factory=dict)
+    confinement: Confinement = field(default_factory=Confinement)
+    tags: set[str] = field(default_factory=set)
+    timestamp: int = 0
+    first_seen: str | None = None
+    last_seen: str | None = None
+    stix_ids: dict[str, None] = field(default_factory=dict)
+    sightings: list[dict[str, Any]] = field(default_factory=list)
+    relationships: list[dict[str, Any]] = field(default_factory=list)
+    references: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        """`Attribute` or `Object`, as MISP calls it."""
+        return "Attribute" if self.attribute is not None else "Object"
+
+    @property
+    def label(self) -> str:
+        """The value of an attribute, the name of an object: what a reader recognises it by."""
+        if self.attribute is not None:
+            return self.attribute.value
+        return self.obj.template if self.obj is not None else ""
+
+
+@dataclass(slots=True)
+class Report:
+    """An event report: sections in order of their keys, each with the marking of what it tells."""
+
+    title: str
+    head: str = ""
+    sections: dict[str, tuple[str, Marking]] = field(default_factory=dict)
+
+
+class EventBuilder:
+    """One event. Add what objects say, in the order of their ids; then `finish`."""
+
+    def __init__(self, uuid: str, knowledge: Knowledge, default_level: str | None = None) -> None:
+        self.uuid = uuid
+        self._default_level = default_level
+        self._knowledge = knowledge
+        self.elements: dict[str, Element] = {}
+        self.by_stix: dict[str, list[str]] = {}
+        self.reports: dict[str, Report] = {}
+        self.tags: set[str] = set()
+        self.confinement = Confinement()
+
+    @property
+    def level(self) -> str | None:
+        """The TLP level of the event: what its report or its members say, else the default of the source."""
+        return self.confinement.level or (None if self.confinement.restricted else self._default_level)
+
+    def place(
+        self, id_: str, said: Said, marking: Marking, tags: set[str], timestamp: int, *, detects: bool = True
+    ) -> None:
+        """Add what one STIX object says.
+
+        Args:
+            id_: its STIX id.
+            said: what it says.
+            marking: what holds for it.
+            tags: tags for each of its elements.
+            timestamp: its `modified`, seconds.
+            detects: False withdraws `to_ids` from its own contribution.
+        """
+        uuids = self.by_stix.setdefault(id_, [])
+        own_event = self.uuid
+        for attribute in said.attributes:
+            uuid = derived_uuid(own_event, attribute.type, attribute.value)
+            element = self.elements.get(uuid)
+            if element is None:
+                element = self.elements[uuid] = Element(uuid, attribute)
+            if detects and attribute.to_ids:
+                element.to_ids = True
+            self._contribute(element, id_, said.comment, marking, tags, timestamp)
+            uuids.append(uuid)
+        for attribute in said.excluded:
+            uuid = derived_uuid(own_event, attribute.type, attribute.value)
+            element = self.elements.setdefault(uuid, Element(uuid, attribute))
+            self._contribute(element, id_, "excluded by a pattern (!=)", marking, set(), timestamp)
+        for obj in said.objects:
+            uuids.append(self._place_object(obj, id_, said, marking, tags, timestamp, detects).uuid)
+        if said.hub is not None:
+            hub = self._place_object(said.hub, id_, said, marking, tags, timestamp, detects)
+            for at, uuid in enumerate(uuids):
+                self.refer(hub, self.elements[uuid], "contains", id_, at)
+            uuids.insert(0, hub.uuid)
+
+    def _place_object(
+        self, obj: Object, id_: str, said: Said, marking: Marking, tags: set[str], timestamp: int, detects: bool
+    ) -> Element:
+        uuid = derived_uuid(self.uuid, obj.template, id_, obj.key)
+        element = self.elements[uuid] = Element(uuid, obj=obj)
+        element.to_ids = detects
+        self._contribute(element, id_, said.comment, marking, tags, timestamp)
+        return element
+
+    @staticmethod
+    def _contribute(element: Element, id_: str, comment: str, marking: Marking, tags: set[str], timestamp: int) -> None:
+        if comment:
+            element.comments[comment] = None
+        element.confinement.add(marking)
+        if tags:
+            element.tags |= tags
+        element.timestamp = max(element.timestamp, timestamp)
+        element.stix_ids[id_] = None
+
+    def tell(self, title: str, key: str, text: str, marking: Marking, head: str = "") -> None:
+        """Add a section to an event report.
+
+        Args:
+            title: of the report.
+            key: orders the sections, and keeps them apart.
+            text: Markdown.
+            marking: of what is told; what is stricter than the event goes to a report of its own at distribution 0.
+            head: what stands above the sections.
+        """
+        report = self.reports.setdefault(title, Report(title, head))
+        report.sections[key] = (text, marking)
+
+    def refer(self, source: Element, target: Element, verb: str, id_: str, ordinal: int = 0, comment: str = "") -> None:
+        """Link two elements: an object reference from an object, else an analyst-data relationship (MISP 2.5)."""
+        kind = "reference" if source.kind == "Object" else "relationship"
+        uuid = derived_uuid(self.uuid, kind, id_, source.uuid, target.uuid, verb, str(ordinal))
+        row: dict[str, Any] = {"uuid": uuid, "object_uuid": source.uuid}
+        if kind == "reference":
+            row.update(
+                referenced_uuid=target.uuid,
+                relationship_type=cut(storable(verb), MAX_COMMENT),
+                comment=cut(storable(comment), MAX_COMMENT),
+            )
+            rows = source.references
+        else:
+            row.update(
+                object_type=source.kind,
+                related_object_uuid=target.uuid,
+                related_object_type=target.kind,
+                relationship_type=cut(storable(verb), MAX_COMMENT),
+                distribution=_INHERIT,
+            )
+            rows = source.relationships
+        if all(known["uuid"] != uuid for known in rows):
+            rows.append(row)
+
+    def elements_of(self, id_: str) -> list[Element]:
+        """The elements that a STIX object became, its main one first."""
+        return [self.elements[uuid] for uuid in self.by_stix.get(id_, ())]
+
+    # finishing
+
+    def finish(self, fields: dict[str, Any], timestamp: int) -> MispEvent:
+        """The event as plain data.
+
+        Args:
+            fields: info, date, analysis and so on.
+            timestamp: for elements without a time of their own, and reports.
+        """
+        level = self.level
+        event: MispEvent = {"uuid": self.uuid, **fields, "timestamp": str(timestamp)}
+        tags = set(self.tags) | self.confinement.tags
+        if level is not None:
+            tags.add(tlp.tag(level))
+        if tags:
+            event["Tag"] = _tags(tags)
+        # elements are raised to what the report says, not to what the default fills in
+        for uuid in sorted(self.elements):
+            self._tell_long_comments(self.elements[uuid])
+        rank = (
+            tlp.RANK[self.confinement.level] if self.confinement.level else -1,
+            tlp.RANK[level] if level else tlp.RANK["green"],
+        )
+        attributes: list[MispAttribute] = []
+        objects: list[MispObject] = []
+        for uuid in sorted(self.elements):
+            element = self.elements[uuid]
+            if element.attribute is not None:
+                attributes.append(self._attribute(element, element.attribute, rank, timestamp))
+            elif element.obj is not None:
+                objects.append(self._object(element, element.obj, rank, timestamp))
+        event["Attribute"] = attributes
+        event["Object"] = objects
+        reports = [
+            made for _, report in sorted(self.reports.items()) for made in self._reports(report, rank[1], timestamp)
+        ]
+        if reports:
+            event["EventReport"] = reports
+        return event
+
+    def _tell_long_comments(self, element: Element) -> None:
+        """Comments that do not fit on the element are told in full in an event report."""
+        if sum(len(comment) + 3 for comment in element.comments) > MAX_COMMENT + 3:
+            lines = "\n".join(f"- {comment}" for comment in sorted(element.comments))
+            text = f"## {one_line(element.label)}\n\n{lines}\n"
+            self.tell("Comments", element.uuid, text, element.confinement.marking)
+
+    def _attribute(
+        self, element: Element, attribute: Attribute, rank: tuple[int, int], timestamp: int
+    ) -> MispAttribute:
+        tags, distribution = self._confined(element, rank)
+        made: MispAttribute = {
+            "uuid": element.uuid,
+            "type": attribute.type,
+            "category": attribute.category,
+            "value": attribute.value,
+            "to_ids": element.to_ids,
+            "disable_correlation": not attribute.correlate,
+            "distribution": distribution,
+            "comment": _comment(element.comments),
+            "timestamp": str(element.timestamp or timestamp),
+        }
+        _seen(made, element)
+        if tags:
+            made["Tag"] = tags
+        if element.sightings:
+            made["Sighting"] = sorted(element.sightings, key=lambda row: str(row["uuid"]))
+        if element.relationships:
+            made["Relationship"] = sorted(element.relationships, key=lambda row: str(row["uuid"]))
+        return made
+
+    def _object(self, element: Element, obj: Object, rank: tuple[int, int], timestamp: int) -> MispObject:
+        tags, distribution = self._confined(element, rank)
+        template = self._knowledge.template(obj.template)
+        moment = str(element.timestamp or timestamp)
+        made: MispObject = {
+            "uuid": element.uuid,
+            "name": obj.template,
+            "meta-category": template.category,
+            "template_uuid": template.uuid,
+            "template_version": template.version,
+            "distribution": distribution,
+            "comment": _comment(element.comments),
+            "timestamp": moment,
+        }
+        _seen(made, element)
+        attributes = []
+        marked = next((at for at, (_, row) in enumerate(obj.attributes) if row.to_ids), 0)
+        for at, (relation, attribute) in enumerate(obj.attributes):
+            inner: MispAttribute = {
+                "uuid": derived_uuid(element.uuid, relation, attribute.value),
+                "type": attribute.type,
+                "object_relation": relation,
+                "category": attribute.category,
+                "value": attribute.value,
+                "to_ids": attribute.to_ids and element.to_ids,
+                "disable_correlation": not attribute.correlate,
+                "distribution": _INHERIT,
+                "comment": "",
+                "timestamp": moment,
+            }
+            if tags:
+                inner["Tag"] = tags
+            if at == marked and element.sightings:
+                inner["Sighting"] = sorted(element.sightings, key=lambda row: str(row["uuid"]))
+            attributes.append(inner)
+        made["Attribute"] = attributes
+        if element.references:
+            made["ObjectReference"] = sorted(element.references, key=lambda row: str(row["uuid"]))
+        return made
+
+    @staticmethod
+    def _confined(element: Element, event_rank: tuple[int, int]) -> tuple[list[dict[str, str]], str]:
+        confinement = element.confinement
+        tags = element.tags | confinement.tags
+        distribution = _OWN_ORGANISATION if confinement.restricted else _INHERIT
+        if confinement.level is not None:
+            rank = tlp.RANK[confinement.level]
+            said, shown = event_rank
+            if max(rank, said) > shown:
+                distribution = _OWN_ORGANISATION  # stricter than the event it is in
+            tags |= {tlp.tag(tlp.LEVELS[max(rank, said)])}
+        return (_tags(tags) if tags else []), distribution
+
+    def _reports(self, report: Report, event_rank: int, timestamp: int) -> Iterator[dict[str, Any]]:
+        """The report, and beside it one at distribution 0 with what is stricter than the event."""
+        parts: dict[str, list[str]] = {}
+        for key in sorted(report.sections):
+            text, marking = report.sections[key]
+            stricter = marking.level is not None and tlp.RANK[marking.level] > event_rank
+            distribution = _OWN_ORGANISATION if marking.restricted or stricter else _INHERIT
+            parts.setdefault(distribution, []).append(text)
+        for distribution, texts in sorted(parts.items(), reverse=True):
+            title = report.title if distribution == _INHERIT else f"{report.title} (restricted)"
+            content = "\n".join([report.head, *texts] if report.head else texts)
+            yield {
+                "uuid": derived_uuid(self.uuid, "report", title),
+                "name": title,
+                "content": cut(storable(content), 16_000_000),
+                "distribution": distribution,
+                "timestamp": str(timestamp),
+            }
+
+
+def _seen(made: dict[str, Any], element: Element) -> None:
+    if element.first_seen is not None:
+        made["first_seen"] = element.first_seen
+    if element.last_seen is not None:
+        made["last_seen"] = element.last_seen
+
+
+def _comment(comments: Iterable[str]) -> str:
+    text = " | ".join(sorted(comments))
+    return cut(storable(text), MAX_COMMENT * 4)[:MAX_COMMENT] if text else ""
+
+
+def _tags(names: Iterable[str]) -> list[dict[str, str]]:
+    return [{"name": name} for name in sorted({name[:MAX_TAG] for name in names})]

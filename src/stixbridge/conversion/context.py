@@ -1,0 +1,146 @@
+"""Context objects: actors, malware, techniques, tools, campaigns. A known galaxy cluster, or a plain tag.
+
+A context object is shown where something is linked to it, and on the event where a report has it. What is linked to
+nothing stays out of MISP (`unlinked-context`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .. import tlp
+from ..mapping import TABLES
+from ..mapping.tables import Role
+from ..misp.knowledge import Knowledge
+from ..misp.model import machine_tag, one_line, uuid_of
+from .assemble import EventBuilder
+from .markings import UNMARKED, Marking, Markings, strictness
+
+StixObject = Mapping[str, Any]
+
+
+class Contexts:
+    """The context objects of one conversion and where each is shown."""
+
+    def __init__(self, objects: Mapping[str, StixObject], knowledge: Knowledge, markings: Markings) -> None:
+        self._objects = objects
+        self._knowledge = knowledge
+        self._markings = markings
+        self._tags: dict[str, tuple[str, bool]] = {}
+        self._on_event: dict[str, set[str]] = {}
+        self._shown: dict[str, set[str]] = {}
+        self._events: dict[str, set[str]] = {}
+        self._links: dict[tuple[str, str], Marking] = {}
+
+    def is_context(self, id_: str) -> bool:
+        """Whether an id is that of a context object of the input."""
+        obj = self._objects.get(id_)
+        table = TABLES.get(obj["type"]) if obj is not None else None
+        return table is not None and table.role is Role.CONTEXT
+
+    def gone(self, id_: str) -> bool:
+        """Whether a context object is revoked: it is shown nowhere."""
+        return self.is_context(id_) and self._objects[id_].get("revoked") is True
+
+    def marking(self, id_: str) -> Marking:
+        """The markings of a context object."""
+        return self._markings.of(self._objects[id_])
+
+    def tag(self, id_: str) -> str:
+        """The tag that stands for a context object."""
+        return self._tag(id_)[0]
+
+    def known(self, id_: str) -> bool:
+        """Whether it is a known galaxy cluster."""
+        return self._tag(id_)[1]
+
+    def _tag(self, id_: str) -> tuple[str, bool]:
+        found = self._tags.get(id_)
+        if found is None:
+            obj = self._objects[id_]
+            names = _names(obj)
+            tag = self._knowledge.cluster_tag(obj["type"], uuid_of(id_) or "", external_ids(obj), names)
+            name = names[0] if names else id_
+            found = self._tags[id_] = (tag, True) if tag else (machine_tag("stix", obj["type"], name), False)
+        return found
+
+    def on(self, event_uuid: str, id_: str) -> None:
+        """A report has it: the event gets its tag."""
+        self._on_event.setdefault(event_uuid, set()).add(id_)
+        self.linked(event_uuid, id_)
+
+    def linked(self, event_uuid: str, id_: str, link: Marking = UNMARKED) -> None:
+        """Something in the event is linked to it; `link` marks the link, and the least strict of several counts."""
+        before = self._links.get((event_uuid, id_))
+        if before is None or strictness(link) < strictness(before):
+            self._links[event_uuid, id_] = link
+        self._shown.setdefault(event_uuid, set()).add(id_)
+        self._events.setdefault(id_, set()).add(event_uuid)
+
+    def events_of(self, id_: str) -> list[str]:
+        """The events that it is shown in, sorted."""
+        return sorted(self._events.get(id_, ()))
+
+    def shown(self, id_: str) -> bool:
+        """Whether it is shown anywhere."""
+        return id_ in self._events
+
+    def finish(self, builder: EventBuilder) -> None:
+        """Tag the event, and retell what no galaxy tells of the unknown ones.
+
+        A tag can't be marked more strictly than its event: such a context object is told in a restricted report only.
+        """
+        level = builder.level
+        rank = tlp.RANK[level] if level else tlp.RANK["green"]
+        for id_ in sorted(self._shown.get(builder.uuid, ())):
+            marking = self.marking(id_).joined(self._links[builder.uuid, id_])
+            closed = marking.restricted or (marking.level is not None and tlp.RANK[marking.level] > rank)
+            tagged = id_ in self._on_event.get(builder.uuid, ())
+            if tagged and not closed:
+                builder.tags.add(self.tag(id_))
+            if not self.known(id_):
+                builder.tell("Context", id_, retold(self._objects[id_], self._objects), marking)
+            elif tagged and closed:
+                builder.tell("Context", id_, f"## {self.tag(id_)}\n", marking)
+
+
+def _names(obj: StixObject) -> list[str]:
+    names: list[str] = []
+    for name in TABLES[obj["type"]].names:
+        value = obj.get(name)
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, str) and item.strip():
+                names.append(item.strip())
+    return names
+
+
+def external_ids(obj: StixObject) -> list[str]:
+    """The ids of an object in MITRE's catalogues, by its external references."""
+    refs = obj.get("external_references")
+    return [
+        row["external_id"]
+        for row in (refs if isinstance(refs, list) else [])
+        if isinstance(row.get("external_id"), str) and str(row.get("source_name", "")).lower().startswith("mitre")
+    ]
+
+
+def retold(obj: StixObject, objects: Mapping[str, StixObject]) -> str:
+    """A context object in Markdown: its name, and the properties its table names."""
+    lines = [f"## {one_line(obj.get('name') or obj['id'])} ({obj['type']})", ""]
+    for name in TABLES[obj["type"]].retold:
+        value = obj.get(name)
+        if value in (None, "", []):
+            continue
+        if name == "description":
+            lines.extend((str(value), ""))
+            continue
+        if name == "created_by_ref":
+            value = (objects.get(str(value)) or {}).get("name") or value
+        elif name == "external_references":
+            value = [" ".join(str(part) for part in row.values() if isinstance(part, str)) for row in value]
+        elif name == "kill_chain_phases":
+            value = [f"{row['kill_chain_name']}:{row['phase_name']}" for row in value]
+        text = ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
+        lines.append(f"- {name.replace('_', ' ')}: {one_line(text)}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,472 @@
+"""The engine: STIX objects in, MISP events and a ledger out. Pure: no I/O, no clock, no state between calls.
+
+The way of one object: `_choose` (its newest version), `saying` (what it says), `_plan` (its events, in `grouping`),
+`_build` (placed, merged and marked, in `assemble`), `_link` (relationships and sightings, in `links`), `_finish` (the
+event's own fields), `accounting` (the ledger).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from .. import times
+from ..ledger import Drop, Ledger, Outcome, Reason
+from ..misp.knowledge import Knowledge
+from ..misp.model import MispEvent, one_line
+from ..misp.values import storable
+from ..stix.lift import lift, observables_of
+from ..stix.read import Entry
+from ..stix.references import parts
+from ..stix.shape import shaped
+from .accounting import Accounting
+from .assemble import Element, EventBuilder
+from .context import Contexts
+from .elements import Said
+from .grouping import Grouping, Plan
+from .links import EXPIRATION, Link, Links, links_of, sighting
+from .markings import UNMARKED, Marking, Markings, statement_of
+from .options import Options
+from .saying import Sayings, fits_a_comment
+from .tagging import Tagging, text
+
+StixObject = dict[str, Any]
+
+_FEED, _REPORT = "0", "2"
+_UNDEFINED_THREAT = "4"
+_INFO_MAX = 1_000
+
+
+@dataclass(slots=True)
+class Converted:
+    """One event, and what of the STIX input is behind it.
+
+    Attributes:
+        event: the MISP event, plain data.
+        container: the id of the report or grouping, or None.
+        stix_ids: ids of the objects in it.
+        elements: UUID of each attribute and object -> ids of the STIX objects that say it.
+        day: of a collecting event by day.
+        closed: a marking that is no tag holds the event at distribution 0.
+        names: what templates may name (`report.name`, `tlp`, …).
+    """
+
+    event: MispEvent
+    container: str | None
+    stix_ids: list[str]
+    elements: dict[str, list[str]]
+    day: str = ""
+    closed: bool = False
+    names: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Conversion:
+    """The outcome of one call."""
+
+    converted: list[Converted]
+    ledger: Ledger
+
+
+def convert_entries(entries: Iterable[Entry], options: Options, knowledge: Knowledge) -> Conversion:
+    """Convert what a reader found.
+
+    Args:
+        entries: usable objects and unusable entries.
+        options: see `Options`.
+        knowledge: MISP's types, templates and galaxies.
+
+    Returns:
+        Events sorted by UUID, and the ledger. Same entries in any order and same options, same bytes.
+    """
+    return _Engine(options, knowledge).run(entries)
+
+
+class _Engine:
+    def __init__(self, options: Options, knowledge: Knowledge) -> None:
+        self._options = options
+        self._knowledge = knowledge
+        self._ledger = Ledger(times.to_text(options.now))
+        self._objects: dict[str, StixObject] = {}
+        self._inner: dict[str, tuple[str, str]] = {}
+        self._sizes: dict[str, int] = {}
+        self._shape_drops: dict[str, list[Drop]] = {}
+        self._linked: dict[str, tuple[Outcome, Reason | None, str | None]] = {}
+
+    def run(self, entries: Iterable[Entry]) -> Conversion:
+        self._choose(entries)
+        self._markings = Markings(self._objects)
+        self._contexts = Contexts(self._objects, self._knowledge, self._markings)
+        self._sayings = Sayings(self._objects, self._options, self._knowledge)
+        for id_, drops in self._shape_drops.items():
+            self._sayings.drops.setdefault(id_, []).extend(drops)
+        self._tagging = Tagging(self._objects, self._options, self._knowledge)
+        plans = self._plan()
+        builders = {plan.uuid: self._build(plan) for plan in plans}
+        self._observe(builders)
+        self._link(plans, builders)
+        converted = [self._finish(plan, builders[plan.uuid]) for plan in plans]
+        placed = {id_ for builder in builders.values() for id_, uuids in builder.by_stix.items() if uuids}
+        Accounting(
+            self._objects,
+            self._sizes,
+            self._inner,
+            self._linked,
+            placed,
+            self._markings,
+            self._sayings,
+            self._contexts,
+            self._tagging,
+        ).write(self._ledger)
+        converted.sort(key=lambda row: str(row.event["uuid"]))
+        return Conversion(converted, self._ledger)
+
+    # 1. the objects
+
+    def _choose(self, entries: Iterable[Entry]) -> None:
+        """The newest version of each object, put into shape and lifted to 2.1."""
+        chosen = newest(entries, self._ledger)
+        for id_ in sorted(chosen):
+            obj, drops = shaped(chosen[id_])
+            self._objects[id_] = lift(obj)
+            self._sizes[id_] = len(chosen[id_])
+            if drops:
+                self._shape_drops[id_] = drops
+        for id_, obj in list(self._objects.items()):
+            if obj["type"] == "observed-data" and "objects" in obj:
+                self._lift_observables(id_, obj)
+
+    def _lift_observables(self, id_: str, obj: StixObject) -> None:
+        inner, left_out = observables_of(obj)
+        drops = self._shape_drops.setdefault(id_, [])
+        drops.extend((f"objects.{key}", Outcome.DROPPED, reason) for key, reason in left_out)
+        for key, observable in inner.items():
+            fitted, bad = shaped(observable)
+            drops.extend((f"objects.{key}.{path}", how, why) for path, how, why in bad)
+            self._inner[fitted["id"]] = (id_, key)
+            self._objects[fitted["id"]] = fitted
+        refs = [*obj.get("object_refs", ()), *(row["id"] for row in inner.values())]
+        self._objects[id_] = {**obj, "object_refs": refs}
+
+    # 2. which events there are
+
+    def _plan(self) -> list[Plan]:
+        options = self._options
+        self._grouping = Grouping(self._objects, options, self._markings)
+        # an identity is an event's matter only where something other than authorship speaks of it
+        spoken_of = self._spoken_of()
+        said = {}
+        for id_, what in self._sayings.said.items():
+            if self._objects[id_]["type"] != "identity" or id_ in spoken_of:
+                said[id_] = what
+        self._placeable = said
+        refused = {id_ for id_ in self._sayings.ended if id_ not in self._options.delivered}
+        return self._grouping.plan({id_: what for id_, what in said.items() if not what.empty}, refused)
+
+    def _spoken_of(self) -> set[str]:
+        found: set[str] = set()
+        for obj in self._objects.values():
+            if obj["type"] == "relationship":
+                found.update(ref for ref in (obj.get("source_ref"), obj.get("target_ref")) if isinstance(ref, str))
+            elif obj["type"] in ("report", "grouping", "observed-data"):
+                found.update(parts(obj))
+        return found
+
+    # 3. building
+
+    def _build(self, plan: Plan) -> EventBuilder:
+        builder = EventBuilder(plan.uuid, self._knowledge, self._options.default_tlp)
+        container = plan.container
+        event_creator: str | None = None
+        if container is not None:
+            marking = self._markings.of(container)
+            builder.confinement.add(marking)
+            self._statements(builder, marking)
+            event_creator = text(container.get("created_by_ref"))
+            builder.tags |= self._tagging.of(container, None)
+        else:
+            creators = {text(self._objects[id_].get("created_by_ref")) for id_ in plan.members}
+            if len(creators) == 1:
+                event_creator = creators.pop()
+                producer = self._tagging.producer(event_creator)
+                if producer:
+                    builder.tags.add(producer)
+            builder.confinement.level = plan.level or self._common_level(plan.members)
+            if plan.level is not None and plan.level == self._options.default_tlp:
+                builder.confinement.level = None  # nothing but the default says so; see `default_level`
+        said_inside = {
+            ref: id_ for id_ in plan.members if id_ in self._placeable for ref in self._placeable[id_].consumed
+        }
+        for id_ in plan.members:
+            obj = self._objects[id_]
+            said = self._placeable.get(id_)
+            if self._contexts.is_context(id_):
+                if not self._contexts.gone(id_):
+                    self._contexts.on(plan.uuid, id_)
+            elif said is not None and not said.empty and id_ not in said_inside:
+                marking = self._marking(obj, said)
+                self._statements(builder, marking)
+                modified = times.read(obj.get("modified")) or times.read(obj.get("created"))
+                seconds = (modified or self._options.date_added.get(id_, 0)) // 1_000_000
+                live = id_ in self._sayings.live
+                builder.place(id_, said, marking, self._tagging.of(obj, event_creator), seconds, detects=live)
+                self._around(builder, id_, obj, marking, seconds)
+        for ref, id_ in said_inside.items():
+            if id_ in builder.by_stix:
+                builder.by_stix.setdefault(ref, builder.by_stix[id_][:1])
+        return builder
+
+    def _marking(self, obj: StixObject, said: Said) -> Marking:
+        """An object's markings, joined with those of what it is made of."""
+        marking = self._markings.of(obj)
+        for ref in said.consumed:
+            marking = marking.joined(self._markings.of(self._objects[ref]))
+        return marking
+
+    def _common_level(self, members: list[str]) -> str | None:
+        """The level of a collecting event: that of its members where all have the same."""
+        levels = {self._markings.of(self._objects[id_]).level for id_ in members}
+        return levels.pop() if len(levels) == 1 else None
+
+    def _statements(self, builder: EventBuilder, marking: Marking) -> None:
+        for ref in marking.statements:
+            builder.tell("Statements", ref, statement_of(self._objects[ref]) or "", UNMARKED)
+
+    def _around(self, builder: EventBuilder, id_: str, obj: StixObject, marking: Marking, seconds: int) -> None:
+        """What comes with an object besides its elements: links, the long description, the end of its life."""
+        if obj.get("external_references") and obj["type"] in ("indicator", "vulnerability", "identity"):
+            self._external(builder, id_, obj, marking, seconds)
+        if obj["type"] == "indicator" and not fits_a_comment(obj):
+            title = one_line(obj.get("name") or id_)
+            text_ = f"## {title}\n\n{str(obj.get('description') or '').strip()}\n"
+            builder.tell("Descriptions", id_, text_, marking)
+        if id_ in self._sayings.ended:
+            moment = times.read(obj.get("valid_until")) if self._sayings.ended[id_] is Reason.EXPIRED else None
+            second = (moment or times.read(obj.get("modified")) or self._options.now) // 1_000_000
+            for element in builder.elements_of(id_):
+                element.sightings.append(
+                    sighting(builder.uuid, id_, element.uuid, 0, second, self._options.name, type_=EXPIRATION)
+                )
+
+    def _external(self, builder: EventBuilder, id_: str, obj: StixObject, marking: Marking, seconds: int) -> None:
+        """External references: a URL is a link, a CVE a vulnerability (STIX 2.1, section 2.5)."""
+        links = Said()
+        drops: list[Drop] = []
+        for at, row in enumerate(obj["external_references"]):
+            url, external_id = row.get("url"), row.get("external_id")
+            found = None
+            if isinstance(external_id, str) and external_id.upper().startswith("CVE-"):
+                found = self._sayings.lone(
+                    "vulnerability", external_id, drops, f"external_references[{at}].external_id"
+                )
+            elif isinstance(url, str):
+                found = self._sayings.lone("link", url, drops, f"external_references[{at}].url")
+            if found is not None:
+                links.attributes.append(found)
+            else:
+                drops.append((f"external_references[{at}]", Outcome.DROPPED, Reason.NO_PLACE))
+        if drops:
+            self._sayings.drops.setdefault(id_, []).extend(drops)
+        links.attributes = list(dict.fromkeys(links.attributes))
+        if links.attributes:
+            held = builder.by_stix.get(id_)
+            builder.place(id_, links, marking, set(), seconds, detects=False)
+            if held is None:
+                del builder.by_stix[id_]
+            else:
+                del held[-len(links.attributes) :]
+
+    def _observe(self, builders: Mapping[str, EventBuilder]) -> None:
+        """Observed-data says when its observables were seen, wherever they are."""
+        holding: dict[str, list[EventBuilder]] = {}
+        for builder in builders.values():
+            for ref in builder.by_stix:
+                holding.setdefault(ref, []).append(builder)
+        for id_, obj in self._objects.items():
+            if obj["type"] != "observed-data" or obj.get("revoked") is True:
+                continue
+            refs = obj.get("object_refs") or ()
+            for builder in {id(builder): builder for ref in refs for builder in holding.get(ref, ())}.values():
+                elements = {element.uuid: element for ref in refs for element in builder.elements_of(ref)}
+                builder.by_stix[id_] = list(elements)
+                for element in elements.values():
+                    self._seen(element, id_, obj)
+
+    def _seen(self, element: Element, id_: str, obj: StixObject) -> None:
+        element.confinement.add(self._markings.of(obj))
+        first, last = (times.read(obj.get(name)) for name in ("first_observed", "last_observed"))
+        if first is not None and last is not None and first > last:
+            first, last = last, first
+        if first is not None:
+            text_ = times.to_text(first)
+            element.first_seen = min(element.first_seen or text_, text_)
+        if last is not None:
+            text_ = times.to_text(last)
+            element.last_seen = max(element.last_seen or text_, text_)
+        count = obj.get("number_observed")
+        if isinstance(count, int) and count > 1:
+            element.comments[f"observed {count} times"] = None
+        element.stix_ids[id_] = None
+
+    # 4. links
+
+    def _link(self, plans: list[Plan], builders: dict[str, EventBuilder]) -> None:
+        """Relationships first, those between contexts last: only then is it known which contexts are shown where."""
+        links = Links(self._objects, builders, self._contexts, self._options)
+        between: list[tuple[str, StixObject]] = []
+        sightings: list[tuple[str, StixObject]] = []
+        for id_, obj in self._objects.items():
+            if obj["type"] == "relationship":
+                if self._inactive(id_, obj):
+                    continue
+                source, target = text(obj.get("source_ref")), text(obj.get("target_ref"))
+                if source and target and self._contexts.is_context(source) and self._contexts.is_context(target):
+                    between.append((id_, obj))
+                else:
+                    self._outcome(id_, *links.relationship(id_, obj, self._markings.of(obj)))
+            elif obj["type"] == "sighting":
+                if not self._inactive(id_, obj):
+                    sightings.append((id_, obj))
+            else:
+                for verb, ref in links_of(obj):
+                    if ref in self._objects:
+                        links.link(Link(id_, id_, verb, ref, self._markings.of(obj)))
+        for id_, obj in between:
+            self._outcome(id_, *links.relationship(id_, obj, self._markings.of(obj)))
+        for id_, obj in sightings:
+            creator = self._objects.get(text(obj.get("created_by_ref")) or "")
+            name = text(creator.get("name")) if creator else None
+            self._outcome(id_, *links.sighting(id_, obj, name, self._markings.of(obj)))
+        for plan in plans:
+            self._contexts.finish(builders[plan.uuid])
+
+    def _inactive(self, id_: str, obj: StixObject) -> bool:
+        if obj.get("revoked") is True:
+            self._sayings.refused[id_] = (Outcome.DROPPED, Reason.REVOKED)
+            return True
+        return False
+
+    def _outcome(self, id_: str, outcome: Outcome, reason: Reason | None, target: str | None) -> None:
+        self._linked[id_] = (outcome, reason, target)
+
+    # 5. the event's own fields
+
+    def _finish(self, plan: Plan, builder: EventBuilder) -> Converted:
+        container = plan.container
+        options = self._options
+        moments = [element.timestamp for element in builder.elements.values()]
+        if container is not None:
+            self._container(builder, container)
+            moments.append(
+                (times.read(container.get("modified")) or times.read(container.get("created")) or 0) // 1_000_000
+            )
+        timestamp = max(moments, default=0) or options.now // 1_000_000
+        level = builder.level
+        if container is not None:
+            name = text(container.get("name")) or text(container.get("title")) or str(container["id"])
+            published = times.read(container.get("published")) or times.read(container.get("created"))
+            day = times.to_day(published if published is not None else timestamp * 1_000_000)
+        else:
+            day = plan.day or times.to_day(timestamp * 1_000_000)
+            shown = f" (TLP:{level.upper()})" if level else ""
+            name = (
+                f"{options.name} – indicators {plan.day}{shown}"
+                if plan.day
+                else f"{plan.key or options.name} – indicators{shown}"
+            )
+        info = one_line(storable(name))[:_INFO_MAX] or "(no name)"
+        if container is not None and info != name:
+            how = Reason.CUT if len(name) > _INFO_MAX else Reason.MENDED
+            self._sayings.drops.setdefault(str(container["id"]), []).append(("name", Outcome.PRESERVED, how))
+        fields: dict[str, Any] = {
+            "info": info,
+            "date": day,
+            "threat_level_id": _UNDEFINED_THREAT,
+            "analysis": _REPORT if container is not None else _FEED,
+            "distribution": "0",
+            "published": False,
+        }
+        if plan.extends:
+            fields["extends_uuid"] = plan.extends
+        event = builder.finish(fields, timestamp)
+        elements = {uuid: list(element.stix_ids) for uuid, element in builder.elements.items()}
+        ids = sorted({*builder.by_stix, *([str(container["id"])] if container is not None else ())})
+        names = {
+            "report.name": info if container is not None else "",
+            "report.id": str(container["id"]) if container is not None else "",
+            "source.name": options.name,
+            "event.info": info,
+            "event.date": day,
+            "event.tlp": level or "",
+            "event.uuid": plan.uuid,
+        }
+        return Converted(
+            event,
+            str(container["id"]) if container is not None else None,
+            ids,
+            elements,
+            plan.day,
+            builder.confinement.restricted,
+            names,
+        )
+
+    def _container(self, builder: EventBuilder, container: Mapping[str, Any]) -> None:
+        id_ = str(container["id"])
+        description = container.get("description")
+        if description and description.strip():
+            builder.tell("Description", "", description, UNMARKED)
+        if container.get("external_references"):
+            seconds = (times.read(container.get("modified")) or 0) // 1_000_000
+            self._external(builder, id_, dict(container), self._markings.of(container), seconds)
+        if id_ in self._sayings.ended:
+            for element in builder.elements.values():
+                element.to_ids = False
+
+
+def newest(entries: Iterable[Entry], ledger: Ledger) -> dict[str, StixObject]:
+    """Choose the newest version of each object; unusable, older and double entries go to the ledger.
+
+    Args:
+        entries: of all inputs.
+        ledger: takes a line for each entry that is not chosen.
+
+    Returns:
+        id -> object, in the order of the input. Of equal times the greater text wins, so that the order says nothing.
+    """
+    objects: dict[str, StixObject] = {}
+    others: dict[str, list[StixObject]] = {}
+    for entry in entries:
+        obj = entry.obj
+        if obj is None:
+            ledger.entry(entry.id, entry.path, Outcome.INVALID, entry.reason or Reason.INVALID_OBJECT, entry.properties)
+        elif obj["id"] in objects:
+            others.setdefault(obj["id"], []).append(obj)
+        else:
+            objects[obj["id"]] = obj
+    for id_, found in others.items():
+        versions = [objects[id_], *found]
+        keys = [(_version(obj), _canonical(obj)) for obj in versions]
+        best = max(keys)
+        chosen = keys.index(best)
+        objects[id_] = versions[chosen]
+        for at, obj in enumerate(versions):
+            if at != chosen:
+                reason = Reason.DUPLICATE if keys[at] == best else Reason.SUPERSEDED
+                ledger.entry(id_, None, Outcome.DROPPED, reason, len(obj))
+    return objects
+
+
+def _version(obj: StixObject) -> int:
+    version = times.read(obj.get("modified"))
+    return version if version is not None else times.read(obj.get("created")) or 0
+
+
+def _canonical(obj: StixObject) -> bytes:
+    try:
+        return orjson.dumps(obj, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    except (TypeError, RecursionError):
+        # values that JSON can't hold or that nest too deep; such versions are told apart by their size only
+        return str(len(obj)).encode()

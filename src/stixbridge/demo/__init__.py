@@ -1,0 +1,136 @@
+"""`stixbridge demo`: the whole way on a sample, with no server and no preparation needed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigError, ServerError
+from ..ledger import counted
+
+if TYPE_CHECKING:
+    from ..pipeline import Summary
+
+Emit = Callable[[str], None]
+
+# A fixed reference time, so that what has expired is the same at every demo.
+_NOW = "2026-01-07T00:00:00Z"
+
+_CONFIGURATION = """\
+# written by `stixbridge demo`; the TAXII server it names lived in the demo's process
+[store]
+path = "{store}"
+
+[sources.demo]
+type = "taxii21"
+url = "{url}"
+collections = ["Indicators"]
+default_tlp = "tlp:amber"
+
+[sinks.feed]
+type = "feed"
+path = "{feed}"
+{misp}
+[pipelines.demo]
+source = "demo"
+sinks = [{sinks}]
+enrich = {{ info = "{{report.name}}", threat_level = 1, tags = ["tlp:green"] }}
+"""
+
+_MISP = """
+[sinks.misp]
+type = "misp"
+url = "{url}"
+key = {{ env = "MISP_KEY" }}
+"""
+
+
+def show(folder: Path, emit: Emit) -> int:
+    """Run the demo.
+
+    Args:
+        folder: everything is written below it; an earlier demo there is replaced.
+        emit: takes the lines to show.
+
+    Returns:
+        The exit status.
+    """
+    from .. import times
+    from ..config import load
+    from ..sinks.folder import make_folder
+    from ..wiring import make_pipelines, open_store
+    from .sample import pages
+    from .server import DemoServer
+
+    make_folder(folder)
+    store_path, feed = folder / "demo.db", folder / "feed"
+    _remove_earlier(store_path, feed)
+    url = os.environ.get("MISP_URL")
+    with_misp = bool(url and os.environ.get("MISP_KEY"))
+    started = time.perf_counter()
+    summaries: list[Summary] = []
+    with DemoServer(pages()) as server:
+        configuration = folder / "stixbridge.toml"
+        configuration.write_text(
+            _CONFIGURATION.format(
+                store=store_path,
+                url=server.url,
+                feed=feed,
+                misp=_MISP.format(url=url) if with_misp else "",
+                sinks='"feed", "misp"' if with_misp else '"feed"',
+            )
+        )
+        config = load(configuration)
+        store = open_store(config)
+        try:
+            for number, title in enumerate(("First run: everything is new", "Second run: nothing changes"), 1):
+                emit(f"\n{number}. {title}")
+                for pipeline in make_pipelines(config, store, progress=lambda line: emit(f"   {line}")):
+                    summary = pipeline.run(times.microseconds(_NOW))
+                    pipeline.close()
+                    summaries.append(summary)
+                    _summarise(summary, emit)
+        finally:
+            store.close()
+    emit(f"\n{time.perf_counter() - started:.1f} s. The feed is in {feed}: any MISP can subscribe to it.")
+    if not with_misp:
+        emit("Export MISP_URL and MISP_KEY, and the demo delivers to that MISP too.")
+    emit("What to type next:")
+    emit(f"  stixbridge status -c {configuration}")
+    emit(f"  stixbridge find -c {configuration} 192.0.2.10")
+    emit("  stixbridge convert FILE -o OUT --ledger ledger.json")
+    emit("  stixbridge init          # a configuration of your own")
+    problems = [error for summary in summaries for error in summary.errors]
+    if problems:
+        raise ServerError("; ".join(problems))
+    second = summaries[-1]
+    if second.changed or any(name != "unchanged" for name in second.events):
+        emit("the second run changed something; this is a bug")
+        return 1
+    return 0
+
+
+def _summarise(summary: Summary, emit: Emit) -> None:
+    emit(f"   = {summary.entries} entries, {summary.changed} new or newer; events: {counted(summary.events)}")
+    ledger = summary.ledger
+    if ledger.objects:
+        emit(f"   = objects: {counted(ledger.outcomes)} ({counted(ledger.reasons)})")
+        emit(f"   = properties: {counted(ledger.properties)}")
+    for entry in ledger.entries:
+        if "target" in entry:
+            emit(f"   ! {entry['id']} {entry.get('path', '')}: {entry.get('reason', '')}: {entry['target']}")
+
+
+def _remove_earlier(store: Path, feed: Path) -> None:
+    """Remove what an earlier demo wrote, and nothing else."""
+    try:
+        for suffix in ("", "-wal", "-shm"):
+            store.with_name(store.name + suffix).unlink(missing_ok=True)
+        for file in feed.glob("*.json"):
+            file.unlink()
+        (feed / "hashes.csv").unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: {error.strerror}; choose another folder with -o") from None

@@ -1,0 +1,286 @@
+"""The ledger: what became of every object of the input and of every property of it.
+
+Each entry of the input has exactly one outcome, and so has each of its properties. `entries` lists what is not
+plainly mapped. Reasons are a closed list, each with its meaning, so that a report can be read without the code.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Mapping
+from enum import StrEnum
+from typing import Any
+
+
+class Outcome(StrEnum):
+    """What became of an object or a property."""
+
+    MAPPED = "mapped"
+    PRESERVED = "preserved"
+    DROPPED = "dropped"
+    INVALID = "invalid"
+
+
+class Reason(StrEnum):
+    """Why something is not plainly mapped. The text beside each is shown by `stixbridge convert --help-reasons`."""
+
+    # whole objects
+    SUPERSEDED = "superseded"
+    DUPLICATE = "duplicate"
+    NO_TABLE = "no-table"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    UNLINKED = "unlinked-context"
+    DANGLING = "dangling"
+    FILTERED = "filtered"
+    INVALID_OBJECT = "invalid-object"
+    INVALID_JSON = "invalid-json"
+    NOT_STIX = "not-stix"
+    INVALID_PATTERN = "invalid-pattern"
+    ENGINE = "engine"
+    # properties
+    NO_PLACE = "no-place"
+    CUSTOM = "custom"
+    REDUNDANT = "redundant"
+    CLUSTER = "cluster"
+    LIFECYCLE = "lifecycle"
+    NO_VALUE = "no-value"
+    INVALID_VALUE = "invalid-value"
+    CUT = "cut"
+    MENDED = "mended"
+    LIMIT = "limit"
+    INEXACT = "inexact"
+    # markings and delivery
+    MARKING = "marking"
+    HELD_MARKING = "held:marking"
+    FOREIGN = "foreign"
+    BLOCKED = "blocked"
+    REFUSED = "refused"
+    MISP_DROPPED = "misp-dropped"
+    CONFLICT = "conflict"
+
+
+MEANING: Mapping[Reason, str] = {
+    Reason.SUPERSEDED: "a newer version of the same object is in the input",
+    Reason.DUPLICATE: "an exact copy of an object that is in the input already",
+    Reason.NO_TABLE: "no mapping table for this STIX type (yet)",
+    Reason.REVOKED: "revoked by its producer and never delivered, so not created",
+    Reason.EXPIRED: "valid_until has passed and it was never delivered, so not created",
+    Reason.UNLINKED: "context (actor, malware, technique, identity …) that nothing in the output refers to",
+    Reason.DANGLING: "refers to an object that is not in the input or has no element in the output",
+    Reason.FILTERED: "left out by the settings of the source or pipeline",
+    Reason.INVALID_OBJECT: "not a usable STIX object: no id, no type, or a required property is missing",
+    Reason.INVALID_JSON: "the text is not JSON",
+    Reason.NOT_STIX: "JSON, but neither STIX nor a list or envelope of it",
+    Reason.INVALID_PATTERN: "the STIX pattern does not follow the grammar",
+    Reason.ENGINE: "the misp-stix engine left it out",
+    Reason.NO_PLACE: "MISP has no place for this property",
+    Reason.CUSTOM: "a custom property or extension that no table knows",
+    Reason.REDUNDANT: "says what another part of the result says already",
+    Reason.CLUSTER: "the known galaxy cluster carries its own",
+    Reason.LIFECYCLE: "used for the life cycle (and kept in the store); MISP has no field for it",
+    Reason.NO_VALUE: "an empty value",
+    Reason.INVALID_VALUE: "MISP would refuse the value",
+    Reason.CUT: "longer than MISP stores; cut",
+    Reason.MENDED: "a character that MISP can't store was replaced",
+    Reason.LIMIT: "over a limit that protects against hostile input",
+    Reason.INEXACT: "the pattern says more than attributes can; its text is kept beside the parts",
+    Reason.MARKING: "a marking that would loosen what the source said was refused, or a part too strict for the sink",
+    Reason.HELD_MARKING: "held back: the sink can't store the marking",
+    Reason.FOREIGN: "the event in the sink is someone else's; left as it is",
+    Reason.BLOCKED: "the event is on the sink's blocklist",
+    Reason.REFUSED: "the sink refused it",
+    Reason.MISP_DROPPED: "MISP answered 200 and did not store it",
+    Reason.CONFLICT: "changed both by the source and by an analyst; see target for whose value stands",
+}
+
+# What makes `convert` and `run` exit with status 1.
+ALARMING = frozenset({Reason.FOREIGN, Reason.BLOCKED, Reason.REFUSED, Reason.MISP_DROPPED, Reason.HELD_MARKING})
+
+Entry = tuple[str | None, str | None, Outcome, Reason | None, str | None]
+"""(id, path, outcome, reason, target)."""
+
+
+class Ledger:
+    """Counts and entries of one conversion or run.
+
+    The conversion accounts each object once (`account`), however many events it is in; entries that are no object
+    (bad JSON, say) and notes about delivery come by `entry` and `note`.
+    """
+
+    __slots__ = ("_accounts", "_counts", "_entries", "_notes", "_properties", "reference_time")
+
+    def __init__(self, reference_time: str | None = None) -> None:
+        self.reference_time = reference_time
+        self._entries: list[Entry] = []
+        self._notes: list[Entry] = []
+        self._counts: Counter[Outcome] = Counter()
+        self._properties: Counter[Outcome] = Counter()
+        # id -> (outcome, reason, target, number of properties, drops); the last word is written by `close`
+        self._accounts: dict[str, tuple[Outcome, Reason | None, str | None, int, tuple[Drop, ...]]] = {}
+
+    def entry(self, id_: str | None, path: str | None, outcome: Outcome, reason: Reason, properties: int = 0) -> None:
+        """Account an entry of the input that is no object to convert: invalid, superseded, duplicate.
+
+        Args:
+            id_: the STIX id, where it has one.
+            path: where in the document it stands (`$.objects[3]`).
+            outcome: usually `invalid` or `dropped`.
+            reason: why.
+            properties: how many properties go the same way.
+        """
+        self._counts[outcome] += 1
+        self._properties[outcome] += properties
+        self._entries.append((id_, path, outcome, reason, None))
+
+    def account(
+        self,
+        id_: str,
+        outcome: Outcome,
+        properties: int,
+        drops: tuple[Drop, ...] = (),
+        reason: Reason | None = None,
+        target: str | None = None,
+    ) -> None:
+        """Account one object; a second account of the same id stands only if it is better (mapped beats dropped).
+
+        Args:
+            id_: the STIX id.
+            outcome: of the object as a whole.
+            properties: how many top-level properties the object has.
+            drops: its properties that are not plainly mapped.
+            reason: required unless the outcome is `mapped`.
+            target: the MISP element, in a few words.
+        """
+        known = self._accounts.get(id_)
+        if known is None or (known[0] is not Outcome.MAPPED and outcome is Outcome.MAPPED):
+            self._accounts[id_] = (outcome, reason, target, properties, drops)
+
+    def accounted(self, id_: str) -> bool:
+        """Whether the object has an outcome yet."""
+        return id_ in self._accounts
+
+    def note(
+        self, id_: str | None, path: str | None, outcome: Outcome, reason: Reason, target: str | None = None
+    ) -> None:
+        """Record something about an element or an event (delivery, enrichment): listed, not counted as an object."""
+        self._notes.append((id_, path, outcome, reason, target))
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """Objects by outcome; the four add up to `objects`."""
+        counts = Counter(self._counts)
+        for account in self._accounts.values():
+            counts[account[0]] += 1
+        return {outcome.value: counts[outcome] for outcome in Outcome}
+
+    @property
+    def objects(self) -> int:
+        """Entries of the input."""
+        return sum(self._counts.values()) + len(self._accounts)
+
+    @property
+    def properties(self) -> dict[str, int]:
+        """Properties by outcome; those of an object that is dropped as a whole are dropped with it."""
+        counts = Counter(self._properties)
+        for outcome, _, _, total, drops in self._accounts.values():
+            if outcome is not Outcome.MAPPED:
+                counts[outcome] += total
+                continue
+            # several parts of one property can be dropped; the property counts once
+            gone: dict[str, Outcome] = {}
+            for path, how, _ in drops:
+                gone.setdefault(top_level(path), how)
+            for how in gone.values():
+                counts[how] += 1
+            counts[Outcome.MAPPED] += total - len(gone)
+        return {outcome.value: counts[outcome] for outcome in Outcome}
+
+    @property
+    def entries(self) -> list[dict[str, str]]:
+        """Everything that is not plainly mapped, in a fixed order."""
+        rows: list[Entry] = list(self._entries)
+        for id_, (outcome, reason, target, _, drops) in self._accounts.items():
+            if outcome is not Outcome.MAPPED:
+                rows.append((id_, None, outcome, reason, target))
+            else:
+                rows.extend((id_, f"$.{path}", how, why, None) for path, how, why in drops)
+        rows.extend(self._notes)
+        rows.sort(key=lambda row: tuple(part or "" for part in row))
+        return [_plain(row) for row in rows]
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Objects that did not come out, by reason, the most frequent first."""
+        counts: Counter[str] = Counter(str(entry[3]) for entry in self._entries)
+        counts.update(str(account[1]) for account in self._accounts.values() if account[1] is not None)
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    @property
+    def kinds(self) -> set[str]:
+        """What `--fail-on` is held against: the outcomes of objects, and every reason that occurs anywhere."""
+        found: set[str] = {outcome for outcome, count in self.outcomes.items() if count}
+        found.update(row[2] for row in self._notes)
+        found.update(row[3] for row in (*self._entries, *self._notes) if row[3] is not None)
+        for _, reason, _, _, drops in self._accounts.values():
+            if reason is not None:
+                found.add(reason)
+            found.update(why for _, _, why in drops)
+        return found
+
+    @property
+    def alarming(self) -> bool:
+        """Whether something is invalid, refused or held (exit status 1)."""
+        return bool(self.outcomes["invalid"]) or any(note[3] in ALARMING for note in self._notes)
+
+    def restrict(self, ids: Container[str]) -> None:
+        """Forget the accounts of all other objects: a run accounts what changed, not what it looked at."""
+        self._accounts = {id_: account for id_, account in self._accounts.items() if id_ in ids}
+
+    def merge(self, other: Ledger) -> None:
+        """Add what another ledger says (of one event of a run, say)."""
+        self._entries.extend(other._entries)
+        self._notes.extend(other._notes)
+        self._counts.update(other._counts)
+        self._properties.update(other._properties)
+        for id_, account in other._accounts.items():
+            known = self._accounts.get(id_)
+            if known is None or known[0] is not Outcome.MAPPED:
+                self._accounts[id_] = account
+
+    def to_dict(self) -> dict[str, Any]:
+        """The ledger in the form of the command's `--ledger FILE`."""
+        return {
+            "objects": self.objects,
+            "outcomes": self.outcomes,
+            "properties": self.properties,
+            "reference_time": self.reference_time,
+            "entries": self.entries,
+        }
+
+
+Drop = tuple[str, Outcome, Reason]
+"""A property (a dotted path below the object) that is not plainly mapped."""
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Counts as a person reads them: `3 mapped, 1 dropped`."""
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none"
+
+
+def top_level(path: str) -> str:
+    """The property that a path stands in: `hashes.MD5` and `hashes[0]` stand in `hashes`."""
+    return path.split(".", 1)[0].split("[", 1)[0]
+
+
+def _plain(row: Entry) -> dict[str, str]:
+    id_, path, outcome, reason, target = row
+    plain: dict[str, str] = {"id": id_ or ""}
+    if path is not None:
+        plain["path"] = path
+    plain["outcome"] = outcome.value
+    if reason is not None:
+        plain["reason"] = reason.value
+    if target is not None:
+        plain["target"] = target
+    return plain

@@ -1,0 +1,128 @@
+"""`find` and `status`: answers from the store, with no server asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from . import times
+from .config import Config
+from .store import Store
+from .wiring import make_maker
+
+
+def find(config: Config, store: Store, what: str) -> list[dict[str, Any]]:
+    """Everything known about a STIX id, a value, or a MISP UUID.
+
+    Args:
+        config: for the pipelines' settings.
+        store: from `wiring.open_store`.
+        what: the id, value or UUID.
+
+    Returns:
+        A row for each STIX object found: `id`, `source`, `object`, `events` (each with its sinks and elements) and
+        `missing` (what was not carried over, and why).
+    """
+    ids = {row["id"] for row in store.query(_BY_WHAT, what=what, lower=what.lower())}
+    found: list[dict[str, Any]] = []
+    for id_ in sorted(ids):
+        for row in store.query("SELECT source, version, seq FROM objects WHERE id = :id ORDER BY source", id=id_):
+            source = row["source"]
+            obj, _ = store.load(source, [id_])[id_]
+            pipelines = [name for name, settings in config.pipelines.items() if settings.source == source]
+            found.append(
+                {
+                    "id": id_,
+                    "source": source,
+                    "type": obj["type"],
+                    "name": obj.get("name") or obj.get("value") or "",
+                    "modified": obj.get("modified") or obj.get("created") or "",
+                    "events": [event for name in pipelines for event in _events(store, name, id_)],
+                    "missing": [entry for name in pipelines for entry in _missing(config, store, name, id_)],
+                }
+            )
+    return found
+
+
+_BY_WHAT = """
+SELECT id FROM objects WHERE id = :what
+UNION SELECT id FROM elements WHERE value IN (:what, :lower) OR uuid = :lower
+UNION SELECT id FROM placements WHERE event = :lower
+"""
+
+
+def _events(store: Store, pipeline: str, id_: str) -> list[dict[str, Any]]:
+    events = []
+    rows = store.query(
+        "SELECT event, collecting FROM placements WHERE pipeline = :pipeline AND id = :id ORDER BY event",
+        pipeline=pipeline,
+        id=id_,
+    )
+    for row in rows:
+        elements = store.query(
+            "SELECT uuid, kind, type, value FROM elements WHERE pipeline = :pipeline AND event = :event AND id = :id"
+            " ORDER BY uuid",
+            pipeline=pipeline,
+            event=row["event"],
+            id=id_,
+        )
+        sinks = store.query(
+            "SELECT sink, state, info, published FROM deliveries WHERE event = :event ORDER BY sink", event=row["event"]
+        )
+        uuids = {element["uuid"] for element in elements}
+        notes = [
+            note
+            for note in store.query(
+                "SELECT sink, id, reason, target FROM notes WHERE event = :event ORDER BY number", event=row["event"]
+            )
+            if note["id"] is None or note["id"] in uuids
+        ]
+        events.append(
+            {"pipeline": pipeline, "event": row["event"], "elements": elements, "sinks": sinks, "notes": notes}
+        )
+    return events
+
+
+def _missing(config: Config, store: Store, pipeline: str, id_: str) -> list[dict[str, str]]:
+    """What a conversion of today does not carry over of an object; nothing is kept of it, it is made again."""
+    made = make_maker(config, store, pipeline).make({id_}, [], times.now())
+    return [{"pipeline": pipeline, **entry} for entry in made.ledger.entries if entry["id"] == id_]
+
+
+def status(config: Config, store: Store) -> dict[str, Any]:
+    """How things stand: collections, deliveries, the last run of each pipeline."""
+    collections = store.query(
+        "SELECT c.source, c.collection, c.title, c.watermark, c.polled, c.error,"
+        " (SELECT count(*) FROM objects o WHERE o.source = c.source) AS objects"
+        " FROM cursors c ORDER BY c.source, c.title, c.collection"
+    )
+    for row in collections:
+        row["polled"] = times.to_text(row["polled"]) if row["polled"] is not None else None
+    deliveries = store.query(
+        "SELECT sink, state, count(*) AS events FROM deliveries GROUP BY sink, state ORDER BY sink, state"
+    )
+    pipelines = []
+    for name in config.pipelines:
+        rows = store.query(
+            "SELECT started, finished, summary FROM runs WHERE pipeline = :name ORDER BY number DESC LIMIT 1", name=name
+        )
+        last = rows[0] if rows else None
+        summary = orjson.loads(last["summary"]) if last and last["summary"] else {}
+        pipelines.append(
+            {
+                "pipeline": name,
+                "last_run": times.to_text(last["started"]) if last else None,
+                "finished": bool(last and last["finished"]),
+                "events": summary.get("events", {}),
+                "errors": summary.get("errors", []),
+            }
+        )
+    notes = store.query("SELECT reason, count(*) AS count FROM notes GROUP BY reason ORDER BY reason")
+    return {
+        "store": store.path,
+        "collections": collections,
+        "deliveries": deliveries,
+        "notes": notes,
+        "pipelines": pipelines,
+    }

@@ -1,0 +1,14 @@
+"""STIX 2.1, section 6.2."""
+
+from .tables import Field, Role, Table
+
+TABLE = Table(
+    "autonomous-system",
+    Role.OBSERVABLE,
+    template="asn",
+    fields={
+        "number": Field("AS", "asn"),
+        "name": Field(None, "description"),
+        "rir": Field(None, "organization"),
+    },
+)

@@ -1,0 +1,15 @@
+"""STIX 2.1, section 6.4. The pair of a name and the address it resolves to is MISP's `domain|ip`."""
+
+from .tables import Composite, Field, Role, Table
+
+TABLE = Table(
+    "domain-name",
+    Role.OBSERVABLE,
+    template="domain-ip",
+    fields={
+        "value": Field("domain", "domain", selects=True),
+        "resolves_to_refs[*].value": Field("ip-dst", "ip", selects=True),
+    },
+    composites=(Composite("domain|ip", "value", "resolves_to_refs[*].value"),),
+    links={"resolves_to_refs": "resolves-to"},
+)

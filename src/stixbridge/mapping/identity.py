@@ -1,0 +1,17 @@
+"""STIX 2.1, section 4.6: a producer is a tag, a sector a cluster, anyone else an identity object."""
+
+from .tables import Field, Role, Table
+
+TABLE = Table(
+    "identity",
+    Role.DETAIL,
+    template="identity",
+    fields={
+        "name": Field(None, "name"),
+        "description": Field(None, "description"),
+        "identity_class": Field(None, "identity_class"),
+        "roles[*]": Field(None, "roles"),
+        "sectors[*]": Field(None, "sectors"),
+        "contact_information": Field(None, "contact_information"),
+    },
+)

@@ -1,0 +1,8 @@
+"""STIX 2.1, section 4.9."""
+
+from .context import context
+
+TABLE = context(
+    "intrusion-set",
+    ("first_seen", "last_seen", "goals", "resource_level", "primary_motivation", "secondary_motivations"),
+)

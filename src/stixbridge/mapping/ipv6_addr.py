@@ -1,0 +1,10 @@
+"""STIX 2.1, section 6.11."""
+
+from .tables import Field, Role, Table
+
+TABLE = Table(
+    "ipv6-addr",
+    Role.OBSERVABLE,
+    fields={"value": Field("ip-dst", selects=True)},
+    links={"resolves_to_refs": "resolves-to", "belongs_to_refs": "belongs-to"},
+)

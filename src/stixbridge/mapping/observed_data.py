@@ -1,0 +1,18 @@
+"""STIX 2.1, section 4.14: when its observables were seen, and how often."""
+
+from ..ledger import Reason
+from .tables import Role, Table
+
+TABLE = Table(
+    "observed-data",
+    Role.OBSERVED,
+    properties={
+        "first_observed": "first_seen",
+        "last_observed": "last_seen",
+        "number_observed": "comment",
+        "revoked": "left out when true",
+        **dict.fromkeys(("created_by_ref", "confidence", "labels", "external_references", "modified"), Reason.NO_PLACE),
+        "objects": "attributes and objects",
+        "object_refs": "attributes and objects",
+    },
+)

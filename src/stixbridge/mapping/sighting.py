@@ -1,0 +1,24 @@
+"""STIX 2.1, section 5.2."""
+
+from ..ledger import Reason
+from .tables import Role, Table
+
+TABLE = Table(
+    "sighting",
+    Role.SIGHTING,
+    properties={
+        "sighting_of_ref": "sighting",
+        "first_seen": "sighting",
+        "last_seen": "sighting",
+        "count": "sighting source",
+        "where_sighted_refs": "sighting source",
+        "summary": Reason.NO_PLACE,
+        "description": Reason.NO_PLACE,
+        "observed_data_refs": Reason.NO_PLACE,
+        "revoked": "left out when true",
+        **dict.fromkeys(("confidence", "labels", "external_references"), Reason.NO_PLACE),
+        "modified": Reason.LIFECYCLE,
+        "created_by_ref": "sighting source, where nothing else says who saw it",
+        "x_opencti_negative": "false-positive sighting",
+    },
+)

@@ -1,0 +1,239 @@
+"""MISP's own knowledge: attribute types, object templates, galaxy clusters.
+
+It comes from the data files of the packages that ship it (`pymisp`, `pymispgalaxies`), which are found without
+importing those packages: their import costs more than a whole conversion. What is needed of the files is indexed
+once, into a JSON file in the user's cache folder, whose name holds the versions of the packages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from importlib import metadata
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from ..errors import ConfigError
+
+_FORMAT = 3
+"""Counted up when the form of the index changes."""
+
+# The galaxies that names are looked up in, in this order, by STIX type. The deprecated `mitre-enterprise-*`,
+# `mitre-mobile-*` and `mitre-pre-*` are never used. A user file can override (see `overrides`).
+GALAXIES: dict[str, tuple[str, ...]] = {
+    "attack-pattern": ("mitre-attack-pattern",),
+    "campaign": ("campaigns",),
+    "course-of-action": ("mitre-course-of-action",),
+    "intrusion-set": ("mitre-intrusion-set", "threat-actor"),
+    "malware": ("mitre-malware", "malpedia", "ransomware", "stealer", "rat", "banker", "botnet", "tool"),
+    "threat-actor": ("threat-actor", "mitre-intrusion-set"),
+    "tool": ("mitre-tool", "tool"),
+    "identity": ("sector",),
+    "location": ("country", "region"),
+    "producer": ("producer",),
+}
+_CLUSTER_FILES = {"campaigns": "tidal-campaigns"}
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """An object template: what an object must name, and its relations (relation -> type, settings)."""
+
+    name: str
+    uuid: str
+    version: str
+    category: str
+    relations: dict[str, tuple[str, bool | None, bool, str | None]]
+    """relation -> (attribute type, to_ids of the template or None, disable_correlation, category or None)."""
+
+
+class Knowledge:
+    """The index in memory. Look-ups only; loaded once a process by `load`."""
+
+    def __init__(self, index: dict[str, Any], overrides: dict[str, str] | None = None) -> None:
+        self.categories: dict[str, str] = index["categories"]
+        self.to_ids: frozenset[str] = frozenset(index["to_ids"])
+        self.allowed: dict[str, frozenset[str]] = {
+            type_: frozenset(categories) for type_, categories in index["allowed"].items()
+        }
+        self._templates: dict[str, Any] = index["templates"]
+        self._tags: list[str] = index["tags"]
+        self._by_uuid: dict[str, dict[str, int]] = index["by_uuid"]
+        self._by_external_id: dict[str, dict[str, int]] = index["by_external_id"]
+        self._by_name: dict[str, dict[str, int]] = index["by_name"]
+        self._overrides = overrides or {}
+        self._loaded: dict[str, Template] = {}
+
+    def template(self, name: str) -> Template:
+        """The object template of that name.
+
+        Raises:
+            KeyError: where there is none.
+        """
+        known = self._loaded.get(name)
+        if known is None:
+            raw = self._templates[name]
+            known = Template(
+                name,
+                raw["uuid"],
+                raw["version"],
+                raw["category"],
+                {key: tuple(row) for key, row in raw["relations"].items()},
+            )
+            self._loaded[name] = known
+        return known
+
+    def cluster_tag(self, stix_type: str, uuid: str, external_ids: list[str], names: list[str]) -> str | None:
+        """The tag of the known galaxy cluster: by UUID, else by external id, else by name or synonym.
+
+        Args:
+            stix_type: a key of `GALAXIES`.
+            uuid: of the STIX object.
+            external_ids: its ids in MITRE's catalogues (`T1566`, `G0007`).
+            names: its name, then its aliases.
+
+        Returns:
+            `misp-galaxy:<type>="<value>"`, or None where no cluster is known.
+        """
+        for name in names:
+            override = self._overrides.get(f"{stix_type}:{name}".lower())
+            if override is not None:
+                return override
+        galaxies = GALAXIES.get(stix_type, ())
+        for table, keys in (
+            (self._by_uuid, [uuid]),
+            (self._by_external_id, external_ids),
+            (self._by_name, [name.lower() for name in names[:1]]),
+            (self._by_name, [name.lower() for name in names[1:]]),
+        ):
+            for galaxy in galaxies:
+                rows = table.get(galaxy, {})
+                for key in keys:
+                    found = rows.get(key)
+                    if found is not None:
+                        return self._tags[found]
+        return None
+
+
+@lru_cache(maxsize=4)
+def load(overrides: Path | None = None) -> Knowledge:
+    r"""The knowledge of the installed packages, from the cache where it is warm.
+
+    Args:
+        overrides: a JSON file `{"malware:Emotet": "misp-galaxy:malpedia=\"Emotet\""}` that goes before the galaxies.
+    """
+    user: dict[str, str] = {}
+    if overrides is not None:
+        try:
+            raw = orjson.loads(overrides.read_bytes())
+            user = {str(key).lower(): str(tag) for key, tag in raw.items()}
+        except (OSError, orjson.JSONDecodeError, AttributeError) as error:
+            raise ConfigError(f"galaxies file {overrides}: {error}; write one JSON object of tags") from None
+    path = _cache_path()
+    with contextlib.suppress(OSError, orjson.JSONDecodeError, KeyError):
+        return Knowledge(orjson.loads(path.read_bytes()), user)
+    index = build()
+    with contextlib.suppress(OSError):  # a cache that can't be written costs time, nothing else
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(orjson.dumps(index))
+        Path(temporary).replace(path)
+    return Knowledge(index, user)
+
+
+def build() -> dict[str, Any]:
+    """Read the packages' data files into the index (a second or two)."""
+    types = orjson.loads((_package("pymisp") / "data" / "describeTypes.json").read_bytes())["result"]
+    allowed: dict[str, list[str]] = {}
+    for category, members in types["category_type_mappings"].items():
+        for member in members:
+            allowed.setdefault(member, []).append(category)
+    index: dict[str, Any] = {
+        "categories": {name: row["default_category"] for name, row in types["sane_defaults"].items()},
+        "to_ids": [name for name, row in types["sane_defaults"].items() if row["to_ids"]],
+        "allowed": allowed,
+        "templates": {},
+        "tags": [],
+        "by_uuid": {},
+        "by_external_id": {},
+        "by_name": {},
+    }
+    for file in sorted((_package("pymisp") / "data" / "misp-objects" / "objects").glob("*/definition.json")):
+        raw = orjson.loads(file.read_bytes())
+        index["templates"][raw["name"]] = {
+            "uuid": raw["uuid"],
+            "version": str(raw["version"]),
+            "category": raw["meta-category"],
+            "relations": {
+                relation: (
+                    row["misp-attribute"],
+                    row.get("to_ids"),
+                    bool(row.get("disable_correlation")),
+                    (row.get("categories") or [None])[0],
+                )
+                for relation, row in raw["attributes"].items()
+            },
+        }
+    clusters = _package("pymispgalaxies") / "data" / "misp-galaxy" / "clusters"
+    for galaxy in sorted({galaxy for group in GALAXIES.values() for galaxy in group}):
+        _index_galaxy(
+            index, galaxy, orjson.loads((clusters / f"{_CLUSTER_FILES.get(galaxy, galaxy)}.json").read_bytes())
+        )
+    return index
+
+
+def _index_galaxy(index: dict[str, Any], galaxy: str, raw: dict[str, Any]) -> None:
+    uuids: dict[str, int] = {}
+    ids: dict[str, int] = {}
+    names: dict[str, int] = {}
+    synonyms: dict[str, int] = {}
+    for cluster in raw["values"]:
+        meta = cluster.get("meta") or {}
+        at = len(index["tags"])
+        index["tags"].append(f'misp-galaxy:{raw["type"]}="{cluster["value"]}"')
+        if cluster.get("uuid"):
+            uuids[cluster["uuid"].lower()] = at
+        external = meta.get("external_id")
+        for external_id in external if isinstance(external, list) else [external]:
+            if external_id:
+                ids.setdefault(external_id, at)
+        value = cluster["value"]
+        names.setdefault(value.lower(), at)
+        head, dash, tail = value.rpartition(" - ")
+        if dash and tail == external:  # "APT28 - G0007" is found by "APT28"
+            names.setdefault(head.lower(), at)
+        number, dash, plain = value.partition(" - ")
+        if dash and number.isdigit():  # regions: "150 - Europe"
+            names.setdefault(plain.lower(), at)
+        for code in (meta.get("ISO"), meta.get("ISO3")):
+            if isinstance(code, str):
+                synonyms.setdefault(code.lower(), at)
+        for synonym in meta.get("synonyms") or []:
+            if isinstance(synonym, str):
+                synonyms.setdefault(synonym.lower(), at)
+    index["by_uuid"][galaxy] = uuids
+    index["by_external_id"][galaxy] = ids
+    index["by_name"][galaxy] = {**synonyms, **names}  # a cluster's own name goes before a synonym of another
+
+
+def _package(name: str) -> Path:
+    # Not importlib.util.find_spec: for a dotted name it imports the parents.
+    spec = PathFinder.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError(f"the package {name} is not installed; stixbridge needs its data: pip install {name}")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _cache_path() -> Path:
+    places = "|".join(f"{name} {metadata.version(name)}" for name in ("pymisp", "pymispgalaxies"))
+    digest = sha256(f"{_FORMAT}|{places}".encode()).hexdigest()[:16]
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "stixbridge" / f"knowledge-{digest}.json"

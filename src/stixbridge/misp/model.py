@@ -1,0 +1,93 @@
+"""MISP's event format, as plain data, and the identities of its parts.
+
+The hot path stays on dictionaries; `pymisp` objects are made only when asked for. Identities are derived
+(docs/decisions/0003-identity.md), so that the same input gives the same UUIDs and a second delivery changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha1
+from typing import Any
+
+from .. import tlp
+
+MispEvent = dict[str, Any]
+"""A MISP event without the `Event` around it."""
+MispAttribute = dict[str, Any]
+MispObject = dict[str, Any]
+
+NAMESPACE = "6f1c7a52-3c5b-5a0e-9d0b-3b1f0b7a7e55"
+"""Namespace of everything derived; changing it would change every UUID ever delivered."""
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
+
+MAX_TAG = 255
+
+
+def derived_uuid(namespace: str, *parts: str) -> str:
+    """A version 5 UUID (RFC 4122, section 4.3) in a namespace.
+
+    Args:
+        namespace: a UUID.
+        parts: what it is derived from; joined with a control character that no part can hold.
+
+    Returns:
+        The UUID in lower case. Same parts, same UUID, for ever.
+    """
+    # SHA-1 is what version 5 is made of; nothing is secured by it
+    digest = sha1(bytes.fromhex(namespace.replace("-", "")) + "\x1f".join(parts).encode(), usedforsecurity=False)
+    text = digest.hexdigest()
+    variant = "89ab"[int(text[16], 16) & 3]
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
+
+
+def valid_uuid(text: str) -> bool:
+    """Whether a text is an RFC 4122 UUID that MISP takes."""
+    return _UUID.fullmatch(text) is not None
+
+
+def uuid_of(stix_id: str) -> str | None:
+    """The UUID in a STIX id, in lower case, where it is a valid one."""
+    text = stix_id.rpartition("--")[2].lower()
+    return text if valid_uuid(text) else None
+
+
+def one_line(text: object) -> str:
+    """A text on one line, without control characters."""
+    return " ".join("".join(char if char.isprintable() else " " for char in str(text)).split())
+
+
+def tag_text(text: str) -> str:
+    """A text fit to stand between the quotes of a machine tag: no quote and no control character can end it."""
+    return one_line(text.replace('"', "'"))
+
+
+def machine_tag(namespace: str, predicate: str, value: str) -> str:
+    """`namespace:predicate="value"`, cut to what MISP stores; hostile values stay inside the quotes."""
+    head = f'{namespace}:{predicate}="'
+    return head + tag_text(value)[: MAX_TAG - len(head) - 1] + '"'
+
+
+def all_attributes(event: MispEvent) -> list[MispAttribute]:
+    """Every attribute of an event, those of its objects included."""
+    found = list(event.get("Attribute") or [])
+    for obj in event.get("Object") or []:
+        found.extend(obj.get("Attribute") or [])
+    return found
+
+
+def tag_names(element: dict[str, Any]) -> list[str]:
+    """The names of an element's tags."""
+    return [tag["name"] for tag in element.get("Tag") or []]
+
+
+def level_of(element: dict[str, Any]) -> str | None:
+    """The strictest TLP level among an element's tags."""
+    return tlp.strictest(tlp.level_of_name(name) for name in tag_names(element) if tlp.is_tlp_tag(name))
+
+
+def set_level(element: dict[str, Any], level: str) -> None:
+    """Give an element one TLP tag in place of those it has."""
+    kept = [tag for tag in element.get("Tag") or [] if not tlp.is_tlp_tag(str(tag["name"]))]
+    element["Tag"] = sorted([*kept, {"name": tlp.tag(level)}], key=lambda row: str(row["name"]))

@@ -1,0 +1,321 @@
+"""HTTP for sources and sinks: time-outs, byte cap, own CA, credentials that stay at their host, clear errors."""
+
+from __future__ import annotations
+
+import base64
+import re
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import stamina
+
+from .errors import ConfigError, ServerError, Unreachable
+
+MAX_BYTES = 200_000_000
+MAX_WAIT = 300.0
+_ATTEMPTS = 4
+_REDIRECTS = 3
+
+
+@dataclass(frozen=True)
+class Auth:
+    """Credentials of one server; `repr` never shows them.
+
+    Attributes:
+        user: with `password`: Basic (RFC 7617).
+        password: the other half.
+        token: with `scheme`: `Authorization: SCHEME TOKEN`.
+        scheme: `Bearer` (RFC 6750) or `Token`.
+        header: any other header, with `value`.
+        value: of the header.
+    """
+
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    scheme: str = "Bearer"
+    header: str | None = None
+    value: str | None = field(default=None, repr=False)
+
+    def headers(self) -> dict[str, str]:
+        """The headers that carry the credentials, Basic left to the HTTP library."""
+        if self.token is not None:
+            return {"Authorization": f"{self.scheme} {self.token}"}
+        if self.header is not None and self.value is not None:
+            return {self.header: self.value}
+        return {}
+
+    @property
+    def basic(self) -> tuple[str, str] | None:
+        """User and password, where there are."""
+        return (self.user, self.password or "") if self.user is not None else None
+
+
+@dataclass(slots=True)
+class Answer:
+    """One answer, read whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str
+
+
+class Http:
+    """Requests to one host.
+
+    Args (of the constructor):
+        base: a URL at the host; credentials go to its origin only.
+        auth: credentials.
+        accept: the Accept header.
+        ca: a PEM file of the server's own certificate authority.
+        verify: False trusts any certificate.
+        timeout: seconds to wait for the server at any one point.
+        max_bytes: the most an answer may hold.
+        max_wait: the longest `Retry-After` that is waited for, seconds.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        *,
+        auth: Auth | None = None,
+        accept: str = "application/json",
+        ca: Path | None = None,
+        verify: bool = True,
+        timeout: float = 60.0,
+        max_bytes: int = MAX_BYTES,
+        max_wait: float = MAX_WAIT,
+    ) -> None:
+        try:
+            parts = urlsplit(base)
+            self._origin = _origin(base)
+        except ValueError as error:
+            raise ConfigError(f"the URL can't be read ({error}); write it as https://host/path/") from None
+        if parts.username or parts.password:
+            raise ConfigError("a URL holds no credentials; give them as auth")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"{base!r} is no URL; write it as https://host/path/")
+        self._auth = auth
+        self._secrets = _checked(auth) if auth is not None else ()
+        self._max_bytes = max_bytes
+        self._max_wait = max_wait
+        self._headers = {"Accept": accept, "User-Agent": "stixbridge"}
+        context: ssl.SSLContext | bool = verify
+        if ca is not None:
+            try:
+                context = ssl.create_default_context(cafile=str(ca))
+            except (OSError, ssl.SSLError) as error:
+                raise ConfigError(
+                    f"ca {ca}: {error}; give a PEM file with the server's certificate authority"
+                ) from None
+        self._client = httpx.Client(
+            verify=context,
+            timeout=httpx.Timeout(timeout, connect=min(timeout, 15.0)),
+            follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def get(self, url: str, params: Mapping[str, str] | None = None, *, idempotent: bool = True) -> Answer:
+        """GET; tried again after faults and `Retry-After` when `idempotent`.
+
+        Raises:
+            ServerError: for any answer but 2xx, with its `status`.
+            Unreachable: for none.
+        """
+        return self._tried("GET", url, params, None, idempotent=idempotent)
+
+    def post(self, url: str, body: bytes, *, idempotent: bool = False) -> Answer:
+        """POST JSON. Any answer is returned: at MISP 403 and 404 say things. Never retried unless `idempotent`.
+
+        Raises:
+            Unreachable: when no answer came; the server may have acted all the same.
+        """
+        return self._tried("POST", url, None, body, idempotent=idempotent, any_status=True)
+
+    def _tried(
+        self,
+        method: str,
+        url: str,
+        params: Mapping[str, str] | None,
+        body: bytes | None,
+        *,
+        idempotent: bool,
+        any_status: bool = False,
+    ) -> Answer:
+        attempts = _ATTEMPTS if idempotent else 1
+        for attempt in stamina.retry_context(
+            on=self._again, attempts=attempts, timeout=self._max_wait + 60, wait_max=8.0
+        ):
+            with attempt:
+                answer = self._once(method, url, params, body)
+                if answer.status in (429, 503) or (not any_status and not 200 <= answer.status < 300):
+                    raise _refusal(answer, self._secrets)
+                return answer
+        raise AssertionError("stamina gives at least one attempt")
+
+    def _again(self, error: Exception) -> bool | float:
+        """Whether an error is worth another attempt; a number is the wait that the server asked for."""
+        if isinstance(error, Unreachable):
+            return not error.args[0].startswith(_FINAL)
+        if isinstance(error, _Refused):
+            if error.wait is not None:
+                return min(error.wait, self._max_wait) if error.wait <= self._max_wait else False
+            return error.status in (429, 500, 502, 503, 504)
+        return False
+
+    def _once(self, method: str, url: str, params: Mapping[str, str] | None, body: bytes | None) -> Answer:
+        for _ in range(_REDIRECTS + 1):
+            headers = dict(self._headers)
+            basic: Any = None
+            try:
+                here = _origin(url) == self._origin
+            except ValueError as error:
+                raise ServerError(f"{url!r} is no URL ({error})") from None
+            if self._auth is not None and here:
+                headers.update(self._auth.headers())
+                basic = self._auth.basic
+            if body is not None:
+                headers["Content-Type"] = "application/json"
+            answer, location = self._send(method, url, params, body, headers, basic)
+            if location is None:
+                return answer
+            try:
+                target = _origin(location)
+            except ValueError as error:
+                raise ServerError(f"{url} redirects to what is no URL ({error})", status=answer.status) from None
+            if target != self._origin:
+                raise ServerError(
+                    f"{url} redirects to another host ({target}); use the URL there if that is right",
+                    status=answer.status,
+                )
+            url, params = location, None
+        raise ServerError(f"{url} redirects in circles")
+
+    def _send(
+        self, method: str, url: str, params: Any, body: bytes | None, headers: dict[str, str], basic: Any
+    ) -> tuple[Answer, str | None]:
+        try:
+            with self._client.stream(method, url, params=params, content=body, headers=headers, auth=basic) as response:
+                chunks: list[bytes] = []
+                size = 0
+                for chunk in response.iter_bytes():
+                    size += len(chunk)
+                    if size > self._max_bytes:
+                        raise ServerError(
+                            f"{response.url}: the answer is over {self._max_bytes:,} bytes;"
+                            " lower page_size or raise max_bytes"
+                        )
+                    chunks.append(chunk)
+                location = str(response.next_request.url) if response.next_request is not None else None
+                answer = Answer(response.status_code, response.headers, b"".join(chunks), str(response.url))
+        except httpx.HTTPError as error:
+            raise Unreachable(_explained(url, error)) from None
+        except httpx.InvalidURL as error:
+            raise ServerError(f"{url!r} is no URL or leads to none ({error})") from None
+        return answer, location
+
+
+_FINAL = "certificate of "
+"""How messages begin that no second attempt can change."""
+
+
+class _Refused(ServerError):
+    """An answer that says no."""
+
+    def __init__(self, message: str, status: int, wait: float | None) -> None:
+        super().__init__(message, status=status)
+        self.wait = wait
+
+
+def _checked(auth: Auth) -> tuple[str, ...]:
+    """The texts that no message may repeat; refuses what no header can carry."""
+    for name, value in auth.headers().items():
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[!-~]([ -~]*[!-~])?", value):
+            raise ConfigError("a secret or header name in auth has characters that no header can carry")
+    found = {auth.password, auth.token, auth.value}
+    if auth.basic is not None:
+        found.add(base64.b64encode(":".join(auth.basic).encode()).decode())
+    return tuple(sorted((text for text in found if text), key=len, reverse=True))
+
+
+def _refusal(answer: Answer, secrets: tuple[str, ...] = ()) -> _Refused:
+    wait = retry_after(answer.headers.get("retry-after"))
+    what = {
+        401: "the credentials were not accepted (401)",
+        403: "not allowed with these credentials (403)",
+        404: "not found, or not allowed with these credentials (404)",
+        406: "the server does not speak this version of TAXII (406)",
+        429: "too many requests (429)",
+    }.get(answer.status, f"the server answered {answer.status}")
+    hint = f"; it asks to wait {wait:.0f} s" if wait is not None else ""
+    return _Refused(f"{answer.url}: {what}{hint}{_excerpt(answer, secrets)}", answer.status, wait)
+
+
+def _excerpt(answer: Answer, secrets: tuple[str, ...]) -> str:
+    """What the server says of it, in one line, where it says it in JSON."""
+    text = answer.body[:2000].decode("utf-8", "replace").strip()
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    if not text.startswith("{"):
+        return ""
+    shown = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return f": {shown[:200]}"
+
+
+def retry_after(text: str | None) -> float | None:
+    """Read `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date; None where there is none."""
+    if not text:
+        return None
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError):
+        return None
+
+
+def pause(seconds: float) -> None:
+    """Wait; the one place that sleeps."""
+    time.sleep(seconds)
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return f"{parts.scheme}://{parts.hostname}:{port}"
+
+
+def _explained(url: str, error: httpx.HTTPError) -> str:
+    """A connection error in words: what, where, what to do."""
+    text = str(error) or type(error).__name__
+    place = _origin(url)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        reason = text.split("certificate verify failed:", 1)[-1].split("(_ssl", 1)[0].strip()
+        if "mismatch" in reason or "expired" in reason or "not yet valid" in reason:
+            return f"{_FINAL}{place} is not good ({reason}); is the URL right, is the server's certificate?"
+        return f"{_FINAL}{place} is not trusted ({reason}); set ca to the PEM file of its authority"
+    if "CERTIFICATE_REQUIRED" in text or "HANDSHAKE_FAILURE" in text:
+        return f"{place}: the server wants a client certificate, which stixbridge does not send ({text})"
+    if isinstance(error, httpx.TimeoutException):
+        return f"{place}: no answer in time; is the server up, is a proxy or firewall between?"
+    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
+        return f"{place}: the connection broke in the middle of an answer"
+    if isinstance(error, httpx.ConnectError):
+        return f"{place}: can't connect ({text}); is the name right and the server up?"
+    return f"{place}: {text}"

@@ -1,0 +1,390 @@
+"""The file to read first: one pipeline, from its source to its sinks.
+
+A run does four things, each of which can be cut at any moment and done again:
+
+1. `_pull`: pages from the source into the store; the watermark moves in the transaction that stores the page.
+2. `_work`: what the changed objects affect is made again as MISP events, in memory (`making`).
+3. `_deliver`: each event to each sink, when it is not what was delivered before; recorded once the sink has confirmed.
+4. `_finish`: only now are the changed objects done.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import times
+from .conversion.engine import Converted
+from .errors import ServerError, StixbridgeError
+from .ledger import Ledger, Outcome, Reason
+from .making import Maker
+from .misp.model import MispEvent
+from .sinks.delivery import SETTLED, UNFINISHED, Delivery, Job, Last, Sink, State, merge, parts
+from .sources.page import Collection, Source
+from .stix.read import Entry
+from .store.rows import digest_of
+from .store.store import Delivered
+
+Progress = Callable[[str], None]
+
+_WITHDRAWN = "[withdrawn] "
+# States that no later run changes by itself: waiting for them would be for ever.
+_FINAL = frozenset({State.FOREIGN, State.BLOCKED, State.REFUSED})
+
+
+@dataclass(slots=True)
+class Summary:
+    """What one run did.
+
+    Attributes:
+        pipeline: its name.
+        pages: pages that came.
+        entries: entries in them.
+        changed: objects that were new or newer.
+        events: events by what became of them, over all sinks: created, updated, unchanged, withdrawn, held, …
+        ledger: of the changed objects, and notes about events.
+        errors: what failed; empty after a good run.
+        status: the exit status that this asks for.
+        deliveries: (sink, what became of one event), in order.
+        waiting: something was left for the next run.
+    """
+
+    pipeline: str
+    pages: int = 0
+    entries: int = 0
+    changed: int = 0
+    events: dict[str, int] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+    errors: list[str] = field(default_factory=list)
+    status: int = 0
+    deliveries: list[tuple[str, Delivery]] = field(default_factory=list)
+    waiting: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary as JSON data."""
+        return {
+            "pipeline": self.pipeline,
+            "pages": self.pages,
+            "entries": self.entries,
+            "changed": self.changed,
+            "events": self.events,
+            "ledger": self.ledger.to_dict(),
+            "errors": self.errors,
+        }
+
+
+class Pipeline:
+    """Joins a source, the conversion, enrichment and sinks.
+
+    Args (of the constructor):
+        maker: makes its events; names the pipeline and has its store.
+        source: where objects come from.
+        sinks: where events go.
+        progress: called with a line of text now and then.
+    """
+
+    def __init__(
+        self, maker: Maker, source: Source, sinks: Sequence[Sink], *, progress: Progress | None = None
+    ) -> None:
+        self.maker = maker
+        self.name = maker.pipeline
+        self.store = maker.store
+        self.source = source
+        self.sinks = list(sinks)
+        self._say = progress or (lambda _: None)
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self.source.close()
+        for sink in self.sinks:
+            sink.close()
+
+    def run(self, now: int | None = None) -> Summary:
+        """One pass. Servers that fail are in the summary's `errors`; what they did not take is done at the next run.
+
+        Args:
+            now: the reference time, microseconds.
+
+        Raises:
+            StoreError: when the store can't be used.
+            ConfigError: when the source or a sink can't be used as configured.
+        """
+        moment = times.now() if now is None else now
+        summary = Summary(self.name, ledger=Ledger(times.to_text(moment)))
+        number = self.store.begin_run(self.name, moment)
+        self._pull(summary, moment)
+        done, expiry = self.store.progress(self.name)
+        seq = self.store.last_seq(self.source.name)
+        changed = set(self.store.changed(self.source.name, done))
+        changed.update(self.store.expired(self.source.name, expiry, moment))
+        rejected = self.store.rejected(self.source.name, done)
+        complete = self._work(summary, changed, rejected, moment)
+        if complete and (changed or rejected or seq != done or moment > expiry):
+            self.store.set_progress(self.name, seq, max(moment, expiry))
+        self._finish(summary, number, moment)
+        return summary
+
+    # 1. pull
+
+    def _pull(self, summary: Summary, moment: int) -> None:
+        try:
+            collections = self.source.collections()
+        except ServerError as error:
+            self._failed(summary, error)
+            return
+        for collection in collections:
+            try:
+                self._pull_one(summary, collection, moment)
+            except ServerError as error:
+                self.store.polled(self.source.name, collection.id, moment, str(error), collection.title)
+                self._failed(summary, error)
+
+    def _pull_one(self, summary: Summary, collection: Collection, moment: int) -> None:
+        source = self.source.name
+        watermark = self.store.watermark(source, collection.id)
+        pages = 0
+        fresh: set[str] = set()
+        for page in self.source.pages(collection, watermark):
+            pages += 1
+            count = self.store.add_page(
+                source,
+                collection.id,
+                page.entries,
+                watermark=page.watermark,
+                date_added=page.date_added,
+                received=moment,
+                title=collection.title,
+            )
+            summary.pages += 1
+            summary.entries += count.entries
+            summary.changed += len(count.changed)
+            for id_, properties in count.superseded:
+                summary.ledger.entry(id_, None, Outcome.DROPPED, Reason.SUPERSEDED, properties)
+            for id_ in fresh.intersection(count.changed):  # an earlier page of this run had an older version
+                summary.ledger.entry(id_, None, Outcome.DROPPED, Reason.SUPERSEDED)
+            fresh.update(count.changed)
+            if count.entries:
+                self._say(
+                    f"{collection.title}: page {pages}, {count.entries} entries, {len(count.changed)} new or newer"
+                )
+        if not pages:
+            self.store.polled(source, collection.id, moment, title=collection.title)
+
+    # 2. make
+
+    def _work(self, summary: Summary, changed: set[str], rejected: list[Entry], moment: int) -> bool:
+        """Make and deliver what changed, and what was cut or held before; True when nothing is left to do."""
+        wanted: dict[str, Converted | None] = {}
+        if changed or rejected:
+            made = self.maker.make(changed, rejected, moment)
+            wanted = made.wanted
+            summary.ledger.merge(made.ledger)
+        complete = True
+        delivered: dict[str, int] = dict.fromkeys(wanted, 0)
+        for sink in self.sinks:
+            try:
+                for delivery in self._deliver(sink, wanted, moment, summary):
+                    if delivery.event in delivered:
+                        delivered[delivery.event] += 1
+            except ServerError as error:
+                complete = False
+                self._failed(summary, error)
+        for uuid, count in delivered.items():
+            if count == len(self.sinks):
+                self._place(uuid, wanted[uuid])
+        return complete and not summary.waiting
+
+    # 3. deliver
+
+    def _deliver(
+        self, sink: Sink, wanted: dict[str, Converted | None], moment: int, summary: Summary
+    ) -> Iterator[Delivery]:
+        """Deliver to one sink: what adds first, what only withdraws last, so that nothing is ever missing between."""
+        jobs: list[Job] = []
+        for uuid, row in wanted.items():
+            job = self._job(sink, uuid, row, moment)
+            if job is None:
+                yield self._unchanged(sink, uuid, summary)
+            else:
+                jobs.append(job)
+        for uuid in self.store.unfinished(sink.name, self.name):
+            if uuid not in wanted:
+                held = self.store.delivered(sink.name, uuid)
+                jobs.append(self._made(sink, merge(self.store.wanted(sink.name, uuid)), held, moment, None))
+        jobs.sort(key=lambda job: (_takes_away(job), str(job.event["uuid"])))
+        by_uuid = {str(job.event["uuid"]): job for job in jobs}
+        stranded: dict[str, State] = {}
+        for delivery in sink.deliver(self._in_order(jobs, wanted, stranded, summary)):
+            self._acknowledge(sink, by_uuid[delivery.event], delivery, moment, summary)
+            row = wanted.get(delivery.event)
+            if delivery.state not in SETTLED and row is not None:
+                stranded.update(dict.fromkeys(row.stix_ids, delivery.state))
+            yield delivery
+
+    def _in_order(
+        self, jobs: list[Job], wanted: dict[str, Converted | None], stranded: dict[str, State], summary: Summary
+    ) -> Iterator[Job]:
+        """Hand out jobs; what would take an object away that did not arrive in its new event is left for later."""
+        for job in jobs:
+            uuid = str(job.event["uuid"])
+            if stranded and _takes_away(job) and uuid in wanted:
+                row = wanted[uuid]
+                there = {id_ for id_, _, _, _ in self.store.members(self.name, [uuid])}
+                leaving = there - set(row.stix_ids if row is not None else ())
+                if leaving & stranded.keys():
+                    if not all(stranded[id_] in _FINAL for id_ in leaving & stranded.keys()):
+                        summary.waiting = True
+                    continue
+            yield job
+
+    def _job(self, sink: Sink, uuid: str, row: Converted | None, moment: int) -> Job | None:
+        """The job of one event; None where it is delivered as it is wanted."""
+        held = self.store.delivered(sink.name, uuid)
+        if row is None:
+            if held is None:
+                return None
+            body = _emptied(held.body)
+        else:
+            body = row.event
+        event = merge(self.store.want(sink.name, uuid, self.name, body))
+        if held is not None and held.digest == digest_of(event):
+            waiting = held.state in UNFINISHED
+            unpublished = self.maker.enrich.publish and not held.published and held.state == State.DELIVERED
+            if not waiting and not unpublished:
+                return None
+        return self._made(sink, event, held, moment, row)
+
+    def _made(self, sink: Sink, event: MispEvent, held: Delivered | None, moment: int, row: Converted | None) -> Job:
+        uuid = str(event["uuid"])
+        last = Last(State(held.state), held.body, held.published) if held is not None else None
+
+        def begin() -> None:
+            self.store.set_delivered(sink.name, uuid, State.ADDING, event, moment=moment)
+
+        def stix() -> list[dict[str, Any]]:
+            return self.maker.behind(row.stix_ids) if row is not None else []
+
+        return Job(event, last, begin, self.maker.enrich.publish, stix, moment // 1_000_000)
+
+    def _unchanged(self, sink: Sink, uuid: str, summary: Summary) -> Delivery:
+        delivery = Delivery(uuid, State.DELIVERED, {}, "unchanged")
+        self._count(sink, delivery, summary)
+        return delivery
+
+    def _acknowledge(self, sink: Sink, job: Job, delivery: Delivery, moment: int, summary: Summary) -> None:
+        self.store.set_delivered(
+            sink.name,
+            delivery.event,
+            delivery.state,
+            delivery.body,
+            moment=moment,
+            digest=digest_of(job.event),
+            published=delivery.published,
+            notes=delivery.notes,
+        )
+        if delivery.action == "updated" and str(job.event.get("info", "")).startswith(_WITHDRAWN):
+            delivery.action = "withdrawn"
+        for id_, outcome, reason, target in delivery.notes:
+            where = f"{sink.name}: {job.event.get('info', '')}"
+            summary.ledger.note(id_ or delivery.event, where, outcome, reason, target)
+        self._count(sink, delivery, summary)
+        self._say(f"{sink.name}: {delivery.action} {delivery.event} {job.event.get('info', '')}")
+
+    @staticmethod
+    def _count(sink: Sink, delivery: Delivery, summary: Summary) -> None:
+        summary.events[delivery.action] = summary.events.get(delivery.action, 0) + 1
+        summary.deliveries.append((sink.name, delivery))
+
+    def _place(self, uuid: str, row: Converted | None) -> None:
+        """Record what is in an event, once every sink has it."""
+        if row is None:
+            self.store.place(self.name, uuid, [], [])
+            return
+        collecting = int(row.container is None)
+        placements = [{"id": id_, "collecting": collecting, "day": row.day} for id_ in row.stix_ids]
+        self.store.place(self.name, uuid, placements, list(_elements(row)))
+
+    # 4. finish
+
+    def _failed(self, summary: Summary, error: StixbridgeError) -> None:
+        summary.errors.append(str(error))
+        summary.status = max(summary.status, error.exit_status)
+
+    def _finish(self, summary: Summary, number: int, moment: int) -> None:
+        if not summary.status and summary.ledger.alarming:
+            summary.status = 1
+        plain = summary.to_dict()
+        plain["ledger"] = {key: plain["ledger"][key] for key in ("objects", "outcomes", "properties")}
+        plain["reasons"] = summary.ledger.reasons
+        self.store.end_run(number, max(moment, times.now()), plain)
+
+
+def _takes_away(job: Job) -> int:
+    """0 for a job that only adds or changes, 1 for one that takes parts away too, 2 for one that only does that."""
+    if job.last is None:
+        return 0
+    now, before = parts(job.event), parts(job.last.body)
+    return bool(before - now) + (bool(before - now) and not now - before)
+
+
+def _emptied(body: MispEvent) -> MispEvent:
+    """What a collecting event becomes when all that was in it has moved or gone."""
+    emptied: MispEvent = {key: value for key, value in body.items() if not isinstance(value, list) or key == "Tag"}
+    info = str(body.get("info", ""))
+    emptied["info"] = info if info.startswith(_WITHDRAWN) else _WITHDRAWN + info
+    return {**emptied, "Attribute": [], "Object": [], "EventReport": []}
+
+
+def _elements(row: Converted) -> Iterator[dict[str, Any]]:
+    for attribute in row.event["Attribute"]:
+        for id_ in row.elements.get(str(attribute["uuid"]), ()):
+            yield _element(attribute, id_, "Attribute")
+    for obj in row.event["Object"]:
+        for attribute in obj.get("Attribute") or []:
+            for id_ in row.elements.get(str(obj["uuid"]), ()):
+                yield _element(attribute, id_, f"Object {obj['name']}")
+
+
+def _element(attribute: dict[str, Any], id_: str, kind: str) -> dict[str, Any]:
+    return {
+        "uuid": attribute["uuid"],
+        "id": id_,
+        "kind": kind,
+        "type": attribute["type"],
+        "value": attribute["value"],
+    }
+
+
+def rehearse(pipeline: Pipeline, now: int | None = None) -> Summary:
+    """A dry run: everything but writing. Works on a copy of the store, with sinks that only say what they would do.
+
+    Args:
+        pipeline: as configured; neither its store nor its sinks are touched.
+        now: the reference time, microseconds.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        copy = pipeline.store.copy_to(Path(folder) / "dry.db")
+        try:
+            sinks = [_Rehearsal(sink.name) for sink in pipeline.sinks]
+            dry = Pipeline(pipeline.maker.on(copy), pipeline.source, sinks, progress=pipeline._say)
+            return dry.run(now)
+        finally:
+            copy.close()
+
+
+class _Rehearsal:
+    """A sink that writes nothing and says what a real one would be asked to do."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
+        for job in jobs:
+            fresh = job.last is None
+            yield Delivery(str(job.event["uuid"]), State.DELIVERED, job.event, "created" if fresh else "updated")
+
+    def close(self) -> None:
+        """Nothing to close."""

@@ -1,0 +1,1 @@
+"""Where events go: a MISP by its REST API, a feed folder, plain files."""

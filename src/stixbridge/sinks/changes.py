@@ -1,0 +1,242 @@
+"""What to send for a change: what we delivered last, what is wanted now, what MISP has.
+
+Only what we changed is sent, part by part and field by field; what analysts did stays. Where both changed a field the
+analyst's value stands and a note says so, but for two cases in which ours must win: `to_ids` that is withdrawn, and a
+distribution that gets stricter. Timestamps are left out: an edit without them is always taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import times, tlp
+from ..ledger import Outcome, Reason
+from ..misp.model import MispEvent, tag_names
+from .delivery import Note
+
+Part = dict[str, Any]
+
+EVENT_FIELDS = ("info", "date", "threat_level_id", "analysis", "distribution", "sharing_group_id", "extends_uuid")
+ATTRIBUTE_FIELDS = (
+    "to_ids",
+    "comment",
+    "category",
+    "first_seen",
+    "last_seen",
+    "disable_correlation",
+    "distribution",
+)
+OBJECT_FIELDS = ("comment", "first_seen", "last_seen", "distribution")
+REPORT_FIELDS = ("name", "content", "distribution")
+
+# What an object needs to be found and taken by an edit.
+_OBJECT_HEAD = ("uuid", "name", "meta-category", "template_uuid", "template_version")
+
+
+@dataclass(slots=True)
+class Changes:
+    """An edit: the body to send (empty: nothing to do), and what a reader should know."""
+
+    body: MispEvent = field(default_factory=dict)
+    notes: list[Note] = field(default_factory=list)
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+
+
+def compute(wanted: MispEvent, base: Mapping[str, Any], theirs: Mapping[str, Any]) -> Changes:
+    """The edit that brings an event in MISP to what is wanted.
+
+    Args:
+        wanted: what it shall be.
+        base: what we delivered last; parts that are not in it are new to us.
+        theirs: what MISP has, soft-deleted parts included.
+    """
+    changes = Changes()
+    body = _fields(wanted, base, theirs, EVENT_FIELDS, changes, str(wanted["uuid"]))
+    tags = _tags(wanted, base, theirs)
+    if tags:
+        body["Tag"] = tags
+    for name, fields in (("Attribute", ATTRIBUTE_FIELDS), ("Object", OBJECT_FIELDS), ("EventReport", REPORT_FIELDS)):
+        rows = _parts(wanted, base, theirs, name, fields, changes)
+        if rows:
+            body[name] = rows
+    changes.body = body
+    return changes
+
+
+def resume_base(wanted: MispEvent, theirs: Mapping[str, Any]) -> MispEvent:
+    """The base of an interrupted add: of what is wanted, that which arrived."""
+    base: MispEvent = {key: value for key, value in wanted.items() if not isinstance(value, list)}
+    base["Tag"] = [tag for tag in wanted.get("Tag") or [] if tag["name"] in tag_names(dict(theirs))]
+    for name in ("Attribute", "Object", "EventReport"):
+        held = _by_uuid(theirs, name)
+        kept = []
+        for part in wanted.get(name) or []:
+            other = held.get(part["uuid"])
+            if other is None:
+                continue
+            copy = dict(part)
+            copy["Tag"] = [tag for tag in part.get("Tag") or [] if tag["name"] in tag_names(other)]
+            sightings = {str(row.get("uuid")) for row in other.get("Sighting") or []}
+            copy["Sighting"] = [row for row in part.get("Sighting") or [] if row["uuid"] in sightings]
+            copy["Relationship"] = []
+            for inner in ("Attribute", "ObjectReference"):
+                if inner in part:
+                    inside = _by_uuid(other, inner)
+                    copy[inner] = [row for row in part[inner] if row["uuid"] in inside]
+            kept.append(copy)
+        base[name] = kept
+    return base
+
+
+def _parts(
+    wanted: Mapping[str, Any],
+    base: Mapping[str, Any],
+    theirs: Mapping[str, Any],
+    name: str,
+    fields: tuple[str, ...],
+    changes: Changes,
+) -> list[Part]:
+    ours, before, held = _by_uuid(wanted, name), _by_uuid(base, name), _by_uuid(theirs, name)
+    rows: list[Part] = []
+    for uuid, part in ours.items():
+        known, other = before.get(uuid), held.get(uuid)
+        if known is None and (other is None or _deleted(other)):
+            rows.append(_new(part, revived=other is not None))
+            changes.added += 1
+        elif other is None or _deleted(other):
+            if known != part:  # said when it matters: the source changed what an analyst deleted
+                note = "deleted in MISP; stays deleted"
+                changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
+        else:
+            row = _changed(part, known or {}, other, name, fields, changes)
+            if row:
+                rows.append(row)
+                changes.changed += 1
+    for uuid, known in before.items():
+        if uuid not in ours and uuid in held and not _deleted(held[uuid]):
+            rows.append({**_head(known, name), "deleted": True})
+            changes.removed += 1
+    return rows
+
+
+def _new(part: Part, *, revived: bool) -> Part:
+    row = {key: value for key, value in part.items() if key != "timestamp"}
+    if "Attribute" in row:
+        row["Attribute"] = [_new(inner, revived=revived) for inner in row["Attribute"]]
+    if revived:
+        row["deleted"] = False
+    return row
+
+
+def _head(part: Part, name: str) -> Part:
+    if name == "Object":
+        return {key: part[key] for key in _OBJECT_HEAD if key in part}
+    if name == "EventReport":
+        return {"uuid": part["uuid"], "name": part["name"]}
+    if name == "ObjectReference":
+        return {key: part[key] for key in ("uuid", "object_uuid", "referenced_uuid", "relationship_type")}
+    return {key: part[key] for key in ("uuid", "type", "value", "category", "object_relation") if key in part}
+
+
+def _changed(part: Part, known: Part, other: Part, name: str, fields: tuple[str, ...], changes: Changes) -> Part:
+    row = _fields(part, known, other, fields, changes, str(part["uuid"]))
+    tags = _tags(part, known, other)
+    if tags:
+        row["Tag"] = tags
+    for inner in ("Sighting", "Relationship"):
+        before = _by_uuid(known, inner)
+        fresh = [entry for uuid, entry in _by_uuid(part, inner).items() if uuid not in before]
+        if fresh:
+            row[inner] = fresh
+    if name == "Object":
+        attributes = _parts(part, known, other, "Attribute", ATTRIBUTE_FIELDS, changes)
+        references = _parts(part, known, other, "ObjectReference", ("relationship_type", "comment"), changes)
+        if attributes:
+            row["Attribute"] = attributes
+        if references:
+            row["ObjectReference"] = references
+    if not row:
+        return {}
+    head = _head(part, name)
+    if name == "Attribute":
+        head = {"uuid": part["uuid"]}
+    if name == "EventReport":
+        row.setdefault("content", other.get("content") if "content" not in row else row["content"])
+    return {**head, **row}
+
+
+def _fields(
+    wanted: Mapping[str, Any],
+    base: Mapping[str, Any],
+    theirs: Mapping[str, Any],
+    fields: tuple[str, ...],
+    changes: Changes,
+    uuid: str,
+) -> Part:
+    row: Part = {}
+    for name in fields:
+        ours, before, held = (_normal(name, part.get(name)) for part in (wanted, base, theirs))
+        if ours in (before, held):
+            continue
+        if held != before and base and not _must_win(name, ours, held):
+            changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, f"{name}: MISP's value stands"))
+            continue
+        row[name] = wanted.get(name, None if name in {"first_seen", "last_seen"} else "")
+    return row
+
+
+def _must_win(name: str, ours: Any, held: Any) -> bool:
+    if name == "to_ids":
+        return ours is False
+    if name == "distribution":
+        # 5 inherits and can't be compared; 0 is the strictest
+        return bool(ours == "0" and held != "0")
+    return False
+
+
+def _normal(name: str, value: Any) -> Any:
+    """A field as it compares: MISP answers numbers as text, times in other forms, nothing as null."""
+    if name in ("to_ids", "disable_correlation"):
+        return value in (True, "1", 1, "true")
+    if name in ("first_seen", "last_seen"):
+        return times.read(value)
+    if value is None:
+        return ""
+    if name == "sharing_group_id" and str(value) == "0":
+        return ""
+    return str(value).strip()
+
+
+def _tags(wanted: Mapping[str, Any], base: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[Part]:
+    """Tags to add, and those we set before and no longer want; tags that others set are never touched."""
+    ours, before, held = (tag_names(dict(part)) for part in (wanted, base, theirs))
+    held_folded = {name.lower() for name in held}
+    rows: list[Part] = []
+    for name in ours:
+        if name.lower() in held_folded or name in before:
+            continue
+        level = tlp.level_of_name(name) if tlp.is_tlp_tag(name) else None
+        others = [tlp.level_of_name(tag) for tag in held if tlp.is_tlp_tag(tag) and tag not in before]
+        strictest = tlp.strictest(others)
+        if level is not None and strictest is not None and tlp.RANK[strictest] > tlp.RANK[level]:
+            continue  # an analyst marked it more strictly
+        rows.append({"name": name})
+    ours_folded = {name.lower() for name in ours}
+    rows.extend(
+        {"name": name, "deleted": 1}
+        for name in before
+        if name.lower() not in ours_folded and name.lower() in held_folded
+    )
+    return rows
+
+
+def _by_uuid(part: Mapping[str, Any], name: str) -> dict[str, Part]:
+    return {str(row["uuid"]): row for row in part.get(name) or [] if row.get("uuid")}
+
+
+def _deleted(part: Mapping[str, Any]) -> bool:
+    return part.get("deleted") in (True, 1, "1")

@@ -1,0 +1,191 @@
+"""What the pipeline and every sink agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from .. import tlp
+from ..ledger import Outcome, Reason
+from ..misp.model import MispEvent, level_of, set_level
+
+Note = tuple[str | None, Outcome, Reason, str | None]
+"""(UUID of an element or None for the event, outcome, reason, what a reader should know)."""
+
+
+class State(StrEnum):
+    """Where the delivery of an event stands; kept in the store.
+
+    `adding`: its creation was begun. `waiting`: it is ours and in the sink, and an update of it could not be delivered;
+    the recorded body is what is there. `held`: not created, tried again at every run. `out`: left out on purpose.
+    """
+
+    ADDING = "adding"
+    DELIVERED = "delivered"
+    WAITING = "waiting"
+    HELD = "held"
+    FOREIGN = "foreign"
+    BLOCKED = "blocked"
+    REFUSED = "refused"
+    OUT = "out"
+
+
+UNFINISHED = frozenset({State.ADDING, State.WAITING, State.HELD})
+"""States that a run takes up again though nothing changed."""
+
+SETTLED = frozenset({State.DELIVERED, State.OUT})
+"""States in which what an event holds is where it should be."""
+
+RESTRICTED = "restricted"
+"""A field of ours in an event: a marking that is no tag holds it at distribution 0. Sinks take it out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """What was delivered of an event before: its state, its body, and whether we published it."""
+
+    state: State
+    body: MispEvent
+    published: bool = False
+
+
+@dataclass(slots=True)
+class Job:
+    """One event to deliver.
+
+    Attributes:
+        event: what it shall be.
+        last: what was delivered before, or None.
+        begin: called right before the event is created, to put that on record.
+        publish: whether it shall be published once it is complete.
+        stix: the STIX objects behind it, for a sink that hands them over as they are.
+        now: seconds.
+    """
+
+    event: MispEvent
+    last: Last | None
+    begin: Callable[[], None]
+    publish: bool = False
+    stix: Callable[[], list[dict[str, Any]]] = list
+    now: int = 0
+
+
+@dataclass(slots=True)
+class Delivery:
+    """What became of a job.
+
+    Attributes:
+        event: the UUID.
+        state: where it stands now.
+        body: what is delivered: the wanted event without what the sink did not keep.
+        published: whether it is published by us.
+        action: `created`, `updated`, `unchanged`, or the state's name.
+        notes: what a reader should know.
+    """
+
+    event: str
+    state: State
+    body: MispEvent
+    action: str
+    published: bool = False
+    notes: list[Note] = field(default_factory=list)
+
+
+class Sink(Protocol):
+    """A sink of a pipeline."""
+
+    name: str
+
+    def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
+        """Deliver events; each result comes when the sink has confirmed it, in the order of the jobs.
+
+        Raises:
+            ServerError: when the sink fails as a whole; what was not yielded is not delivered.
+        """
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
+def parts(event: Mapping[str, Any]) -> set[str]:
+    """UUIDs of all parts of an event: attributes, objects with theirs, references, reports."""
+    found: set[str] = set()
+    for name in ("Attribute", "Object", "EventReport"):
+        for part in event.get(name) or []:
+            found.add(str(part["uuid"]))
+            for inner in ("Attribute", "ObjectReference"):
+                found.update(str(row["uuid"]) for row in part.get(inner) or [])
+    return found
+
+
+_UNION = ("Attribute", "Object", "EventReport", "Tag")
+
+
+def merge(bodies: list[MispEvent]) -> MispEvent:
+    """One event from what several pipelines want it to be.
+
+    Args:
+        bodies: at least one.
+
+    Returns:
+        The union of the parts, fields from the newest, the strictest marking and the narrowest distribution.
+    """
+    if len(bodies) == 1:
+        return bodies[0]
+    ordered = sorted(bodies, key=lambda body: int(body.get("timestamp", 0)))
+    merged: MispEvent = dict(ordered[-1])
+    for name in ("Attribute", "Object", "EventReport", "Tag"):
+        union: dict[str, dict[str, Any]] = {}
+        for body in ordered:
+            for part in body.get(name) or []:
+                key = str(part.get("uuid") or part["name"])
+                union[key] = _joined(union[key], part) if key in union and name != "Tag" else part
+        if union:
+            merged[name] = [union[key] for key in sorted(union)]
+    _strictest(merged, bodies)
+    merged["distribution"] = min((str(body.get("distribution", "0")) for body in bodies), key=_width)
+    return merged
+
+
+def _joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    joined = dict(new)
+    for name in ("Attribute", "ObjectReference", "Sighting", "Relationship"):
+        rows = {str(row["uuid"]): row for row in old.get(name) or []}
+        for row in new.get(name) or []:
+            key = str(row["uuid"])
+            rows[key] = _joined(rows[key], row) if key in rows and name == "Attribute" else row
+        if rows:
+            joined[name] = [rows[key] for key in sorted(rows)]
+    if "content" in new and new.get("name") != "Description":  # that is a field of the report: the newest stands
+        joined["content"] = _told(str(old["content"]), str(new["content"]))
+    if "to_ids" in new:
+        joined["to_ids"] = bool(old.get("to_ids")) or bool(new["to_ids"])
+    tags = {str(tag["name"]): tag for tag in (old.get("Tag") or []) + (new.get("Tag") or [])}
+    if tags:
+        joined["Tag"] = [tags[name] for name in sorted(tags)]
+    _strictest(joined, [old, new])
+    if "0" in (old.get("distribution"), new.get("distribution")):
+        joined["distribution"] = "0"
+    return joined
+
+
+def _told(old: str, new: str) -> str:
+    """The text of an event report from two sources: rows of a table together, other texts one after the other."""
+    if old in new:
+        return new
+    head = "\n".join(new.split("\n")[:2])
+    if new.startswith("|") and old.startswith(head):
+        return "\n".join([head, *sorted({*old.split("\n")[2:], *new.split("\n")[2:]})])
+    return new if not old else old if new in old else f"{old}\n{new}"
+
+
+def _strictest(merged: dict[str, Any], of: list[dict[str, Any]]) -> None:
+    level = tlp.strictest(level_of(part) for part in of)
+    if level is not None:
+        set_level(merged, level)
+
+
+def _width(distribution: str) -> int:
+    return {"0": 0, "4": 1, "1": 2, "2": 3, "3": 4}.get(distribution, 0)

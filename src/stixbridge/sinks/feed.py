@@ -1,0 +1,280 @@
+"""A MISP feed folder: any MISP can subscribe to it, by a web server or as a local folder. No server is needed.
+
+MISP merges what it fetches and never removes what is left out, so what is withdrawn stays in the folder as a
+tombstone: `deleted: true` with a newer timestamp. MISP reads an event again only when its timestamp in `manifest.json`
+is newer, and overwrites a part only when the part's own timestamp is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import md5
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from .. import tlp
+from ..errors import ConfigError
+from ..ledger import Outcome, Reason
+from ..misp.model import MispEvent, level_of
+from ..misp.values import COMPOSITES
+from .delivery import RESTRICTED, Delivery, Job, Note, State
+from .folder import make_folder, write_atomically
+
+ORGC = {"name": "stixbridge", "uuid": "0b6f2f3e-7d0c-5b52-8c1b-4d3f0a9c2e11"}
+"""The organisation that events in a feed carry where the configuration names none."""
+
+_COLOURS = {"red": "#FF2B2B", "amber": "#FFC000", "amber+strict": "#FFC000", "green": "#33FF00", "clear": "#FFFFFF"}
+_COLOUR = "#0088CC"
+_WITHDRAWN = "[withdrawn] "
+# A feed has the distribution that its subscriber gives it.
+_NOT_OF_A_FEED = ("sharing_group", "sharing_group_id", RESTRICTED)
+_DEFAULT_MAX = "amber+strict"
+
+
+class FeedSink:
+    """A feed folder.
+
+    Args (of the constructor):
+        path: the folder; made when absent.
+        name: of the sink.
+        orgc: the organisation that the events carry: `name` and `uuid`.
+        max_tlp: what is marked more strictly stays out; TLP:RED does unless this says `tlp:red`.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        name: str = "feed",
+        orgc: Mapping[str, str] | None = None,
+        max_tlp: str = _DEFAULT_MAX,
+    ) -> None:
+        level = tlp.level_of_name(max_tlp)
+        if level is None:
+            raise ConfigError(
+                f"max_tlp: {max_tlp!r} is no TLP level; write one of {', '.join(map(tlp.tag, tlp.LEVELS))}"
+            )
+        self.name = name
+        self._path = make_folder(Path(path))
+        self._orgc = dict(orgc or ORGC)
+        self._max = tlp.RANK[level]
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
+        """Write the events, then `hashes.csv`, then `manifest.json`; only then is anything delivered."""
+        manifest = self._manifest()
+        done: list[Delivery] = []
+        touched: dict[str, MispEvent] = {}
+        for job in jobs:
+            delivery, event = self._one(job)
+            done.append(delivery)
+            if event is not None:
+                touched[delivery.event] = event
+        entries = {uuid: _manifest_entry(event) for uuid, event in touched.items()}
+        if any(manifest.get(uuid) != entry for uuid, entry in entries.items()):
+            self._write_hashes(touched)
+            write_atomically(self._path / "manifest.json", orjson.dumps({**manifest, **entries}))
+        yield from done
+
+    def _one(self, job: Job) -> tuple[Delivery, MispEvent | None]:
+        uuid = str(job.event["uuid"])
+        path = self._path / f"{uuid}.json"
+        old = _read(path)
+        notes: list[Note] = []
+        wanted = self._allowed(job.event, notes)
+        state, action = State.DELIVERED, "created" if old is None else "updated"
+        if wanted is None:
+            state, action = State.OUT, "left out"
+            if old is None:
+                return Delivery(uuid, state, job.event, action, notes=notes), None
+            wanted = _emptied(old)  # under its old title: the new one may be what is too strict
+        event = self._framed(wanted, old or {}, job.now)
+        if old is not None and _content(event) == _content(old):
+            event = old
+            action = action if state is State.OUT else "unchanged"
+        else:
+            write_atomically(path, orjson.dumps({"Event": event}))
+        return Delivery(uuid, state, job.event, action, published=True, notes=notes), event
+
+    def _allowed(self, event: MispEvent, notes: list[Note]) -> MispEvent | None:
+        """An event without what is too strict for the folder; None where all of it is."""
+        level = level_of(event)
+        if level is not None and tlp.RANK[level] > self._max:
+            notes.append((None, Outcome.DROPPED, Reason.MARKING, f"tlp:{level} stays out of the feed (max_tlp)"))
+            return None
+        if event.get(RESTRICTED):
+            notes.append(
+                (None, Outcome.DROPPED, Reason.MARKING, "a marking that is no TLP level keeps it out of the feed")
+            )
+            return None
+        kept: MispEvent = {key: value for key, value in event.items() if key not in _NOT_OF_A_FEED}
+        rank = tlp.RANK[level] if level is not None else -1
+        for name in ("Attribute", "Object"):
+            rows = []
+            for part in event.get(name) or []:
+                strictest = tlp.strictest(level_of(row) for row in (part.get("Attribute") or [part]))
+                own = tlp.RANK[strictest] if strictest is not None else -1
+                if own > self._max:
+                    why = f"tlp:{strictest} stays out of the feed (max_tlp)"
+                elif part.get("distribution") == "0" and own <= rank:
+                    why = "a marking that is no TLP level keeps it out of the feed"
+                else:
+                    rows.append(part)
+                    continue
+                notes.append((str(part["uuid"]), Outcome.DROPPED, Reason.MARKING, why))
+            kept[name] = rows
+        # a report at distribution 0 tells what is marked more strictly than the event
+        kept["EventReport"] = [row for row in event.get("EventReport") or [] if row.get("distribution") != "0"]
+        return kept
+
+    def _framed(self, wanted: MispEvent, old: Mapping[str, Any], now: int) -> MispEvent:
+        """The event as the folder holds it: organisation, tombstones, timestamps that grow with every change."""
+        event: MispEvent = {key: value for key, value in wanted.items() if not isinstance(value, list)}
+        event["Orgc"] = self._orgc
+        event["published"] = True
+        event["Tag"] = _tags(wanted, old)
+        for name in ("Attribute", "Object", "EventReport"):
+            event[name] = _parts(wanted, old, name, now)
+        stamp = int(wanted["timestamp"])
+        if old and _content(event) != _content(dict(old)):
+            stamp = max(stamp, now, int(old["timestamp"]) + 1)
+        elif old:
+            stamp = int(old["timestamp"])
+        event["timestamp"] = event["publish_timestamp"] = str(stamp)
+        return event
+
+    def _manifest(self) -> dict[str, Any]:
+        path = self._path / "manifest.json"
+        if not path.exists():
+            return {}
+        try:
+            value = orjson.loads(path.read_bytes())
+        except orjson.JSONDecodeError:
+            value = None
+        if not isinstance(value, dict):
+            raise ConfigError(f"{path}: not a MISP manifest; point the sink at another folder, or remove the file")
+        return value
+
+    def _write_hashes(self, touched: Mapping[str, MispEvent]) -> None:
+        path = self._path / "hashes.csv"
+        lines: list[str] = []
+        if path.exists():
+            for line in path.read_text("ascii", "replace").splitlines():
+                if line.rpartition(",")[2] not in touched:
+                    lines.append(line)
+        for uuid, event in touched.items():
+            lines.extend(f"{digest},{uuid}" for digest in _hashes(event))
+        write_atomically(path, "".join(f"{line}\n" for line in sorted(lines)).encode("ascii"))
+
+
+def _read(path: Path) -> MispEvent | None:
+    if not path.exists():
+        return None
+    try:
+        event = orjson.loads(path.read_bytes())["Event"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    return event if isinstance(event, dict) else None
+
+
+def _parts(wanted: Mapping[str, Any], old: Mapping[str, Any], name: str, now: int) -> list[dict[str, Any]]:
+    """The parts that are wanted, and a tombstone for each that was there and is not."""
+    before = {str(part["uuid"]): part for part in old.get(name) or []}
+    rows: list[dict[str, Any]] = []
+    for part in wanted.get(name) or []:
+        known = before.pop(str(part["uuid"]), None)
+        row = dict(part)
+        if known is not None:
+            if "deleted" in known:
+                row["deleted"] = False
+            row["Tag"] = _tags(part, known)
+            if not row["Tag"]:
+                del row["Tag"]
+        if name == "Object":
+            row["Attribute"] = _parts(part, known or {}, "Attribute", now)
+        if known is not None:
+            same = _content(row) == _content(known)
+            stamp = int(known["timestamp"]) if same else max(int(part["timestamp"]), now, int(known["timestamp"]) + 1)
+            row["timestamp"] = str(stamp)
+        rows.append(row)
+    for known in before.values():
+        stone = dict(known)
+        if name == "EventReport":
+            stone["content"] = ""  # MISP keeps a report that is deleted in a feed
+        stone["deleted"] = True
+        if name == "Object":
+            stone["Attribute"] = [{**inner, "deleted": True} for inner in known.get("Attribute") or []]
+        if _content(stone) != _content(known):
+            stone["timestamp"] = str(max(now, int(known["timestamp"]) + 1))
+            for inner in stone.get("Attribute") or []:
+                inner["timestamp"] = stone["timestamp"]
+        rows.append(stone)
+    return sorted(rows, key=lambda row: str(row["uuid"]))
+
+
+def _tags(part: Mapping[str, Any], old: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Tags with colours; one that was there and is no longer wanted stays, as deleted."""
+    wanted = [str(tag["name"]) for tag in part.get("Tag") or []]
+    rows: list[dict[str, Any]] = [{"name": name, "colour": colour(name)} for name in wanted]
+    for tag in old.get("Tag") or []:
+        if tag["name"] not in wanted:
+            rows.append({"name": tag["name"], "colour": colour(str(tag["name"])), "deleted": True})
+    return sorted(rows, key=lambda row: str(row["name"]))
+
+
+def colour(tag: str) -> str:
+    """The colour of a tag: TLP's own, else MISP's blue."""
+    level = tlp.level_of_name(tag) if tlp.is_tlp_tag(tag) else None
+    return _COLOURS[level] if level is not None else _COLOUR
+
+
+def _content(part: Mapping[str, Any]) -> Any:
+    """A part without its times and colours, to see whether it changed."""
+    if isinstance(part, Mapping):
+        return {
+            key: _content(value)
+            for key, value in part.items()
+            if key not in ("timestamp", "publish_timestamp", "colour") and value not in ([], None)
+        }
+    if isinstance(part, list):
+        return [_content(item) for item in part]
+    return part
+
+
+def _emptied(event: MispEvent) -> MispEvent:
+    """An event with nothing in it: what a withdrawn one becomes."""
+    emptied: MispEvent = {key: value for key, value in event.items() if not isinstance(value, list)}
+    info = str(event["info"])
+    emptied["info"] = info if info.startswith(_WITHDRAWN) else _WITHDRAWN + info
+    return emptied
+
+
+def _manifest_entry(event: MispEvent) -> dict[str, Any]:
+    return {
+        "Orgc": event["Orgc"],
+        "Tag": [{"name": tag["name"], "colour": tag["colour"]} for tag in event["Tag"] if not tag.get("deleted")],
+        "info": event["info"],
+        "date": event["date"],
+        "analysis": event["analysis"],
+        "threat_level_id": event["threat_level_id"],
+        "timestamp": event["timestamp"],
+    }
+
+
+def _hashes(event: MispEvent) -> list[str]:
+    """MD5 of each value, each half of a composite by itself: what MISP looks up in feeds it has not fetched."""
+    values: set[str] = set()
+    parts = list(event.get("Attribute") or [])
+    for obj in event.get("Object") or []:
+        if not obj.get("deleted"):
+            parts.extend(obj.get("Attribute") or [])
+    for part in parts:
+        if part.get("deleted"):
+            continue
+        value = str(part["value"])
+        values.update(value.split("|", 1) if part["type"] in COMPOSITES else [value])
+    return sorted(md5(value.encode(), usedforsecurity=False).hexdigest() for value in values)

@@ -1,0 +1,46 @@
+"""Plain files: one `<event uuid>.json` an event, `{"Event": {…}}`, as MISP imports and exports it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import orjson
+
+from ..misp.model import MispEvent
+from .delivery import RESTRICTED, Delivery, Job, State
+from .folder import make_folder, write_atomically
+
+
+class FilesSink:
+    """A folder of event files.
+
+    Args (of the constructor):
+        path: the folder; made when absent.
+        name: of the sink.
+    """
+
+    def __init__(self, path: str | Path, *, name: str = "files") -> None:
+        self.name = name
+        self._path = make_folder(Path(path))
+
+    def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
+        """Write each event; a file that is as it should be is left alone."""
+        for job in jobs:
+            path = self._path / f"{job.event['uuid']}.json"
+            data = event_bytes(job.event)
+            existed = path.exists()
+            if existed and path.read_bytes() == data:
+                action = "unchanged"
+            else:
+                write_atomically(path, data)
+                action = "updated" if existed else "created"
+            yield Delivery(str(job.event["uuid"]), State.DELIVERED, job.event, action)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def event_bytes(event: MispEvent) -> bytes:
+    """The content of an event file."""
+    return orjson.dumps({"Event": {key: value for key, value in event.items() if key != RESTRICTED}})

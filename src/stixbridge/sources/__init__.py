@@ -1,0 +1,1 @@
+"""Where STIX comes from: files, TAXII servers."""

@@ -1,0 +1,48 @@
+"""What every source gives: collections, and pages of entries with the watermark that stands after each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..stix.read import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """One thing to poll: a TAXII collection, a file."""
+
+    id: str
+    title: str
+    url: str = ""
+
+
+@dataclass(slots=True)
+class Page:
+    """One answer.
+
+    Attributes:
+        entries: what it held.
+        watermark: where a later poll goes on, once this page is stored; None where the server did not say.
+        date_added: when the server got the objects, microseconds, as far as it says.
+    """
+
+    entries: list[Entry] = field(default_factory=list)
+    watermark: str | None = None
+    date_added: int | None = None
+
+
+class Source(Protocol):
+    """A source of a pipeline."""
+
+    name: str
+
+    def collections(self) -> list[Collection]:
+        """What there is to poll."""
+
+    def pages(self, collection: Collection, watermark: str | None) -> Iterator[Page]:
+        """The pages after a watermark (None: the first run); each must be stored before the next is asked for."""
+
+    def close(self) -> None:
+        """Let go of connections."""

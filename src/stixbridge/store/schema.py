@@ -1,0 +1,161 @@
+"""The tables of the store, one schema for every database SQLAlchemy Core knows; SQLite is what is run today.
+
+Times are microseconds since 1970, UTC. Bodies are JSON under zlib.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text
+
+VERSION = 1
+
+metadata = MetaData()
+
+meta = Table("meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+
+# The newest version of each object of each source. `seq` grows with every change: a pipeline has done all up to a seq.
+objects = Table(
+    "objects",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("date_added", BigInteger),
+    Column("valid_until", BigInteger),
+    Column("seq", BigInteger, nullable=False),
+    Index("objects_seq", "source", "seq"),
+    Index("objects_valid_until", "source", "valid_until"),
+)
+
+# Who refers to whom: `id` refers to `target`. Finds the reports, relationships and sightings of an object.
+refs = Table(
+    "refs",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("target", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Index("refs_id", "source", "id"),
+)
+
+# Entries that are no usable object, each once.
+rejects = Table(
+    "rejects",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("id", Text),
+    Column("path", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("properties", Integer, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+)
+
+# Pages as they came; the watermark moves in the transaction that stores the page.
+pages = Table(
+    "pages",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("collection", Text, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("entries", Integer, nullable=False),
+    Column("changed", Integer, nullable=False),
+    Column("last_added", Text),
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("collection", Text, primary_key=True),
+    Column("title", Text, nullable=False, default=""),
+    Column("watermark", Text),
+    Column("polled", BigInteger),
+    Column("error", Text),
+)
+
+progress = Table(
+    "progress",
+    metadata,
+    Column("pipeline", Text, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("expiry", BigInteger, nullable=False),
+)
+
+# Which object is in which event of a pipeline.
+placements = Table(
+    "placements",
+    metadata,
+    Column("pipeline", Text, primary_key=True),
+    Column("event", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("collecting", Integer, nullable=False),
+    Column("day", Text, nullable=False, default=""),
+    Index("placements_id", "pipeline", "id"),
+)
+
+# The values in the events: for `find`, and to bring equal values of different polls together.
+elements = Table(
+    "elements",
+    metadata,
+    Column("pipeline", Text, primary_key=True),
+    Column("event", Text, primary_key=True),
+    Column("uuid", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Index("elements_value", "value"),
+    Index("elements_uuid", "uuid"),
+    Index("elements_id", "id"),
+)
+
+# What each pipeline wants an event to be; several pipelines may want parts of one event.
+wanted = Table(
+    "wanted",
+    metadata,
+    Column("sink", Text, primary_key=True),
+    Column("event", Text, primary_key=True),
+    Column("pipeline", Text, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+
+# What was delivered. `state` is one of `stixbridge.sinks.delivery.State`.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("sink", Text, primary_key=True),
+    Column("event", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("info", Text, nullable=False),
+    Column("published", Integer, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+)
+
+notes = Table(
+    "notes",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("sink", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("id", Text),
+    Column("outcome", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("target", Text),
+    Index("notes_event", "sink", "event"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("pipeline", Text, nullable=False),
+    Column("started", BigInteger, nullable=False),
+    Column("finished", BigInteger),
+    Column("summary", Text),
+)

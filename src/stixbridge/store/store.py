@@ -1,0 +1,547 @@
+"""The store: one SQLite file in WAL mode. Every public method is one transaction, or reads only."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import URL, Connection, create_engine, event, text
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from ..errors import StoreError
+from ..ledger import Outcome, Reason
+from ..stix.read import Entry
+from . import schema
+from .rows import object_row, pack, unpack
+from .statements import (
+    INSERT_ELEMENT,
+    INSERT_NOTE,
+    INSERT_PAGE,
+    INSERT_PLACEMENT,
+    INSERT_REF,
+    INSERT_REJECT,
+    LAST_SEQ,
+    OBJECT_COLUMNS,
+    UPSERT_CURSOR,
+    UPSERT_DELIVERY,
+    UPSERT_OBJECT,
+    UPSERT_POLL,
+    UPSERT_PROGRESS,
+    UPSERT_WANTED,
+)
+
+Rows = list[dict[str, Any]]
+_SLICE = 500
+"""How many values go into one IN list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Where the delivery of an event stands (`stixbridge.sinks.delivery.State`), and what was delivered."""
+
+    state: str
+    body: dict[str, Any]
+    digest: bytes
+    published: bool = False
+
+
+@dataclass(slots=True)
+class PageCount:
+    """What a page brought.
+
+    Attributes:
+        entries: in the page.
+        changed: ids that were new or newer.
+        known: entries that were there in this version.
+        superseded: (id, number of properties) of versions older than another.
+        rejected: bad entries that were not known.
+    """
+
+    entries: int = 0
+    changed: list[str] = field(default_factory=list)
+    known: int = 0
+    superseded: list[tuple[str, int]] = field(default_factory=list)
+    rejected: int = 0
+
+
+class Store:
+    """The store of one configuration.
+
+    Args (of the constructor):
+        path: of the SQLite file; made when absent.
+
+    Raises:
+        StoreError: when it is locked, damaged, or made by a newer version.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(path)
+        if self.path.startswith(("postgresql:", "postgres:")):
+            raise StoreError("store.url: PostgreSQL is not supported yet; use store.path with a file")
+        folder = Path(self.path).parent
+        if not folder.is_dir():
+            raise StoreError(f"store {self.path}: the folder {folder} does not exist; make it, or change store.path")
+        self._engine = create_engine(URL.create("sqlite", database=self.path), connect_args={"timeout": 10})
+        event.listen(self._engine, "connect", _on_connect)
+        event.listen(self._engine, "begin", _on_begin)
+        with self._transaction() as connection:
+            schema.metadata.create_all(connection)
+            found = connection.execute(text("SELECT value FROM meta WHERE name = 'version'")).scalar()
+            if found is None:
+                connection.execute(
+                    text("INSERT INTO meta VALUES ('version', :version)"), {"version": str(schema.VERSION)}
+                )
+            elif not str(found).isdecimal():
+                raise StoreError(f"store {self.path}: its schema version is {found!r}; is it a stixbridge store?")
+            elif int(found) > schema.VERSION:
+                raise StoreError(
+                    f"store {self.path}: made by a newer stixbridge (schema {found}, this one knows {schema.VERSION});"
+                    " update stixbridge"
+                )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._engine.dispose()
+
+    def copy_to(self, path: Path) -> Store:
+        """A copy of the whole store in another file, made while others may use it."""
+        source = sqlite3.connect(self.path)
+        target = sqlite3.connect(path)
+        with target:
+            source.backup(target)
+        target.close()
+        source.close()
+        return Store(path)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            reason = str(error.orig)
+            hint = "another process holds it; wait for it or stop it" if "locked" in reason else "check disk and rights"
+            raise StoreError(f"store {self.path}: {reason}; {hint}") from None
+        except DatabaseError as error:
+            raise StoreError(f"store {self.path}: {error.orig}; is it a stixbridge store?") from None
+
+    # incoming
+
+    def add_page(
+        self,
+        source: str,
+        collection: str,
+        entries: Iterable[Entry],
+        *,
+        watermark: str | None,
+        date_added: int | None,
+        received: int,
+        title: str = "",
+    ) -> PageCount:
+        """Store a page and move the watermark, in one transaction.
+
+        Args:
+            source: name of the source.
+            collection: its id at the server, or a file's name.
+            entries: what a reader found.
+            watermark: the new watermark; None leaves it.
+            date_added: when the server got the objects, as far as it says.
+            received: now.
+            title: of the collection.
+
+        Returns:
+            What the page brought. An object that is stored in this version or a newer one changes nothing.
+        """
+        count = PageCount()
+        with self._transaction() as connection:
+            seq = connection.execute(text(LAST_SEQ), {"source": source}).scalar_one()
+            fresh: dict[str, dict[str, Any]] = {}
+            bad: Rows = []
+            for entry in entries:
+                count.entries += 1
+                if entry.obj is None:
+                    bad.append(_reject(source, collection, entry))
+                    continue
+                try:
+                    row = object_row(source, entry.obj, date_added)
+                except TypeError:
+                    bad.append(
+                        _reject(source, collection, Entry(entry.path, None, Reason.LIMIT, entry.id, len(entry.obj)))
+                    )
+                    continue
+                other = fresh.get(row["id"])
+                if other is not None and (row["version"], row["digest"]) == (other["version"], other["digest"]):
+                    count.known += 1
+                    continue
+                if other is None or (row["version"], row["digest"]) > (other["version"], other["digest"]):
+                    fresh[row["id"]], row = row, other or {}
+                if row:
+                    count.superseded.append((row["id"], row["properties"]))
+            held = self._versions(connection, source, list(fresh))
+            changed: Rows = []
+            for id_, row in fresh.items():
+                known = held.get(id_)
+                if known is None or (row["version"], row["digest"]) > known:
+                    seq += 1
+                    row["seq"] = seq
+                    changed.append(row)
+                elif (row["version"], row["digest"]) < known:
+                    count.superseded.append((id_, row["properties"]))
+                else:
+                    count.known += 1
+            self._write_objects(connection, source, changed)
+            if bad:
+                seq += 1
+                for row in bad:
+                    row["seq"] = seq
+                result = connection.execute(text(INSERT_REJECT), bad)
+                count.rejected = len(bad) if result.rowcount < 0 else result.rowcount
+            count.changed = [row["id"] for row in changed]
+            connection.execute(
+                text(INSERT_PAGE),
+                {
+                    "source": source,
+                    "collection": collection,
+                    "received": received,
+                    "entries": count.entries,
+                    "changed": len(changed),
+                    "last_added": watermark,
+                },
+            )
+            connection.execute(
+                text(UPSERT_CURSOR),
+                {
+                    "source": source,
+                    "collection": collection,
+                    "title": title,
+                    "watermark": watermark,
+                    "polled": received,
+                },
+            )
+        return count
+
+    @staticmethod
+    def _versions(connection: Connection, source: str, ids: list[str]) -> dict[str, tuple[int, bytes]]:
+        found: dict[str, tuple[int, bytes]] = {}
+        for rows in _in_slices(
+            connection,
+            "SELECT id, version, digest FROM objects WHERE source = :source AND id IN",
+            ids,
+            {"source": source},
+        ):
+            found.update({id_: (version, digest) for id_, version, digest in rows})
+        return found
+
+    @staticmethod
+    def _write_objects(connection: Connection, source: str, rows: Rows) -> None:
+        if not rows:
+            return
+        pairs: Rows = []
+        for row in rows:
+            pairs.extend({"source": source, "target": target, "id": row["id"]} for target in row.pop("targets"))
+        connection.execute(text(UPSERT_OBJECT), [{key: row[key] for key in OBJECT_COLUMNS} for row in rows])
+        connection.execute(
+            text("DELETE FROM refs WHERE source = :source AND id = :id"),
+            [{"source": source, "id": row["id"]} for row in rows],
+        )
+        if pairs:
+            connection.execute(text(INSERT_REF), pairs)
+
+    def polled(self, source: str, collection: str, moment: int, error: str | None = None, title: str = "") -> None:
+        """Record that a collection was asked, and what went wrong."""
+        with self._transaction() as connection:
+            connection.execute(
+                text(UPSERT_POLL),
+                {"source": source, "collection": collection, "title": title, "polled": moment, "error": error},
+            )
+
+    def watermark(self, source: str, collection: str) -> str | None:
+        """The watermark of a collection, as the server gave it; None before the first page."""
+        found = self._scalar(
+            "SELECT watermark FROM cursors WHERE source = :source AND collection = :collection",
+            source=source,
+            collection=collection,
+        )
+        return str(found) if found is not None else None
+
+    # what is to be done
+
+    def progress(self, pipeline: str) -> tuple[int, int]:
+        """(seq up to which a pipeline has delivered everything, time up to which it has looked for expiry)."""
+        row = self._rows("SELECT seq, expiry FROM progress WHERE pipeline = :pipeline", pipeline=pipeline)
+        return (row[0]["seq"], row[0]["expiry"]) if row else (0, 0)
+
+    def set_progress(self, pipeline: str, seq: int, expiry: int) -> None:
+        """Record that everything up to a seq has been delivered."""
+        with self._transaction() as connection:
+            connection.execute(text(UPSERT_PROGRESS), {"pipeline": pipeline, "seq": seq, "expiry": expiry})
+
+    def last_seq(self, source: str) -> int:
+        """The highest seq of a source."""
+        return int(self._scalar(LAST_SEQ, source=source))
+
+    def changed(self, source: str, after: int) -> list[str]:
+        """Ids of objects changed after a seq, in the order they came."""
+        sql = "SELECT id FROM objects WHERE source = :source AND seq > :after ORDER BY seq"
+        return [row["id"] for row in self._rows(sql, source=source, after=after)]
+
+    def expired(self, source: str, after: int, until: int) -> list[str]:
+        """Ids of objects whose `valid_until` passed between two times."""
+        sql = """
+        SELECT id FROM objects WHERE source = :source AND valid_until > :after AND valid_until <= :until ORDER BY id
+        """
+        return [row["id"] for row in self._rows(sql, source=source, after=after, until=until)]
+
+    def rejected(self, source: str, after: int) -> list[Entry]:
+        """Bad entries that came after a seq."""
+        sql = "SELECT id, path, reason, properties FROM rejects WHERE source = :source AND seq > :after ORDER BY digest"
+        return [
+            Entry(row["path"], None, Reason(row["reason"]), row["id"], row["properties"])
+            for row in self._rows(sql, source=source, after=after)
+        ]
+
+    # objects and references
+
+    def load(self, source: str, ids: Iterable[str]) -> dict[str, tuple[dict[str, Any], int | None]]:
+        """Objects by id, with the time the server got them; absent ones are left out."""
+        found: dict[str, tuple[dict[str, Any], int | None]] = {}
+        with self._transaction() as connection:
+            for rows in _in_slices(
+                connection,
+                "SELECT id, body, date_added FROM objects WHERE source = :source AND id IN",
+                list(ids),
+                {"source": source},
+            ):
+                found.update({id_: (unpack(body), added) for id_, body, added in rows})
+        return found
+
+    def referrers(self, source: str, ids: Iterable[str]) -> list[tuple[str, str, str]]:
+        """Who refers to any of some ids: (id, its type, the id referred to)."""
+        found: list[tuple[str, str, str]] = []
+        with self._transaction() as connection:
+            for rows in _in_slices(
+                connection,
+                "SELECT r.id, o.type, r.target FROM refs r JOIN objects o ON o.source = r.source AND o.id = r.id"
+                " WHERE r.source = :source AND r.target IN",
+                list(ids),
+                {"source": source},
+            ):
+                found.extend((id_, type_, target) for id_, type_, target in rows)
+        return found
+
+    # placements
+
+    def placed(self, pipeline: str, ids: Iterable[str]) -> list[tuple[str, str, bool, str]]:
+        """Where objects are: (id, event, whether it is a collecting one, day)."""
+        return self._placements(pipeline, "id", ids)
+
+    def members(self, pipeline: str, events: Iterable[str]) -> list[tuple[str, str, bool, str]]:
+        """What is in events: (id, event, whether it is a collecting one, day)."""
+        return self._placements(pipeline, "event", events)
+
+    def _placements(self, pipeline: str, column: str, keys: Iterable[str]) -> list[tuple[str, str, bool, str]]:
+        found: list[tuple[str, str, bool, str]] = []
+        with self._transaction() as connection:
+            for rows in _in_slices(
+                connection,
+                f"SELECT id, event, collecting, day FROM placements WHERE pipeline = :pipeline AND {column} IN",  # noqa: S608
+                list(keys),
+                {"pipeline": pipeline},
+            ):
+                found.extend((id_, event_, bool(collecting), day) for id_, event_, collecting, day in rows)
+        return found
+
+    def seen(self, pipeline: str, ids: Iterable[str]) -> set[str]:
+        """Those of some objects that are in an event that was delivered."""
+        found: set[str] = set()
+        with self._transaction() as connection:
+            for rows in _in_slices(
+                connection,
+                "SELECT p.id FROM placements p JOIN deliveries d ON d.event = p.event"
+                " AND d.state IN ('delivered', 'waiting', 'out')"
+                " WHERE p.pipeline = :pipeline AND p.id IN",
+                list(ids),
+                {"pipeline": pipeline},
+            ):
+                found.update(row[0] for row in rows)
+        return found
+
+    def sharing(self, pipeline: str, values: Iterable[str]) -> list[str]:
+        """Ids of objects in collecting events that say one of some values in a lone attribute."""
+        found: set[str] = set()
+        with self._transaction() as connection:
+            for rows in _in_slices(
+                connection,
+                "SELECT e.id FROM elements e JOIN placements p ON p.pipeline = e.pipeline AND p.event = e.event"
+                " AND p.id = e.id WHERE e.pipeline = :pipeline AND e.kind = 'Attribute' AND p.collecting = 1"
+                " AND e.value IN",
+                list(values),
+                {"pipeline": pipeline},
+            ):
+                found.update(row[0] for row in rows)
+        return sorted(found)
+
+    def place(self, pipeline: str, event_uuid: str, placements: Rows, elements: Rows) -> None:
+        """Record what is in an event, in place of what was."""
+        key = {"pipeline": pipeline, "event": event_uuid}
+        with self._transaction() as connection:
+            connection.execute(text("DELETE FROM placements WHERE pipeline = :pipeline AND event = :event"), key)
+            connection.execute(text("DELETE FROM elements WHERE pipeline = :pipeline AND event = :event"), key)
+            if placements:
+                connection.execute(text(INSERT_PLACEMENT), [{**key, **row} for row in placements])
+            if elements:
+                connection.execute(text(INSERT_ELEMENT), [{**key, **row} for row in elements])
+
+    # deliveries
+
+    def want(self, sink: str, event_uuid: str, pipeline: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Record what a pipeline wants an event to be; returns what all pipelines want, in order of their names."""
+        with self._transaction() as connection:
+            connection.execute(
+                text(UPSERT_WANTED), {"sink": sink, "event": event_uuid, "pipeline": pipeline, "body": pack(body)}
+            )
+            rows = connection.execute(
+                text("SELECT body FROM wanted WHERE sink = :sink AND event = :event ORDER BY pipeline"),
+                {"sink": sink, "event": event_uuid},
+            )
+            return [unpack(row[0]) for row in rows]
+
+    def delivered(self, sink: str, event_uuid: str) -> Delivered | None:
+        """Where the delivery of an event stands, or None."""
+        rows = self._rows(
+            "SELECT state, body, digest, published FROM deliveries WHERE sink = :sink AND event = :event",
+            sink=sink,
+            event=event_uuid,
+        )
+        if not rows:
+            return None
+        row = rows[0]
+        return Delivered(row["state"], unpack(row["body"]), row["digest"], bool(row["published"]))
+
+    def set_delivered(
+        self,
+        sink: str,
+        event_uuid: str,
+        state: str,
+        body: Mapping[str, Any],
+        *,
+        moment: int,
+        digest: bytes = b"",
+        published: bool = False,
+        notes: Sequence[tuple[str | None, Outcome, Reason, str | None]] = (),
+    ) -> None:
+        """Record where a delivery stands, and what is to be said about it (in place of what was said before)."""
+        key = {"sink": sink, "event": event_uuid}
+        with self._transaction() as connection:
+            connection.execute(
+                text(UPSERT_DELIVERY),
+                {
+                    **key,
+                    "state": state,
+                    "digest": digest,
+                    "body": pack(body),
+                    "info": str(body.get("info", "")),
+                    "published": int(published),
+                    "updated": moment,
+                },
+            )
+            connection.execute(text("DELETE FROM notes WHERE sink = :sink AND event = :event"), key)
+            if notes:
+                connection.execute(
+                    text(INSERT_NOTE),
+                    [
+                        {**key, "id": id_, "outcome": outcome.value, "reason": reason.value, "target": target}
+                        for id_, outcome, reason, target in notes
+                    ],
+                )
+
+    def unfinished(self, sink: str, pipeline: str) -> list[str]:
+        """Events that a pipeline wants in a sink and whose delivery was cut or held."""
+        sql = """
+        SELECT d.event FROM deliveries d JOIN wanted w ON w.sink = d.sink AND w.event = d.event
+        WHERE d.sink = :sink AND w.pipeline = :pipeline AND d.state IN ('adding', 'waiting', 'held') ORDER BY d.event
+        """
+        return [row["event"] for row in self._rows(sql, sink=sink, pipeline=pipeline)]
+
+    def wanted(self, sink: str, event_uuid: str) -> list[dict[str, Any]]:
+        """What all pipelines want an event to be, in order of their names."""
+        rows = self._rows(
+            "SELECT body FROM wanted WHERE sink = :sink AND event = :event ORDER BY pipeline",
+            sink=sink,
+            event=event_uuid,
+        )
+        return [unpack(row["body"]) for row in rows]
+
+    # runs and questions
+
+    def begin_run(self, pipeline: str, moment: int) -> int:
+        """Open a run; returns its number."""
+        with self._transaction() as connection:
+            result = connection.execute(
+                text("INSERT INTO runs (pipeline, started) VALUES (:pipeline, :started)"),
+                {"pipeline": pipeline, "started": moment},
+            )
+            return int(result.lastrowid)
+
+    def end_run(self, number: int, moment: int, summary: Mapping[str, Any]) -> None:
+        """Close a run."""
+        with self._transaction() as connection:
+            connection.execute(
+                text("UPDATE runs SET finished = :finished, summary = :summary WHERE number = :number"),
+                {"finished": moment, "summary": orjson.dumps(summary).decode(), "number": number},
+            )
+
+    def query(self, sql: str, **values: Any) -> Rows:
+        """Read rows for `status` and `find`; `sql` is ours, values are bound."""
+        return self._rows(sql, **values)
+
+    def _rows(self, sql: str, **values: Any) -> Rows:
+        with self._transaction() as connection:
+            return [dict(row) for row in connection.execute(text(sql), values).mappings()]
+
+    def _scalar(self, sql: str, **values: Any) -> Any:
+        with self._transaction() as connection:
+            return connection.execute(text(sql), values).scalar()
+
+
+def _reject(source: str, collection: str, entry: Entry) -> dict[str, Any]:
+    place = entry.path if entry.id is None else ""
+    mark = f"{entry.id}|{place}|{entry.reason}|{collection}|{entry.properties}"
+    return {
+        "source": source,
+        "digest": blake2b(mark.encode("utf-8", "replace"), digest_size=16).hexdigest(),
+        "id": entry.id,
+        "path": entry.path,
+        "reason": str(entry.reason),
+        "properties": entry.properties,
+        "seq": 0,
+    }
+
+
+def _in_slices(connection: Connection, sql: str, keys: list[str], values: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(keys), _SLICE):
+        part = keys[start : start + _SLICE]
+        names = {f"k{at}": key for at, key in enumerate(part)}
+        listed = ", ".join(f":{name}" for name in names)
+        yield connection.execute(text(f"{sql} ({listed})"), {**values, **names}).fetchall()
+
+
+def _on_connect(connection: Any, _record: object) -> None:
+    # transactions are begun by us (see _on_begin), not guessed by the driver
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _on_begin(connection: Connection) -> None:
+    # a transaction that reads first and writes later would fail half-way when another process wrote meanwhile
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

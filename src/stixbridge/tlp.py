@@ -1,0 +1,90 @@
+"""The Traffic Light Protocol: levels in order, and how markings name them.
+
+Law 2: nothing comes out less restricted than it went in. Everything that compares or joins levels does it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+LEVELS = ("clear", "green", "amber", "amber+strict", "red")
+"""TLP 2.0, from the least to the most restricted."""
+
+RANK = {level: rank for rank, level in enumerate(LEVELS)}
+
+# TLP 1 calls it white.
+_NAMES = {**{level: level for level in LEVELS}, "white": "clear"}
+
+# The fixed marking-definitions of STIX 2.1 (section 7.2.1.4) and of TLP 2.0 (OASIS's extension): they need not be sent.
+WELL_KNOWN = {
+    "marking-definition--613f2e26-407d-48c7-9eca-b8e91df99dc9": "clear",
+    "marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da": "green",
+    "marking-definition--f88d31f6-486f-44da-b317-01333bde0b82": "amber",
+    "marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed": "red",
+    "marking-definition--94868c89-83c2-464b-929b-a1a8aa3c8487": "clear",
+    "marking-definition--bab4a63c-aed9-4cf5-a766-dfca5abac2bb": "green",
+    "marking-definition--55d920b0-5e8b-4f79-9ee9-91f868d9b421": "amber",
+    "marking-definition--939a9414-2ddd-4d32-a0cd-375ea402b003": "amber+strict",
+    "marking-definition--e828b379-4e03-4974-9ac4-e53a884c97c1": "red",
+}
+
+
+def tag(level: str) -> str:
+    """The MISP tag of a level: `tlp:amber+strict`."""
+    return f"tlp:{level}"
+
+
+def level_of_name(name: object) -> str | None:
+    """Read `TLP:WHITE`, `tlp:amber+strict`, `red`: the level, or None where it is none."""
+    if not isinstance(name, str):
+        return None
+    text = name.strip().lower()
+    text = text.removeprefix("tlp").lstrip(":. -")
+    return _NAMES.get(text.replace(" ", "+").replace("_", "+"))
+
+
+def is_tlp_tag(name: str) -> bool:
+    """Whether a MISP tag speaks of TLP, known level or not (`tlp:ex:chr` is one)."""
+    return name.strip().lower().startswith("tlp:")
+
+
+def level_of_marking(definition: Mapping[str, Any]) -> str | None:
+    """The level a marking-definition object stands for.
+
+    Reads STIX 2.0 and 2.1 (`definition_type` "tlp"), TLP 2.0 as the OASIS extension (`tlp_2_0`), and the form of
+    OpenCTI: `definition_type` "TLP" with only a name, or the name inside `definition`.
+    """
+    known = WELL_KNOWN.get(definition.get("id", ""))
+    if known:
+        return known
+    extensions = definition.get("extensions")
+    if isinstance(extensions, dict):
+        for extension in extensions.values():
+            if isinstance(extension, dict) and (level := level_of_name(extension.get("tlp_2_0"))):
+                return level
+    kind = definition.get("definition_type")
+    if isinstance(kind, str) and kind.lower() == "tlp":
+        inner = definition.get("definition")
+        candidates: list[object] = [definition.get("name"), definition.get("x_opencti_definition")]
+        if isinstance(inner, dict):
+            candidates = [inner.get("tlp"), inner.get("TLP"), *candidates]
+        else:
+            candidates.append(inner)
+        for candidate in candidates:
+            if level := level_of_name(candidate):
+                return level
+        return None
+    name = definition.get("name")
+    if isinstance(name, str) and name.lower().startswith("tlp:"):
+        return level_of_name(name)
+    return None
+
+
+def strictest(levels: Iterable[str | None]) -> str | None:
+    """The most restricted of several levels; None where there is none."""
+    best: str | None = None
+    for level in levels:
+        if level is not None and (best is None or RANK[level] > RANK[best]):
+            best = level
+    return best
