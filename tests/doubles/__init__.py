@@ -1,0 +1,1 @@
+"""Test doubles: servers that behave like the real ones, row for row."""

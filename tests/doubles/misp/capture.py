@@ -1,0 +1,297 @@
+"""How MISP takes in new parts: what is wrong is dropped and only the server's log knows."""
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+from .checks import (
+    TAKEN_UUID,
+    Errors,
+    Key,
+    check_attribute,
+    check_object,
+    given_uuid,
+    is_uuid,
+    key_of,
+    timestamp,
+)
+from .model import Actor, Crash, Json, Place, truthy
+from .store import Store
+
+ANALYST_KINDS = ("Note", "Opinion", "Relationship")
+REPORT_LIMIT = 16 * 1024 * 1024 - 1
+
+
+def downgrade_sharing(store: Store, given: Json) -> Json:
+    """Give a part with a sharing group the server does not know distribution 0, as `/events/add` does."""
+    if str(given.get("distribution")) != "4":
+        return given
+    wanted = (given.get("SharingGroup") or {}).get("uuid") or given.get("sharing_group_id")
+    group = store.sharing_group(wanted)
+    if group:
+        return {**given, "sharing_group_id": group["id"]}
+    return {**given, "distribution": "0", "sharing_group_id": "0"}
+
+
+def add_attribute(store: Store, actor: Actor, event: Json, obj: Json | None, given: Json, *,
+                  keys: dict[Key, str] | None = None) -> tuple[Json | None, Errors]:  # fmt: skip
+    """Store a new attribute, or drop it and say why.
+
+    Args:
+        store: Where to.
+        actor: Whose rights count for tags.
+        event: The event it goes to.
+        obj: The object it goes to, if any.
+        given: As it was sent.
+        keys: Live attributes it must not resemble, kept up to date here; None where MISP compares none.
+
+    Raises:
+        Crash: the database fails on it.
+    """
+    store.pause()
+    clean, errors = check_attribute(store, given, in_object=obj is not None, keys=keys)
+    if errors:
+        store.drop("Attribute", event, errors, given)
+        return None, errors
+    clean["uuid"] = clean["uuid"] or store.new_uuid()
+    attribute: Json = {
+        "id": store.next_id("Attribute", clean["uuid"]),
+        "event_id": event["id"],
+        "object_id": obj["id"] if obj else "0",
+        **clean,
+        "Galaxy": [],
+        "Tag": [],
+        "Sighting": [],
+    }
+    (obj or event)["Attribute"].append(attribute)
+    store.attributes[clean["uuid"]] = Place(event, obj, attribute)
+    if keys is not None and obj is None and not attribute["deleted"]:
+        keys[key_of(attribute)] = clean["uuid"]
+    add_tags(store, actor, attribute, given)
+    add_sightings(store, actor, attribute, given)
+    add_analyst_data(store, actor, attribute, "Attribute", given)
+    return attribute, {}
+
+
+def add_tags(store: Store, actor: Actor, element: Json, given: Mapping[str, Any]) -> None:
+    """Tag a new element; a tag the role may not create is dropped. `deleted` means nothing on an add."""
+    for tag in given.get("Tag") or []:
+        if found := store.tag(tag, actor.role):
+            store.attach(element, found, tag)
+
+
+def edit_tags(store: Store, actor: Actor, element: Json, given: Mapping[str, Any]) -> bool:
+    """Apply the tags of an edit: additive, `deleted` removes. True when something changed."""
+    changed = False
+    for tag in given.get("Tag") or []:
+        if found := store.tag(tag, actor.role):
+            if truthy(tag.get("deleted")):
+                changed |= store.detach(element, found)
+            else:
+                changed |= store.attach(element, found, tag)
+    return changed
+
+
+def add_sightings(store: Store, actor: Actor, attribute: Json, given: Mapping[str, Any]) -> None:
+    """Store inline sightings; one whose UUID is known is the same sighting."""
+    for sighting in given.get("Sighting") or []:
+        uuid = given_uuid(sighting)
+        if uuid and uuid in store.sightings:
+            continue
+        org = sighting.get("Organisation") or {}
+        org_id = store.add_org(org.get("name", ""), org.get("uuid", ""))["id"] if org else actor.org_id
+        store_sighting(store, attribute, org_id, sighting, uuid or store.new_uuid())
+
+
+def store_sighting(store: Store, attribute: Json, org_id: str, given: Mapping[str, Any], uuid: str) -> Json:
+    """Append one sighting.
+
+    Raises:
+        Crash: its time is no integer, or its source does not fit the column.
+    """
+    if len(str(given.get("source") or "")) > 255:
+        raise Crash("Data too long for column 'source'")
+    org = next(org for org in store.orgs.values() if org["id"] == org_id)
+    store.sightings.add(uuid)
+    sighting = {
+        "id": store.next_id("Sighting"),
+        "attribute_id": attribute["id"],
+        "event_id": attribute["event_id"],
+        "org_id": org_id,
+        "date_sighting": str(timestamp(given.get("date_sighting"), store.clock())),
+        "uuid": uuid,
+        "source": str(given.get("source") or ""),
+        "type": str(given.get("type") or 0),
+        "attribute_uuid": attribute["uuid"],
+        "Organisation": {name: org[name] for name in ("id", "uuid", "name")},
+    }
+    attribute["Sighting"].append(sighting)
+    return sighting
+
+
+def add_analyst_data(store: Store, actor: Actor, element: Json, kind_of: str, given: Mapping[str, Any]) -> None:
+    """Store inline notes, opinions and relationships; a known UUID is overwritten only by a newer `modified`."""
+    for kind in ANALYST_KINDS:
+        for item in given.get(kind) or []:
+            add_one_analyst(store, actor, element, kind=kind, kind_of=kind_of, item=item)
+
+
+def add_one_analyst(store: Store, actor: Actor, element: Json, *, kind: str, kind_of: str,
+                    item: Mapping[str, Any]) -> Json | None:  # fmt: skip
+    """Store one note, opinion or relationship; None where MISP ignores it."""
+    uuid = given_uuid(item) or store.new_uuid()
+    moment = dt.datetime.fromtimestamp(store.clock(), dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
+    own = next(org for org in store.orgs.values() if org["id"] == actor.org_id)
+    held = store.analyst.get(uuid)
+    if held:
+        if held["object_uuid"] == element["uuid"] and str(item.get("modified") or moment) > held["modified"]:
+            held.update({name: value for name, value in item.items() if name not in ("uuid", "object_uuid", "id")})
+            held["modified"] = str(item.get("modified") or moment)
+        return None
+    if kind == "Relationship" and item.get("related_object_uuid") == element["uuid"]:
+        return None
+    orgc = str((item.get("Orgc") or {}).get("uuid") or item.get("orgc_uuid") or own["uuid"])
+    inner = {name: value for name, value in item.items() if name not in ANALYST_KINDS}
+    made: Json = {
+        "authors": "analyst@stixbridge.test", "created": moment, "modified": moment, "distribution": "1",
+        "sharing_group_id": None, "locked": False, **inner,
+        "id": store.next_id(kind, uuid), "uuid": uuid, "object_uuid": element["uuid"], "object_type": kind_of,
+        "org_uuid": own["uuid"], "orgc_uuid": orgc if actor.role.sync else own["uuid"], "note_type_name": kind,
+    }  # fmt: skip
+    store.analyst[uuid] = made
+    element.setdefault(kind, []).append(made)
+    add_analyst_data(store, actor, made, kind, item)
+    return made
+
+
+def add_object(store: Store, actor: Actor, event: Json, given: Json) -> Errors:
+    """Store a new object with those of its attributes that are good; without any it stays invisible.
+
+    Raises:
+        Crash: the database fails on it.
+    """
+    clean, errors = check_object(store, given, new=True)
+    if errors:
+        store.drop("Object", event, errors, given)
+        return errors
+    clean["uuid"] = clean["uuid"] or store.new_uuid()
+    obj: Json = {"id": store.next_id("Object", clean["uuid"]), "event_id": event["id"], **clean,
+                 "ObjectReference": [], "Attribute": []}  # fmt: skip
+    # Visible to a client that looks while the attributes are still coming in; taken out again below.
+    event["Object"].append(obj)
+    store.objects[obj["uuid"]] = (event, obj)
+    for attribute in given.get("Attribute") or []:
+        if clean["deleted"]:
+            attribute = {**attribute, "deleted": True}
+        add_attribute(store, actor, event, obj, attribute)
+    add_analyst_data(store, actor, obj, "Object", given)
+    if not obj["Attribute"]:
+        event["Object"].remove(obj)
+        del store.objects[obj["uuid"]]
+        store.ghosts[obj["uuid"]] = event["uuid"]
+        store.drop("Object", event, "no attribute is left", given)
+    return {}
+
+
+def add_reference(store: Store, event: Json, source_uuid: str, given: Json) -> bool:
+    """Store an object reference, or update the one with its UUID; an unknown end drops it. True if stored."""
+    uuid = given_uuid(given)
+    if uuid in store.references:
+        _, _, held = store.references[uuid]
+        if "timestamp" in given and timestamp(given["timestamp"], 0) <= int(held["timestamp"]):
+            return False
+        for name in ("relationship_type", "comment"):
+            if given.get(name) is not None:
+                held[name] = str(given[name])
+        if "deleted" in given:
+            held["deleted"] = truthy(given["deleted"])
+        held["timestamp"] = str(timestamp(given.get("timestamp"), store.clock()))
+        return True
+    source = store.objects.get(source_uuid)
+    target = lower_target(store, given)
+    if not source or source[0] is not event or target is None or target[0] is not event:
+        store.drop("ObjectReference", event, "unknown end", given)
+        return False
+    if uuid and not is_uuid(uuid):
+        store.drop("ObjectReference", event, {"uuid": ["invalid"]}, given)
+        return False
+    uuid = uuid or store.new_uuid()
+    obj = source[1]
+    kind, element = target[1:]
+    reference = {
+        "id": store.next_id("ObjectReference", uuid),
+        "uuid": uuid,
+        "timestamp": str(timestamp(given.get("timestamp"), store.clock())),
+        "object_id": obj["id"],
+        "event_id": event["id"],
+        "source_uuid": obj["uuid"],
+        "referenced_id": element["id"],
+        "referenced_uuid": element["uuid"],
+        "referenced_type": "1" if kind == "Object" else "0",
+        "relationship_type": str(given.get("relationship_type") or ""),
+        "comment": str(given.get("comment") or ""),
+        "deleted": truthy(given.get("deleted")),
+    }
+    obj["ObjectReference"].append(reference)
+    store.references[uuid] = (event, obj, reference)
+    return True
+
+
+def lower_target(store: Store, given: Mapping[str, Any]) -> tuple[Json, str, Json] | None:
+    """The event, kind and element that a reference names, wherever it is."""
+    wanted = str(given.get("referenced_uuid") or "").lower()
+    if wanted in store.objects:
+        event, obj = store.objects[wanted]
+        return event, "Object", obj
+    if place := store.attributes.get(wanted):
+        return place.event, "Attribute", place.attribute
+    return None
+
+
+def check_report(store: Store, given: Json) -> tuple[Json, Errors]:
+    """A report as MISP would store it, and the reasons for which it will not.
+
+    Raises:
+        Crash: the database fails on it.
+    """
+    given = downgrade_sharing(store, given)
+    uuid = given_uuid(given)
+    errors: Errors = {}
+    if not str(given.get("name") or "").strip():
+        errors["name"] = ["This field cannot be left blank"]
+    if uuid and not is_uuid(uuid):
+        errors["uuid"] = ["Please provide a valid RFC 4122 UUID"]
+    if errors:
+        return {}, errors
+    content = str(given.get("content") or "")
+    if len(content.encode()) > REPORT_LIMIT or len(str(given["name"])) > 255:
+        raise Crash("Data too long for column 'content' or 'name'")
+    return {
+        "uuid": uuid,
+        "name": str(given["name"]),
+        "content": content,
+        "distribution": str(given["distribution"]) if given.get("distribution") is not None else "5",
+        "sharing_group_id": str(given.get("sharing_group_id") or 0),
+        "timestamp": str(timestamp(given.get("timestamp"), store.clock())),
+        "deleted": truthy(given.get("deleted")),
+    }, {}
+
+
+def add_report(store: Store, actor: Actor, event: Json, given: Json) -> tuple[Json | None, Errors]:
+    """Store a new event report, or drop it and say why.
+
+    Raises:
+        Crash: the database fails on it.
+    """
+    clean, errors = check_report(store, given)
+    if not errors and clean["uuid"] in store.reports:
+        errors = {"uuid": [TAKEN_UUID]}
+    if errors:
+        store.drop("EventReport", event, errors, given)
+        return None, errors
+    clean["uuid"] = clean["uuid"] or store.new_uuid()
+    report: Json = {"id": store.next_id("EventReport", clean["uuid"]), "event_id": event["id"], **clean}
+    event["EventReport"].append(report)
+    store.reports[report["uuid"]] = (event, report)
+    add_analyst_data(store, actor, report, "EventReport", given)
+    return report, {}

@@ -1,0 +1,157 @@
+"""Handlers for what is not inside an event: server, user, tags, galaxies, logs."""
+
+from typing import Any
+
+from .call import Call, Route
+from .fields import SEARCH_OFF, TAG, require
+from .knowledge import knowledge
+from .model import Answer, Json, Refusal
+from .search import like
+
+VERSION = "2.5.1"
+CLUSTER = frozenset(
+    {
+        "uuid", "value", "description", "source", "authors", "distribution", "sharing_group_id", "extends_uuid",
+        "extends_version", "GalaxyElement", "GalaxyClusterRelation", "version",
+    }
+)  # fmt: skip
+
+
+def get_version(call: Call) -> Answer:
+    """`GET /servers/getVersion`."""
+    rights = call.actor.role.permissions()
+    return Answer(
+        {
+            "version": VERSION,
+            "pymisp_recommended_version": VERSION,
+            **{
+                f"perm_{name}": rights[f"perm_{name}"] for name in ("sync", "sighting", "galaxy_editor", "analyst_data")
+            },
+            "uuid": call.store.org["uuid"] if call.actor.role.sync else "-",
+            "request_encoding": ["gzip"],
+            "filter_sightings": True,
+        }
+    )
+
+
+def me(call: Call) -> Answer:
+    """`GET /users/view/me`."""
+    if call.args != ["me"]:
+        raise Refusal(404, "Invalid user")
+    role = call.actor.role
+    user = {"id": "1", "org_id": call.actor.org_id, "email": "bridge@stixbridge.test", "role_id": "1",
+            "disabled": False, "autoalert": False, "password": "*****", "totp": "*****"}  # fmt: skip
+    org = next(org for org in call.store.orgs.values() if org["id"] == call.actor.org_id)
+    return Answer(
+        {
+            "User": user,
+            "Role": {"id": "1", "name": role.name, **role.permissions()},
+            "UserSetting": {},
+            "Organisation": dict(org),
+        }
+    )
+
+
+def describe_types(call: Call) -> Answer:
+    """`GET /attributes/describeTypes`."""
+    return Answer({"result": knowledge().raw})
+
+
+def sharing_groups(call: Call) -> Answer:
+    """`GET /sharing_groups/index`."""
+    return Answer({"response": [{"SharingGroup": dict(group)} for group in call.store.sharing_groups]})
+
+
+def tag_add(call: Call) -> Answer:
+    """`POST /tags/add`: an existing tag comes back as it is."""
+    call.need(call.actor.role.tag_editor)
+    given = require(call.unwrapped("Tag"), TAG, "Tag")
+    tag = call.store.tag(given, call.actor.role)
+    if tag is None:
+        raise Refusal(405, "Could not add the Tag. [name]: Name cannot be empty.")
+    return Answer({"Tag": dict(tag)})
+
+
+def tag_index(call: Call) -> Answer:
+    """`GET /tags/index`."""
+    return Answer({"Tag": [dict(tag) for tag in call.store.tags.values()]})
+
+
+def tag_search(call: Call) -> Answer:
+    """`GET /tags/search/<tag>` or `POST /tags/search`: `%` is a wildcard."""
+    wanted: list[Any] = list(call.args)
+    if call.body:
+        given = require(call.body, {"tag", "tagname", "strict_tagname"}, "tags/search")
+        names = given.get("tag") or given.get("tagname") or []
+        wanted = names if isinstance(names, list) else [names]
+    return Answer(
+        [{"Tag": dict(tag)} for tag in call.store.tags.values() if any(like(str(name), tag["name"]) for name in wanted)]
+    )
+
+
+def _galaxies(call: Call) -> dict[str, str]:
+    kinds = dict.fromkeys(cluster["type"] for cluster in call.store.clusters.values())
+    return {str(number): kind for number, kind in enumerate(kinds, 1)}
+
+
+def galaxy_index(call: Call) -> Answer:
+    """`GET /galaxies/index`: as far as the clusters given to the double tell."""
+    return Answer([{"Galaxy": {"id": i, "type": kind, "name": kind}} for i, kind in _galaxies(call).items()])
+
+
+def cluster_search(call: Call) -> Answer:
+    """`POST /galaxy_clusters/restSearch`: `tag_name` filters, `value` is ignored, so that all clusters come."""
+    known = {"tag_name", "value", "returnFormat", "page", "limit"} | SEARCH_OFF
+    given = require(call.body or {}, known, "galaxy_clusters/restSearch")
+    names = given.get("tag_name")
+    names = names if isinstance(names, list) or names is None else [names]
+    found = [
+        {"GalaxyCluster": dict(cluster)}
+        for cluster in call.store.clusters.values()
+        if names is None or any(like(str(name), cluster["tag_name"]) for name in names)
+    ]
+    return Answer({"response": found}, headers={"X-Result-Count": str(len(found))})
+
+
+def cluster_add(call: Call) -> Answer:
+    """`POST /galaxy_clusters/add/<galaxy id>`: its tag carries the UUID."""
+    call.need(call.actor.role.permissions()["perm_galaxy_editor"])
+    kind = _galaxies(call).get(call.args[0])
+    if kind is None:
+        raise Refusal(404, "Invalid galaxy")
+    given = require(call.unwrapped("GalaxyCluster"), CLUSTER, "GalaxyCluster")
+    uuid = str(given.get("uuid") or call.store.new_uuid()).lower()
+    tag_name = f'misp-galaxy:{kind}="{uuid}"'
+    cluster: Json = {**given, "uuid": uuid, "tag_name": tag_name, "custom": True}
+    return Answer({"GalaxyCluster": dict(call.store.add_cluster(tag_name, cluster))})
+
+
+def log_index(call: Call) -> Answer:
+    """`GET` or `POST /logs/index`: what was dropped and why, for admins only."""
+    call.need(call.actor.role.site_admin)
+    given = require(call.body or {}, {"title", "model"}, "logs/index")
+    return Answer(
+        [
+            {"Log": dict(entry)}
+            for entry in call.store.drops
+            if like(str(given.get("title", "%")), entry["title"]) and like(str(given.get("model", "%")), entry["model"])
+        ]
+    )
+
+
+ROUTES = [
+    Route("GET", "servers", "getVersion", get_version),
+    Route("GET", "users", "view", me, (1, 1)),
+    Route("GET", "attributes", "describeTypes", describe_types),
+    Route("GET", "sharing_groups", "index", sharing_groups),
+    Route("POST", "tags", "add", tag_add),
+    Route("GET", "tags", "index", tag_index),
+    Route("POST", "tags", "index", tag_index),
+    Route("GET", "tags", "search", tag_search, (1, 1)),
+    Route("POST", "tags", "search", tag_search, (0, 1)),
+    Route("GET", "galaxies", "index", galaxy_index),
+    Route("POST", "galaxy_clusters", "restSearch", cluster_search),
+    Route("POST", "galaxy_clusters", "add", cluster_add, (1, 1)),
+    Route("GET", "logs", "index", log_index),
+    Route("POST", "logs", "index", log_index),
+]

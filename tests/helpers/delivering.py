@@ -1,0 +1,102 @@
+"""Delivery to one sink without a pipeline: events made by hand, and the memory of what was delivered."""
+
+import copy
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from stixbridge.sinks.delivery import Delivery, Job, Last, Sink, State
+
+Json = dict[str, Any]
+
+SECONDS = 1_767_600_000
+FILE_TEMPLATE = "688c46fb-5edb-40a3-8273-1af7923e2215"
+MD5 = "d41d8cd98f00b204e9800998ecf8427e"
+
+
+def derived(event_uuid: str, *parts: str) -> str:
+    """The UUID of a part of an event: the same for the same parts."""
+    return str(uuid.uuid5(uuid.UUID(event_uuid), " ".join(parts)))
+
+
+def attribute(event_uuid: str, value: str, type_: str = "ip-dst", **more: Any) -> Json:
+    """An attribute as the conversion makes it."""
+    return {
+        "uuid": derived(event_uuid, type_, value), "type": type_, "category": "Network activity", "value": value,
+        "to_ids": True, "disable_correlation": False, "distribution": "5", "comment": "", "timestamp": str(SECONDS),
+        **more,
+    }  # fmt: skip
+
+
+def file_object(event_uuid: str, name: str = "evil.exe", md5: str = MD5, **more: Any) -> Json:
+    """A file object with a name and a hash."""
+    own = derived(event_uuid, "file", name)
+    inner = [
+        attribute(own, name, "filename", object_relation="filename", category="Payload delivery", to_ids=False),
+        attribute(own, md5, "md5", object_relation="md5", category="Payload delivery"),
+    ]
+    return {
+        "uuid": own, "name": "file", "meta-category": "file", "template_uuid": FILE_TEMPLATE, "template_version": "25",
+        "distribution": "5", "comment": "", "timestamp": str(SECONDS), "Attribute": inner, **more,
+    }  # fmt: skip
+
+
+def report(event_uuid: str, name: str, content: str) -> Json:
+    """An event report."""
+    own = derived(event_uuid, "report", name)
+    return {"uuid": own, "name": name, "content": content, "distribution": "5", "timestamp": str(SECONDS)}
+
+
+def sighting(event_uuid: str, name: str, type_: str = "0") -> Json:
+    """A sighting."""
+    own = derived(event_uuid, "sighting", name)
+    return {"uuid": own, "type": type_, "source": "acme", "date_sighting": str(SECONDS)}
+
+
+def event(event_uuid: str, *attributes: Json, **more: Any) -> Json:
+    """An event as the conversion makes it."""
+    return {
+        "uuid": event_uuid, "info": "stixbridge test", "date": "2026-01-05", "threat_level_id": "4", "analysis": "2",
+        "distribution": "0", "published": False, "timestamp": str(SECONDS), "Attribute": list(attributes),
+        "Object": [], **more,
+    }  # fmt: skip
+
+
+def tags(*names: str) -> list[Json]:
+    """Tags by name."""
+    return [{"name": name} for name in names]
+
+
+def tagged(part: Json) -> list[str]:
+    """The names of a part's tags, sorted."""
+    return sorted(tag["name"] for tag in part.get("Tag") or [])
+
+
+def changed(part: Json, **fields: Any) -> Json:
+    """A copy with other fields."""
+    return {**copy.deepcopy(part), **fields}
+
+
+class Delivering:
+    """Delivers events to a sink and remembers how each stands, as a pipeline's store does."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+        self.last: dict[str, Last] = {}
+
+    def __call__(self, wanted: Json, *, publish: bool = False, stix: Callable[[], list[Json]] = list) -> Delivery:
+        """Deliver one event."""
+        own = str(wanted["uuid"])
+
+        def begin() -> None:
+            self.last[own] = Last(State.ADDING, wanted)
+
+        job = Job(copy.deepcopy(wanted), self.last.get(own), begin, publish, stix, SECONDS)
+        (delivery,) = list(self.sink.deliver([job]))
+        self.last[own] = Last(delivery.state, delivery.body, delivery.published)
+        return delivery
+
+
+def noted(delivery: Delivery) -> list[tuple[str | None, str]]:
+    """What a delivery notes: (part, reason)."""
+    return [(part, reason.value) for part, _, reason, _ in delivery.notes]
