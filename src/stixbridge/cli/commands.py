@@ -119,8 +119,12 @@ def convert(
         make_folder(ledger.parent)
         write_atomically(ledger, orjson.dumps(result.ledger.to_dict(), option=orjson.OPT_INDENT_2))
     outcomes, reasons = result.ledger.outcomes, result.ledger.reasons
-    say(f"{result.ledger.objects} objects: {counted(outcomes)}" + (f" ({counted(reasons)})" if reasons else ""))
-    say(f"{len(result.events)} events")
+    count = result.ledger.objects
+    say(
+        f"{count} object{'' if count == 1 else 's'}: {counted(outcomes)}"
+        + (f" ({counted(reasons)})" if reasons else "")
+    )
+    say(f"{len(result.events)} event{'' if len(result.events) == 1 else 's'}")
     return 1 if result.ledger.alarming or kinds & result.ledger.kinds else 0
 
 
