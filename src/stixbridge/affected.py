@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .mapping import TABLES
+from .mapping import table_of
 from .mapping.tables import Role
 from .stix.references import everything
 from .store import Store
@@ -183,5 +183,6 @@ class Selector:
         return self._role(found, id_) not in (None, Role.CONTAINER, Role.MARKING)
 
     def _role(self, found: Affected, id_: str) -> Role | None:
-        table = TABLES.get(self._type(found, id_) or "")
+        row = found.objects.get(id_)
+        table = table_of(row[0]) if row is not None else None
         return table.role if table is not None else None

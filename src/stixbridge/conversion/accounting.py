@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from ..ledger import Drop, Ledger, Outcome, Reason
-from ..mapping import TABLES
+from ..mapping import table_of
 from ..mapping.indicator import SAYS_NOTHING
 from ..mapping.tables import Role, Table
 from ..stix.lift import lifted_name
@@ -62,11 +62,11 @@ class Accounting:
             if id_ in self._inner:
                 continue
             outcome, reason, target = self._outcome(id_, obj)
-            drops = self._property_drops(id_, obj, TABLES[obj["type"]]) if outcome is Outcome.MAPPED else ()
+            drops = self._property_drops(id_, obj) if outcome is Outcome.MAPPED else ()
             ledger.account(id_, outcome, self._sizes[id_], drops, reason, target)
 
     def _outcome(self, id_: str, obj: StixObject) -> tuple[Outcome, Reason | None, str | None]:
-        table = TABLES.get(obj["type"])
+        table = table_of(obj)
         if table is None:
             return Outcome.DROPPED, Reason.NO_TABLE, None
         refused = self._sayings.refused.get(id_)
@@ -86,7 +86,7 @@ class Accounting:
         if reason is not None:
             told.append((f"objects.{key}", outcome, reason))
             return
-        lost = self._property_drops(id_, obj, TABLES[obj["type"]])
+        lost = self._property_drops(id_, obj)
         told.extend((f"objects.{key}.{path}", how, why) for path, how, why in lost)
 
     def _missing(self, id_: str, obj: StixObject, table: Table) -> Reason | None:
@@ -106,7 +106,10 @@ class Accounting:
             return Reason.DANGLING
         return None if id_ in self._sayings.consumed else Reason.UNLINKED
 
-    def _property_drops(self, id_: str, obj: StixObject, table: Table) -> tuple[Drop, ...]:
+    def _property_drops(self, id_: str, obj: StixObject) -> tuple[Drop, ...]:
+        table = table_of(obj)
+        if table is None:
+            return ()
         drops = table.drops(tuple(obj))
         extra: list[Drop] = list(self._sayings.drops.get(id_, ()))
         extra.extend(self._markings.of(obj).drops)
@@ -124,7 +127,7 @@ class Accounting:
             creator = obj.get("created_by_ref")
             if creator is not None and not self._tagging.producer(creator):
                 extra.append(("created_by_ref", Outcome.DROPPED, Reason.DANGLING))
-        if obj["type"] == "identity" and id_ not in self._placed:
+        if role is Role.DETAIL and obj["type"] == "identity" and id_ not in self._placed:
             # only named, as a producer
             extra.extend((name, Outcome.DROPPED, Reason.NO_PLACE) for name in obj if name not in _OF_A_PRODUCER)
         if obj["type"] == "sighting" and obj.get("where_sighted_refs") and "created_by_ref" in obj:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import tlp
-from ..mapping import TABLES
+from ..mapping import table_of
 from ..mapping.tables import Role
 from ..misp.knowledge import Knowledge
 from ..misp.model import machine_tag, one_line, uuid_of
@@ -36,7 +36,7 @@ class Contexts:
     def is_context(self, id_: str) -> bool:
         """Whether an id is that of a context object of the input."""
         obj = self._objects.get(id_)
-        table = TABLES.get(obj["type"]) if obj is not None else None
+        table = table_of(obj) if obj is not None else None
         return table is not None and table.role is Role.CONTEXT
 
     def gone(self, id_: str) -> bool:
@@ -107,7 +107,8 @@ class Contexts:
 
 def _names(obj: StixObject) -> list[str]:
     names: list[str] = []
-    for name in TABLES[obj["type"]].names:
+    table = table_of(obj)
+    for name in table.names if table is not None else ():
         value = obj.get(name)
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, str) and item.strip():
@@ -128,7 +129,8 @@ def external_ids(obj: StixObject) -> list[str]:
 def retold(obj: StixObject, objects: Mapping[str, StixObject]) -> str:
     """A context object in Markdown: its name, and the properties its table names."""
     lines = [f"## {one_line(obj.get('name') or obj['id'])} ({obj['type']})", ""]
-    for name in TABLES[obj["type"]].retold:
+    table = table_of(obj)
+    for name in table.retold if table is not None else ():
         value = obj.get(name)
         if value in (None, "", []):
             continue

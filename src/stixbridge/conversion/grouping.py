@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from .. import times, tlp
-from ..mapping import TABLES
+from ..mapping import table_of
 from ..mapping.tables import Role
 from ..misp.model import NAMESPACE, derived_uuid, uuid_of
 from ..stix.references import parts
@@ -56,7 +56,8 @@ class Grouping:
         self._objects = objects
         self._options = options
         self._markings = markings
-        self._roles = {id_: TABLES[obj["type"]].role if obj["type"] in TABLES else None for id_, obj in objects.items()}
+        tables = {id_: table_of(obj) for id_, obj in objects.items()}
+        self._roles = {id_: table.role if table is not None else None for id_, table in tables.items()}
         self._links: dict[str, list[str]] = defaultdict(list)
         for id_, role in self._roles.items():
             if role is Role.RELATIONSHIP:

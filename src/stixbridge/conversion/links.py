@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import times
 from ..ledger import Outcome, Reason
-from ..mapping import TABLES
+from ..mapping import table_of
 from ..mapping.tables import Role
 from ..misp.model import derived_uuid, one_line
 from ..misp.values import cut, storable
@@ -283,7 +283,7 @@ def _cell(text_: str) -> str:
 
 def links_of(obj: StixObject) -> Iterable[tuple[str, str]]:
     """Relationships that an object's own properties say: (type, id of the target)."""
-    table = TABLES.get(obj["type"])
+    table = table_of(obj)
     if table is None:
         return
     if table.role is Role.CONTEXT:

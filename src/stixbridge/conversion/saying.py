@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import times
 from ..ledger import Drop, Outcome, Reason
-from ..mapping import TABLES
+from ..mapping import table_of
 from ..mapping.indicator import HARDLY_DETECTED, MALICIOUS, NEVER_DETECTED
 from ..mapping.tables import Role
 from ..misp.knowledge import Knowledge
@@ -59,7 +59,7 @@ class Sayings:
         options = self._options
         get = self._objects.get
         for id_, obj in self._objects.items():
-            table = TABLES.get(obj["type"])
+            table = table_of(obj)
             if table is None:
                 continue
             role = table.role

@@ -1,5 +1,6 @@
 """STIX 2.1, section 4.6: a producer is a tag, a sector a cluster, anyone else an identity object."""
 
+from .context import context
 from .tables import Field, Role, Table
 
 TABLE = Table(
@@ -15,3 +16,6 @@ TABLE = Table(
         "contact_information": Field(None, "contact_information"),
     },
 )
+
+SECTOR = context("identity", ("identity_class", "roles", "sectors", "contact_information"))
+"""An identity of the class `class`: a sector of industry, not somebody."""
