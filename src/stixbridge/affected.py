@@ -17,7 +17,9 @@ from .stix.references import everything
 from .store import Store
 
 _LINK_TYPES = ("relationship", "sighting")
-_ENDS = ("source_ref", "target_ref", "sighting_of_ref")
+# What changes elements that it refers to, wherever they are: property by property.
+_ENDS = ("source_ref", "target_ref", "sighting_of_ref", "object_refs", "sample_refs")
+_REACHES_OUT = frozenset({"relationship", "sighting", "observed-data", "malware"})
 
 
 @dataclass(slots=True)
@@ -61,7 +63,12 @@ class Selector:
         found = Affected()
         touched = self._upwards(set(changed), found)
         self._load(found, touched)
-        found.containers |= {id_ for id_ in touched if self._type(found, id_) in self._container_types}
+        found.containers |= self._containers(found, touched)
+        # a report in a report extends it: that of the inner one depends on all the outer ones
+        inner = {ref for id_ in found.containers for ref in everything(found.objects[id_][0])}
+        self._load(found, inner)
+        inside_out = self._upwards(self._containers(found, inner), found)
+        found.containers |= self._containers(found, inside_out)
         while True:
             members = self._members(found)
             self._load(found, members)
@@ -77,7 +84,7 @@ class Selector:
             left = {id_ for id_, _, _, _ in self._store.members(self._pipeline, own)} - members - found.containers
             if left - touched:
                 up = self._upwards(left, found)
-                found.containers |= {id_ for id_ in up if self._type(found, id_) in self._container_types}
+                found.containers |= self._containers(found, up)
                 inside |= up
             if events <= found.events and inside <= touched:
                 break
@@ -95,6 +102,10 @@ class Selector:
         found.delivered = self._store.seen(self._pipeline, found.objects)
         return found
 
+    def _containers(self, found: Affected, ids: Iterable[str]) -> set[str]:
+        """Those of some ids that make events of their own."""
+        return {id_ for id_ in ids if self._type(found, id_) in self._container_types}
+
     def _upwards(self, changed: set[str], found: Affected) -> set[str]:
         """Everything that the changed objects are a part of, and the ends of what links them."""
         touched = set(changed)
@@ -109,19 +120,48 @@ class Selector:
                 if id_ not in touched:
                     touched.add(id_)
                     waiting.add(id_)
-        self._load(found, touched)
-        links.update(id_ for id_ in touched if self._type(found, id_) in _LINK_TYPES)
-        ends: set[str] = set()
-        for id_ in links:
-            obj = found.objects[id_][0]
-            ends.update(ref for name in _ENDS if isinstance(ref := obj.get(name), str))
-        waiting = ends - touched
+        self._load(found, touched | links)
+        links.update(id_ for id_ in touched if self._type(found, id_) in _REACHES_OUT)
+        ends = self._ends(found, links)
+        self._load(found, ends)
+        # two context objects meet in the events of what is linked to them
+        between = [id_ for id_ in links if self._joins_contexts(found, id_)]
+        sources = {found.objects[id_][0]["source_ref"] for id_ in between}
+        around = {id_ for id_, type_, _ in self._store.referrers(self._source, sources) if type_ == "relationship"}
+        self._load(found, around)
+        ends |= self._ends(found, around)
+        self._load(found, ends)
+        content = {id_ for id_ in ends if self._role(found, id_) is not Role.CONTEXT}
         touched |= ends
-        while waiting:  # of the ends only the events they are in matter
+        return touched | self._above(content, links=True) | self._above(ends - content, links=False)
+
+    def _ends(self, found: Affected, ids: Iterable[str]) -> set[str]:
+        """What relationships, sightings and observed-data change: the objects at their ends."""
+        ends: set[str] = set()
+        for id_ in ids:
+            obj = found.objects[id_][0]
+            for name in _ENDS:
+                value = obj.get(name)
+                ends.update(ref for ref in (value if isinstance(value, list) else [value]) if isinstance(ref, str))
+        return ends
+
+    def _joins_contexts(self, found: Affected, id_: str) -> bool:
+        obj = found.objects[id_][0]
+        ends = [obj.get(name) for name in ("source_ref", "target_ref")]
+        return all(isinstance(ref, str) and self._role(found, ref) is Role.CONTEXT for ref in ends)
+
+    def _above(self, ids: set[str], *, links: bool) -> set[str]:
+        """Everything that some objects are a part of, at any depth: through links as well, for what is content.
+
+        A context object of many links is not in the reports of all that is linked to it.
+        """
+        found: set[str] = set()
+        waiting = set(ids)
+        while waiting:
             rows = self._store.referrers(self._source, waiting)
-            waiting = {id_ for id_, type_, _ in rows if type_ not in _LINK_TYPES and id_ not in touched}
-            touched |= waiting
-        return touched
+            waiting = {id_ for id_, type_, _ in rows if links or type_ not in _LINK_TYPES} - found
+            found |= waiting
+        return found
 
     def _members(self, found: Affected) -> set[str]:
         """All that the containers hold, at any depth; containers inside are not opened."""

@@ -374,6 +374,8 @@ def enrich_problems(settings: Mapping[str, Any]) -> list[str]:
     if isinstance(info, str):
         found.extend(_template_problems(info))
     tags = settings.get("tags")
+    if isinstance(tags, str):
+        found.append(f"tags: a list is needed, as [{tags!r}]")
     for tag in tags if isinstance(tags, list | tuple) else ():
         if not isinstance(tag, str):
             continue

@@ -119,7 +119,15 @@ class Ledger:
         # id -> (outcome, reason, target, number of properties, drops); the last word is written by `close`
         self._accounts: dict[str, tuple[Outcome, Reason | None, str | None, int, tuple[Drop, ...]]] = {}
 
-    def entry(self, id_: str | None, path: str | None, outcome: Outcome, reason: Reason, properties: int = 0) -> None:
+    def entry(
+        self,
+        id_: str | None,
+        path: str | None,
+        outcome: Outcome,
+        reason: Reason,
+        properties: int = 0,
+        where: str | None = None,
+    ) -> None:
         """Account an entry of the input that is no object to convert: invalid, superseded, duplicate.
 
         Args:
@@ -128,10 +136,11 @@ class Ledger:
             outcome: usually `invalid` or `dropped`.
             reason: why.
             properties: how many properties go the same way.
+            where: the input it stands in; given as the entry's `target`.
         """
         self._counts[outcome] += 1
         self._properties[outcome] += properties
-        self._entries.append((id_, path, outcome, reason, None))
+        self._entries.append((id_, path, outcome, reason, where))
 
     def account(
         self,

@@ -37,6 +37,7 @@ def find(config: Config, store: Store, what: str) -> list[dict[str, Any]]:
                     "source": source,
                     "type": obj["type"],
                     "name": obj.get("name") or obj.get("value") or "",
+                    "revoked": obj.get("revoked") is True,
                     "modified": obj.get("modified") or obj.get("created") or "",
                     "events": [event for name in pipelines for event in _events(store, name, id_)],
                     "missing": [entry for name in pipelines for entry in _missing(config, store, name, id_)],
@@ -118,11 +119,16 @@ def status(config: Config, store: Store) -> dict[str, Any]:
                 "errors": summary.get("errors", []),
             }
         )
+    rejects = store.query(
+        "SELECT source, collection, reason, count(*) AS count FROM rejects"
+        " GROUP BY source, collection, reason ORDER BY source, collection, reason"
+    )
     notes = store.query("SELECT reason, count(*) AS count FROM notes GROUP BY reason ORDER BY reason")
     return {
         "store": store.path,
         "collections": collections,
         "deliveries": deliveries,
         "notes": notes,
+        "rejects": rejects,
         "pipelines": pipelines,
     }

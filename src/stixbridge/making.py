@@ -88,7 +88,10 @@ class Maker:
         return made
 
     def _converted(self, changed: set[str], rejected: Sequence[Entry], moment: int) -> tuple[Affected, Conversion]:
-        """Convert what is affected; objects elsewhere that say a value of theirs are drawn in, until none is left."""
+        """Convert what is affected, until nothing more is drawn in.
+
+        Drawn in are objects elsewhere that say one of the values, and what is in a collecting event that gets more.
+        """
         group = str(self.settings.get("group", "report"))
         container = group.removeprefix("type:") if group.startswith("type:") else None
         selector = Selector(self.store, self.pipeline, self.source, container)
@@ -102,7 +105,11 @@ class Maker:
                 if row.container is None
                 for attribute in row.event["Attribute"]
             ]
-            others = set(self.store.sharing(self.pipeline, values)) - affected.collect
+            others = set(self.store.sharing(self.pipeline, values))
+            # a collecting event that something joins is made again with all that is in it
+            joined = [str(row.event["uuid"]) for row in conversion.converted if row.container is None]
+            others.update(id_ for id_, _, _, _ in self.store.members(self.pipeline, joined))
+            others -= affected.collect
             if not others:
                 break
             touched |= others

@@ -12,6 +12,7 @@ from .config import (
     FilesSettings,
     FilesSinkSettings,
     MispSettings,
+    Secret,
     SinkSettings,
     SourceSettings,
     TaxiiSettings,
@@ -29,6 +30,36 @@ from .store import Store
 def open_store(config: Config) -> Store:
     """Open the store that a configuration names."""
     return Store(Path(config.store.path).expanduser())
+
+
+def check_secrets(config: Config, names: tuple[str, ...] = ()) -> None:
+    """Look all secrets of some pipelines up (all pipelines when `names` is empty), before anything is opened.
+
+    Raises:
+        ConfigError: naming every secret that is not there.
+    """
+    problems: dict[str, None] = {}
+    for name in names or tuple(config.pipelines):
+        settings = config.pipelines.get(name)
+        if settings is None:
+            continue
+        wanted: list[tuple[Secret | None, str]] = []
+        source = config.sources[settings.source]
+        if isinstance(source, TaxiiSettings) and source.auth is not None:
+            place = f"$.sources.{settings.source}.auth"
+            wanted += [(getattr(source.auth, part), f"{place}.{part}") for part in ("password", "token", "value")]
+        for sink in settings.sinks:
+            section = config.sinks[sink]
+            if isinstance(section, MispSettings):
+                wanted.append((section.key, f"$.sinks.{sink}.key"))
+        for secret, place in wanted:
+            try:
+                if secret is not None:
+                    secret.read(place)
+            except ConfigError as error:
+                problems.update(dict.fromkeys(error.problems))
+    if problems:
+        raise ConfigError(list(problems))
 
 
 def make_pipelines(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,8 @@ from .screen import emit, emit_bytes, say
 
 if TYPE_CHECKING:
     from ..api import Result
+    from ..config import Config
+    from ..store import Store
 
 _CONFIG = click.option(
     "-c",
@@ -82,7 +86,13 @@ def spread(arguments: list[str]) -> list[str]:
 @click.option(
     "--fail-on", multiple=True, metavar="KIND", help="Exit with 1 when the ledger has this outcome or reason."
 )
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="info, threat_level, tags, default_tlp, …")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting of enrich, or default_tlp, labels, uuid_namespace, galaxies; lists with commas.",
+)
 def convert(
     files: tuple[str, ...],
     output: str,
@@ -124,6 +134,7 @@ def convert(
         f"{count} object{'' if count == 1 else 's'}: {counted(outcomes)}"
         + (f" ({counted(reasons)})" if reasons else "")
     )
+    _tell_bad(result.ledger.entries, say)
     say(f"{len(result.events)} event{'' if len(result.events) == 1 else 's'}")
     return 1 if result.ledger.alarming or kinds & result.ledger.kinds else 0
 
@@ -156,13 +167,17 @@ def _settings(pairs: tuple[str, ...]) -> tuple[Any, dict[str, Any]]:
             raise ConfigError(f"--set {pair!r}: write KEY=VALUE; keys are {', '.join((*_OF_ENRICH, *_OF_CONVERSION))}")
         value: Any = text
         if key in _LISTS:
+            if text.startswith("["):
+                raise ConfigError(f"--set {key}: write the values with commas between, as {key}=a,b")
             value = tuple(part.strip() for part in text.split(",") if part.strip())
         elif key in _NUMBERS:
             if not text.isdigit():
                 raise ConfigError(f"--set {key}: {text!r} is no number")
             value = int(text)
         elif key == "publish":
-            value = text.lower() in ("true", "yes", "1")
+            if text.lower() not in ("true", "false"):
+                raise ConfigError(f"--set publish: {text!r} is neither true nor false")
+            value = text.lower() == "true"
         elif key == "galaxies":
             value = Path(text)
         values[key] = value
@@ -194,19 +209,35 @@ def run(
     config_path: Path, pipelines: tuple[str, ...], dry_run: bool, once: bool, now: str | None, as_json: bool
 ) -> int:
     """Pull, convert, enrich and deliver. What was done before is not done again."""
-    import orjson
-
     from .. import times
     from ..config import load
-    from ..pipeline import rehearse
-    from ..wiring import make_pipelines, open_store
+    from ..store import Store
+    from ..wiring import check_secrets, open_store
 
     del once
     moment = times.microseconds(now) if now is not None else None
     if now is not None and moment is None:
         raise ConfigError(f"--now: {now!r} is no time; write it as 2026-01-31T00:00:00Z")
+    import stamina
+
+    stamina.instrumentation.set_on_retry_hooks([])  # our errors say what a retry could not mend
     config = load(config_path)
-    store = open_store(config)
+    check_secrets(config, pipelines)
+    with tempfile.TemporaryDirectory() as empty:
+        # a dry run writes nothing, not even an empty store
+        fresh = dry_run and not Path(config.store.path).expanduser().exists()
+        store = Store(Path(empty) / "dry.db") if fresh else open_store(config)
+        return _run(config, store, pipelines, moment, dry_run=dry_run, as_json=as_json)
+
+
+def _run(
+    config: Config, store: Store, pipelines: tuple[str, ...], moment: int | None, *, dry_run: bool, as_json: bool
+) -> int:
+    import orjson
+
+    from ..pipeline import rehearse
+    from ..wiring import make_pipelines
+
     status_ = 0
     summaries = []
     try:
@@ -239,8 +270,22 @@ def _report(summary: Any, dry_run: bool) -> None:
     for entry in ledger.entries:
         if "target" in entry and entry.get("path", "").find(": ") > 0:
             emit(f"  note     {entry['path']}: {entry['reason']}: {entry['target']}")
+    _tell_bad(ledger.entries, emit)
     for error in summary.errors:
         emit(f"  error    {error}")
+
+
+_SHOWN = 10
+
+
+def _tell_bad(entries: list[dict[str, str]], out: Callable[[str], None]) -> None:
+    """Say what is no usable STIX, and where it stands."""
+    bad = [entry for entry in entries if entry["outcome"] == "invalid"]
+    for entry in bad[:_SHOWN]:
+        place = " ".join(part for part in (entry.get("target"), entry.get("path"), entry["id"]) if part)
+        out(f"  invalid  {place}: {entry['reason']}")
+    if len(bad) > _SHOWN:
+        out(f"  invalid  … and {len(bad) - _SHOWN} more; --ledger FILE or --json has them all")
 
 
 @click.command()
@@ -301,6 +346,8 @@ def status(config_path: Path, as_json: bool) -> None:
             emit(f"  error: {error}")
     for row in found["deliveries"]:
         emit(f"sink {row['sink']}: {row['events']} events {row['state']}")
+    for row in found["rejects"]:
+        emit(f"bad entries in {row['source']} / {row['collection']}: {row['count']} {row['reason']}")
     for row in found["notes"]:
         emit(f"notes: {row['count']} {row['reason']}")
 
@@ -335,7 +382,8 @@ def find(config_path: Path, as_json: bool, what: str) -> int:
 
 def _found(row: dict[str, Any]) -> None:
     emit(f"{row['id']}  {row['name']}")
-    emit(f"  source {row['source']}, modified {row['modified'] or 'never said'}")
+    ended = ", revoked" if row["revoked"] else ""
+    emit(f"  source {row['source']}, modified {row['modified'] or 'never said'}{ended}")
     for event in row["events"]:
         for sink in event["sinks"]:
             emit(f"  event {event['event']} in {sink['sink']}: {sink['state']}  {sink['info']}")

@@ -47,6 +47,11 @@ class Contexts:
         """The markings of a context object."""
         return self._markings.of(self._objects[id_])
 
+    def marking_of_tag(self, id_: str) -> Marking:
+        """What holds for its tag: a known cluster's says nothing of the object's text, so only the level counts."""
+        marking = self.marking(id_)
+        return Marking(marking.level) if self.known(id_) else marking
+
     def tag(self, id_: str) -> str:
         """The tag that stands for a context object."""
         return self._tag(id_)[0]
@@ -94,7 +99,7 @@ class Contexts:
         level = builder.level
         rank = tlp.RANK[level] if level else tlp.RANK["green"]
         for id_ in sorted(self._shown.get(builder.uuid, ())):
-            marking = self.marking(id_).joined(self._links[builder.uuid, id_])
+            marking = self.marking_of_tag(id_).joined(self._links[builder.uuid, id_])
             closed = marking.restricted or (marking.level is not None and tlp.RANK[marking.level] > rank)
             tagged = id_ in self._on_event.get(builder.uuid, ())
             if tagged and not closed:

@@ -375,7 +375,7 @@ class _Engine:
             name = (
                 f"{options.name} – indicators {plan.day}{shown}"
                 if plan.day
-                else f"{plan.key or options.name} – indicators{shown}"
+                else f"{plan.title or options.name} – indicators{shown}"
             )
         info = one_line(storable(name))[:_INFO_MAX] or "(no name)"
         if container is not None and info != name:
@@ -441,7 +441,8 @@ def newest(entries: Iterable[Entry], ledger: Ledger) -> dict[str, StixObject]:
     for entry in entries:
         obj = entry.obj
         if obj is None:
-            ledger.entry(entry.id, entry.path, Outcome.INVALID, entry.reason or Reason.INVALID_OBJECT, entry.properties)
+            reason = entry.reason or Reason.INVALID_OBJECT
+            ledger.entry(entry.id, entry.path, Outcome.INVALID, reason, entry.properties, entry.where)
         elif obj["id"] in objects:
             others.setdefault(obj["id"], []).append(obj)
         else:

@@ -34,7 +34,7 @@ class Plan:
         uuid: of the event.
         container: the report or grouping; None for a collecting event.
         members: ids of the objects that go in, sorted.
-        key: the grouping key of a collecting event, for its title.
+        title: of a collecting event, where it has one of its own.
         day: of a `day` group.
         level: TLP of a `day` group.
         extends: UUID of the event of the report that this report is in.
@@ -43,7 +43,7 @@ class Plan:
     uuid: str
     container: StixObject | None
     members: list[str] = field(default_factory=list)
-    key: str = ""
+    title: str = ""
     day: str = ""
     level: str | None = None
     extends: str | None = None
@@ -160,12 +160,18 @@ class Grouping:
         groups: dict[str, list[str]] = defaultdict(list)
         for id_ in free:
             groups[self._creator(id_) if by == "creator" else self._input_key()].append(id_)
-        return [self._collecting(key, members) for key, members in sorted(groups.items())]
+        return [
+            self._collecting(key, members, title=key if by == "creator" else "")
+            for key, members in sorted(groups.items())
+        ]
 
-    def _collecting(self, key: str, members: list[str], day: str = "", level: str | None = None) -> Plan:
+    def _collecting(
+        self, key: str, members: list[str], *, day: str = "", level: str | None = None, title: str = ""
+    ) -> Plan:
         options = self._options
         namespace = options.uuid_namespace or NAMESPACE
-        return Plan(derived_uuid(namespace, "collecting", options.source or "", key), None, members, key, day, level)
+        uuid = derived_uuid(namespace, "collecting", options.source or "", key)
+        return Plan(uuid, None, members, title, day, level)
 
     def _creator(self, id_: str) -> str:
         ref = self._objects[id_].get("created_by_ref")
@@ -191,7 +197,7 @@ class Grouping:
             level = tlp.strictest(self._markings.of(self._objects[id_]).level for id_ in members)
             groups[day, level or self._options.default_tlp or ""].extend(members)
         return [
-            self._collecting(f"{day}|{level}", sorted(members), day, level or None)
+            self._collecting(f"{day}|{level}", sorted(members), day=day, level=level or None)
             for (day, level), members in sorted(groups.items())
         ]
 

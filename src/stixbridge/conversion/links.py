@@ -152,7 +152,7 @@ class Links:
         for element in builder.elements_of(other):
             element.tags.add(tag)
             element.confinement.add(marking)
-            element.confinement.add(self._contexts.marking(context))
+            element.confinement.add(self._contexts.marking_of_tag(context))
 
     def _row(self, builder: EventBuilder, link: Link) -> None:
         obj = link.obj or {}

@@ -57,7 +57,7 @@ class FeedSink:
                 f"max_tlp: {max_tlp!r} is no TLP level; write one of {', '.join(map(tlp.tag, tlp.LEVELS))}"
             )
         self.name = name
-        self._path = make_folder(Path(path))
+        self._path = Path(path)
         self._orgc = dict(orgc or ORGC)
         self._max = tlp.RANK[level]
 
@@ -66,6 +66,7 @@ class FeedSink:
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
         """Write the events, then `hashes.csv`, then `manifest.json`; only then is anything delivered."""
+        make_folder(self._path)
         manifest = self._manifest()
         done: list[Delivery] = []
         touched: dict[str, MispEvent] = {}

@@ -22,10 +22,11 @@ class FilesSink:
 
     def __init__(self, path: str | Path, *, name: str = "files") -> None:
         self.name = name
-        self._path = make_folder(Path(path))
+        self._path = Path(path)
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
         """Write each event; a file that is as it should be is left alone."""
+        make_folder(self._path)
         for job in jobs:
             path = self._path / f"{job.event['uuid']}.json"
             data = event_bytes(job.event)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from glob import glob, has_magic
 from hashlib import sha256
 from pathlib import Path
@@ -91,7 +92,14 @@ def _content(path: Path | None) -> bytes:
 def read_all(names: Sequence[str | Path]) -> Iterator[tuple[str, Document]]:
     """Read all that a list of names means: (name, document)."""
     for path in expand(names):
-        yield ("-" if path is None else str(path)), read(path)
+        name = "-" if path is None else str(path)
+        yield name, _named(read(path), name)
+
+
+def _named(document: Document, name: str) -> Document:
+    """The document with its name in the entries that are wrong, so that they can be found."""
+    entries = [entry if entry.obj is not None else replace(entry, where=name) for entry in document.entries]
+    return Document(entries, document.bundle_id)
 
 
 class Files:
@@ -117,7 +125,8 @@ class Files:
         mark = sha256(data).hexdigest() if path is not None else None
         if mark is not None and mark == watermark:
             return
-        yield Page(read_bytes(data, str(path or "standard input")).entries, mark)
+        document = read_bytes(data, str(path or "standard input"))
+        yield Page(_named(document, collection.id).entries, mark)
 
     def close(self) -> None:
         """Nothing to close."""

@@ -37,6 +37,7 @@ class Entry:
         reason: why it is not.
         id: its id, where it has one.
         properties: how many properties an unusable one has.
+        where: the input it stands in, where that has a name.
     """
 
     path: str
@@ -44,6 +45,7 @@ class Entry:
     reason: Reason | None = None
     id: str | None = None
     properties: int = 0
+    where: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

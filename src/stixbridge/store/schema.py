@@ -49,6 +49,7 @@ rejects = Table(
     Column("id", Text),
     Column("path", Text, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("collection", Text, nullable=False),
     Column("properties", Integer, nullable=False),
     Column("seq", BigInteger, nullable=False),
 )

@@ -15,8 +15,8 @@ ON CONFLICT (source, id) DO UPDATE SET
 """
 INSERT_REF = "INSERT INTO refs (source, target, id) VALUES (:source, :target, :id) ON CONFLICT DO NOTHING"
 INSERT_REJECT = """
-INSERT INTO rejects (source, digest, id, path, reason, properties, seq)
-VALUES (:source, :digest, :id, :path, :reason, :properties, :seq) ON CONFLICT DO NOTHING
+INSERT INTO rejects (source, digest, id, path, reason, collection, properties, seq)
+VALUES (:source, :digest, :id, :path, :reason, :collection, :properties, :seq) ON CONFLICT DO NOTHING
 """
 INSERT_PAGE = """
 INSERT INTO pages (source, collection, received, entries, changed, last_added)

@@ -300,9 +300,12 @@ class Store:
 
     def rejected(self, source: str, after: int) -> list[Entry]:
         """Bad entries that came after a seq."""
-        sql = "SELECT id, path, reason, properties FROM rejects WHERE source = :source AND seq > :after ORDER BY digest"
+        sql = """
+        SELECT id, path, reason, properties, collection FROM rejects WHERE source = :source AND seq > :after
+        ORDER BY digest
+        """
         return [
-            Entry(row["path"], None, Reason(row["reason"]), row["id"], row["properties"])
+            Entry(row["path"], None, Reason(row["reason"]), row["id"], row["properties"], row["collection"])
             for row in self._rows(sql, source=source, after=after)
         ]
 
@@ -519,6 +522,7 @@ def _reject(source: str, collection: str, entry: Entry) -> dict[str, Any]:
         "id": entry.id,
         "path": entry.path,
         "reason": str(entry.reason),
+        "collection": entry.where or collection,
         "properties": entry.properties,
         "seq": 0,
     }
