@@ -93,11 +93,19 @@ def lasting(obj: Stix) -> bool:
 QUICK = (Phase.explicit, Phase.reuse, Phase.generate)
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False, phases=QUICK
+MANY = settings(
+    max_examples=400, deadline=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False, phases=QUICK
 )
-@given(bundles(), st.randoms(use_true_random=False), st.integers(2, 4), st.sampled_from(["report", "creator", "input"]))
-def test_bit_by_bit_ends_where_all_at_once_does(objects: list[Stix], chance: Any, count: int, group: str) -> None:
+POLLS = (
+    bundles(),
+    st.randoms(use_true_random=False),
+    st.integers(2, 4),
+    st.sampled_from(["report", "creator", "input"]),
+)
+
+
+def check(objects: list[Stix], chance: Any, count: int, group: str) -> None:
+    """Hold several polls, which bring the objects in any order, against one."""
     objects = [obj for obj in objects if lasting(obj)]
     parts: list[list[Stix]] = [[] for _ in range(count)]
     for obj in objects:
@@ -106,6 +114,19 @@ def test_bit_by_bit_ends_where_all_at_once_does(objects: list[Stix], chance: Any
     assert bit_by_bit.keys() == at_once.keys()
     for uuid, event in at_once.items():
         assert bit_by_bit[uuid] == event
+
+
+@settings(MANY, max_examples=40)
+@given(*POLLS)
+def test_bit_by_bit_ends_where_all_at_once_does(objects: list[Stix], chance: Any, count: int, group: str) -> None:
+    check(objects, chance, count, group)
+
+
+@pytest.mark.slow
+@MANY
+@given(*POLLS)
+def test_bit_by_bit_at_length(objects: list[Stix], chance: Any, count: int, group: str) -> None:
+    check(objects, chance, count, group)
 
 
 @pytest.mark.parametrize("group", ["report", "day", "creator", "input"])
