@@ -96,6 +96,8 @@ def show(folder: Path, emit: Emit) -> int:
         finally:
             store.close()
     emit(f"\n{time.perf_counter() - started:.1f} s. The feed is in {feed}: any MISP can subscribe to it.")
+    if any("foreign" in summary.events for summary in summaries):
+        emit("A demo starts with a new store, so the events of an earlier one in that MISP are somebody else's to it.")
     if not with_misp:
         emit("Export MISP_URL and MISP_KEY, and the demo delivers to that MISP too.")
     emit("What to type next:")
