@@ -182,6 +182,11 @@ class Pipeline:
             made = self.maker.make(changed, rejected, moment)
             wanted = made.wanted
             summary.ledger.merge(made.ledger)
+        # on record before any sink has it: after a cut, or while one of the sinks fails, it is known where things are
+        for uuid, row in wanted.items():
+            if row is not None:
+                self.store.place_also(self.name, uuid, _placements(row))
+        self._staying: dict[str, set[str]] = {}
         complete = True
         delivered: dict[str, int] = dict.fromkeys(wanted, 0)
         for sink in self.sinks:
@@ -204,9 +209,13 @@ class Pipeline:
     ) -> Iterator[Delivery]:
         """Deliver to one sink: what adds first, what only withdraws last, so that nothing is ever missing between."""
         jobs: list[Job] = []
+        stranded: dict[str, State] = {}
         for uuid, row in wanted.items():
             job = self._job(sink, uuid, row, moment)
             if job is None:
+                held = self.store.delivered(sink.name, uuid)
+                if held is not None and row is not None and held.state in _FINAL:
+                    stranded.update(dict.fromkeys(row.stix_ids, State(held.state)))
                 yield self._unchanged(sink, uuid, summary)
             else:
                 jobs.append(job)
@@ -216,7 +225,6 @@ class Pipeline:
                 jobs.append(self._made(sink, merge(self.store.wanted(sink.name, uuid)), held, moment, None))
         jobs.sort(key=lambda job: (_takes_away(job), str(job.event["uuid"])))
         by_uuid = {str(job.event["uuid"]): job for job in jobs}
-        stranded: dict[str, State] = {}
         for delivery in sink.deliver(self._in_order(jobs, wanted, stranded, summary)):
             self._acknowledge(sink, by_uuid[delivery.event], delivery, moment, summary)
             row = wanted.get(delivery.event)
@@ -227,17 +235,17 @@ class Pipeline:
     def _in_order(
         self, jobs: list[Job], wanted: dict[str, Converted | None], stranded: dict[str, State], summary: Summary
     ) -> Iterator[Job]:
-        """Hand out jobs; what would take an object away that did not arrive in its new event is left for later."""
+        """Hand out jobs; what did not arrive in its new event is put back into the one that it would leave."""
         for job in jobs:
             uuid = str(job.event["uuid"])
-            if stranded and _takes_away(job) and uuid in wanted:
+            if stranded and job.last is not None and _takes_away(job) and uuid in wanted:
                 row = wanted[uuid]
                 there = {id_ for id_, _, _, _ in self.store.members(self.name, [uuid])}
-                leaving = there - set(row.stix_ids if row is not None else ())
-                if leaving & stranded.keys():
-                    if not all(stranded[id_] in _FINAL for id_ in leaving & stranded.keys()):
-                        summary.waiting = True
-                    continue
+                staying = (there - set(row.stix_ids if row is not None else ())) & stranded.keys()
+                if staying:
+                    summary.waiting |= not all(stranded[id_] in _FINAL for id_ in staying)
+                    self._staying.setdefault(uuid, set()).update(staying)
+                    _put_back(job, self.store.elements_of(self.name, uuid, staying))
             yield job
 
     def _job(self, sink: Sink, uuid: str, row: Converted | None, moment: int) -> Job | None:
@@ -299,13 +307,16 @@ class Pipeline:
         summary.deliveries.append((sink.name, delivery))
 
     def _place(self, uuid: str, row: Converted | None) -> None:
-        """Record what is in an event, once every sink has it."""
-        if row is None:
-            self.store.place(self.name, uuid, [], [])
-            return
-        collecting = int(row.container is None)
-        placements = [{"id": id_, "collecting": collecting, "day": row.day} for id_ in row.stix_ids]
-        self.store.place(self.name, uuid, placements, list(_elements(row)))
+        """Record what is in an event, once every sink has it; and what had to stay there."""
+        staying = self._staying.get(uuid, set())
+        placements = [] if row is None else _placements(row)
+        placements += [
+            {"id": id_, "collecting": int(collecting), "day": day}
+            for id_, _, collecting, day in self.store.members(self.name, [uuid])
+            if id_ in staying
+        ]
+        kept = self.store.elements_of(self.name, uuid, staying)
+        self.store.place(self.name, uuid, placements, [*(_elements(row) if row is not None else ()), *kept])
 
     # 4. finish
 
@@ -320,6 +331,31 @@ class Pipeline:
         plain["ledger"] = {key: plain["ledger"][key] for key in ("objects", "outcomes", "properties")}
         plain["reasons"] = summary.ledger.reasons
         self.store.end_run(number, max(moment, times.now()), plain)
+
+
+def _placements(row: Converted) -> list[dict[str, Any]]:
+    collecting = int(row.container is None)
+    return [{"id": id_, "collecting": collecting, "day": row.day} for id_ in row.stix_ids]
+
+
+def _put_back(job: Job, elements: list[dict[str, Any]]) -> None:
+    """Let some elements stay in an event that they would leave."""
+    if job.last is None:
+        return
+    uuids = {str(element["uuid"]) for element in elements}
+    event = dict(job.event)
+    for name in ("Attribute", "Object"):
+        wanted = {str(part["uuid"]) for part in event.get(name) or []}
+        back = [
+            part
+            for part in job.last.body.get(name) or []
+            if str(part["uuid"]) not in wanted
+            and (str(part["uuid"]) in uuids or any(str(row["uuid"]) in uuids for row in part.get("Attribute") or []))
+        ]
+        if back:
+            event[name] = [*(event.get(name) or []), *back]
+            event["info"] = str(event["info"]).removeprefix(_WITHDRAWN)
+    job.event = event
 
 
 def _takes_away(job: Job) -> int:

@@ -421,9 +421,6 @@ class _Engine:
         if container.get("external_references"):
             seconds = (times.read(container.get("modified")) or 0) // 1_000_000
             self._external(builder, id_, dict(container), self._markings.of(container), seconds)
-        if id_ in self._sayings.ended:
-            for element in builder.elements.values():
-                element.to_ids = False
 
 
 def newest(entries: Iterable[Entry], ledger: Ledger) -> dict[str, StixObject]:

@@ -60,7 +60,7 @@ class Grouping:
         self._roles = {id_: table.role if table is not None else None for id_, table in tables.items()}
         self._links: dict[str, list[str]] = defaultdict(list)
         for id_, role in self._roles.items():
-            if role is Role.RELATIONSHIP:
+            if role is Role.RELATIONSHIP and objects[id_].get("revoked") is not True:
                 for end in ("source_ref", "target_ref"):
                     ref = objects[id_].get(end)
                     if isinstance(ref, str):

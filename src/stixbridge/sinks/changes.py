@@ -67,14 +67,14 @@ def compute(wanted: MispEvent, base: Mapping[str, Any], theirs: Mapping[str, Any
     return changes
 
 
-def resume_base(wanted: MispEvent, theirs: Mapping[str, Any]) -> MispEvent:
-    """The base of an interrupted add: of what is wanted, that which arrived."""
-    base: MispEvent = {key: value for key, value in wanted.items() if not isinstance(value, list)}
-    base["Tag"] = [tag for tag in wanted.get("Tag") or [] if tag["name"] in tag_names(dict(theirs))]
+def resume_base(sent: Mapping[str, Any], theirs: Mapping[str, Any]) -> MispEvent:
+    """The base of an interrupted add: of what is sent, that which arrived."""
+    base: MispEvent = {key: value for key, value in sent.items() if not isinstance(value, list)}
+    base["Tag"] = [tag for tag in sent.get("Tag") or [] if tag["name"] in tag_names(dict(theirs))]
     for name in ("Attribute", "Object", "EventReport"):
         held = _by_uuid(theirs, name)
         kept = []
-        for part in wanted.get(name) or []:
+        for part in sent.get(name) or []:
             other = held.get(part["uuid"])
             if other is None:
                 continue

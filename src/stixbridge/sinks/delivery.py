@@ -146,7 +146,27 @@ def merge(bodies: list[MispEvent]) -> MispEvent:
             merged[name] = [union[key] for key in sorted(union)]
     _strictest(merged, bodies)
     merged["distribution"] = min((str(body.get("distribution", "0")) for body in bodies), key=_width)
+    for name in ("Attribute", "Object"):
+        merged[name] = [_inheriting(part, merged, bodies, name) for part in merged.get(name) or []]
     return merged
+
+
+def _inheriting(part: dict[str, Any], merged: MispEvent, bodies: list[MispEvent], name: str) -> dict[str, Any]:
+    """A part that was stricter than the event of one source, and is not than the merged one, inherits again."""
+    if part.get("distribution") != "0" or _rank(part) > _rank(merged):
+        return part
+    for body in bodies:
+        for other in body.get(name) or []:
+            if other["uuid"] == part["uuid"] and other.get("distribution") == "0" and _rank(other) <= _rank(body):
+                return part  # a marking that is no level holds it
+    return {**part, "distribution": "5"}
+
+
+def _rank(part: dict[str, Any]) -> int:
+    """The TLP rank of an event or attribute by its own tags, of an object by those of its attributes."""
+    inner = part.get("Attribute") or [] if "template_uuid" in part else []
+    level = tlp.strictest([level_of(part), *map(level_of, inner)])
+    return -1 if level is None else tlp.RANK[level]
 
 
 def _joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

@@ -142,6 +142,9 @@ class MispSink:
         if any(note[2] is Reason.HELD_MARKING for note in notes):
             return self._put_off(job, event, "held", notes)
         last = job.last
+        if last is not None and last.state is State.BLOCKED:
+            notes.append((None, Outcome.DROPPED, Reason.BLOCKED, "deleted in MISP; not created again"))
+            return Delivery(str(event["uuid"]), State.BLOCKED, event, "blocked", notes=notes)
         if last is None or last.state not in (State.ADDING, State.DELIVERED, State.WAITING):
             return self._add(job, event, notes)
         held = self._get(str(event["uuid"]))
@@ -151,7 +154,7 @@ class MispSink:
             notes.append((None, Outcome.DROPPED, Reason.BLOCKED, "deleted in MISP; not created again"))
             return Delivery(str(event["uuid"]), State.BLOCKED, event, "blocked", notes=notes)
         if last.state is State.ADDING:
-            return self._resume(job, event, self._settled(str(event["uuid"])), notes)
+            return self._resume(job, event, last.body, self._settled(str(event["uuid"])), notes)
         if last.state is State.WAITING and last.body.get("distribution") == "0" != event.get("distribution"):
             # a marking was lost: it has to be there before anything gets wider
             narrow = self._edit(job, {**event, "distribution": "0"}, last.body, held, [], published=False, finish=False)
@@ -179,7 +182,7 @@ class MispSink:
             held = self._settled(uuid)
             if held is None:
                 raise
-            return self._resume(job, event, held, notes)
+            return self._resume(job, event, event, held, notes)
         value = _value(answer)
         if answer.status == 200 and isinstance(value.get("Event"), dict):
             return self._verified(job, event, value["Event"], notes, "created")
@@ -197,13 +200,20 @@ class MispSink:
         if answer.status >= 500 or not value:
             held = self._settled(uuid)
             if held is not None:
-                return self._resume(job, event, held, notes)
+                return self._resume(job, event, event, held, notes)
             raise self._failed("events/add", answer, message)
         notes.append((None, Outcome.DROPPED, Reason.REFUSED, message))
         return Delivery(uuid, State.REFUSED, event, "refused", notes=notes)
 
-    def _resume(self, job: Job, event: MispEvent, held: Mapping[str, Any] | None, notes: list[Note]) -> Delivery:
-        """Go on with an add that was cut: what arrived stays, what is missing is added."""
+    def _resume(
+        self,
+        job: Job,
+        event: MispEvent,
+        sent: Mapping[str, Any],
+        held: Mapping[str, Any] | None,
+        notes: list[Note],
+    ) -> Delivery:
+        """Go on with an add that was cut: of what was sent, what arrived is the base of an edit."""
         if held is None:
             return self._add(job, event, notes)
         owner = str((held.get("Orgc") or {}).get("uuid") or "")
@@ -212,12 +222,7 @@ class MispSink:
         if owner != self.rights().org_uuid or (theirs and wanted and not theirs & wanted):
             notes.append((None, Outcome.DROPPED, Reason.FOREIGN, "the event in MISP is not ours; left as it is"))
             return Delivery(str(event["uuid"]), State.FOREIGN, event, "foreign", notes=notes)
-        base = resume_base(event, held)
-        if job.last is not None:  # what arrived of the first attempt and is no longer wanted goes again
-            first = resume_base(job.last.body, held)
-            for name in ("Attribute", "Object", "EventReport"):
-                known = {part["uuid"] for part in base.get(name) or []}
-                base[name] = [*(base.get(name) or []), *(row for row in first[name] if row["uuid"] not in known)]
+        base = resume_base(sent, held)
         return self._edit(job, event, base, held, notes, published=False, action="created")
 
     def _edit(

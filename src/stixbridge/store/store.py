@@ -367,7 +367,7 @@ class Store:
             for rows in _in_slices(
                 connection,
                 "SELECT p.id FROM placements p JOIN deliveries d ON d.event = p.event"
-                " AND d.state IN ('delivered', 'waiting', 'out')"
+                " AND d.state IN ('adding', 'delivered', 'waiting', 'out')"
                 " WHERE p.pipeline = :pipeline AND p.id IN",
                 list(ids),
                 {"pipeline": pipeline},
@@ -400,6 +400,23 @@ class Store:
                 connection.execute(text(INSERT_PLACEMENT), [{**key, **row} for row in placements])
             if elements:
                 connection.execute(text(INSERT_ELEMENT), [{**key, **row} for row in elements])
+
+    def place_also(self, pipeline: str, event_uuid: str, placements: Rows) -> None:
+        """Record that objects are going to be in an event, beside what is in it."""
+        key = {"pipeline": pipeline, "event": event_uuid}
+        if placements:
+            with self._transaction() as connection:
+                connection.execute(
+                    text(INSERT_PLACEMENT + " ON CONFLICT DO NOTHING"), [{**key, **row} for row in placements]
+                )
+
+    def elements_of(self, pipeline: str, event_uuid: str, ids: Iterable[str]) -> Rows:
+        """The elements of some objects in an event."""
+        wanted = set(ids)
+        if not wanted:
+            return []
+        sql = "SELECT uuid, id, kind, type, value FROM elements WHERE pipeline = :pipeline AND event = :event"
+        return [row for row in self._rows(sql, pipeline=pipeline, event=event_uuid) if row["id"] in wanted]
 
     # deliveries
 
