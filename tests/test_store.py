@@ -11,7 +11,7 @@ import sqlalchemy
 from helpers.pull import NOW
 from servers.reading import ADDRESS, INDICATORS, Stix, ids, indicator
 
-import stixbridge.store.store
+import stixbridge.store.database
 from stixbridge import times
 from stixbridge.cli import main
 from stixbridge.errors import StoreError
@@ -245,7 +245,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         asked.append(settings["connect_args"]["timeout"])
         return make(url, **{**settings, "connect_args": {**settings["connect_args"], "timeout": 0.05}})
 
-    monkeypatch.setattr(stixbridge.store.store, "create_engine", hasty)
+    monkeypatch.setattr(stixbridge.store.database, "create_engine", hasty)
     return asked
 
 

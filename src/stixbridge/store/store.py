@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import URL, Connection, create_engine, event, text
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy import Connection, text
 
-from ..errors import StoreError
 from ..ledger import Outcome, Reason
 from ..stix.read import Entry
-from . import schema
+from .database import Database, Rows, in_slices
 from .rows import object_row, pack, unpack
 from .statements import (
     INSERT_ELEMENT,
@@ -35,10 +30,6 @@ from .statements import (
     UPSERT_PROGRESS,
     UPSERT_WANTED,
 )
-
-Rows = list[dict[str, Any]]
-_SLICE = 500
-"""How many values go into one IN list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,66 +61,8 @@ class PageCount:
     rejected: int = 0
 
 
-class Store:
-    """The store of one configuration.
-
-    Args (of the constructor):
-        path: of the SQLite file; made when absent.
-
-    Raises:
-        StoreError: when it is locked, damaged, or made by a newer version.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = str(path)
-        if self.path.startswith(("postgresql:", "postgres:")):
-            raise StoreError("store.url: PostgreSQL is not supported yet; use store.path with a file")
-        folder = Path(self.path).parent
-        if not folder.is_dir():
-            raise StoreError(f"store {self.path}: the folder {folder} does not exist; make it, or change store.path")
-        self._engine = create_engine(URL.create("sqlite", database=self.path), connect_args={"timeout": 10})
-        event.listen(self._engine, "connect", _on_connect)
-        event.listen(self._engine, "begin", _on_begin)
-        with self._transaction() as connection:
-            schema.metadata.create_all(connection)
-            found = connection.execute(text("SELECT value FROM meta WHERE name = 'version'")).scalar()
-            if found is None:
-                connection.execute(
-                    text("INSERT INTO meta VALUES ('version', :version)"), {"version": str(schema.VERSION)}
-                )
-            elif not str(found).isdecimal():
-                raise StoreError(f"store {self.path}: its schema version is {found!r}; is it a stixbridge store?")
-            elif int(found) > schema.VERSION:
-                raise StoreError(
-                    f"store {self.path}: made by a newer stixbridge (schema {found}, this one knows {schema.VERSION});"
-                    " update stixbridge"
-                )
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._engine.dispose()
-
-    def copy_to(self, path: Path) -> Store:
-        """A copy of the whole store in another file, made while others may use it."""
-        source = sqlite3.connect(self.path)
-        target = sqlite3.connect(path)
-        with target:
-            source.backup(target)
-        target.close()
-        source.close()
-        return Store(path)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except OperationalError as error:
-            reason = str(error.orig)
-            hint = "another process holds it; wait for it or stop it" if "locked" in reason else "check disk and rights"
-            raise StoreError(f"store {self.path}: {reason}; {hint}") from None
-        except DatabaseError as error:
-            raise StoreError(f"store {self.path}: {error.orig}; is it a stixbridge store?") from None
+class Store(Database):
+    """The store of one configuration; made and opened as a `Database`."""
 
     # incoming
 
@@ -229,7 +162,7 @@ class Store:
     @staticmethod
     def _versions(connection: Connection, source: str, ids: list[str]) -> dict[str, tuple[int, bytes]]:
         found: dict[str, tuple[int, bytes]] = {}
-        for rows in _in_slices(
+        for rows in in_slices(
             connection,
             "SELECT id, version, digest FROM objects WHERE source = :source AND id IN",
             ids,
@@ -315,7 +248,7 @@ class Store:
         """Objects by id, with the time the server got them; absent ones are left out."""
         found: dict[str, tuple[dict[str, Any], int | None]] = {}
         with self._transaction() as connection:
-            for rows in _in_slices(
+            for rows in in_slices(
                 connection,
                 "SELECT id, body, date_added FROM objects WHERE source = :source AND id IN",
                 list(ids),
@@ -328,7 +261,7 @@ class Store:
         """Who refers to any of some ids: (id, its type, the id referred to)."""
         found: list[tuple[str, str, str]] = []
         with self._transaction() as connection:
-            for rows in _in_slices(
+            for rows in in_slices(
                 connection,
                 "SELECT r.id, o.type, r.target FROM refs r JOIN objects o ON o.source = r.source AND o.id = r.id"
                 " WHERE r.source = :source AND r.target IN",
@@ -351,7 +284,7 @@ class Store:
     def _placements(self, pipeline: str, column: str, keys: Iterable[str]) -> list[tuple[str, str, bool, str]]:
         found: list[tuple[str, str, bool, str]] = []
         with self._transaction() as connection:
-            for rows in _in_slices(
+            for rows in in_slices(
                 connection,
                 f"SELECT id, event, collecting, day FROM placements WHERE pipeline = :pipeline AND {column} IN",  # noqa: S608
                 list(keys),
@@ -364,7 +297,7 @@ class Store:
         """Those of some objects that are in an event that was delivered."""
         found: set[str] = set()
         with self._transaction() as connection:
-            for rows in _in_slices(
+            for rows in in_slices(
                 connection,
                 "SELECT p.id FROM placements p JOIN deliveries d ON d.event = p.event"
                 " AND d.state IN ('adding', 'delivered', 'waiting', 'out')"
@@ -379,7 +312,7 @@ class Store:
         """Ids of objects in collecting events that say one of some values in a lone attribute."""
         found: set[str] = set()
         with self._transaction() as connection:
-            for rows in _in_slices(
+            for rows in in_slices(
                 connection,
                 "SELECT e.id FROM elements e JOIN placements p ON p.pipeline = e.pipeline AND p.event = e.event"
                 " AND p.id = e.id WHERE e.pipeline = :pipeline AND e.kind = 'Attribute' AND p.collecting = 1"
@@ -517,18 +450,6 @@ class Store:
                 {"finished": moment, "summary": orjson.dumps(summary).decode(), "number": number},
             )
 
-    def query(self, sql: str, **values: Any) -> Rows:
-        """Read rows for `status` and `find`; `sql` is ours, values are bound."""
-        return self._rows(sql, **values)
-
-    def _rows(self, sql: str, **values: Any) -> Rows:
-        with self._transaction() as connection:
-            return [dict(row) for row in connection.execute(text(sql), values).mappings()]
-
-    def _scalar(self, sql: str, **values: Any) -> Any:
-        with self._transaction() as connection:
-            return connection.execute(text(sql), values).scalar()
-
 
 def _reject(source: str, collection: str, entry: Entry) -> dict[str, Any]:
     place = entry.path if entry.id is None else ""
@@ -543,26 +464,3 @@ def _reject(source: str, collection: str, entry: Entry) -> dict[str, Any]:
         "properties": entry.properties,
         "seq": 0,
     }
-
-
-def _in_slices(connection: Connection, sql: str, keys: list[str], values: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(keys), _SLICE):
-        part = keys[start : start + _SLICE]
-        names = {f"k{at}": key for at, key in enumerate(part)}
-        listed = ", ".join(f":{name}" for name in names)
-        yield connection.execute(text(f"{sql} ({listed})"), {**values, **names}).fetchall()
-
-
-def _on_connect(connection: Any, _record: object) -> None:
-    # transactions are begun by us (see _on_begin), not guessed by the driver
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.close()
-
-
-def _on_begin(connection: Connection) -> None:
-    # a transaction that reads first and writes later would fail half-way when another process wrote meanwhile
-    connection.exec_driver_sql("BEGIN IMMEDIATE")

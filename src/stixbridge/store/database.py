@@ -1,0 +1,117 @@
+"""The database behind the store: the file, its transactions, its errors in words."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import URL, Connection, create_engine, event, text
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from ..errors import StoreError
+from . import schema
+
+Rows = list[dict[str, Any]]
+_SLICE = 500
+"""How many values go into one IN list."""
+
+
+class Database:
+    """An SQLite file in WAL mode.
+
+    Args (of the constructor):
+        path: of the file; made when absent.
+
+    Raises:
+        StoreError: when it is locked, damaged, or made by a newer version.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(path)
+        if self.path.startswith(("postgresql:", "postgres:")):
+            raise StoreError("store.url: PostgreSQL is not supported yet; use store.path with a file")
+        folder = Path(self.path).parent
+        if not folder.is_dir():
+            raise StoreError(f"store {self.path}: the folder {folder} does not exist; make it, or change store.path")
+        self._engine = create_engine(URL.create("sqlite", database=self.path), connect_args={"timeout": 10})
+        event.listen(self._engine, "connect", _on_connect)
+        event.listen(self._engine, "begin", _on_begin)
+        with self._transaction() as connection:
+            schema.metadata.create_all(connection)
+            found = connection.execute(text("SELECT value FROM meta WHERE name = 'version'")).scalar()
+            if found is None:
+                connection.execute(
+                    text("INSERT INTO meta VALUES ('version', :version)"), {"version": str(schema.VERSION)}
+                )
+            elif not str(found).isdecimal():
+                raise StoreError(f"store {self.path}: its schema version is {found!r}; is it a stixbridge store?")
+            elif int(found) > schema.VERSION:
+                raise StoreError(
+                    f"store {self.path}: made by a newer stixbridge (schema {found}, this one knows {schema.VERSION});"
+                    " update stixbridge"
+                )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._engine.dispose()
+
+    def copy_to(self, path: Path) -> Self:
+        """A copy of the whole store in another file, made while others may use it."""
+        source = sqlite3.connect(self.path)
+        target = sqlite3.connect(path)
+        with target:
+            source.backup(target)
+        target.close()
+        source.close()
+        return type(self)(path)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            reason = str(error.orig)
+            hint = "another process holds it; wait for it or stop it" if "locked" in reason else "check disk and rights"
+            raise StoreError(f"store {self.path}: {reason}; {hint}") from None
+        except DatabaseError as error:
+            raise StoreError(f"store {self.path}: {error.orig}; is it a stixbridge store?") from None
+
+    def query(self, sql: str, **values: Any) -> Rows:
+        """Read rows for `status` and `find`; `sql` is ours, values are bound."""
+        return self._rows(sql, **values)
+
+    def _rows(self, sql: str, **values: Any) -> Rows:
+        with self._transaction() as connection:
+            return [dict(row) for row in connection.execute(text(sql), values).mappings()]
+
+    def _scalar(self, sql: str, **values: Any) -> Any:
+        with self._transaction() as connection:
+            return connection.execute(text(sql), values).scalar()
+
+
+def in_slices(connection: Connection, sql: str, keys: list[str], values: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
+    """Run a query that ends in `IN` for many keys, a slice of them at a time."""
+    for start in range(0, len(keys), _SLICE):
+        part = keys[start : start + _SLICE]
+        names = {f"k{at}": key for at, key in enumerate(part)}
+        listed = ", ".join(f":{name}" for name in names)
+        yield connection.execute(text(f"{sql} ({listed})"), {**values, **names}).fetchall()
+
+
+def _on_connect(connection: Any, _record: object) -> None:
+    # transactions are begun by us (see _on_begin), not guessed by the driver
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _on_begin(connection: Connection) -> None:
+    # a transaction that reads first and writes later would fail half-way when another process wrote meanwhile
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
