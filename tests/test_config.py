@@ -55,6 +55,7 @@ def test_the_smallest_configuration() -> None:
         ("sources.acme.url", "https://me:pw@taxii.example.com/", r"holds no credentials"),
         ("sources.acme.since", "five days", r"no duration"),
         ("sources.acme.page_size", True, r"expected a whole number, got true or false @ \$.sources.acme.page_size"),
+        ("sources.acme.page_size", 0, r"0 is not above 0 @ \$.sources.acme.page_size"),
         ("sources.acme.collections", "indicators", r'write \["indicators"\] @ \$.sources.acme.collections'),
         ("sources.acme.default_tlp", "tlp:pink", r"no TLP level"),
         ("sources.acme.type", "taxi", r"type 'taxi' is none of taxii21, files"),

@@ -273,6 +273,10 @@ def _values_checked(table: Mapping[str, Any]) -> list[tuple[str, str]]:
             text = check(value)
             if text:
                 found.append((key, text))
+    for key in ("page_size", "timeout", "max_bytes"):
+        value = table.get(key)
+        if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
+            found.append((key, f"{value} is not above 0"))
     return found
 
 

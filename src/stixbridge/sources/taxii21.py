@@ -117,8 +117,9 @@ class Taxii21:
             ConfigError: when one that was asked for is not there or may not be read.
             ServerError: when the server does not answer as TAXII.
         """
-        found: list[dict[str, Any]] = []
-        for root in self._roots():
+        roots, single = self._roots()
+        found: list[dict[str, Any]] = [] if single is None else [single]
+        for root in roots:
             answer = self._json(_joined(root, "collections/"))
             rows = answer.get("collections") or []
             if not isinstance(rows, list):
@@ -126,8 +127,6 @@ class Taxii21:
             found.extend(
                 {**row, "_root": root} for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)
             )
-        if self._single is not None:
-            found = [row for row in found if row["id"] == self._single] or found
         chosen: list[Collection] = []
         problems: list[str] = []
         for wanted in self._wanted:
@@ -149,9 +148,8 @@ class Taxii21:
         chosen = [Collection(c.url if c.id in twice else c.id, c.title, c.url) for c in chosen]
         return list(dict.fromkeys(chosen))
 
-    def _roots(self) -> list[str]:
-        """The API roots that `url` means; remembers a single collection in `_single`."""
-        self._single: str | None = None
+    def _roots(self) -> tuple[list[str], dict[str, Any] | None]:
+        """The API roots that `url` means; or none of them, and the one collection that it is."""
         url = self._url if self._url.endswith("/") else self._url + "/"
         try:
             answer = self._json(url)
@@ -163,13 +161,12 @@ class Taxii21:
             roots = [answer["default"]] if isinstance(answer.get("default"), str) else []
             roots += [root for root in answer["api_roots"] if isinstance(root, str)]
             absolute = [_joined(url, root if root.endswith("/") else root + "/") for root in roots]
-            return list(dict.fromkeys(absolute))
+            return list(dict.fromkeys(absolute)), None
         if isinstance(answer.get("collections"), list):
-            return [urljoin(url, "..")]
+            return [urljoin(url, "..")], None
         if isinstance(answer.get("id"), str) and "can_read" in answer:
-            self._single = answer["id"]
-            return [urljoin(url, "../..")]
-        return [url]
+            return [], {**answer, "_root": urljoin(url, "../..")}
+        return [url], None
 
     # paging
 
