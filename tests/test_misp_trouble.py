@@ -320,7 +320,7 @@ def test_a_pymisp_object_is_a_sink(misp: Misp) -> None:
     from pymisp import PyMISP
 
     own = misp.fresh()
-    sink = MispSink(misp=PyMISP(misp.url, misp.key))
+    sink = MispSink(PyMISP(misp.url, misp.key))
     (delivery,) = sink.add([event(own, attribute(own, "198.51.100.7"))])
     sink.close()
     assert (delivery.state, delivery.action) == (State.DELIVERED, "created")

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from doubles.misp import MispDouble
 
-from stixbridge import convert
+from stixbridge import MispSink, convert
 
 BUNDLE = {
     "type": "bundle",
@@ -44,6 +45,22 @@ def test_pymisp_events_from_both_engines() -> None:
     for engine in ("native", "misp-stix"):
         (event,) = convert(BUNDLE, engine=engine).misp_events()
         assert [attribute.value for attribute in event.attributes] == ["198.51.100.1"]
+
+
+def test_the_reference_time_in_every_form() -> None:
+    from datetime import UTC, datetime
+
+    ended = {**BUNDLE["objects"][0], "valid_until": "2026-01-06T00:00:00Z"}
+    for now in ("2026-02-01T00:00:00Z", datetime(2026, 2, 1, tzinfo=UTC), 1_769_904_000_000_000):
+        assert convert([ended], now).ledger.reasons == {"expired": 1}
+        assert convert([ended], now).ledger.reference_time == "2026-02-01T00:00:00.000000Z"
+
+
+def test_a_sink_takes_events_of_pymisp() -> None:
+    with MispDouble() as misp:
+        (delivery,) = MispSink(misp.url, misp.key).add(convert(BUNDLE).misp_events())
+        assert delivery.action == "created"
+        assert len(misp.find("198.51.100.1")) == 1
 
 
 @pytest.mark.parametrize("shape", ["bundle", "bytes", "text", "list", "file", "path", "stix2", "memory store"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,7 @@ class Result:
 
 def convert(
     stix: Any,
-    now: str | int | None = None,
+    now: str | int | datetime | None = None,
     *,
     source: str | None = None,
     group: str = "report",
@@ -75,7 +76,7 @@ def convert(
 
     Args:
         stix: a path, JSON as bytes or text, a dict, a list, an open file, a `stix2` Bundle or MemoryStore.
-        now: the reference time, which decides what has expired; the clock when None.
+        now: the reference time, which decides what has expired: text, a datetime, or microseconds; the clock when None.
         source: the name of the source: it names collecting events and tags and is part of derived UUIDs.
         group: what is in no report goes by `input` (what `report` means), `day`, `creator` or `type:NAME`.
         engine: `native`, or `misp-stix` for the official converter (the extra `misp-stix`).
@@ -111,7 +112,7 @@ def convert(
 
 def options(
     *,
-    now: str | int | None = None,
+    now: str | int | datetime | None = None,
     source: str | None = None,
     group: str = "report",
     default_tlp: str | None = None,
@@ -129,7 +130,7 @@ def options(
     from .misp.model import valid_uuid
 
     problems = []
-    moment = times.now() if now is None else now if isinstance(now, int) else times.microseconds(now)
+    moment = _moment(now)
     if moment is None:
         problems.append(f"now: {now!r} is no time; write it as 2026-01-31T00:00:00Z")
     if group not in GROUPS and not group.startswith("type:"):
@@ -152,6 +153,14 @@ def options(
         uuid_namespace=uuid_namespace.lower() if uuid_namespace else None,
         galaxies=galaxies,
     )
+
+
+def _moment(now: str | int | datetime | None) -> int | None:
+    if now is None:
+        return times.now()
+    if isinstance(now, datetime):
+        now = now.isoformat()
+    return now if isinstance(now, int) else times.microseconds(now)
 
 
 def convert_documents(

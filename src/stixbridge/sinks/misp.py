@@ -24,7 +24,7 @@ from .delivery import RESTRICTED, Delivery, Job, Note, State
 from .verification import lost_tags, missing, without, without_tags
 
 if TYPE_CHECKING:
-    from pymisp import PyMISP
+    from pymisp import MISPEvent, PyMISP
 
 _SETTLE_TRIES = 60
 _SETTLE_SECONDS = 1.0
@@ -46,9 +46,8 @@ class MispSink:
     """A MISP.
 
     Args (of the constructor):
-        url: of the MISP.
-        key: an auth key.
-        misp: an existing `PyMISP` in place of both.
+        misp: its URL, or an existing `PyMISP`, which brings its key and TLS settings.
+        key: an auth key, beside a URL.
         name: of the sink.
         ca: a PEM file of the server's own certificate authority.
         verify: False trusts any certificate.
@@ -58,23 +57,24 @@ class MispSink:
 
     def __init__(
         self,
-        url: str | None = None,
+        misp: str | PyMISP,
         key: str | None = None,
         *,
-        misp: PyMISP | None = None,
         name: str = "misp",
         ca: Path | None = None,
         verify: bool = True,
         mode: str = "api",
         timeout: float = 300.0,
     ) -> None:
-        if misp is not None:
+        if isinstance(misp, str):
+            url = misp
+        else:
             url, key = misp.root_url, misp.key
             verify = bool(misp.ssl)
             if isinstance(misp.ssl, str):
                 ca = Path(misp.ssl)
         if not url or not key:
-            raise ConfigError("a MISP sink takes url and key, or an existing PyMISP object as misp")
+            raise ConfigError("a MISP sink takes a URL and a key, or an existing PyMISP object")
         if mode not in MODES:
             raise ConfigError(f"mode: {mode!r} is none of {', '.join(MODES)}")
         self.name = name
@@ -94,17 +94,18 @@ class MispSink:
         for job in jobs:
             yield self._upload(job) if self._mode == "upload_stix" else self._one(job)
 
-    def add(self, events: Iterable[MispEvent], *, publish: bool = False) -> list[Delivery]:
+    def add(self, events: Iterable[MispEvent | MISPEvent], *, publish: bool = False) -> list[Delivery]:
         """Deliver events without a store: what exists in MISP already is left as it is.
 
         Args:
-            events: plain events, as `convert(…).events` gives them.
+            events: plain events, as `convert(…).events` gives them, or `pymisp.MISPEvent`s.
             publish: publish each that is complete.
 
         Returns:
             What became of each, in order.
         """
-        jobs = [Job(event, None, lambda: None, publish=publish) for event in events]
+        plain = [event if isinstance(event, dict) else orjson.loads(event.to_json()) for event in events]
+        jobs = [Job(event, None, lambda: None, publish=publish) for event in plain]
         return list(self.deliver(jobs))
 
     def rights(self) -> Rights:
