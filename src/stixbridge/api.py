@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import times
-from .config import ENGINES, GROUPS
+from .checks import ENGINES, GROUPS
 from .conversion.options import Options
 from .enrich import Enrich
 from .errors import ConfigError

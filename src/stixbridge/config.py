@@ -6,21 +6,17 @@ connection; secrets are looked up only when a component is made.
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
-import string
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import cattrs
 from cattrs.errors import ForbiddenExtraKeysError
 
-from . import times, tlp
+from .checks import enrich_problems, near, value_problems
 from .errors import ConfigError
 
 
@@ -238,16 +234,16 @@ def _cross_checked(value: Mapping[str, Any]) -> list[str]:
     sources, sinks, pipelines = (_tables(value, name) for name in ("sources", "sinks", "pipelines"))
     for kind, tables in (("sources", sources), ("sinks", sinks)):
         for name, table in tables.items():
-            found.extend(f"{text} @ $.{kind}.{name}.{key}" for key, text in _values_checked(table))
+            found.extend(f"{text} @ $.{kind}.{name}.{key}" for key, text in value_problems(table))
     for name, table in pipelines.items():
         place = f"$.pipelines.{name}"
-        found.extend(f"{text} @ {place}.{key}" for key, text in _values_checked(table))
+        found.extend(f"{text} @ {place}.{key}" for key, text in value_problems(table))
         source, wanted = table.get("source"), table.get("sinks")
         if isinstance(source, str) and source not in sources:
-            found.append(f"there is no source {source!r}{_near(source, sources)} @ {place}.source")
+            found.append(f"there is no source {source!r}{near(source, sources)} @ {place}.source")
         for sink in wanted if isinstance(wanted, list) else []:
             if isinstance(sink, str) and sink not in sinks:
-                found.append(f"there is no sink {sink!r}{_near(sink, sinks)} @ {place}.sinks")
+                found.append(f"there is no sink {sink!r}{near(sink, sinks)} @ {place}.sinks")
         if wanted == []:
             found.append(f"at least one sink is needed @ {place}.sinks")
         enrich = table.get("enrich")
@@ -263,148 +259,6 @@ def _tables(value: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
     if not isinstance(section, dict):
         return {}
     return {key: table for key, table in section.items() if isinstance(table, dict)}
-
-
-def _values_checked(table: Mapping[str, Any]) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    for key, check in _CHECKS.items():
-        value = table.get(key)
-        if isinstance(value, str):
-            text = check(value)
-            if text:
-                found.append((key, text))
-    for key in ("page_size", "timeout", "max_bytes"):
-        value = table.get(key)
-        if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
-            found.append((key, f"{value} is not above 0"))
-    return found
-
-
-def _tlp_problem(value: str) -> str | None:
-    if tlp.level_of_name(value) is None:
-        return f"{value!r} is no TLP level; write one of {', '.join(map(tlp.tag, tlp.LEVELS))}"
-    return None
-
-
-def _url_problem(value: str) -> str | None:
-    try:
-        parts = urlsplit(value)
-        _ = parts.port
-    except ValueError as error:
-        return f"no URL ({error}); write it as https://host/path/"
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return "no URL; write it as https://host/path/"
-    if parts.username or parts.password:
-        return "a URL holds no credentials; use auth or key with a reference to the secret"
-    return None
-
-
-def _span_problem(value: str) -> str | None:
-    if times.microseconds(value) is not None:
-        return None
-    try:
-        times.duration(value)
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-def _duration_problem(value: str) -> str | None:
-    try:
-        times.duration(value)
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-def _group_problem(value: str) -> str | None:
-    return (
-        None if value in GROUPS or value.startswith("type:") else f"{value!r} is none of {', '.join(GROUPS)}, type:NAME"
-    )
-
-
-def _one_of(*known: str) -> Callable[[str], str | None]:
-    return lambda value: (
-        None if value in known else f"{value!r} is none of {', '.join(known)}{_near(value, dict.fromkeys(known))}"
-    )
-
-
-def _uuid_problem(value: str) -> str | None:
-    return (
-        None if re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value) else f"{value!r} is no UUID"
-    )
-
-
-GROUPS = ("report", "input", "day", "creator")
-"""What objects in no report go by; `report` means the default of the place."""
-
-ENGINES = ("native", "misp-stix")
-MODES = ("api", "upload_stix")
-
-_CHECKS: dict[str, Callable[[str], str | None]] = {
-    "url": _url_problem,
-    "default_tlp": _tlp_problem,
-    "max_tlp": _tlp_problem,
-    "since": _span_problem,
-    "overlap": _duration_problem,
-    "group": _group_problem,
-    "engine": _one_of(*ENGINES),
-    "mode": _one_of(*MODES),
-    "uuid_namespace": _uuid_problem,
-}
-
-TEMPLATE_NAMES = (
-    "report.name",
-    "report.id",
-    "source.name",
-    "event.info",
-    "event.date",
-    "event.tlp",
-    "event.uuid",
-)
-"""What the template of a title may name."""
-
-_MAX_TAG = 255
-
-
-def enrich_problems(settings: Mapping[str, Any]) -> list[str]:
-    """Every mistake in `enrich` settings that types don't show."""
-    found: list[str] = []
-    for name, low, high in (("threat_level", 1, 4), ("analysis", 0, 2), ("distribution", 0, 3)):
-        value = settings.get(name)
-        if isinstance(value, int) and not low <= value <= high:
-            found.append(f"{name} is {value}; it goes from {low} to {high}")
-    info = settings.get("info")
-    if isinstance(info, str):
-        found.extend(_template_problems(info))
-    tags = settings.get("tags")
-    if isinstance(tags, str):
-        found.append(f"tags: a list is needed, as [{tags!r}]")
-    for tag in tags if isinstance(tags, list | tuple) else ():
-        if not isinstance(tag, str):
-            continue
-        if tlp.is_tlp_tag(tag) and tlp.level_of_name(tag) is None:
-            found.append(f"tags: {tag!r} is no TLP level; write one of {', '.join(map(tlp.tag, tlp.LEVELS))}")
-        if not tag.strip() or len(tag) > _MAX_TAG:
-            found.append(f"tags: a tag has 1 to {_MAX_TAG} characters")
-    return found
-
-
-def _template_problems(template: str) -> list[str]:
-    try:
-        names = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
-    except ValueError as error:
-        return [f"info: {template!r} is no template: {error}"]
-    return [
-        f"info: nothing is called {{{name}}}; names are {', '.join(TEMPLATE_NAMES)}"
-        for name in names
-        if name not in TEMPLATE_NAMES
-    ]
-
-
-def _near(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 # structuring
@@ -495,7 +349,7 @@ def _listed(error: BaseException, path: str) -> list[str]:
         return found
     if isinstance(error, ForbiddenExtraKeysError):
         known = {item.name: None for item in fields(error.cl)}
-        return [f"unknown setting {name!r}{_near(name, known)} @ {path}.{name}" for name in sorted(error.extra_fields)]
+        return [f"unknown setting {name!r}{near(name, known)} @ {path}.{name}" for name in sorted(error.extra_fields)]
     if isinstance(error, KeyError):
         return [f"missing setting @ {path}"]
     if isinstance(error, _Wrong):

@@ -22,7 +22,7 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why something is not plainly mapped. The text beside each is shown by `stixbridge convert --help-reasons`."""
+    """Why something is not plainly mapped. `MEANING` says each in words."""
 
     # whole objects
     SUPERSEDED = "superseded"
@@ -164,10 +164,6 @@ class Ledger:
         known = self._accounts.get(id_)
         if known is None or (known[0] is not Outcome.MAPPED and outcome is Outcome.MAPPED):
             self._accounts[id_] = (outcome, reason, target, properties, drops)
-
-    def accounted(self, id_: str) -> bool:
-        """Whether the object has an outcome yet."""
-        return id_ in self._accounts
 
     def note(
         self, id_: str | None, path: str | None, outcome: Outcome, reason: Reason, target: str | None = None

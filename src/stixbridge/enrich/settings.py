@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from .. import tlp
-from ..config import EnrichSettings, enrich_problems
+from ..checks import enrich_problems
+from ..config import EnrichSettings
 from ..errors import ConfigError
 from ..ledger import Ledger, Outcome, Reason
 from ..misp.model import MispEvent, all_attributes, level_of, one_line, set_level, tag_names

@@ -41,9 +41,6 @@ class Changes:
 
     body: MispEvent = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
-    added: int = 0
-    changed: int = 0
-    removed: int = 0
 
 
 def compute(wanted: MispEvent, base: Mapping[str, Any], theirs: Mapping[str, Any]) -> Changes:
@@ -106,7 +103,6 @@ def _parts(
         known, other = before.get(uuid), held.get(uuid)
         if known is None and (other is None or _deleted(other)):
             rows.append(_new(part, revived=other is not None))
-            changes.added += 1
         elif other is None or _deleted(other):
             if known != part:  # said when it matters: the source changed what an analyst deleted
                 note = "deleted in MISP; stays deleted"
@@ -115,11 +111,9 @@ def _parts(
             row = _changed(part, known or {}, other, name, fields, changes)
             if row:
                 rows.append(row)
-                changes.changed += 1
     for uuid, known in before.items():
         if uuid not in ours and uuid in held and not _deleted(held[uuid]):
             rows.append({**_head(known, name), "deleted": True})
-            changes.removed += 1
     return rows
 
 
@@ -165,7 +159,7 @@ def _changed(part: Part, known: Part, other: Part, name: str, fields: tuple[str,
     if name == "Attribute":
         head = {"uuid": part["uuid"]}
     if name == "EventReport":
-        row.setdefault("content", other.get("content") if "content" not in row else row["content"])
+        row.setdefault("content", other.get("content"))
     return {**head, **row}
 
 

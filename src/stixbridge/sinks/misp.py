@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from .. import tlp
-from ..config import MODES
+from ..checks import MODES
 from ..errors import ConfigError, ServerError, Unreachable
 from ..ledger import Outcome, Reason
 from ..misp.model import MispEvent, tag_names

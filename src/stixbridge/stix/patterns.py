@@ -16,10 +16,6 @@ MAX_LENGTH = 1_000_000
 MAX_DEPTH = 200
 
 Literal = str | int | float | bool | bytes
-PathStep = str | int
-"""A property name, or an index; `ANY` stands for `[*]`."""
-
-ANY = "*"
 
 
 class PatternError(ValueError):

@@ -1,0 +1,159 @@
+"""What the value of a setting may be: one table of checks, used by the configuration and by the Python API.
+
+A check takes a value and answers what is wrong with it, or nothing. None opens a connection or a file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import string
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from . import times, tlp
+
+GROUPS = ("report", "input", "day", "creator")
+"""What objects in no report go by; `report` means the default of the place."""
+
+ENGINES = ("native", "misp-stix")
+MODES = ("api", "upload_stix")
+
+
+def value_problems(table: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Every value of a table that its type allows and its meaning doesn't: the setting, and what is wrong."""
+    found: list[tuple[str, str]] = []
+    for key, check in _CHECKS.items():
+        value = table.get(key)
+        if isinstance(value, str):
+            text = check(value)
+            if text:
+                found.append((key, text))
+    for key in ("page_size", "timeout", "max_bytes"):
+        value = table.get(key)
+        if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
+            found.append((key, f"{value} is not above 0"))
+    return found
+
+
+def _tlp_problem(value: str) -> str | None:
+    if tlp.level_of_name(value) is None:
+        return f"{value!r} is no TLP level; write one of {', '.join(map(tlp.tag, tlp.LEVELS))}"
+    return None
+
+
+def _url_problem(value: str) -> str | None:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError as error:
+        return f"no URL ({error}); write it as https://host/path/"
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return "no URL; write it as https://host/path/"
+    if parts.username or parts.password:
+        return "a URL holds no credentials; use auth or key with a reference to the secret"
+    return None
+
+
+def _span_problem(value: str) -> str | None:
+    if times.microseconds(value) is not None:
+        return None
+    try:
+        times.duration(value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _duration_problem(value: str) -> str | None:
+    try:
+        times.duration(value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _group_problem(value: str) -> str | None:
+    return (
+        None if value in GROUPS or value.startswith("type:") else f"{value!r} is none of {', '.join(GROUPS)}, type:NAME"
+    )
+
+
+def _one_of(*known: str) -> Callable[[str], str | None]:
+    return lambda value: (
+        None if value in known else f"{value!r} is none of {', '.join(known)}{near(value, dict.fromkeys(known))}"
+    )
+
+
+def _uuid_problem(value: str) -> str | None:
+    return (
+        None if re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", value) else f"{value!r} is no UUID"
+    )
+
+
+_CHECKS: dict[str, Callable[[str], str | None]] = {
+    "url": _url_problem,
+    "default_tlp": _tlp_problem,
+    "max_tlp": _tlp_problem,
+    "since": _span_problem,
+    "overlap": _duration_problem,
+    "group": _group_problem,
+    "engine": _one_of(*ENGINES),
+    "mode": _one_of(*MODES),
+    "uuid_namespace": _uuid_problem,
+}
+
+TEMPLATE_NAMES = (
+    "report.name",
+    "report.id",
+    "source.name",
+    "event.info",
+    "event.date",
+    "event.tlp",
+    "event.uuid",
+)
+"""What the template of a title may name."""
+
+_MAX_TAG = 255
+
+
+def enrich_problems(settings: Mapping[str, Any]) -> list[str]:
+    """Every mistake in `enrich` settings that types don't show."""
+    found: list[str] = []
+    for name, low, high in (("threat_level", 1, 4), ("analysis", 0, 2), ("distribution", 0, 3)):
+        value = settings.get(name)
+        if isinstance(value, int) and not low <= value <= high:
+            found.append(f"{name} is {value}; it goes from {low} to {high}")
+    info = settings.get("info")
+    if isinstance(info, str):
+        found.extend(_template_problems(info))
+    tags = settings.get("tags")
+    if isinstance(tags, str):
+        found.append(f"tags: a list is needed, as [{tags!r}]")
+    for tag in tags if isinstance(tags, list | tuple) else ():
+        if not isinstance(tag, str):
+            continue
+        if tlp.is_tlp_tag(tag) and tlp.level_of_name(tag) is None:
+            found.append(f"tags: {tag!r} is no TLP level; write one of {', '.join(map(tlp.tag, tlp.LEVELS))}")
+        if not tag.strip() or len(tag) > _MAX_TAG:
+            found.append(f"tags: a tag has 1 to {_MAX_TAG} characters")
+    return found
+
+
+def _template_problems(template: str) -> list[str]:
+    try:
+        names = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        return [f"info: {template!r} is no template: {error}"]
+    return [
+        f"info: nothing is called {{{name}}}; names are {', '.join(TEMPLATE_NAMES)}"
+        for name in names
+        if name not in TEMPLATE_NAMES
+    ]
+
+
+def near(name: str, known: Mapping[str, Any]) -> str:
+    """`; did you mean …?` when a known name is close, else nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
