@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .mapping import table_of
-from .mapping.tables import Role
+from .mapping.tables import LINK_TYPES, Role
 from .stix.references import everything
 from .store import Store
 
-_LINK_TYPES = ("relationship", "sighting")
+_LINK_TYPES = LINK_TYPES
 # What changes elements that it refers to, wherever they are: property by property.
-_ENDS = ("source_ref", "target_ref", "sighting_of_ref", "object_refs", "sample_refs")
-_REACHES_OUT = frozenset({"relationship", "sighting", "observed-data", "malware"})
+_ENDS = ("source_ref", "target_ref", "sighting_of_ref", "object_refs", "object_ref", "sample_refs")
+_REACHES_OUT = frozenset({*LINK_TYPES, "observed-data", "malware"})
 
 
 @dataclass(slots=True)
@@ -224,5 +224,4 @@ class Selector:
 
     def _role(self, found: Affected, id_: str) -> Role | None:
         row = found.objects.get(id_)
-        table = table_of(row[0]) if row is not None else None
-        return table.role if table is not None else None
+        return table_of(row[0]).role if row is not None else None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import times
-from .checks import ENGINES, GROUPS
+from .checks import CUSTOM, ENGINES, GROUPS
 from .conversion.options import Options
 from .enrich import Enrich
 from .errors import ConfigError
@@ -71,6 +71,7 @@ def convert(
     labels: Iterable[str] = (),
     uuid_namespace: str | None = None,
     galaxies: Path | None = None,
+    custom: str = "objects",
 ) -> Result:
     """Convert STIX 2.0 or 2.1 to MISP events.
 
@@ -85,6 +86,8 @@ def convert(
         labels: labels that become tags (`*`: all).
         uuid_namespace: derive all event UUIDs in this namespace.
         galaxies: a JSON file of tags that go before the known galaxies.
+        custom: what becomes of types and properties that no table knows: `drop`, `objects` (custom types become MISP
+            objects), `all` (custom properties are told in an event report as well).
 
     Returns:
         The events and the ledger.
@@ -104,6 +107,7 @@ def convert(
             labels=labels,
             uuid_namespace=uuid_namespace,
             galaxies=galaxies,
+            custom=custom,
         ),
         engine=engine,
         enrich=enrich,
@@ -119,6 +123,7 @@ def options(
     labels: Iterable[str] = (),
     uuid_namespace: str | None = None,
     galaxies: Path | None = None,
+    custom: str = "objects",
     rest: str = "input",
 ) -> Options:
     """Check and gather the settings of a conversion; `rest` is what `report` means for what is in none.
@@ -135,6 +140,8 @@ def options(
         problems.append(f"now: {now!r} is no time; write it as 2026-01-31T00:00:00Z")
     if group not in GROUPS and not group.startswith("type:"):
         problems.append(f"group: {group!r} is none of {', '.join(GROUPS)}, type:NAME")
+    if custom not in CUSTOM:
+        problems.append(f"custom: {custom!r} is none of {', '.join(CUSTOM)}")
     level = tlp.level_of_name(default_tlp) if default_tlp is not None else None
     if default_tlp is not None and level is None:
         problems.append(
@@ -152,6 +159,7 @@ def options(
         labels=tuple(labels),
         uuid_namespace=uuid_namespace.lower() if uuid_namespace else None,
         galaxies=galaxies,
+        custom=custom,
     )
 
 

@@ -17,6 +17,9 @@ from . import times, tlp
 GROUPS = ("report", "input", "day", "creator")
 """What objects in no report go by; `report` means the default of the place."""
 
+CUSTOM = ("drop", "objects", "all")
+"""What becomes of types and properties that no table knows."""
+
 ENGINES = ("native", "misp-stix")
 MODES = ("api", "upload_stix")
 
@@ -99,6 +102,7 @@ _CHECKS: dict[str, Callable[[str], str | None]] = {
     "since": _span_problem,
     "overlap": _duration_problem,
     "group": _group_problem,
+    "custom": _one_of(*CUSTOM),
     "engine": _one_of(*ENGINES),
     "mode": _one_of(*MODES),
     "uuid_namespace": _uuid_problem,

@@ -169,6 +169,7 @@ class PipelineSettings:
     engine: str = "native"
     labels: tuple[str, ...] = ()
     galaxies: str | None = None
+    custom: str = "objects"
     uuid_namespace: str | None = None
 
 

@@ -63,7 +63,7 @@ class Reason(StrEnum):
 MEANING: Mapping[Reason, str] = {
     Reason.SUPERSEDED: "a newer version of the same object is in the input",
     Reason.DUPLICATE: "an exact copy of an object that is in the input already",
-    Reason.NO_TABLE: "no mapping table for this STIX type (yet)",
+    Reason.NO_TABLE: "no table knows this STIX type, and `custom` is `drop`",
     Reason.REVOKED: "revoked by its producer and never delivered, so not created",
     Reason.EXPIRED: "valid_until has passed and it was never delivered, so not created",
     Reason.UNLINKED: "context (actor, malware, technique, identity …) that nothing in the output refers to",

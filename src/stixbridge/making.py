@@ -14,6 +14,7 @@ from .api import options
 from .conversion.engine import Conversion, Converted
 from .enrich import Enrich
 from .ledger import Ledger
+from .mapping.tables import LINK_TYPES
 from .sinks.delivery import RESTRICTED
 from .stix.read import Entry
 from .store import Store
@@ -144,6 +145,6 @@ class Maker:
             wanted.update(ref for ref in [creator] if isinstance(ref, str))
             wanted.update(ref for ref in (markings if isinstance(markings, list) else []) if isinstance(ref, str))
         rows = self.store.referrers(self.source, ids)
-        wanted.update(id_ for id_, type_, _ in rows if type_ in ("relationship", "sighting"))
+        wanted.update(id_ for id_, type_, _ in rows if type_ in LINK_TYPES)
         loaded.update(self.store.load(self.source, wanted))
         return [loaded[id_][0] for id_ in sorted(loaded)]

@@ -106,6 +106,7 @@ def make_maker(config: Config, store: Store, name: str) -> Maker:
             "default_tlp": config.sources[settings.source].default_tlp,
             "labels": settings.labels,
             "uuid_namespace": settings.uuid_namespace,
+            "custom": settings.custom,
             "galaxies": Path(settings.galaxies) if settings.galaxies else None,
         },
         engine=settings.engine,

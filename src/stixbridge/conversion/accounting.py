@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from ..ledger import Drop, Ledger, Outcome, Reason
-from ..mapping import table_of
 from ..mapping.indicator import SAYS_NOTHING
-from ..mapping.tables import Role, Table
+from ..mapping.tables import COMMON, Role, Table
 from ..stix.lift import lifted_name
 from .context import Contexts
 from .grouping import CONTENT
@@ -29,11 +29,13 @@ class Accounting:
         linked: what became of relationships and sightings.
         placed: ids of what has an element in an event.
         markings: what holds for each object, and which definitions something refers to.
+        extensions: ids of extension-definitions that an event report tells.
     """
 
     def __init__(
         self,
         objects: Mapping[str, StixObject],
+        tables: Mapping[str, Table],
         sizes: Mapping[str, int],
         inner: Mapping[str, tuple[str, str]],
         linked: Mapping[str, tuple[Outcome, Reason | None, str | None]],
@@ -42,8 +44,10 @@ class Accounting:
         sayings: Sayings,
         contexts: Contexts,
         tagging: Tagging,
+        extensions: set[str],
     ) -> None:
         self._objects = objects
+        self._tables = tables
         self._sizes = sizes
         self._inner = inner
         self._linked = linked
@@ -52,6 +56,7 @@ class Accounting:
         self._sayings = sayings
         self._contexts = contexts
         self._tagging = tagging
+        self._extensions: set[str] = extensions
         self._creators = {obj.get("created_by_ref") for obj in objects.values()}
 
     def write(self, ledger: Ledger) -> None:
@@ -66,16 +71,13 @@ class Accounting:
             ledger.account(id_, outcome, self._sizes[id_], drops, reason, target)
 
     def _outcome(self, id_: str, obj: StixObject) -> tuple[Outcome, Reason | None, str | None]:
-        table = table_of(obj)
-        if table is None:
-            return Outcome.DROPPED, Reason.NO_TABLE, None
         refused = self._sayings.refused.get(id_)
         if refused is not None:
             return *refused, None
         linked = self._linked.get(id_)
         if linked is not None:
             return linked
-        reason = self._missing(id_, obj, table)
+        reason = self._missing(id_, obj, self._tables[id_])
         return (Outcome.MAPPED, None, None) if reason is None else (Outcome.DROPPED, reason, None)
 
     def _inside(self, id_: str, outer: str, key: str) -> None:
@@ -100,17 +102,17 @@ class Accounting:
             return None if self._contexts.shown(id_) else Reason.UNLINKED
         if role is Role.CONTAINER or id_ in self._placed:
             return None
+        if role is Role.DEFINITION:
+            return None if id_ in self._extensions else Reason.UNLINKED
         if obj["type"] == "identity":
             return None if id_ in self._creators else Reason.UNLINKED
-        if role is Role.OBSERVED:
+        if role in (Role.OBSERVED, Role.NOTE, Role.TRANSLATION):
             return Reason.DANGLING
         return None if id_ in self._sayings.consumed else Reason.UNLINKED
 
     def _property_drops(self, id_: str, obj: StixObject) -> tuple[Drop, ...]:
-        table = table_of(obj)
-        if table is None:
-            return ()
-        drops = table.drops(tuple(obj))
+        table = self._tables[id_]
+        drops = table.drops(tuple(obj)) if table.role is not Role.CUSTOM else _custom_drops(tuple(obj))
         extra: list[Drop] = list(self._sayings.drops.get(id_, ()))
         extra.extend(self._markings.of(obj).drops)
         extra.extend(self._dangling(obj, table))
@@ -141,6 +143,10 @@ class Accounting:
                 for at, kind in enumerate(obj.get("indicator_types") or ())
                 if kind in SAYS_NOTHING
             )
+        carried = self._sayings.carried.get(id_)
+        if carried:
+            drops = tuple(row for row in drops if row[0] not in carried)
+            extra = [row for row in extra if row[2] is not Reason.CUSTOM]
         return drops + tuple(dict.fromkeys(extra)) if extra else drops
 
     def _dangling(self, obj: StixObject, table: Table) -> Iterator[Drop]:
@@ -152,6 +158,13 @@ class Accounting:
                 for at, ref in enumerate(value):
                     if ref not in self._objects:
                         yield f"{name}[{at}]", Outcome.DROPPED, Reason.DANGLING
+
+
+@lru_cache(maxsize=4096)
+def _custom_drops(names: tuple[str, ...]) -> tuple[Drop, ...]:
+    """The common properties that an object of a custom type loses; its own are all in its object."""
+    fates = ((name, COMMON.get(name)) for name in names)
+    return tuple((name, Outcome.DROPPED, fate) for name, fate in fates if isinstance(fate, Reason))
 
 
 _OF_A_PRODUCER = frozenset({"type", "spec_version", "id", "name", "created", "modified", "object_marking_refs"})

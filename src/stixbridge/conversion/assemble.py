@@ -34,7 +34,7 @@ class Element:
     last_seen: str | None = None
     stix_ids: dict[str, None] = field(default_factory=dict)
     sightings: list[dict[str, Any]] = field(default_factory=list)
-    relationships: list[dict[str, Any]] = field(default_factory=list)
+    analyst_data: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     references: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -69,6 +69,7 @@ class EventBuilder:
         self.elements: dict[str, Element] = {}
         self.by_stix: dict[str, list[str]] = {}
         self.reports: dict[str, Report] = {}
+        self.analyst_data: dict[str, list[dict[str, Any]]] = {}
         self.tags: set[str] = set()
         self.confinement = Confinement()
 
@@ -105,8 +106,13 @@ class EventBuilder:
             uuid = derived_uuid(own_event, attribute.type, attribute.value)
             element = self.elements.setdefault(uuid, Element(uuid, attribute))
             self._contribute(element, id_, "excluded by a pattern (!=)", marking, set(), timestamp)
+        placed: dict[str, Element] = {}
         for obj in said.objects:
-            uuids.append(self._place_object(obj, id_, said, marking, tags, timestamp, detects).uuid)
+            element = placed[obj.key] = self._place_object(obj, id_, said, marking, tags, timestamp, detects)
+            uuids.append(element.uuid)
+        for obj in said.objects:
+            if obj.parent in placed and obj.verb:
+                self.refer(placed[obj.parent], placed[obj.key], obj.verb, id_)
         if said.hub is not None:
             hub = self._place_object(said.hub, id_, said, marking, tags, timestamp, detects)
             for at, uuid in enumerate(uuids):
@@ -131,6 +137,25 @@ class EventBuilder:
             element.tags |= tags
         element.timestamp = max(element.timestamp, timestamp)
         element.stix_ids[id_] = None
+
+    def annotate(self, target: Element | None, kind: str, id_: str, marking: Marking, fields: dict[str, Any]) -> None:
+        """Put analyst data (a note, an opinion) on an element, or on the event (None).
+
+        What is stricter than the event stays in the own organisation.
+        """
+        on = target.uuid if target is not None else self.uuid
+        shown = tlp.RANK[self.level] if self.level else tlp.RANK["green"]
+        closed = marking.restricted or (marking.level is not None and tlp.RANK[marking.level] > shown)
+        rows = (self.analyst_data if target is None else target.analyst_data).setdefault(kind, [])
+        rows.append(
+            {
+                "uuid": derived_uuid(self.uuid, kind, id_, on),
+                "object_uuid": on,
+                "object_type": target.kind if target is not None else "Event",
+                "distribution": _OWN_ORGANISATION if closed else _INHERIT,
+                **fields,
+            }
+        )
 
     def tell(self, title: str, key: str, text: str, marking: Marking, head: str = "") -> None:
         """Add a section to an event report.
@@ -165,7 +190,7 @@ class EventBuilder:
                 relationship_type=cut(storable(verb), MAX_COMMENT),
                 distribution=_INHERIT,
             )
-            rows = source.relationships
+            rows = source.analyst_data.setdefault("Relationship", [])
         if all(known["uuid"] != uuid for known in rows):
             rows.append(row)
 
@@ -211,6 +236,7 @@ class EventBuilder:
         ]
         if reports:
             event["EventReport"] = reports
+        _analyst_data(event, self.analyst_data)
         return event
 
     def _tell_long_comments(self, element: Element) -> None:
@@ -240,13 +266,14 @@ class EventBuilder:
             made["Tag"] = tags
         if element.sightings:
             made["Sighting"] = sorted(element.sightings, key=lambda row: str(row["uuid"]))
-        if element.relationships:
-            made["Relationship"] = sorted(element.relationships, key=lambda row: str(row["uuid"]))
+        if attribute.data is not None:
+            made["data"] = attribute.data
+        _analyst_data(made, element.analyst_data)
         return made
 
     def _object(self, element: Element, obj: Object, rank: tuple[int, int], timestamp: int) -> MispObject:
         tags, distribution = self._confined(element, rank)
-        template = self._knowledge.template(obj.template)
+        template = self._knowledge.custom(obj.template) if obj.custom else self._knowledge.template(obj.template)
         moment = str(element.timestamp or timestamp)
         made: MispObject = {
             "uuid": element.uuid,
@@ -276,12 +303,15 @@ class EventBuilder:
             }
             if tags:
                 inner["Tag"] = tags
+            if attribute.data is not None:
+                inner["data"] = attribute.data
             if at == marked and element.sightings:
                 inner["Sighting"] = sorted(element.sightings, key=lambda row: str(row["uuid"]))
             attributes.append(inner)
         made["Attribute"] = attributes
         if element.references:
             made["ObjectReference"] = sorted(element.references, key=lambda row: str(row["uuid"]))
+        _analyst_data(made, element.analyst_data)
         return made
 
     @staticmethod
@@ -315,6 +345,11 @@ class EventBuilder:
                 "distribution": distribution,
                 "timestamp": str(timestamp),
             }
+
+
+def _analyst_data(made: dict[str, Any], data: dict[str, list[dict[str, Any]]]) -> None:
+    for kind in sorted(data):
+        made[kind] = sorted(data[kind], key=lambda row: str(row["uuid"]))
 
 
 def _seen(made: dict[str, Any], element: Element) -> None:

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import tlp
-from ..mapping import table_of
-from ..mapping.tables import Role
+from ..mapping.tables import Role, Table
 from ..misp.knowledge import Knowledge
 from ..misp.model import machine_tag, one_line, uuid_of
 from .assemble import EventBuilder
@@ -23,8 +22,16 @@ StixObject = Mapping[str, Any]
 class Contexts:
     """The context objects of one conversion and where each is shown."""
 
-    def __init__(self, objects: Mapping[str, StixObject], knowledge: Knowledge, markings: Markings) -> None:
+    def __init__(
+        self,
+        objects: Mapping[str, StixObject],
+        tables: Mapping[str, Table],
+        knowledge: Knowledge,
+        markings: Markings,
+    ) -> None:
         self._objects = objects
+        self._tables = tables
+        self._ids = frozenset(id_ for id_, table in tables.items() if table.role is Role.CONTEXT)
         self._knowledge = knowledge
         self._markings = markings
         self._tags: dict[str, tuple[str, bool]] = {}
@@ -35,9 +42,7 @@ class Contexts:
 
     def is_context(self, id_: str) -> bool:
         """Whether an id is that of a context object of the input."""
-        obj = self._objects.get(id_)
-        table = table_of(obj) if obj is not None else None
-        return table is not None and table.role is Role.CONTEXT
+        return id_ in self._ids
 
     def gone(self, id_: str) -> bool:
         """Whether a context object is revoked: it is shown nowhere."""
@@ -64,8 +69,8 @@ class Contexts:
         found = self._tags.get(id_)
         if found is None:
             obj = self._objects[id_]
-            names = _names(obj)
-            tag = self._knowledge.cluster_tag(obj["type"], uuid_of(id_) or "", external_ids(obj), names)
+            names = names_of(obj, self._tables[id_])
+            tag = known_cluster(obj, self._tables[id_], self._knowledge)
             name = names[0] if names else id_
             found = self._tags[id_] = (tag, True) if tag else (machine_tag("stix", obj["type"], name), False)
         return found
@@ -105,19 +110,25 @@ class Contexts:
             if tagged and not closed:
                 builder.tags.add(self.tag(id_))
             if not self.known(id_):
-                builder.tell("Context", id_, retold(self._objects[id_], self._objects), marking)
+                builder.tell("Context", id_, retold(self._objects[id_], self._tables[id_], self._objects), marking)
             elif tagged and closed:
                 builder.tell("Context", id_, f"## {self.tag(id_)}\n", marking)
 
 
-def _names(obj: StixObject) -> list[str]:
+def known_cluster(obj: StixObject, table: Table, knowledge: Knowledge) -> str | None:
+    """The tag of the known galaxy cluster that an object stands for, or None."""
+    uuid = uuid_of(str(obj["id"])) or ""
+    return knowledge.cluster_tag(str(obj["type"]), uuid, external_ids(obj), names_of(obj, table))
+
+
+def names_of(obj: StixObject, table: Table) -> list[str]:
+    """The name of a context object, then its other names."""
     names: list[str] = []
-    table = table_of(obj)
-    for name in table.names if table is not None else ():
+    for name in table.names:
         value = obj.get(name)
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, str) and item.strip():
-                names.append(item.strip())
+                names.append(item.strip().replace("-", " ") if name == "region" else item.strip())
     return names
 
 
@@ -131,11 +142,10 @@ def external_ids(obj: StixObject) -> list[str]:
     ]
 
 
-def retold(obj: StixObject, objects: Mapping[str, StixObject]) -> str:
+def retold(obj: StixObject, table: Table, objects: Mapping[str, StixObject]) -> str:
     """A context object in Markdown: its name, and the properties its table names."""
     lines = [f"## {one_line(obj.get('name') or obj['id'])} ({obj['type']})", ""]
-    table = table_of(obj)
-    for name in table.retold if table is not None else ():
+    for name in table.retold:
         value = obj.get(name)
         if value in (None, "", []):
             continue

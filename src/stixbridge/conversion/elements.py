@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
+
+import orjson
 
 from ..ledger import Drop, Outcome, Reason
 from ..mapping import TABLES
 from ..mapping.indicator import LANGUAGES
-from ..mapping.tables import ByKind, Field, Table, canonical_path
+from ..mapping.tables import COMMON, ByKind, Field, Table, canonical_path
 from ..misp.knowledge import Knowledge
-from ..misp.values import COMPOSITES, BadValue, kind, normalise
+from ..misp.values import COMPOSITES, BadValue, base64_of, coin, cut, kind, normalise, storable
 from ..stix.patterns import PatternError, parse
 from .algebra import Group, Meaning, meaning
+from .walk import Found, Objects, Piece, Walk, text_of
 
-Objects = Callable[[str], Mapping[str, Any] | None]
-"""id -> STIX object, or None."""
+MAX_RELATION = 128
+"""The longest name of a relation that MISP stores."""
 
 # Correlation is off where equal values say nothing about each other.
 NO_CORRELATION = frozenset(
@@ -27,23 +30,34 @@ NO_CORRELATION = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """A value of a type; its UUID comes with the event."""
+    """A value of a type; its UUID comes with the event. `data` is the content of an attachment, in base64."""
 
     type: str
     value: str
     category: str
     to_ids: bool
     correlate: bool
+    data: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Object:
-    """Attributes under an object template. `key` tells the objects of one STIX object apart."""
+    """Attributes under an object template.
+
+    Attributes:
+        template: its name; of a custom object, the STIX type.
+        attributes: (relation, attribute), sorted.
+        key: tells the objects of one STIX object apart.
+        parent: key of the object that refers to this one, by `verb`.
+        custom: no template of MISP's.
+    """
 
     template: str
     attributes: tuple[tuple[str, Attribute], ...]
     key: str = ""
-    comment: str = ""
+    parent: str = ""
+    verb: str = ""
+    custom: bool = False
 
 
 @dataclass(slots=True)
@@ -130,7 +144,9 @@ class Sayer:
         table = TABLES.get(group.object_type)
         if table is None or not table.fields:
             return False
-        fields, complete = _resolved(table, group.tests)
+        fields, parts, complete = _resolved(table, group.tests)
+        if parts:
+            return complete & self._group_of_parts(said, table, fields, parts, detects, key, excluded)
         if not complete and not fields:
             return False
         drops: list[Drop] = []
@@ -145,94 +161,124 @@ class Sayer:
         else:
             (said.excluded if excluded else said.attributes).extend(element)
             # nothing said, or two values of what has one: only the text says what is meant
-            complete &= len(element) == 1 and not any(one.comment for _, one, _ in fields)
+            complete &= len(element) == 1 and not any(one.comment is not None for _, one, _ in fields)
         return complete
 
-    # observables
+    def _group_of_parts(
+        self,
+        said: Said,
+        table: Table,
+        fields: list[Found],
+        parts: dict[str, list[Found]],
+        detects: bool,
+        key: str,
+        excluded: bool,
+    ) -> bool:
+        """What a group says of an observable's parts; of a part alone, an attribute where one says it all."""
+        if excluded:
+            return False
+        drops: list[Drop] = []
+        if not fields and len(parts) == 1:
+            ((path, found),) = parts.items()
+            if len(found) == 1 and found[0][1].type is not None:
+                attribute = self._attribute(found[0][1].type, found[0][2], detects, drops, path)
+                if attribute is not None:
+                    said.attributes.append(attribute)
+                said.drops.extend(("pattern", outcome, reason) for _, outcome, reason in drops)
+                return attribute is not None
+        main = self._object(table.template, fields, detects, drops, key) if fields else None
+        if main is not None:
+            said.objects.append(main)
+        for path, found in sorted(parts.items()):
+            part = table.parts[path]
+            made = self._object(part.template, found, detects, drops, f"{key}/{path}")
+            if made is not None:
+                said.objects.append(replace(made, parent=key if main is not None else "", verb=part.verb))
+        said.drops.extend(("pattern", outcome, reason) for _, outcome, reason in drops)
+        return not drops and not any(one.comment is not None for _, one, _ in fields)
 
-    def observable(self, obj: Mapping[str, Any], get: Objects) -> Said:
-        """What a cyber-observable says; references to one other object (`src_ref`) are followed.
+    # observables and details
+
+    def observable(self, obj: Mapping[str, Any], table: Table, get: Objects) -> Said:
+        """What a cyber-observable says; references that a path of its table follows are taken in.
 
         Args:
             obj: the observable.
+            table: its table.
             get: finds the objects it refers to.
         """
-        table = TABLES[obj["type"]]
-        said = Said()
-        tests = list(self._flatten(table, obj, get, said))
-        fields, _ = _resolved(table, tests)
-        comments = [value for _, target, value in fields if target.comment]
-        element = self._element(table, fields, False, said.drops, obj["type"])
-        if isinstance(element, Object):
-            said.objects.append(element)
+        walk = Walk(table, obj, get, _CHOOSERS)
+        said = Said(drops=walk.drops, consumed=walk.consumed)
+        main, *others = walk.pieces
+        others = [piece for piece in others if piece.found]
+        key = str(obj["type"])
+        if others:
+            made = self._object(table.template, main.found, False, said.drops, key) if main.found else None
+            if made is not None:
+                said.objects.append(made)
+            self._pieces(said, others, key)
         else:
-            said.attributes.extend(element)
-        said.comment = ", ".join(comments)
+            element = self._element(table, main.found, False, said.drops, key)
+            if isinstance(element, Object):
+                said.objects.append(element)
+            else:
+                said.attributes.extend(element)
+        said.comment = _comments(walk.pieces)
         return said
 
-    def detail(self, obj: Mapping[str, Any]) -> Said:
-        """What a type with an object template (identity, vulnerability) says in full: the object."""
-        table = TABLES[obj["type"]]
-        said = Said()
-        tests = list(self._flatten(table, obj, lambda _: None, said))
-        fields, _ = _resolved(table, tests)
-        made = self._object(table, fields, False, said.drops, obj["type"])
+    def _pieces(self, said: Said, pieces: list[Piece], key: str) -> None:
+        for piece in pieces:
+            if piece.part is None:
+                continue
+            above = piece.parent
+            while above is not None and not above.found:
+                above = above.parent
+            parent = "" if above is None else f"{key}/{above.key}" if above.key else key
+            made = self._object(piece.part.template, piece.found, False, said.drops, f"{key}/{piece.key}")
+            if made is not None:
+                said.objects.append(replace(made, parent=parent, verb=piece.part.verb))
+
+    def detail(self, obj: Mapping[str, Any], table: Table) -> Said:
+        """What a type with an object template (identity, infrastructure) says in full: the object."""
+        walk = Walk(table, obj, lambda _: None, _CHOOSERS)
+        said = Said(drops=walk.drops)
+        made = self._object(table.template, walk.pieces[0].found, False, said.drops, str(obj["type"]))
         if made is not None:
             said.objects.append(made)
+        said.comment = _comments(walk.pieces)
         return said
 
-    def _flatten(self, table: Table, obj: Mapping[str, Any], get: Objects, said: Said) -> Iterable[tuple[str, str]]:
+    def custom(self, obj: Mapping[str, Any]) -> Said:
+        """An object of a type that no table knows: a MISP object of that name, each property a text.
+
+        What STIX gives every object (times, markings, labels) goes where it always goes.
+        """
+        said = Said()
+        attributes: list[tuple[str, Attribute]] = []
         for name, value in obj.items():
-            if name in ("type", "id", "spec_version") or name in table.links or name in table.properties:
+            if name in COMMON or value in (None, "", [], {}):
                 continue
-            if name.endswith("_ref") and isinstance(value, str):
-                yield from self._follow(table, name, value, get, said)
-            elif isinstance(value, Mapping):
-                yield from self._nested(table, name, value, said, 0)
-            elif isinstance(value, list):
-                path = f"{name}[*]"
-                if path in table.fields:
-                    yield from ((path, _text(item)) for item in value if isinstance(item, str | int | float))
-            elif value is not None and name in table.fields:
-                yield name, _text(value)
-
-    def _follow(self, table: Table, name: str, ref: str, get: Objects, said: Said) -> Iterable[tuple[str, str]]:
-        target = get(ref)
-        if target is None:
-            if any(path.startswith(f"{name}.") for path in table.fields):
-                said.drops.append((name, Outcome.DROPPED, Reason.DANGLING))
-            return
-        for inner in ("value", "path", "name"):
-            path = f"{name}.{inner}"
-            if path in table.fields and isinstance(target.get(inner), str):
-                said.consumed.append(ref)
-                yield path, target[inner]
-
-    def _nested(
-        self, table: Table, prefix: str, value: Mapping[str, Any], said: Said, depth: int
-    ) -> Iterable[tuple[str, str]]:
-        for name, inner in value.items():
-            path = canonical_path(f"{prefix}.{name}")
-            if isinstance(inner, Mapping):
-                if depth < 4:
-                    yield from self._nested(table, path, inner, said, depth + 1)
-            elif path in table.fields and isinstance(inner, str | int | float):
-                yield path, _text(inner)
-            elif inner not in (None, "", []):
-                reason = Reason.CUSTOM if prefix.startswith("extensions") else Reason.NO_PLACE
-                said.drops.append((f"{prefix}.{name}", Outcome.DROPPED, reason))
+            for item in value if isinstance(value, list) else [value]:
+                text = orjson.dumps(item).decode() if isinstance(item, dict | list) else text_of(item)
+                made = self._attribute("text", text, False, said.drops, name)
+                if made is not None:
+                    attributes.append((cut(storable(name), MAX_RELATION), made))
+        if attributes:
+            attributes.sort(key=lambda row: (row[0], row[1].value))
+            said.objects.append(Object(str(obj["type"]), tuple(dict.fromkeys(attributes)), "", custom=True))
+        return said
 
     # elements
 
     def _element(
-        self, table: Table, fields: list[tuple[str, Field, str]], detects: bool, drops: list[Drop], key: str
+        self, table: Table, fields: list[Found], detects: bool, drops: list[Drop], key: str
     ) -> list[Attribute] | Object:
         """One attribute where one value (or a composite) says it all, otherwise an object."""
-        fields = [row for row in fields if not row[1].comment]
+        fields = [row for row in fields if row[1].comment is None]
         if len(fields) == 1:
             path, one, value = fields[0]
             if one.type is not None:
-                attribute = self._attribute(one.type, value, detects, drops, path, one.category)
+                attribute = self._attribute(one.type, value, detects, drops, path)
                 return [attribute] if attribute is not None else []
         elif len(fields) == 2:
             type_ = _composite(table, fields)
@@ -246,25 +292,34 @@ class Sayer:
                 return []
         if table.template is None:
             found = [
-                self._attribute(one.type, value, detects, drops, path, one.category)
+                self._attribute(one.type, value, detects, drops, path)
                 for path, one, value in fields
                 if one.type is not None
             ]
             return [attribute for attribute in found if attribute is not None]
-        made = self._object(table, fields, detects, drops, key)
+        made = self._object(table.template, fields, detects, drops, key)
         return made if made is not None else []
 
     def _object(
-        self, table: Table, fields: list[tuple[str, Field, str]], detects: bool, drops: list[Drop], key: str
+        self, name: str | None, fields: list[Found], detects: bool, drops: list[Drop], key: str
     ) -> Object | None:
-        if table.template is None:
+        if name is None:
             return None
-        template = self._knowledge.template(table.template)
+        template = self._knowledge.template(name)
         attributes: list[tuple[str, Attribute]] = []
         for path, one, value in fields:
             if one.relation is None:
-                drops.append((path, Outcome.DROPPED, Reason.NO_PLACE))
+                if one.comment is None:
+                    drops.append((path, Outcome.DROPPED, Reason.NO_PLACE))
                 continue
+            if one.data:
+                content = base64_of(value)
+                if content is None:
+                    drops.append((path, Outcome.DROPPED, Reason.INVALID_VALUE))
+                    continue
+                value = f"{key}.bin"
+            else:
+                content = None
             type_, template_ids, no_correlation, category = template.relations[one.relation]
             attribute = self._attribute(
                 type_,
@@ -274,13 +329,14 @@ class Sayer:
                 path,
                 category if category and category in self._knowledge.allowed[type_] else None,
                 correlate=not no_correlation,
+                data=content,
             )
             if attribute is not None:
                 attributes.append((one.relation, attribute))
         if not attributes:
             return None
         attributes.sort(key=lambda row: (row[0], row[1].value))
-        return Object(table.template, tuple(dict.fromkeys(attributes)), key)
+        return Object(name, tuple(dict.fromkeys(attributes)), key)
 
     def _attribute(
         self,
@@ -292,6 +348,7 @@ class Sayer:
         category: str | None = None,
         *,
         correlate: bool = True,
+        data: str | None = None,
     ) -> Attribute | None:
         try:
             value = normalise(type_, value)
@@ -305,6 +362,7 @@ class Sayer:
             category or knowledge.categories[type_],
             detects and type_ in knowledge.to_ids,
             correlate and type_ not in NO_CORRELATION,
+            data,
         )
 
     def value(self, type_: str, value: str, drops: list[Drop], path: str) -> Attribute | None:
@@ -312,15 +370,21 @@ class Sayer:
         return self._attribute(type_, value, False, drops, path)
 
 
-def _resolved(table: Table, tests: Iterable[tuple[str, str]]) -> tuple[list[tuple[str, Field, str]], bool]:
-    """Find the field of each test; False where one has none. Type guards fold away."""
-    found: list[tuple[str, Field, str]] = []
+def _resolved(table: Table, tests: Iterable[tuple[str, str]]) -> tuple[list[Found], dict[str, list[Found]], bool]:
+    """Find the field of each test, those of parts apart; False where one has none. Type guards fold away."""
+    found: list[Found] = []
+    parts: dict[str, list[Found]] = {}
     complete = True
     for raw, value in tests:
         path = canonical_path(raw)
         target = table.fields.get(path)
         if target is None:
-            complete &= path in table.guards
+            inside = _inside_a_part(table, path)
+            if inside is not None:
+                where, field_ = inside
+                parts.setdefault(where, []).append((path, field_, value))
+            else:
+                complete &= path in table.guards
             continue
         if isinstance(target, ByKind):
             chosen = target.fields.get(_CHOOSERS[target.chooser](value))
@@ -329,7 +393,27 @@ def _resolved(table: Table, tests: Iterable[tuple[str, str]]) -> tuple[list[tupl
                 continue
             target = chosen
         found.append((path, target, value))
-    return found, complete
+    return found, parts, complete
+
+
+def _inside_a_part(table: Table, path: str) -> tuple[str, Field] | None:
+    for where, part in table.parts.items():
+        if path.startswith(f"{where}.") and not part.several:
+            below = path[len(where) + 1 :]
+            target = part.fields.get(below) or part.fields.get(f"{below}[*]")
+            if target is not None:
+                return where, target
+    return None
+
+
+def _comments(pieces: Iterable[Piece]) -> str:
+    """What the values say that no attribute takes: `ASLR: true, DEP: true`."""
+    texts = []
+    for piece in pieces:
+        for _, one, value in piece.found:
+            if one.comment is not None:
+                texts.append(f"{one.comment}: {value}" if one.comment else value)
+    return ", ".join(dict.fromkeys(texts))
 
 
 @lru_cache(maxsize=1024)
@@ -340,10 +424,10 @@ def _protocol(value: str) -> str:
     return "layer4" if name in ("tcp", "udp", "sctp", "dccp", "quic") else "layer7"
 
 
-_CHOOSERS: dict[str, Callable[[str], str]] = {"network": kind, "protocol": _protocol}
+_CHOOSERS: dict[str, Callable[[str], str]] = {"network": kind, "protocol": _protocol, "coin": coin}
 
 
-def _composite(table: Table, fields: list[tuple[str, Field, str]]) -> str | None:
+def _composite(table: Table, fields: list[Found]) -> str | None:
     paths = {path for path, _, _ in fields}
     types = {path: one.type for path, one, _ in fields}
     for composite in table.composites:
@@ -352,11 +436,3 @@ def _composite(table: Table, fields: list[tuple[str, Field, str]]) -> str | None
             if types[composite.left] == left:
                 return composite.type
     return None
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int) and value.bit_length() > 1_000:
-        return "a number too long to be one"  # no checker takes it
-    return value if isinstance(value, str) else str(value)

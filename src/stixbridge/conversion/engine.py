@@ -7,6 +7,7 @@ event's own fields), `accounting` (the ledger).
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,8 @@ import orjson
 
 from .. import times
 from ..ledger import Drop, Ledger, Outcome, Reason
+from ..mapping import malware, table_of
+from ..mapping.tables import Role, Table
 from ..misp.knowledge import Knowledge
 from ..misp.model import MispEvent, one_line
 from ..misp.values import storable
@@ -24,11 +27,12 @@ from ..stix.references import parts
 from ..stix.shape import shaped
 from .accounting import Accounting
 from .assemble import Element, EventBuilder
-from .context import Contexts
+from .context import Contexts, known_cluster
 from .elements import Said
 from .grouping import Grouping, Plan
 from .links import EXPIRATION, Link, Links, links_of, sighting
 from .markings import UNMARKED, Marking, Markings, statement_of
+from .notes import Notes
 from .options import Options
 from .saying import Sayings, fits_a_comment
 from .tagging import Tagging, text
@@ -94,13 +98,15 @@ class _Engine:
         self._inner: dict[str, tuple[str, str]] = {}
         self._sizes: dict[str, int] = {}
         self._shape_drops: dict[str, list[Drop]] = {}
+        self._extensions: set[str] = set()
         self._linked: dict[str, tuple[Outcome, Reason | None, str | None]] = {}
 
     def run(self, entries: Iterable[Entry]) -> Conversion:
         self._choose(entries)
+        self._tables = {id_: self._table_of(obj) for id_, obj in self._objects.items()}
         self._markings = Markings(self._objects)
-        self._contexts = Contexts(self._objects, self._knowledge, self._markings)
-        self._sayings = Sayings(self._objects, self._options, self._knowledge)
+        self._contexts = Contexts(self._objects, self._tables, self._knowledge, self._markings)
+        self._sayings = Sayings(self._objects, self._tables, self._options, self._knowledge)
         for id_, drops in self._shape_drops.items():
             self._sayings.drops.setdefault(id_, []).extend(drops)
         self._tagging = Tagging(self._objects, self._options, self._knowledge)
@@ -112,6 +118,7 @@ class _Engine:
         placed = {id_ for builder in builders.values() for id_, uuids in builder.by_stix.items() if uuids}
         Accounting(
             self._objects,
+            self._tables,
             self._sizes,
             self._inner,
             self._linked,
@@ -120,6 +127,7 @@ class _Engine:
             self._sayings,
             self._contexts,
             self._tagging,
+            self._extensions,
         ).write(self._ledger)
         converted.sort(key=lambda row: str(row.event["uuid"]))
         return Conversion(converted, self._ledger)
@@ -139,6 +147,13 @@ class _Engine:
             if obj["type"] == "observed-data" and "objects" in obj:
                 self._lift_observables(id_, obj)
 
+    def _table_of(self, obj: StixObject) -> Table:
+        table = table_of(obj)
+        if table is malware.TABLE and obj.get("is_family") is False:
+            # a specimen, unless it goes by the name of a family that MISP knows
+            return table if known_cluster(obj, table, self._knowledge) else malware.INSTANCE
+        return table
+
     def _lift_observables(self, id_: str, obj: StixObject) -> None:
         inner, left_out = observables_of(obj)
         drops = self._shape_drops.setdefault(id_, [])
@@ -155,12 +170,12 @@ class _Engine:
 
     def _plan(self) -> list[Plan]:
         options = self._options
-        self._grouping = Grouping(self._objects, options, self._markings)
-        # an identity is an event's matter only where something other than authorship speaks of it
+        self._grouping = Grouping(self._objects, self._tables, options, self._markings)
+        # an identity or a place is an event's matter only where something other than authorship speaks of it
         spoken_of = self._spoken_of()
         said = {}
         for id_, what in self._sayings.said.items():
-            if self._objects[id_]["type"] != "identity" or id_ in spoken_of:
+            if id_ in spoken_of or self._objects[id_]["type"] not in ("identity", "location"):
                 said[id_] = what
         self._placeable = said
         refused = {id_ for id_ in self._sayings.ended if id_ not in self._options.delivered}
@@ -171,8 +186,10 @@ class _Engine:
         for obj in self._objects.values():
             if obj["type"] == "relationship":
                 found.update(ref for ref in (obj.get("source_ref"), obj.get("target_ref")) if isinstance(ref, str))
-            elif obj["type"] in ("report", "grouping", "observed-data"):
-                found.update(parts(obj))
+            elif obj["type"] in ("report", "grouping", "observed-data", "note", "opinion", "sighting"):
+                found.update(
+                    parts(obj) if obj["type"] != "sighting" else [ref for ref in [obj.get("sighting_of_ref")] if ref]
+                )
         return found
 
     # 3. building
@@ -237,12 +254,18 @@ class _Engine:
 
     def _around(self, builder: EventBuilder, id_: str, obj: StixObject, marking: Marking, seconds: int) -> None:
         """What comes with an object besides its elements: links, the long description, the end of its life."""
-        if obj.get("external_references") and obj["type"] in ("indicator", "vulnerability", "identity"):
+        table = self._tables[id_]
+        if obj.get("external_references") and table.role in (Role.INDICATOR, Role.DETAIL, Role.CUSTOM):
             self._external(builder, id_, obj, marking, seconds)
         if obj["type"] == "indicator" and not fits_a_comment(obj):
             title = one_line(obj.get("name") or id_)
             text_ = f"## {title}\n\n{str(obj.get('description') or '').strip()}\n"
             builder.tell("Descriptions", id_, text_, marking)
+        if table.properties.get("first_seen") == "first_seen":
+            for element in builder.elements_of(id_):
+                _seen(element, obj.get("first_seen"), obj.get("last_seen"))
+        if self._options.custom == "all":
+            self._tell_custom(builder, id_, obj, table, marking)
         if id_ in self._sayings.ended:
             moment = times.read(obj.get("valid_until")) if self._sayings.ended[id_] is Reason.EXPIRED else None
             second = (moment or times.read(obj.get("modified")) or self._options.now) // 1_000_000
@@ -293,19 +316,11 @@ class _Engine:
                 elements = {element.uuid: element for ref in refs for element in builder.elements_of(ref)}
                 builder.by_stix[id_] = list(elements)
                 for element in elements.values():
-                    self._seen(element, id_, obj)
+                    self._observed(element, id_, obj)
 
-    def _seen(self, element: Element, id_: str, obj: StixObject) -> None:
+    def _observed(self, element: Element, id_: str, obj: StixObject) -> None:
         element.confinement.add(self._markings.of(obj))
-        first, last = (times.read(obj.get(name)) for name in ("first_observed", "last_observed"))
-        if first is not None and last is not None and first > last:
-            first, last = last, first
-        if first is not None:
-            text_ = times.to_text(first)
-            element.first_seen = min(element.first_seen or text_, text_)
-        if last is not None:
-            text_ = times.to_text(last)
-            element.last_seen = max(element.last_seen or text_, text_)
+        _seen(element, obj.get("first_observed"), obj.get("last_observed"))
         count = obj.get("number_observed")
         if isinstance(count, int) and count > 1:
             element.comments[f"observed {count} times"] = None
@@ -331,8 +346,12 @@ class _Engine:
                 if not self._inactive(id_, obj):
                     sightings.append((id_, obj))
             else:
-                for verb, ref in links_of(obj):
-                    if ref in self._objects:
+                if id_ in self._sayings.refused:
+                    continue
+                said = self._sayings.said.get(id_)
+                taken_in = said.consumed if said is not None else ()
+                for verb, ref in links_of(obj, self._tables[id_]):
+                    if ref in self._objects and ref not in taken_in:
                         links.link(Link(id_, id_, verb, ref, self._markings.of(obj)))
         for id_, obj in between:
             self._outcome(id_, *links.relationship(id_, obj, self._markings.of(obj)))
@@ -340,8 +359,39 @@ class _Engine:
             creator = self._objects.get(text(obj.get("created_by_ref")) or "")
             name = text(creator.get("name")) if creator else None
             self._outcome(id_, *links.sighting(id_, obj, name, self._markings.of(obj)))
+        notes = Notes(self._objects, plans, builders, self._contexts)
+        for id_, obj in self._objects.items():
+            role = self._tables[id_].role
+            if role in (Role.NOTE, Role.TRANSLATION) and not self._inactive(id_, obj):
+                marking = self._markings.of(obj)
+                if role is Role.NOTE:
+                    self._outcome(id_, *notes.note(id_, obj, marking))
+                else:
+                    self._outcome(id_, *notes.translation(id_, obj, marking))
         for plan in plans:
             self._contexts.finish(builders[plan.uuid])
+
+    def _tell_custom(self, builder: EventBuilder, id_: str, obj: StixObject, table: Table, marking: Marking) -> None:
+        """Custom properties and extensions, as they are, in an event report (`custom = "all"`)."""
+        if table.role is Role.CUSTOM:
+            return
+        own = {name: value for name, value in obj.items() if table.fates.get(name, Reason.CUSTOM) is Reason.CUSTOM}
+        extensions = obj.get("extensions") or {}
+        other = {name: value for name, value in extensions.items() if name not in table.extensions}
+        if other:
+            own["extensions"] = other
+        if not own:
+            return
+        for name in other:
+            definition = self._objects.get(name)
+            if definition is not None and self._tables[name].role is Role.DEFINITION:
+                self._extensions.add(name)
+                text_ = f"## {one_line(definition.get('name') or name)}\n\n{definition.get('description') or ''}\n"
+                builder.tell("Custom properties", f"0 {name}", text_, self._markings.of(definition))
+        self._sayings.carried[id_] = frozenset(own)
+        shown = orjson.dumps(own, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode()
+        text_ = f"## {one_line(obj.get('name') or id_)}\n\n```json\n{shown.replace('`', chr(92) + 'u0060')}\n```\n"
+        builder.tell("Custom properties", f"1 {id_}", text_, marking)
 
     def _inactive(self, id_: str, obj: StixObject) -> bool:
         if obj.get("revoked") is True:
@@ -423,6 +473,19 @@ class _Engine:
             self._external(builder, id_, dict(container), self._markings.of(container), seconds)
 
 
+def _seen(element: Element, first_seen: object, last_seen: object) -> None:
+    """Widen the time in which an element was seen; MISP drops times in the wrong order."""
+    first, last = times.read(first_seen), times.read(last_seen)
+    if first is not None and last is not None and first > last:
+        first, last = last, first
+    if first is not None:
+        text_ = times.to_text(first)
+        element.first_seen = min(element.first_seen or text_, text_)
+    if last is not None:
+        text_ = times.to_text(last)
+        element.last_seen = max(element.last_seen or text_, text_)
+
+
 def newest(entries: Iterable[Entry], ledger: Ledger) -> dict[str, StixObject]:
     """Choose the newest version of each object; unusable, older and double entries go to the ledger.
 
@@ -466,5 +529,5 @@ def _canonical(obj: StixObject) -> bytes:
     try:
         return orjson.dumps(obj, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
     except (TypeError, RecursionError):
-        # values that JSON can't hold or that nest too deep; such versions are told apart by their size only
-        return str(len(obj)).encode()
+        # nested deeper than JSON is written; read back it is never
+        return marshal.dumps(obj)

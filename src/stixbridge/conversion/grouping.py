@@ -13,8 +13,7 @@ from hashlib import sha256
 from typing import Any
 
 from .. import times, tlp
-from ..mapping import table_of
-from ..mapping.tables import Role
+from ..mapping.tables import Role, Table
 from ..misp.model import NAMESPACE, derived_uuid, uuid_of
 from ..stix.references import parts
 from .elements import Said
@@ -23,7 +22,9 @@ from .options import Options
 
 StixObject = Mapping[str, Any]
 
-CONTENT = frozenset({Role.INDICATOR, Role.OBSERVABLE, Role.OBSERVED, Role.DETAIL})
+CONTENT = frozenset({Role.INDICATOR, Role.OBSERVABLE, Role.OBSERVED, Role.DETAIL, Role.CUSTOM})
+# What they refer to is what they speak of, and no part of them.
+_SPEAKING = frozenset({Role.CONTAINER, Role.NOTE, Role.TRANSLATION})
 
 
 @dataclass(slots=True)
@@ -52,12 +53,13 @@ class Plan:
 class Grouping:
     """Makes the plans of one conversion."""
 
-    def __init__(self, objects: Mapping[str, StixObject], options: Options, markings: Markings) -> None:
+    def __init__(
+        self, objects: Mapping[str, StixObject], tables: Mapping[str, Table], options: Options, markings: Markings
+    ) -> None:
         self._objects = objects
         self._options = options
         self._markings = markings
-        tables = {id_: table_of(obj) for id_, obj in objects.items()}
-        self._roles = {id_: table.role if table is not None else None for id_, table in tables.items()}
+        self._roles = {id_: table.role for id_, table in tables.items()}
         self._links: dict[str, list[str]] = defaultdict(list)
         for id_, role in self._roles.items():
             if role is Role.RELATIONSHIP and objects[id_].get("revoked") is not True:
@@ -136,7 +138,7 @@ class Grouping:
             members.add(id_)
             if self._roles[id_] is Role.RELATIONSHIP:
                 waiting.extend(self._ends(obj))
-            elif self._roles[id_] is not Role.CONTAINER:
+            elif self._roles[id_] not in _SPEAKING:
                 waiting.extend(parts(obj))
         members.discard(container)
         if self._roles[container] is not Role.CONTAINER:

@@ -12,8 +12,7 @@ from typing import Any
 
 from .. import times
 from ..ledger import Outcome, Reason
-from ..mapping import table_of
-from ..mapping.tables import Role
+from ..mapping.tables import Role, Table
 from ..misp.model import derived_uuid, one_line
 from ..misp.values import cut, storable
 from .assemble import MAX_COMMENT, Element, EventBuilder
@@ -281,12 +280,22 @@ def _cell(text_: str) -> str:
     return one_line(text_).replace("\\", "\\\\").replace("|", "\\|")
 
 
-def links_of(obj: StixObject) -> Iterable[tuple[str, str]]:
+def links_of(obj: StixObject, table: Table) -> Iterable[tuple[str, str]]:
     """Relationships that an object's own properties say: (type, id of the target)."""
-    table = table_of(obj)
-    if table is None:
-        return
     if table.role is Role.CONTEXT:
         yield from (("sample", ref) for ref in obj.get("sample_refs") or ())
-    for name, verb in table.links.items():
-        yield from ((verb, ref) for ref in obj.get(name) or ())
+    for path, verb in table.links.items():
+        steps = path.split(".")
+        if steps[0].removesuffix("[*]") in obj:
+            yield from ((verb, ref) for ref in _at(obj, steps))
+
+
+def _at(value: Any, steps: list[str]) -> Iterable[str]:
+    """The texts at a path of names, through lists."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _at(item, steps)
+    elif isinstance(value, str) and not steps:
+        yield value
+    elif isinstance(value, Mapping) and steps:
+        yield from _at(value.get(steps[0].removesuffix("[*]")), steps[1:])

@@ -18,6 +18,7 @@ class Options:
         default_tlp: the level of what carries no marking.
         uuid_namespace: all event UUIDs are derived in this namespace.
         labels: labels that become tags; `*` takes all.
+        custom: `drop` what no table knows, make objects of custom `objects`, or tell custom properties as well (`all`).
         galaxies: a file of tags that go before the galaxies.
         input_name: stands for the source's name where there is none (a bundle's id).
         delivered: STIX ids that were delivered before: revoked and expired ones stay, without `to_ids`.
@@ -34,6 +35,7 @@ class Options:
     default_tlp: str | None = None
     uuid_namespace: str | None = None
     labels: tuple[str, ...] = ()
+    custom: str = "objects"
     galaxies: Path | None = None
     input_name: str | None = None
     delivered: Container[str] = frozenset()

@@ -11,9 +11,8 @@ from typing import Any
 
 from .. import times
 from ..ledger import Drop, Outcome, Reason
-from ..mapping import table_of
 from ..mapping.indicator import HARDLY_DETECTED, MALICIOUS, NEVER_DETECTED
-from ..mapping.tables import Role
+from ..mapping.tables import Role, Table
 from ..misp.knowledge import Knowledge
 from ..misp.values import BadValue, normalise, refang
 from ..stix.patterns import PatternError
@@ -36,10 +35,18 @@ class Sayings:
         refused: outcome and reason of what is not placed.
         drops: parts of properties that could not be carried over.
         consumed: ids of observables that are said as a part of others.
+        carried: custom properties that an event report tells, by id.
     """
 
-    def __init__(self, objects: Mapping[str, StixObject], options: Options, knowledge: Knowledge) -> None:
+    def __init__(
+        self,
+        objects: Mapping[str, StixObject],
+        tables: Mapping[str, Table],
+        options: Options,
+        knowledge: Knowledge,
+    ) -> None:
         self._objects = objects
+        self._tables = tables
         self._options = options
         self._sayer = Sayer(knowledge)
         self.said: dict[str, Said] = {}
@@ -48,6 +55,7 @@ class Sayings:
         self.refused: dict[str, tuple[Outcome, Reason]] = {}
         self.drops: dict[str, list[Drop]] = {}
         self.consumed: set[str] = set()
+        self.carried: dict[str, frozenset[str]] = {}
         self.say()
 
     def lone(self, type_: str, value: str, drops: list[Drop], path: str) -> Any:
@@ -59,9 +67,7 @@ class Sayings:
         options = self._options
         get = self._objects.get
         for id_, obj in self._objects.items():
-            table = table_of(obj)
-            if table is None:
-                continue
+            table = self._tables[id_]
             role = table.role
             if role not in CONTENT and role is not Role.CONTAINER:
                 continue
@@ -76,14 +82,26 @@ class Sayings:
             if role is Role.INDICATOR:
                 self._say_indicator(id_, obj)
             elif role is Role.OBSERVABLE:
-                said = self.said[id_] = self._sayer.observable(obj, get)
-                if said.drops:
-                    self.drops.setdefault(id_, []).extend(said.drops)
+                said = self._sayer.observable(obj, table, get)
                 self.consumed.update(said.consumed)
-                if said.empty:
-                    self.refused[id_] = (Outcome.DROPPED, Reason.INVALID_VALUE if said.drops else Reason.NO_VALUE)
+                more = obj.get("x_opencti_description")
+                if isinstance(more, str) and more.strip():
+                    said.comment = f"{said.comment}, {more.strip()}" if said.comment else more.strip()
+                self._said(id_, said)
             elif role is Role.DETAIL:
-                self._say_detail(id_, obj)
+                self._say_detail(id_, obj, table)
+            elif role is Role.CUSTOM:
+                if options.custom == "drop":
+                    self.refused[id_] = (Outcome.DROPPED, Reason.NO_TABLE)
+                else:
+                    self._said(id_, self._sayer.custom(obj))
+
+    def _said(self, id_: str, said: Said) -> None:
+        self.said[id_] = said
+        if said.drops:
+            self.drops.setdefault(id_, []).extend(said.drops)
+        if said.empty:
+            self.refused[id_] = (Outcome.DROPPED, Reason.INVALID_VALUE if said.drops else Reason.NO_VALUE)
 
     def _end_of(self, obj: StixObject) -> Reason | None:
         if obj.get("revoked") is True:
@@ -98,6 +116,7 @@ class Sayings:
         kinds = set(obj.get("indicator_types") or ())
         hardly = bool(kinds & HARDLY_DETECTED) and MALICIOUS not in kinds
         detects = id_ in self.live and not kinds & NEVER_DETECTED and not hardly
+        detects = detects and obj.get("x_opencti_detection") is not False
         try:
             said = self._sayer.indicator(obj, detects=detects)
         except PatternError:
@@ -114,7 +133,7 @@ class Sayings:
         said.comment = f"{comment} ({said.comment})" if comment and said.comment else comment or said.comment
         self.said[id_] = said
 
-    def _say_detail(self, id_: str, obj: StixObject) -> None:
+    def _say_detail(self, id_: str, obj: StixObject, table: Table) -> None:
         said = Said()
         if obj["type"] == "vulnerability":
             for cve in _cves(obj):
@@ -130,14 +149,15 @@ class Sayings:
                 self.said[id_] = said
                 return
             named = {**obj, "name": said.attributes[0].value if said.attributes else ""}
-            detail = self._sayer.detail({name: value for name, value in named.items() if value not in ("", None)})
+            detail = self._sayer.detail(
+                {name: value for name, value in named.items() if value not in ("", None)}, table
+            )
             said.objects = detail.objects
             if said.empty:
                 self.refused[id_] = (Outcome.DROPPED, Reason.NO_VALUE)
         else:
-            detail = self._sayer.detail(obj)
-            said.objects, said.drops = detail.objects, detail.drops
-            self.drops.setdefault(id_, []).extend(detail.drops)
+            self._said(id_, self._sayer.detail(obj, table))
+            return
         self.said[id_] = said
 
 

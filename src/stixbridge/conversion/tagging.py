@@ -32,7 +32,7 @@ class Tagging:
         confidence = confidence_tag(obj.get("confidence"))
         if confidence:
             tags.add(confidence)
-        creator = text(obj.get("created_by_ref"))
+        creator = text(obj.get("created_by_ref")) or text(obj.get("x_opencti_created_by_ref"))
         if creator and creator != event_creator:
             producer = self.producer(creator)
             if producer:
@@ -46,7 +46,10 @@ class Tagging:
                 tags.add(machine_tag(space, predicate, kind))
         if type_ == "grouping" and isinstance(obj.get("context"), str):
             tags.add(machine_tag(space, "context", obj["context"]))
-        for label in obj.get("labels") or ():
+        score = obj.get("x_opencti_score")
+        if isinstance(score, int) and not isinstance(score, bool):
+            tags.add(machine_tag(space, "score", str(score)))
+        for label in (*(obj.get("labels") or ()), *(obj.get("x_opencti_labels") or ())):
             if label and self.label_allowed(label):
                 tags.add(machine_tag(space, "label", label))
         for phase in obj.get("kill_chain_phases") or ():

@@ -4,70 +4,114 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import (
+    artifact,
     attack_pattern,
     autonomous_system,
     campaign,
     course_of_action,
+    directory,
     domain_name,
     email_addr,
+    email_message,
+    extension_definition,
     file,
     grouping,
     identity,
+    incident,
     indicator,
+    infrastructure,
     intrusion_set,
     ipv4_addr,
     ipv6_addr,
+    language_content,
+    location,
     mac_addr,
     malware,
+    malware_analysis,
     marking_definition,
+    mitre,
     mutex,
     network_traffic,
+    note,
     observed_data,
+    opencti,
+    opinion,
+    process,
     relationship,
     report,
     sighting,
+    software,
     threat_actor,
     tool,
     url,
+    user_account,
     vulnerability,
+    windows_registry_key,
+    x509_certificate,
 )
-from .tables import Table
+from .tables import CUSTOM, Table
 
 _MODULES = (
+    artifact,
     attack_pattern,
     autonomous_system,
     campaign,
     course_of_action,
+    directory,
     domain_name,
     email_addr,
+    email_message,
+    extension_definition,
     file,
     grouping,
     identity,
+    incident,
     indicator,
+    infrastructure,
     intrusion_set,
     ipv4_addr,
     ipv6_addr,
+    language_content,
+    location,
     mac_addr,
     malware,
+    malware_analysis,
     marking_definition,
     mutex,
     network_traffic,
+    note,
     observed_data,
+    opinion,
+    process,
     relationship,
     report,
     sighting,
+    software,
     threat_actor,
     tool,
     url,
+    user_account,
     vulnerability,
+    windows_registry_key,
+    x509_certificate,
 )
 
-TABLES: dict[str, Table] = {module.TABLE.stix_type: module.TABLE for module in _MODULES}
-"""STIX type -> its table."""
+TABLES: dict[str, Table] = {
+    table.stix_type: table for table in (*(module.TABLE for module in _MODULES), *mitre.TABLES, *opencti.TABLES)
+}
+"""STIX type -> its table. Types that STIX does not define come from the dialects: OpenCTI's and ATT&CK's."""
 
 
-def table_of(obj: Mapping[str, Any]) -> Table | None:
-    """The table of an object: that of its type, but for identities that stand for a sector; None without one."""
-    if obj["type"] == "identity" and obj.get("identity_class") == "class":
+def table_of(obj: Mapping[str, Any]) -> Table:
+    """The table of an object: that of its type, but for what stands for a sector or an area; `CUSTOM` without one."""
+    type_ = obj["type"]
+    if type_ == "identity" and obj.get("identity_class") == "class":
         return identity.SECTOR
-    return TABLES.get(obj["type"])
+    if type_ == "location" and _is_area(obj):
+        return location.AREA
+    return TABLES.get(type_, CUSTOM)
+
+
+def _is_area(obj: Mapping[str, Any]) -> bool:
+    kind = obj.get("x_opencti_location_type")
+    return kind in location.AREA_TYPES or (kind is None and not any(name in obj for name in location.PLACES))

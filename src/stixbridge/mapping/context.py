@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from ..ledger import Reason
 from .tables import Fate, Role, Table
 
+NAMES = ("name", "aliases", "x_mitre_aliases", "x_opencti_aliases")
 _TEXT = "event report, where no cluster is known"
 _RETOLD = (
     "description",
@@ -21,12 +22,13 @@ _RETOLD = (
 )
 
 
-def context(stix_type: str, retold: tuple[str, ...], **more: Fate) -> Table:
+def context(stix_type: str, retold: tuple[str, ...], names: tuple[str, ...] = NAMES, **more: Fate) -> Table:
     """A table for a context type.
 
     Args:
         stix_type: its name.
         retold: its own properties that are retold where no cluster is known.
+        names: properties that hold its names, the first being the name.
         more: other fates.
     """
     own: Mapping[str, Fate] = {
@@ -42,6 +44,6 @@ def context(stix_type: str, retold: tuple[str, ...], **more: Fate) -> Table:
         stix_type,
         Role.CONTEXT,
         properties=own,
-        names=("name", "aliases", "x_mitre_aliases", "x_opencti_aliases"),
+        names=names,
         retold=_RETOLD + retold,
     )

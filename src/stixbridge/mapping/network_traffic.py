@@ -1,7 +1,10 @@
-"""STIX 2.1, section 6.12. One end with an address only is an attribute; anything more is a network-connection."""
+"""STIX 2.1, section 6.12 with its four extensions.
+
+One end with an address only is an attribute; anything more is a network-connection.
+"""
 
 from ..ledger import Reason
-from .tables import ByKind, Composite, Field, Role, Table
+from .tables import ByKind, Composite, Field, Part, Role, Table
 
 
 def _end(side: str) -> ByKind:
@@ -15,6 +18,9 @@ def _end(side: str) -> ByKind:
     )
 
 
+_HTTP = "extensions.http-request-ext"
+_SOCKET = "extensions.socket-ext"
+
 TABLE = Table(
     "network-traffic",
     Role.OBSERVABLE,
@@ -23,7 +29,7 @@ TABLE = Table(
         "src_ref.value": _end("src"),
         "dst_ref.value": _end("dst"),
         "src_port": Field(None, "src-port"),
-        "dst_port": Field(None, "dst-port"),
+        "dst_port": Field("port", "dst-port"),
         "protocols[*]": ByKind(
             "protocol",
             {
@@ -38,18 +44,59 @@ TABLE = Table(
         "dst_byte_count": Field(None, "dst-bytes-count"),
         "src_packets": Field(None, "src-packets-count"),
         "dst_packets": Field(None, "dst-packets-count"),
+        "is_active": Field(None, comment="active"),
+        "ipfix.*": Field(None, comment="IPFIX"),
+        "extensions.tcp-ext.src_flags_hex": Field(None, comment="TCP flags of the source"),
+        "extensions.tcp-ext.dst_flags_hex": Field(None, comment="TCP flags of the destination"),
+        "extensions.icmp-ext.icmp_type_hex": Field(None, comment="ICMP type"),
+        "extensions.icmp-ext.icmp_code_hex": Field(None, comment="ICMP code"),
+    },
+    parts={
+        _HTTP: Part(
+            "http-request",
+            "contains",
+            {
+                "request_method": Field("http-method", "method"),
+                "request_value": Field("uri", "uri", selects=True),
+                "request_header.Host[*]": Field(None, "host", selects=True),
+                "request_header.Host": Field(None, "host", selects=True),
+                "request_header.User-Agent[*]": Field("user-agent", "user-agent", selects=True),
+                "request_header.User-Agent": Field("user-agent", "user-agent", selects=True),
+                "request_header.Cookie[*]": Field("cookie", "cookie"),
+                "request_header.Cookie": Field("cookie", "cookie"),
+                "request_header.Content-Type[*]": Field(None, "content-type"),
+                "request_header.Content-Type": Field(None, "content-type"),
+                "request_header.Referer[*]": Field(None, "referer"),
+                "request_header.Referer": Field(None, "referer"),
+                "request_header.*": Field(None, "header"),
+                "request_version": Field(None, "text"),
+                "message_body_length": Field(None, "text"),
+            },
+        ),
+        _SOCKET: Part(
+            "network-socket",
+            "contains",
+            {
+                "address_family": Field(None, "address-family"),
+                "protocol_family": Field(None, "domain-family"),
+                "socket_type": Field(None, "socket-type"),
+                "is_blocking": Field(None, comment="blocking socket"),
+                "is_listening": Field(None, comment="listening socket"),
+                "options.*": Field(None, "option"),
+            },
+        ),
     },
     composites=(
         Composite("ip-dst|port", "dst_ref.value", "dst_port"),
         Composite("ip-src|port", "src_ref.value", "src_port"),
     ),
     guards=frozenset({"src_ref.type", "dst_ref.type"}),
-    properties={
-        "is_active": Reason.NO_PLACE,
-        "ipfix": Reason.NO_PLACE,
-        "src_payload_ref": Reason.NO_PLACE,
-        "dst_payload_ref": Reason.NO_PLACE,
-        "encapsulated_by_ref": Reason.REDUNDANT,  # the other end says encapsulates_refs
+    properties={"encapsulated_by_ref": Reason.REDUNDANT},  # the other end says encapsulates_refs
+    links={
+        "encapsulates_refs": "encapsulates",
+        "src_payload_ref": "sends",
+        "dst_payload_ref": "receives",
+        f"{_HTTP}.message_body_data_ref": "contains",
     },
-    links={"encapsulates_refs": "encapsulates"},
+    unmapped={f"{_SOCKET}.socket_descriptor": Reason.NO_PLACE, f"{_SOCKET}.socket_handle": Reason.NO_PLACE},
 )

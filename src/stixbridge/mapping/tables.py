@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, lru_cache
 
-from ..ledger import Drop, Outcome, Reason
+from ..ledger import Drop, Outcome, Reason, top_level
 
 Fate = str | Reason
 """Where a property goes, in the words of a MISP analyst; or why it is dropped."""
@@ -30,7 +30,14 @@ class Role(StrEnum):
     RELATIONSHIP = "relationship"
     SIGHTING = "sighting"
     MARKING = "marking"
+    NOTE = "note"
+    TRANSLATION = "translation"
+    DEFINITION = "definition"
+    CUSTOM = "custom"
 
+
+LINK_TYPES = ("relationship", "sighting", "note", "opinion", "language-content")
+"""Types that change what they refer to, wherever that is, and are no part of it."""
 
 COMMON: dict[str, Fate] = {
     "type": "identity",
@@ -48,6 +55,13 @@ COMMON: dict[str, Fate] = {
     "granular_markings": "tag tlp",
     "extensions": Reason.CUSTOM,
     "defanged": Reason.NO_PLACE,
+    # what OpenCTI adds to every type
+    "x_opencti_score": "tag SOURCE:score",
+    "x_opencti_detection": "to_ids",
+    "x_opencti_description": "comment",
+    "x_opencti_labels": "tag SOURCE:label",
+    "x_opencti_created_by_ref": "tag misp-galaxy:producer",
+    "x_opencti_main_observable_type": Reason.REDUNDANT,
 }
 """The common properties (STIX 2.1, section 3.2)."""
 
@@ -64,15 +78,32 @@ class Field:
         type: the attribute type when it stands alone; None where it never does.
         relation: its relation in the object template; None where the template has none.
         selects: whether it may carry `to_ids` inside an object of several fields.
-        category: another than the type's default.
-        comment: the value goes to the comment of the element.
+        comment: the value goes to the comment of the element, after this label ("" for none).
+        data: the value is the content of a file, in base64; the attribute is an attachment.
     """
 
     type: str | None
     relation: str | None = None
     selects: bool = False
-    category: str | None = None
-    comment: bool = False
+    comment: str | None = None
+    data: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of an observable that is a MISP object of its own (the sections of a program, say).
+
+    Attributes:
+        template: of the object.
+        verb: how the object it is a piece of refers to it.
+        fields: path below the piece -> field.
+        several: whether it is an object of its own only beside others of its kind; alone it is told by `Table.fields`.
+    """
+
+    template: str
+    verb: str
+    fields: Mapping[str, Field]
+    several: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +123,7 @@ class Composite:
     right: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """One STIX type.
 
@@ -101,10 +132,13 @@ class Table:
         role: what the engine does with it.
         properties: the fate of each property; the common ones are added.
         template: the MISP object template for what one attribute can't say.
-        fields: object path (as in a pattern, quotes left out) -> field.
+        fields: object path (as in a pattern, quotes left out) -> field. A last step `*` takes what no other path
+            does, with its name before the value.
+        parts: path -> a piece that is an object of its own.
         composites: pairs of paths that make one attribute.
         guards: paths that only say the type of a reference (`dst_ref.type`); folded away.
-        links: reference properties that become relationships: property -> relationship type.
+        links: paths of references that become relationships: path -> relationship type.
+        unmapped: paths inside a property that are dropped, each with its reason.
         names: properties that hold the names of a context object, the first being the name.
         retold: text properties of an unknown context object, retold in the event report.
     """
@@ -114,9 +148,11 @@ class Table:
     properties: Mapping[str, Fate] = field(default_factory=dict)
     template: str | None = None
     fields: Mapping[str, Field | ByKind] = field(default_factory=dict)
+    parts: Mapping[str, Part] = field(default_factory=dict)
     composites: tuple[Composite, ...] = ()
     guards: frozenset[str] = frozenset()
     links: Mapping[str, str] = field(default_factory=dict)
+    unmapped: Mapping[str, Reason] = field(default_factory=dict)
     names: tuple[str, ...] = ("name",)
     retold: tuple[str, ...] = ()
 
@@ -128,7 +164,7 @@ class Table:
             for one in target.fields.values() if isinstance(target, ByKind) else (target,):
                 if one.relation is not None and self.template is None:
                     raise ValueError(f"{self.stix_type}: {path} has a relation but the table no template")
-                if one.type is None and one.relation is None and not one.comment:
+                if one.type is None and one.relation is None and one.comment is None:
                     raise ValueError(f"{self.stix_type}: {path} goes nowhere")
 
     @cached_property
@@ -136,10 +172,17 @@ class Table:
         """Property -> fate, common ones, fields and links included."""
         fates: dict[str, Fate] = dict(COMMON)
         for path, target in self.fields.items():
-            top = path.split(".", 1)[0].split("[", 1)[0]
             one = next(iter(target.fields.values())) if isinstance(target, ByKind) else target
-            fates[top] = f"object {self.template}" if one.type is None else f"attribute {one.type}"
-        fates.update({name: f"relationship {verb}" for name, verb in self.links.items()})
+            if one.comment is not None:
+                where = "comment"
+            else:
+                where = f"object {self.template}" if one.type is None else f"attribute {one.type}"
+            fates[top_level(path)] = where
+        for path, part in self.parts.items():
+            fates[top_level(path)] = f"object {part.template}"
+        for path, verb in self.links.items():
+            if top_level(path) not in fates:
+                fates[path] = f"relationship {verb}"
         if self.role == Role.OBSERVABLE:
             fates.update(dict.fromkeys(_NOT_OF_OBSERVABLES, Reason.NO_PLACE))
         fates.update(self.properties)
@@ -149,8 +192,32 @@ class Table:
         """The properties among `names` that this table drops, whatever their value."""
         return _drops(self, names)
 
-    def __hash__(self) -> int:
-        return hash(self.stix_type)
+    @cached_property
+    def skipped(self) -> frozenset[str]:
+        """Properties that hold no value of the object itself: common ones, references that only link, dropped ones."""
+        tops = {top_level(path) for path in (*self.fields, *self.parts)}
+        return frozenset(name for name in self.fates if name not in tops)
+
+    @cached_property
+    def extensions(self) -> frozenset[str]:
+        """Names of the extensions that some path knows."""
+        paths = (*self.fields, *self.parts, *self.links, *self.unmapped)
+        return frozenset(path.split(".")[1] for path in paths if path.startswith("extensions."))
+
+    @cached_property
+    def followed(self) -> dict[str, tuple[str, ...]]:
+        """Path of a reference (`dst_ref`, `to_refs[*]`) -> properties of the object there that have a field here."""
+        found: dict[str, dict[str, None]] = {}
+        for path in self.fields:
+            steps = path.split(".")
+            for at, step in enumerate(steps[:-1]):
+                if step.endswith(("_ref", "_refs[*]")):
+                    found.setdefault(".".join(steps[: at + 1]), {})[steps[at + 1]] = None
+        return {path: tuple(names) for path, names in found.items()}
+
+
+CUSTOM = Table("*", Role.CUSTOM)
+"""Any type that STIX does not define and no dialect's table knows: an object with its properties, by policy."""
 
 
 @lru_cache(maxsize=8192)

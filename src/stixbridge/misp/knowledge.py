@@ -21,6 +21,7 @@ from typing import Any
 import orjson
 
 from ..errors import ConfigError
+from .model import NAMESPACE, derived_uuid
 
 _FORMAT = 3
 """Counted up when the form of the index changes."""
@@ -37,6 +38,10 @@ GALAXIES: dict[str, tuple[str, ...]] = {
     "tool": ("mitre-tool", "tool"),
     "identity": ("sector",),
     "location": ("country", "region"),
+    "x-mitre-asset": ("mitre-ics-assets",),
+    "x-mitre-tactic": ("mitre-ics-tactics",),
+    "x-mitre-data-source": ("mitre-data-source",),
+    "x-mitre-data-component": ("mitre-data-component",),
     "producer": ("producer",),
 }
 _CLUSTER_FILES = {"campaigns": "tidal-campaigns"}
@@ -89,6 +94,10 @@ class Knowledge:
             )
             self._loaded[name] = known
         return known
+
+    def custom(self, stix_type: str) -> Template:
+        """The template of objects of a type that MISP has none for; its UUID is derived from the name."""
+        return Template(stix_type, derived_uuid(NAMESPACE, "template", stix_type), "1", "misc", {})
 
     def cluster_tag(self, stix_type: str, uuid: str, external_ids: list[str], names: list[str]) -> str | None:
         """The tag of the known galaxy cluster: by UUID, else by external id, else by name or synonym.

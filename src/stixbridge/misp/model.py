@@ -24,6 +24,9 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-
 
 MAX_TAG = 255
 
+ANALYST_DATA = ("Note", "Opinion", "Relationship")
+"""What analysts say of an element (MISP 2.5); inline in events, attributes, objects and reports."""
+
 
 def derived_uuid(namespace: str, *parts: str) -> str:
     """A version 5 UUID (RFC 4122, section 4.3) in a namespace.

@@ -7,6 +7,7 @@ that MISP has nothing to drop. Rules are those of a MISP 2.5 server, observed; e
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Callable
 from datetime import datetime
 from ipaddress import ip_address, ip_network
@@ -62,6 +63,27 @@ def kind(value: str) -> str:
     except BadValue:
         return "other"
     return "domain"
+
+
+_BITCOIN = re.compile(r"(?:[13][1-9A-HJ-NP-Za-km-z]{25,34}|bc1[02-9ac-hj-np-z]{6,87})", re.ASCII)
+_MONERO = re.compile(r"[48][1-9A-HJ-NP-Za-km-z]{94,105}", re.ASCII)
+
+
+def coin(value: str) -> str:
+    """Which currency an address is of, as far as MISP has a type for it: `btc`, `xmr` or `other`."""
+    if _BITCOIN.fullmatch(value):
+        return "btc"
+    return "xmr" if _MONERO.fullmatch(value) else "other"
+
+
+def base64_of(text: str) -> str | None:
+    """Content in base64, without white space; None where it is none."""
+    text = "".join(text.split())
+    try:
+        b64decode(text, validate=True)
+    except ValueError:
+        return None
+    return text or None
 
 
 def _hex(length: int | None) -> Callable[[str], str]:
@@ -269,6 +291,7 @@ COMPOSITES = {
     "ip-src|port": ("ip-src", "port"),
     "hostname|port": ("hostname", "port"),
     "domain|ip": ("domain", "ip-dst"),
+    "regkey|value": ("regkey", "text"),
     **{f"filename|{name}": ("filename", name) for name in (*_HEX_LENGTH, "ssdeep", "tlsh") if "x509" not in name},
 }
 """Composite types and the types of their halves."""

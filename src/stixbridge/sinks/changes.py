@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import times, tlp
 from ..ledger import Outcome, Reason
-from ..misp.model import MispEvent, tag_names
+from ..misp.model import ANALYST_DATA, MispEvent, tag_names
 from .delivery import Note
 
 Part = dict[str, Any]
@@ -56,6 +56,7 @@ def compute(wanted: MispEvent, base: Mapping[str, Any], theirs: Mapping[str, Any
     tags = _tags(wanted, base, theirs)
     if tags:
         body["Tag"] = tags
+    body.update(_inner(wanted, base))
     for name, fields in (("Attribute", ATTRIBUTE_FIELDS), ("Object", OBJECT_FIELDS), ("EventReport", REPORT_FIELDS)):
         rows = _parts(wanted, base, theirs, name, fields, changes)
         if rows:
@@ -67,6 +68,7 @@ def compute(wanted: MispEvent, base: Mapping[str, Any], theirs: Mapping[str, Any
 def resume_base(sent: Mapping[str, Any], theirs: Mapping[str, Any]) -> MispEvent:
     """The base of an interrupted add: of what is sent, that which arrived."""
     base: MispEvent = {key: value for key, value in sent.items() if not isinstance(value, list)}
+    base.update({inner: [] for inner in ANALYST_DATA})
     base["Tag"] = [tag for tag in sent.get("Tag") or [] if tag["name"] in tag_names(dict(theirs))]
     for name in ("Attribute", "Object", "EventReport"):
         held = _by_uuid(theirs, name)
@@ -79,7 +81,8 @@ def resume_base(sent: Mapping[str, Any], theirs: Mapping[str, Any]) -> MispEvent
             copy["Tag"] = [tag for tag in part.get("Tag") or [] if tag["name"] in tag_names(other)]
             sightings = {str(row.get("uuid")) for row in other.get("Sighting") or []}
             copy["Sighting"] = [row for row in part.get("Sighting") or [] if row["uuid"] in sightings]
-            copy["Relationship"] = []
+            for inner in ANALYST_DATA:
+                copy[inner] = []
             for inner in ("Attribute", "ObjectReference"):
                 if inner in part:
                     inside = _by_uuid(other, inner)
@@ -136,16 +139,27 @@ def _head(part: Part, name: str) -> Part:
     return {key: part[key] for key in ("uuid", "type", "value", "category", "object_relation") if key in part}
 
 
+def _inner(part: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, list[Part]]:
+    """Sightings and analyst data that are new; analyst data also where they changed (MISP takes a newer `modified`)."""
+    rows: dict[str, list[Part]] = {}
+    for name in ("Sighting", *ANALYST_DATA):
+        before = _by_uuid(known, name)
+        fresh = [
+            entry
+            for uuid, entry in _by_uuid(part, name).items()
+            if uuid not in before or (name != "Sighting" and before[uuid] != entry)
+        ]
+        if fresh:
+            rows[name] = fresh
+    return rows
+
+
 def _changed(part: Part, known: Part, other: Part, name: str, fields: tuple[str, ...], changes: Changes) -> Part:
     row = _fields(part, known, other, fields, changes, str(part["uuid"]))
     tags = _tags(part, known, other)
     if tags:
         row["Tag"] = tags
-    for inner in ("Sighting", "Relationship"):
-        before = _by_uuid(known, inner)
-        fresh = [entry for uuid, entry in _by_uuid(part, inner).items() if uuid not in before]
-        if fresh:
-            row[inner] = fresh
+    row.update(_inner(part, known))
     if name == "Object":
         attributes = _parts(part, known, other, "Attribute", ATTRIBUTE_FIELDS, changes)
         references = _parts(part, known, other, "ObjectReference", ("relationship_type", "comment"), changes)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from .. import tlp
 from ..ledger import Outcome, Reason
-from ..misp.model import MispEvent, level_of, set_level
+from ..misp.model import ANALYST_DATA, MispEvent, level_of, set_level
 
 Note = tuple[str | None, Outcome, Reason, str | None]
 """(UUID of an element or None for the event, outcome, reason, what a reader should know)."""
@@ -120,7 +120,7 @@ def parts(event: Mapping[str, Any]) -> set[str]:
     return found
 
 
-_UNION = ("Attribute", "Object", "EventReport", "Tag")
+_UNION = ("Attribute", "Object", "EventReport", "Tag", *ANALYST_DATA)
 
 
 def merge(bodies: list[MispEvent]) -> MispEvent:
@@ -136,7 +136,7 @@ def merge(bodies: list[MispEvent]) -> MispEvent:
         return bodies[0]
     ordered = sorted(bodies, key=lambda body: int(body.get("timestamp", 0)))
     merged: MispEvent = dict(ordered[-1])
-    for name in ("Attribute", "Object", "EventReport", "Tag"):
+    for name in _UNION:
         union: dict[str, dict[str, Any]] = {}
         for body in ordered:
             for part in body.get(name) or []:
@@ -171,7 +171,7 @@ def _rank(part: dict[str, Any]) -> int:
 
 def _joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     joined = dict(new)
-    for name in ("Attribute", "ObjectReference", "Sighting", "Relationship"):
+    for name in ("Attribute", "ObjectReference", "Sighting", *ANALYST_DATA):
         rows = {str(row["uuid"]): row for row in old.get(name) or []}
         for row in new.get(name) or []:
             key = str(row["uuid"])

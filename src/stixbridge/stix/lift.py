@@ -26,6 +26,25 @@ TYPES_FROM_LABELS = {
     "tool": "tool_types",
 }
 
+OPENCTI = (
+    "extension-definition--ea279b3e-5c71-4632-ac08-831c66a786ba",
+    "extension-definition--f93e2c80-4231-4f9a-af8b-95c9bd566a82",
+)
+"""The ids of OpenCTI's own extensions: of all its objects, and of its observables."""
+
+_OPENCTI_KINDS = {"score": int, "detection": bool, "description": str, "labels": list, "created_by_ref": str}
+
+# What an observable's property was called in 2.0 (STIX 2.1, appendix B).
+RENAMED: dict[str, dict[str, str]] = {
+    "file": {"created": "ctime", "modified": "mtime", "accessed": "atime"},
+    "directory": {"created": "ctime", "modified": "mtime", "accessed": "atime"},
+    "process": {"created": "created_time", "binary_ref": "image_ref"},
+    "windows-registry-key": {"modified": "modified_time"},
+    "user-account": {"password_last_changed": "credential_last_changed"},
+}
+
+_MAX_NESTED = 8
+
 MAX_OBSERVED = 1_000
 """More observables than this in one observed-data are hostile; the others are told and left out."""
 
@@ -37,8 +56,10 @@ def lift(obj: dict[str, Any]) -> dict[str, Any]:
         obj: any STIX object, with `type` and `id`.
 
     Returns:
-        The same object, or a changed copy. 2.1 objects (`spec_version` "2.1") are never changed.
+        The same object, or a changed copy. Of 2.1 objects (`spec_version` "2.1") only OpenCTI's extensions are read.
     """
+    if "extensions" in obj and isinstance(obj["extensions"], dict):
+        obj = _from_opencti(obj)
     if obj.get("spec_version") == "2.1":
         return obj
     types = TYPES_FROM_LABELS.get(obj["type"])
@@ -47,6 +68,21 @@ def lift(obj: dict[str, Any]) -> dict[str, Any]:
         lifted[types] = lifted.pop("labels")
         return lifted
     return obj
+
+
+def _from_opencti(obj: dict[str, Any]) -> dict[str, Any]:
+    """What OpenCTI says in its extensions, under the names it had before them (`x_opencti_score`)."""
+    lifted = obj
+    for extension in OPENCTI:
+        inner = obj["extensions"].get(extension)
+        for name in ("score", "detection", "description", "labels", "created_by_ref"):
+            value = inner.get(name) if isinstance(inner, dict) else None
+            fits = isinstance(value, _OPENCTI_KINDS[name])
+            if fits and f"x_opencti_{name}" not in obj and (name not in obj or name in ("score", "detection")):
+                if lifted is obj:
+                    lifted = dict(obj)
+                lifted[f"x_opencti_{name}"] = value
+    return lifted
 
 
 def lifted_name(obj_type: str, name: str, obj: Mapping[str, Any]) -> str:
@@ -83,14 +119,22 @@ def observables_of(
     lifted: dict[str, dict[str, Any]] = {}
     for key, value in usable.items():
         copy: dict[str, Any] = {"type": value["type"], "id": ids[key]}
+        renamed = RENAMED.get(value["type"], {})
         for name, item in value.items():
-            if name in ("type", "id"):
-                continue
-            if isinstance(name, str) and name.endswith("_ref") and isinstance(item, str):
-                copy[name] = ids.get(item, item)
-            elif isinstance(name, str) and name.endswith("_refs") and isinstance(item, list):
-                copy[name] = [ids.get(ref, ref) if isinstance(ref, str) else ref for ref in item]
-            else:
-                copy[name] = item
+            if name not in ("type", "id"):
+                copy[renamed.get(name, name)] = _by_id(name, item, ids)
         lifted[key] = copy
     return lifted, left_out
+
+
+def _by_id(name: Any, item: Any, ids: Mapping[str, str], depth: int = 0) -> Any:
+    """A value with references by key turned into references by id, those inside it too."""
+    if isinstance(name, str) and name.endswith("_ref") and isinstance(item, str):
+        return ids.get(item, item)
+    if isinstance(name, str) and name.endswith("_refs") and isinstance(item, list):
+        return [ids.get(ref, ref) if isinstance(ref, str) else ref for ref in item]
+    if isinstance(item, dict) and depth < _MAX_NESTED:
+        return {inner: _by_id(inner, value, ids, depth + 1) for inner, value in item.items()}
+    if isinstance(item, list) and depth < _MAX_NESTED:
+        return [_by_id(None, value, ids, depth + 1) for value in item]
+    return item

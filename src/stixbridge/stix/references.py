@@ -8,6 +8,10 @@ from typing import Any
 # References that say where something comes from, not what it is made of.
 ORIGIN = frozenset({"created_by_ref", "object_marking_refs", "marking_ref"})
 
+# Properties with objects inside that refer to others (STIX 2.1, sections 6.6 and 6.7).
+_NESTING = frozenset({"extensions", "body_multipart"})
+_MAX_DEPTH = 6
+
 
 def references(obj: Mapping[str, Any], without: Container[str] = ()) -> list[str]:
     """The ids an object refers to, in the order of its properties.
@@ -24,7 +28,21 @@ def references(obj: Mapping[str, Any], without: Container[str] = ()) -> list[str
             found.append(value)
         elif name.endswith("_refs") and isinstance(value, list):
             found.extend(ref for ref in value if isinstance(ref, str))
+        elif name in _NESTING and value:
+            _inside(value, found, 0)
     return found
+
+
+def _inside(value: Any, found: list[str], depth: int) -> None:
+    """References below extensions and the parts of an email."""
+    if depth > _MAX_DEPTH:
+        return
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, dict):
+            found.extend(references(item))
+            for name, inner in item.items():
+                if isinstance(inner, dict | list) and name not in _NESTING and not str(name).endswith("_refs"):
+                    _inside(inner, found, depth + 1)
 
 
 def parts(obj: Mapping[str, Any]) -> list[str]:

@@ -24,18 +24,35 @@ KINDS: dict[str, str] = {
             "tool_version", "display_name", "belongs_to_ref", "rir", "mime_type", "name_enc", "magic_number_hex",
             "ctime", "mtime", "atime", "parent_directory_ref", "content_ref", "src_ref", "dst_ref", "start", "end",
             "src_payload_ref", "dst_payload_ref", "encapsulated_by_ref", "x_opencti_definition",
-            "x_opencti_definition_type",
+            "x_opencti_definition_type", "x_opencti_description", "x_opencti_created_by_ref", "x_opencti_location_type",
+            "payload_bin", "url", "encryption_algorithm", "decryption_key", "path", "path_enc", "from_ref",
+            "sender_ref", "subject", "body", "date", "message_id", "content_type", "raw_email_ref", "command_line",
+            "cwd",
+            "created_time", "creator_user_ref", "image_ref", "binary_ref", "parent_ref", "cpe", "swid", "vendor",
+            "version", "user_id", "credential", "account_login", "account_type", "account_created", "account_expires",
+            "credential_last_changed", "account_first_login", "account_last_login", "key", "modified_time",
+            "serial_number", "signature_algorithm", "issuer", "validity_not_before", "validity_not_after",
+            "subject_public_key_algorithm", "subject_public_key_modulus", "abstract", "content", "explanation",
+            "opinion", "object_ref", "object_modified", "region", "country", "administrative_area", "city",
+            "street_address", "postal_code", "product", "configuration_version", "analysis_engine_version",
+            "analysis_definition_version", "submitted", "analysis_started", "analysis_ended", "result_name", "result",
+            "av_result", "host_vm_ref", "operating_system_ref", "sample_ref",
         ),
         _TEXT,
     ),
     **dict.fromkeys(
         (
             "confidence", "count", "number_observed", "number", "size", "src_port", "dst_port", "src_byte_count",
-            "dst_byte_count", "src_packets", "dst_packets",
+            "dst_byte_count", "src_packets", "dst_packets", "latitude", "longitude", "precision", "pid",
+            "number_of_subkeys", "subject_public_key_exponent",
         ),
         _NUMBER,
     ),
-    **dict.fromkeys(("revoked", "is_family", "is_active", "defanged", "x_opencti_negative"), _BOOLEAN),
+    **dict.fromkeys((
+            "revoked", "is_family", "is_active", "defanged", "x_opencti_negative", "x_opencti_detection",
+            "is_multipart", "is_hidden", "is_service_account", "is_privileged", "can_escalate_privs", "is_disabled",
+            "is_self_signed",
+        ), _BOOLEAN),
     **dict.fromkeys(
         (
             "labels", "aliases", "indicator_types", "malware_types", "report_types", "threat_actor_types", "tool_types",
@@ -43,11 +60,19 @@ KINDS: dict[str, str] = {
             "operating_system_refs", "architecture_execution_envs", "implementation_languages", "capabilities", "goals",
             "secondary_motivations", "personal_motivations", "roles", "sectors", "protocols", "resolves_to_refs",
             "belongs_to_refs", "contains_refs", "encapsulates_refs", "x_mitre_aliases", "x_opencti_aliases",
+            "x_opencti_labels", "to_refs", "cc_refs", "bcc_refs", "received_lines", "arguments",
+            "opened_connection_refs", "child_refs", "languages", "authors", "infrastructure_types", "modules",
+            "installed_software_refs", "analysis_sco_refs",
         ),
         _TEXTS,
     ),
-    **dict.fromkeys(("extensions", "hashes", "ipfix", "objects"), _TABLE),
-    **dict.fromkeys(("external_references", "granular_markings", "kill_chain_phases"), _TABLES),
+    **dict.fromkeys((
+            "extensions", "hashes", "ipfix", "objects", "additional_header_fields", "environment_variables",
+            "x509_v3_extensions", "contents",
+        ), _TABLE),
+    **dict.fromkeys(
+        ("external_references", "granular_markings", "kill_chain_phases", "body_multipart", "values"), _TABLES
+    ),
 }  # fmt: skip
 """Property -> the JSON type of its value; a name means the same in every type."""
 

@@ -1,0 +1,19 @@
+"""STIX 2.1, section 7.3: says what an extension is. Told where custom properties are (`custom = "all"`)."""
+
+from ..ledger import Reason
+from .tables import Role, Table
+
+TABLE = Table(
+    "extension-definition",
+    Role.DEFINITION,
+    properties={
+        "name": "event report Custom properties",
+        "description": "event report Custom properties",
+        **dict.fromkeys(
+            ("schema", "version", "extension_types", "extension_properties", "created_by_ref", "labels", "confidence",
+             "external_references", "revoked"),
+            Reason.NO_PLACE,
+        ),
+        "modified": Reason.LIFECYCLE,
+    },
+)  # fmt: skip

@@ -1,0 +1,17 @@
+"""STIX 2.1, section 7.1: translations are told in an event report of each event that holds the translated object."""
+
+from ..ledger import Reason
+from .tables import Role, Table
+
+TABLE = Table(
+    "language-content",
+    Role.TRANSLATION,
+    properties={
+        "object_ref": "event report Translations",
+        "object_modified": Reason.LIFECYCLE,
+        "contents": "event report Translations",
+        "revoked": "left out when true",
+        **dict.fromkeys(("created_by_ref", "confidence", "labels", "external_references"), Reason.NO_PLACE),
+        "modified": Reason.LIFECYCLE,
+    },
+)

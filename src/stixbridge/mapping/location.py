@@ -1,0 +1,47 @@
+"""STIX 2.1, section 4.10: a place with coordinates or an address is an object, a country or region a cluster."""
+
+from .context import context
+from .tables import Field, Role, Table
+
+TABLE = Table(
+    "location",
+    Role.DETAIL,
+    template="geolocation",
+    fields={
+        "name": Field(None, "text"),
+        "description": Field(None, "text"),
+        "latitude": Field(None, "latitude"),
+        "longitude": Field(None, "longitude"),
+        "precision": Field(None, "accuracy-radius"),
+        "region": Field(None, "region"),
+        "country": Field(None, "countrycode"),
+        "administrative_area": Field(None, "region"),
+        "city": Field(None, "city"),
+        "street_address": Field(None, "address"),
+        "postal_code": Field(None, "zipcode"),
+    },
+    properties={"x_opencti_location_type": "tag misp-galaxy", "x_opencti_aliases": "tag misp-galaxy"},
+)
+
+AREA = context(
+    "location",
+    (
+        "region",
+        "country",
+        "administrative_area",
+        "latitude",
+        "longitude",
+        "precision",
+        "city",
+        "street_address",
+        "postal_code",
+    ),
+    names=("country", "name", "region", "administrative_area", "x_opencti_aliases"),
+    x_opencti_location_type="tag misp-galaxy",
+)
+"""A country or region: a known galaxy cluster."""
+
+PLACES = ("latitude", "longitude", "city", "street_address", "postal_code")
+"""What makes a location a place and not an area, unless its `x_opencti_location_type` says so."""
+
+AREA_TYPES = frozenset({"Country", "Region", "Administrative-Area"})

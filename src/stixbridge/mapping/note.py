@@ -1,0 +1,21 @@
+"""STIX 2.1, section 4.13: an analyst note on what it speaks of (MISP 2.5), or in an event report for clusters."""
+
+from ..ledger import Reason
+from .tables import Role, Table
+
+TABLE = Table(
+    "note",
+    Role.NOTE,
+    properties={
+        "abstract": "analyst note",
+        "content": "analyst note",
+        "authors": "analyst note, authors",
+        "object_refs": "analyst note on each",
+        "lang": "analyst note, language",
+        "created": "analyst note",
+        "modified": "analyst note",
+        "created_by_ref": "analyst note, authors",
+        "revoked": "left out when true",
+        **dict.fromkeys(("confidence", "labels", "external_references"), Reason.NO_PLACE),
+    },
+)
