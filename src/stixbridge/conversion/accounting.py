@@ -120,7 +120,7 @@ class Accounting:
         if role is Role.CONTEXT:
             if self._contexts.known(id_):
                 extra.extend((name, Outcome.DROPPED, Reason.CLUSTER) for name in table.retold if name in obj)
-        elif role in (Role.CONTAINER, *CONTENT):
+        elif role in (Role.CONTAINER, *CONTENT) and not _from_misp(obj):
             extra.extend(
                 (f"labels[{at}]", Outcome.DROPPED, Reason.FILTERED)
                 for at, label in enumerate(obj.get("labels") or ())
@@ -143,6 +143,8 @@ class Accounting:
                 for at, kind in enumerate(obj.get("indicator_types") or ())
                 if kind in SAYS_NOTHING
             )
+        if role in (Role.RECORD, Role.NOTE, Role.SIGHTED):
+            drops = tuple(row for row in drops if not row[0].startswith("x_misp_"))
         carried = self._sayings.carried.get(id_)
         if carried:
             drops = tuple(row for row in drops if row[0] not in carried)
@@ -158,6 +160,11 @@ class Accounting:
                 for at, ref in enumerate(value):
                     if ref not in self._objects:
                         yield f"{name}[{at}]", Outcome.DROPPED, Reason.DANGLING
+
+
+def _from_misp(obj: StixObject) -> bool:
+    """Whether MISP wrote an object: its labels are fields and tags, all of them used."""
+    return any(label.startswith("misp:") for label in obj.get("labels") or ())
 
 
 @lru_cache(maxsize=4096)

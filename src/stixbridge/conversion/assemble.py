@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import tlp
 from ..misp.knowledge import Knowledge
-from ..misp.model import MAX_TAG, MispAttribute, MispEvent, MispObject, derived_uuid, one_line
+from ..misp.model import MAX_TAG, MispAttribute, MispEvent, MispObject, derived_uuid, one_line, uuid_of
 from ..misp.values import cut, storable
 from .elements import Attribute, Object, Said
 from .markings import Confinement, Marking
@@ -62,8 +62,14 @@ class Report:
 class EventBuilder:
     """One event. Add what objects say, in the order of their ids; then `finish`."""
 
-    def __init__(self, uuid: str, knowledge: Knowledge, default_level: str | None = None) -> None:
+    def __init__(
+        self, uuid: str, knowledge: Knowledge, default_level: str | None = None, taken: set[str] | None = None
+    ) -> None:
         self.uuid = uuid
+        self._taken = taken if taken is not None else set()
+        self._by_value: dict[tuple[str, str], str] = {}
+        self._restored: dict[tuple[str, str, str], str] = {}
+        self.told: list[dict[str, Any]] = []
         self._default_level = default_level
         self._knowledge = knowledge
         self.elements: dict[str, Element] = {}
@@ -92,9 +98,8 @@ class EventBuilder:
             detects: False withdraws `to_ids` from its own contribution.
         """
         uuids = self.by_stix.setdefault(id_, [])
-        own_event = self.uuid
         for attribute in said.attributes:
-            uuid = derived_uuid(own_event, attribute.type, attribute.value)
+            uuid = self._uuid_of(attribute, said)
             element = self.elements.get(uuid)
             if element is None:
                 element = self.elements[uuid] = Element(uuid, attribute)
@@ -103,7 +108,7 @@ class EventBuilder:
             self._contribute(element, id_, said.comment, marking, tags, timestamp)
             uuids.append(uuid)
         for attribute in said.excluded:
-            uuid = derived_uuid(own_event, attribute.type, attribute.value)
+            uuid = self._uuid_of(attribute, said)
             element = self.elements.setdefault(uuid, Element(uuid, attribute))
             self._contribute(element, id_, "excluded by a pattern (!=)", marking, set(), timestamp)
         placed: dict[str, Element] = {}
@@ -119,10 +124,27 @@ class EventBuilder:
                 self.refer(hub, self.elements[uuid], "contains", id_, at)
             uuids.insert(0, hub.uuid)
 
+    def _uuid_of(self, attribute: Attribute, said: Said) -> str:
+        """The UUID of a lone attribute: that of what says the same value here already, MISP's own, or a derived one."""
+        key = (attribute.type, attribute.value)
+        known = self._by_value.get(key)
+        if known is None:
+            own = self._own(said.uuids.get(key)) if said.uuids else None
+            known = self._by_value[key] = own or derived_uuid(self.uuid, *key)
+        return known
+
+    def _own(self, uuid: str | None) -> str | None:
+        """A UUID of MISP's own, unless it is taken."""
+        if not uuid or uuid in self._taken:
+            return None
+        self._taken.add(uuid)
+        return uuid
+
     def _place_object(
         self, obj: Object, id_: str, said: Said, marking: Marking, tags: set[str], timestamp: int, detects: bool
     ) -> Element:
-        uuid = derived_uuid(self.uuid, obj.template, id_, obj.key)
+        uuid = self._own(said.uuids.get(("", ""))) or derived_uuid(self.uuid, obj.template, id_, obj.key)
+        self._restored.update({(uuid, *key): own for key, own in said.uuids.items() if own})
         element = self.elements[uuid] = Element(uuid, obj=obj)
         element.to_ids = detects
         self._contribute(element, id_, said.comment, marking, tags, timestamp)
@@ -137,6 +159,18 @@ class EventBuilder:
             element.tags |= tags
         element.timestamp = max(element.timestamp, timestamp)
         element.stix_ids[id_] = None
+
+    def restore_report(self, id_: str, name: str, content: str, marking: Marking) -> None:
+        """Add an event report that MISP wrote, by its own UUID where that is free."""
+        stricter = marking.level is not None and tlp.RANK[marking.level] > tlp.RANK[self.level or "green"]
+        self.told.append(
+            {
+                "uuid": self._own(uuid_of(id_)) or derived_uuid(self.uuid, "report", id_),
+                "name": cut(storable(name), MAX_COMMENT),
+                "content": cut(storable(content), 16_000_000),
+                "distribution": _OWN_ORGANISATION if marking.restricted or stricter else _INHERIT,
+            }
+        )
 
     def annotate(self, target: Element | None, kind: str, id_: str, marking: Marking, fields: dict[str, Any]) -> None:
         """Put analyst data (a note, an opinion) on an element, or on the event (None).
@@ -234,6 +268,7 @@ class EventBuilder:
         reports = [
             made for _, report in sorted(self.reports.items()) for made in self._reports(report, rank[1], timestamp)
         ]
+        reports.extend({**row, "timestamp": str(timestamp)} for row in self.told)
         if reports:
             event["EventReport"] = reports
         _analyst_data(event, self.analyst_data)
@@ -290,7 +325,8 @@ class EventBuilder:
         marked = next((at for at, (_, row) in enumerate(obj.attributes) if row.to_ids), 0)
         for at, (relation, attribute) in enumerate(obj.attributes):
             inner: MispAttribute = {
-                "uuid": derived_uuid(element.uuid, relation, attribute.value),
+                "uuid": self._own(self._restored.get((element.uuid, relation, attribute.value)))
+                or derived_uuid(element.uuid, relation, attribute.value),
                 "type": attribute.type,
                 "object_relation": relation,
                 "category": attribute.category,

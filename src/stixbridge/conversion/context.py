@@ -15,6 +15,7 @@ from ..misp.knowledge import Knowledge
 from ..misp.model import machine_tag, one_line, uuid_of
 from .assemble import EventBuilder
 from .markings import UNMARKED, Marking, Markings, strictness
+from .restored import cluster_tag
 
 StixObject = Mapping[str, Any]
 
@@ -70,7 +71,7 @@ class Contexts:
         if found is None:
             obj = self._objects[id_]
             names = names_of(obj, self._tables[id_])
-            tag = known_cluster(obj, self._tables[id_], self._knowledge)
+            tag = cluster_tag(obj) or known_cluster(obj, self._tables[id_], self._knowledge)
             name = names[0] if names else id_
             found = self._tags[id_] = (tag, True) if tag else (machine_tag("stix", obj["type"], name), False)
         return found

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-import orjson
-
 from ..ledger import Drop, Outcome, Reason
 from ..mapping import TABLES
 from ..mapping.indicator import LANGUAGES
@@ -72,6 +70,7 @@ class Said:
         comment: for every element.
         drops: parts of properties that could not be carried over.
         consumed: ids of STIX objects that are said as part of this one.
+        uuids: of what MISP made, its own UUIDs: (type or relation, value) -> UUID; ("", "") is the object.
     """
 
     attributes: list[Attribute] = field(default_factory=list)
@@ -81,6 +80,7 @@ class Said:
     comment: str = ""
     drops: list[Drop] = field(default_factory=list)
     consumed: list[str] = field(default_factory=list)
+    uuids: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
@@ -207,7 +207,7 @@ class Sayer:
             table: its table.
             get: finds the objects it refers to.
         """
-        walk = Walk(table, obj, get, _CHOOSERS)
+        walk = Walk(table, obj, get, CHOOSERS)
         said = Said(drops=walk.drops, consumed=walk.consumed)
         main, *others = walk.pieces
         others = [piece for piece in others if piece.found]
@@ -240,7 +240,7 @@ class Sayer:
 
     def detail(self, obj: Mapping[str, Any], table: Table) -> Said:
         """What a type with an object template (identity, infrastructure) says in full: the object."""
-        walk = Walk(table, obj, lambda _: None, _CHOOSERS)
+        walk = Walk(table, obj, lambda _: None, CHOOSERS)
         said = Said(drops=walk.drops)
         made = self._object(table.template, walk.pieces[0].found, False, said.drops, str(obj["type"]))
         if made is not None:
@@ -259,7 +259,7 @@ class Sayer:
             if name in COMMON or value in (None, "", [], {}):
                 continue
             for item in value if isinstance(value, list) else [value]:
-                text = orjson.dumps(item).decode() if isinstance(item, dict | list) else text_of(item)
+                text = text_of(item)
                 made = self._attribute("text", text, False, said.drops, name)
                 if made is not None:
                     attributes.append((cut(storable(name), MAX_RELATION), made))
@@ -387,7 +387,7 @@ def _resolved(table: Table, tests: Iterable[tuple[str, str]]) -> tuple[list[Foun
                 complete &= path in table.guards
             continue
         if isinstance(target, ByKind):
-            chosen = target.fields.get(_CHOOSERS[target.chooser](value))
+            chosen = target.fields.get(CHOOSERS[target.chooser](value))
             if chosen is None:
                 complete = False
                 continue
@@ -424,7 +424,7 @@ def _protocol(value: str) -> str:
     return "layer4" if name in ("tcp", "udp", "sctp", "dccp", "quic") else "layer7"
 
 
-_CHOOSERS: dict[str, Callable[[str], str]] = {"network": kind, "protocol": _protocol, "coin": coin}
+CHOOSERS: dict[str, Callable[[str], str]] = {"network": kind, "protocol": _protocol, "coin": coin}
 
 
 def _composite(table: Table, fields: list[Found]) -> str | None:

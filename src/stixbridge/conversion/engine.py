@@ -16,7 +16,7 @@ import orjson
 
 from .. import times
 from ..ledger import Drop, Ledger, Outcome, Reason
-from ..mapping import malware, table_of
+from ..mapping import malware, misp_made, table_of
 from ..mapping.tables import Role, Table
 from ..misp.knowledge import Knowledge
 from ..misp.model import MispEvent, one_line
@@ -25,6 +25,7 @@ from ..stix.lift import lift, observables_of
 from ..stix.read import Entry
 from ..stix.references import parts
 from ..stix.shape import shaped
+from . import restored
 from .accounting import Accounting
 from .assemble import Element, EventBuilder
 from .context import Contexts, known_cluster
@@ -36,6 +37,7 @@ from .notes import Notes
 from .options import Options
 from .saying import Sayings, fits_a_comment
 from .tagging import Tagging, text
+from .walk import text_of
 
 StixObject = dict[str, Any]
 
@@ -99,10 +101,12 @@ class _Engine:
         self._sizes: dict[str, int] = {}
         self._shape_drops: dict[str, list[Drop]] = {}
         self._extensions: set[str] = set()
+        self._taken: set[str] = set()
         self._linked: dict[str, tuple[Outcome, Reason | None, str | None]] = {}
 
     def run(self, entries: Iterable[Entry]) -> Conversion:
         self._choose(entries)
+        self._from_misp = restored.made_by_misp(self._objects.values())
         self._tables = {id_: self._table_of(obj) for id_, obj in self._objects.items()}
         self._markings = Markings(self._objects)
         self._contexts = Contexts(self._objects, self._tables, self._knowledge, self._markings)
@@ -111,6 +115,7 @@ class _Engine:
             self._sayings.drops.setdefault(id_, []).extend(drops)
         self._tagging = Tagging(self._objects, self._options, self._knowledge)
         plans = self._plan()
+        self._linked_clusters = self._clusters_of_elements() if self._from_misp else frozenset()
         builders = {plan.uuid: self._build(plan) for plan in plans}
         self._observe(builders)
         self._link(plans, builders)
@@ -148,6 +153,10 @@ class _Engine:
                 self._lift_observables(id_, obj)
 
     def _table_of(self, obj: StixObject) -> Table:
+        if self._from_misp:
+            table = restored.table_of(obj)
+            if table is not None:
+                return table
         table = table_of(obj)
         if table is malware.TABLE and obj.get("is_family") is False:
             # a specimen, unless it goes by the name of a family that MISP knows
@@ -186,24 +195,38 @@ class _Engine:
         for obj in self._objects.values():
             if obj["type"] == "relationship":
                 found.update(ref for ref in (obj.get("source_ref"), obj.get("target_ref")) if isinstance(ref, str))
-            elif obj["type"] in ("report", "grouping", "observed-data", "note", "opinion", "sighting"):
-                found.update(
-                    parts(obj) if obj["type"] != "sighting" else [ref for ref in [obj.get("sighting_of_ref")] if ref]
-                )
+            elif obj["type"] in ("report", "grouping", "observed-data"):
+                found.update(parts(obj))
+            elif obj["type"] in ("note", "opinion"):
+                found.update(obj.get("object_refs") or ())
+            elif obj["type"] == "sighting":
+                found.add(obj.get("sighting_of_ref", ""))
         return found
+
+    def _clusters_of_elements(self) -> frozenset[str]:
+        """Clusters that an export puts on attributes and objects, and so not on the event."""
+        records = {id_ for id_, table in self._tables.items() if table.role is Role.RECORD}
+        return frozenset(
+            str(obj.get("target_ref"))
+            for obj in self._objects.values()
+            if obj["type"] == "relationship" and obj.get("source_ref") in records
+        )
 
     # 3. building
 
     def _build(self, plan: Plan) -> EventBuilder:
-        builder = EventBuilder(plan.uuid, self._knowledge, self._options.default_tlp)
+        builder = EventBuilder(plan.uuid, self._knowledge, self._options.default_tlp, self._taken)
         container = plan.container
         event_creator: str | None = None
         if container is not None:
             marking = self._markings.of(container)
+            if self._from_misp:
+                marking = marking.joined(restored.marking_of(container))
             builder.confinement.add(marking)
             self._statements(builder, marking)
             event_creator = text(container.get("created_by_ref"))
-            builder.tags |= self._tagging.of(container, None)
+            from_misp = not misp_made.TOOLS.isdisjoint(container.get("labels") or ())
+            builder.tags |= self._tagging.of(container, None, from_misp=from_misp)
         else:
             creators = {text(self._objects[id_].get("created_by_ref")) for id_ in plan.members}
             if len(creators) == 1:
@@ -221,24 +244,37 @@ class _Engine:
             obj = self._objects[id_]
             said = self._placeable.get(id_)
             if self._contexts.is_context(id_):
-                if not self._contexts.gone(id_):
+                if not self._contexts.gone(id_) and id_ not in self._linked_clusters:
                     self._contexts.on(plan.uuid, id_)
+            elif self._tables[id_].role is Role.EVENT_REPORT:
+                self._event_report(builder, id_, obj)
             elif said is not None and not said.empty and id_ not in said_inside:
                 marking = self._marking(obj, said)
                 self._statements(builder, marking)
                 modified = times.read(obj.get("modified")) or times.read(obj.get("created"))
                 seconds = (modified or self._options.date_added.get(id_, 0)) // 1_000_000
                 live = id_ in self._sayings.live
-                builder.place(id_, said, marking, self._tagging.of(obj, event_creator), seconds, detects=live)
+                from_record = self._tables[id_].role is Role.RECORD
+                tags = self._tagging.of(obj, event_creator, from_misp=from_record)
+                builder.place(id_, said, marking, tags, seconds, detects=live)
                 self._around(builder, id_, obj, marking, seconds)
         for ref, id_ in said_inside.items():
             if id_ in builder.by_stix:
                 builder.by_stix.setdefault(ref, builder.by_stix[id_][:1])
         return builder
 
+    def _event_report(self, builder: EventBuilder, id_: str, obj: StixObject) -> None:
+        """An event report that MISP wrote, with its own UUID."""
+        name = text(obj.get("x_misp_name")) or text(obj.get("abstract")) or "(no name)"
+        content = text(obj.get("x_misp_content")) or text(obj.get("content")) or ""
+        builder.restore_report(id_, one_line(name), content, self._markings.of(obj))
+        self._outcome(id_, Outcome.MAPPED, None, "event report")
+
     def _marking(self, obj: StixObject, said: Said) -> Marking:
         """An object's markings, joined with those of what it is made of."""
         marking = self._markings.of(obj)
+        if self._from_misp:
+            marking = marking.joined(restored.marking_of(obj))
         for ref in said.consumed:
             marking = marking.joined(self._markings.of(self._objects[ref]))
         return marking
@@ -261,6 +297,11 @@ class _Engine:
             title = one_line(obj.get("name") or id_)
             text_ = f"## {title}\n\n{str(obj.get('description') or '').strip()}\n"
             builder.tell("Descriptions", id_, text_, marking)
+        if table.role is Role.RECORD:
+            names = ("first_observed", "last_observed") if "first_observed" in obj else ("valid_from", "valid_until")
+            first, last = (obj.get(name) if obj.get(name) != obj.get("modified") else None for name in names)
+            for element in builder.elements_of(id_):
+                _seen(element, first, last)
         if table.properties.get("first_seen") == "first_seen":
             for element in builder.elements_of(id_):
                 _seen(element, obj.get("first_seen"), obj.get("last_seen"))
@@ -309,7 +350,7 @@ class _Engine:
             for ref in builder.by_stix:
                 holding.setdefault(ref, []).append(builder)
         for id_, obj in self._objects.items():
-            if obj["type"] != "observed-data" or obj.get("revoked") is True:
+            if self._tables[id_].role is not Role.OBSERVED or obj.get("revoked") is True:
                 continue
             refs = obj.get("object_refs") or ()
             for builder in {id(builder): builder for ref in refs for builder in holding.get(ref, ())}.values():
@@ -342,6 +383,8 @@ class _Engine:
                     between.append((id_, obj))
                 else:
                     self._outcome(id_, *links.relationship(id_, obj, self._markings.of(obj)))
+            elif self._tables[id_].role is Role.SIGHTED:
+                sightings.append((id_, restored.sighting_of(obj, self._objects)))
             elif obj["type"] == "sighting":
                 if not self._inactive(id_, obj):
                     sightings.append((id_, obj))
@@ -350,7 +393,12 @@ class _Engine:
                     continue
                 said = self._sayings.said.get(id_)
                 taken_in = said.consumed if said is not None else ()
-                for verb, ref in links_of(obj, self._tables[id_]):
+                if id_ in self._sayings.recorded:
+                    continue
+                linked = links_of(obj, self._tables[id_])
+                if self._tables[id_].role is Role.RECORD and obj["type"] == "note":
+                    linked = [("annotates", ref) for ref in obj.get("object_refs") or ()]
+                for verb, ref in linked:
                     if ref in self._objects and ref not in taken_in:
                         links.link(Link(id_, id_, verb, ref, self._markings.of(obj)))
         for id_, obj in between:
@@ -389,7 +437,7 @@ class _Engine:
                 text_ = f"## {one_line(definition.get('name') or name)}\n\n{definition.get('description') or ''}\n"
                 builder.tell("Custom properties", f"0 {name}", text_, self._markings.of(definition))
         self._sayings.carried[id_] = frozenset(own)
-        shown = orjson.dumps(own, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode()
+        shown = text_of(own)
         text_ = f"## {one_line(obj.get('name') or id_)}\n\n```json\n{shown.replace('`', chr(92) + 'u0060')}\n```\n"
         builder.tell("Custom properties", f"1 {id_}", text_, marking)
 

@@ -22,9 +22,9 @@ from .options import Options
 
 StixObject = Mapping[str, Any]
 
-CONTENT = frozenset({Role.INDICATOR, Role.OBSERVABLE, Role.OBSERVED, Role.DETAIL, Role.CUSTOM})
+CONTENT = frozenset({Role.INDICATOR, Role.OBSERVABLE, Role.OBSERVED, Role.DETAIL, Role.CUSTOM, Role.RECORD})
 # What they refer to is what they speak of, and no part of them.
-_SPEAKING = frozenset({Role.CONTAINER, Role.NOTE, Role.TRANSLATION})
+_SPEAKING = frozenset({Role.CONTAINER, Role.NOTE, Role.TRANSLATION, Role.EVENT_REPORT, Role.SIGHTED})
 
 
 @dataclass(slots=True)

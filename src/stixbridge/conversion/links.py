@@ -81,6 +81,8 @@ class Links:
             return Outcome.INVALID, Reason.INVALID_OBJECT, None
         if source not in self._objects or target not in self._objects:
             return Outcome.DROPPED, Reason.DANGLING, None
+        if verb == "based-on" and source.partition("--")[2] == target.partition("--")[2]:
+            return Outcome.DROPPED, Reason.REDUNDANT, None  # two halves of what MISP exported
         forms = self.link(Link(id_, source, one_line(verb) or "related-to", target, marking, obj))
         if forms:
             return Outcome.MAPPED, None, ", ".join(sorted(forms))
@@ -191,7 +193,7 @@ class Links:
             return Outcome.INVALID, Reason.INVALID_OBJECT, None
         events = self._where(of)
         count = obj.get("count")
-        source = self._sighted_by(obj) or producer or self._source_name
+        source = text(obj.get("source")) or self._sighted_by(obj) or producer or self._source_name
         if isinstance(count, int) and count not in (0, 1):
             source = f"{source} (n={count})"
         negative = count == 0 or obj.get("x_opencti_negative") is True

@@ -49,7 +49,8 @@ class Notes:
         if kind is None:
             return Outcome.INVALID, Reason.INVALID_OBJECT, None
         forms: set[str] = set()
-        for ref in dict.fromkeys(obj.get("object_refs") or ()):
+        refs = [*(obj.get("object_refs") or ()), obj.get("object_ref")]
+        for ref in dict.fromkeys(ref for ref in refs if isinstance(ref, str)):
             event = self._of_container.get(ref)
             if event is not None:
                 self._builders[event].annotate(None, kind, id_, marking, fields)
@@ -86,6 +87,8 @@ class Notes:
             moment = times.read(obj.get(name))
             if moment is not None:
                 fields[name] = times.to_text(moment)[:19].replace("T", " ")
+        if obj["type"] in ("x-misp-analyst-note", "x-misp-analyst-opinion"):
+            return _analyst(obj, fields)
         if obj["type"] == "note":
             parts = [part for part in (obj.get("abstract"), obj.get("content")) if part]
             if not parts:
@@ -93,7 +96,8 @@ class Notes:
             fields["note"] = cut(storable("\n\n".join(parts)))
             fields["language"] = obj.get("lang") or ""
             return "Note", fields
-        scale = SCALE.get(str(obj.get("opinion")))
+        exact = obj.get("x_misp_opinion")
+        scale = exact if isinstance(exact, int) and 0 <= exact <= 100 else SCALE.get(str(obj.get("opinion")))
         if scale is None:
             return None, {}
         return "Opinion", {**fields, "opinion": str(scale), "comment": cut(storable(obj.get("explanation") or ""))}
@@ -125,6 +129,24 @@ class Notes:
         if events:
             return Outcome.MAPPED, None, "event report"
         return Outcome.DROPPED, Reason.DANGLING, None
+
+
+def _analyst(obj: StixObject, fields: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """Analyst data as MISP writes it in STIX 2.0."""
+    author = text(obj.get("x_misp_author"))
+    if author:
+        fields["authors"] = cut(storable(one_line(author)), 255)
+    note, opinion = text(obj.get("x_misp_note")), obj.get("x_misp_opinion")
+    if note is not None:
+        return "Note", {**fields, "note": cut(storable(note)), "language": text(obj.get("x_misp_language")) or ""}
+    number = int(opinion) if isinstance(opinion, int | str) and str(opinion).isdigit() else None
+    if number is None or number > 100:
+        return None, {}
+    return "Opinion", {
+        **fields,
+        "opinion": str(number),
+        "comment": cut(storable(text(obj.get("x_misp_comment")) or "")),
+    }
 
 
 def _told(value: Any) -> str:

@@ -19,6 +19,7 @@ from ..stix.patterns import PatternError
 from .elements import Said, Sayer
 from .grouping import CONTENT
 from .options import Options
+from .restored import Restorer
 from .tagging import text
 
 StixObject = Mapping[str, Any]
@@ -35,6 +36,7 @@ class Sayings:
         refused: outcome and reason of what is not placed.
         drops: parts of properties that could not be carried over.
         consumed: ids of observables that are said as a part of others.
+        recorded: those of them that are part of a record of MISP's.
         carried: custom properties that an event report tells, by id.
     """
 
@@ -49,12 +51,14 @@ class Sayings:
         self._tables = tables
         self._options = options
         self._sayer = Sayer(knowledge)
+        self._restorer = Restorer(objects, knowledge)
         self.said: dict[str, Said] = {}
         self.live: set[str] = set()
         self.ended: dict[str, Reason] = {}
         self.refused: dict[str, tuple[Outcome, Reason]] = {}
         self.drops: dict[str, list[Drop]] = {}
         self.consumed: set[str] = set()
+        self.recorded: set[str] = set()
         self.carried: dict[str, frozenset[str]] = {}
         self.say()
 
@@ -90,11 +94,27 @@ class Sayings:
                 self._said(id_, said)
             elif role is Role.DETAIL:
                 self._say_detail(id_, obj, table)
+            elif role is Role.RECORD:
+                self._say_record(id_, obj)
             elif role is Role.CUSTOM:
                 if options.custom == "drop":
                     self.refused[id_] = (Outcome.DROPPED, Reason.NO_TABLE)
                 else:
                     self._said(id_, self._sayer.custom(obj))
+
+    def _say_record(self, id_: str, obj: StixObject) -> None:
+        """A record of MISP's own; of two halves the observed-data says it all."""
+        if self._restorer.is_second(id_):
+            self.consumed.add(id_)
+            return
+        try:
+            said = self._restorer.say(obj, detects=id_ in self.live)
+        except PatternError:
+            self.refused[id_] = (Outcome.INVALID, Reason.INVALID_PATTERN)
+            return
+        self.consumed.update(said.consumed)
+        self.recorded.update(said.consumed)
+        self._said(id_, said)
 
     def _said(self, id_: str, said: Said) -> None:
         self.said[id_] = said
@@ -106,7 +126,7 @@ class Sayings:
     def _end_of(self, obj: StixObject) -> Reason | None:
         if obj.get("revoked") is True:
             return Reason.REVOKED
-        if obj["type"] == "indicator":
+        if obj["type"] == "indicator" and self._tables[str(obj["id"])].role is Role.INDICATOR:
             until = times.read(obj.get("valid_until"))
             if until is not None and until <= self._options.now:
                 return Reason.EXPIRED

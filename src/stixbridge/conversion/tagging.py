@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .. import tlp
 from ..mapping.indicator import SAYS_NOTHING
+from ..mapping.misp_made import WRITTEN_BY_THE_EXPORT
 from ..misp.knowledge import Knowledge
-from ..misp.model import machine_tag
+from ..misp.model import MAX_TAG, machine_tag, one_line
 from .options import Options
 
 
@@ -20,12 +22,13 @@ class Tagging:
         self._knowledge = knowledge
         self._producers: dict[str | None, str | None] = {}
 
-    def of(self, obj: Mapping[str, Any], event_creator: str | None) -> set[str]:
+    def of(self, obj: Mapping[str, Any], event_creator: str | None, *, from_misp: bool = False) -> set[str]:
         """The tags that an object's own properties ask for.
 
         Args:
             obj: the object.
             event_creator: its producer is not named again where the event names it.
+            from_misp: MISP wrote it: its labels are its tags.
         """
         options = self._options
         tags: set[str] = set()
@@ -41,14 +44,18 @@ class Tagging:
         type_ = obj["type"]
         kinds = obj.get("indicator_types") if type_ == "indicator" else obj.get("report_types")
         predicate = "indicator-type" if type_ == "indicator" else "report-type"
-        for kind in kinds or ():
+        for kind in () if from_misp else kinds or ():
             if kind and kind not in SAYS_NOTHING:
                 tags.add(machine_tag(space, predicate, kind))
-        if type_ == "grouping" and isinstance(obj.get("context"), str):
+        if type_ == "grouping" and not from_misp and isinstance(obj.get("context"), str):
             tags.add(machine_tag(space, "context", obj["context"]))
         score = obj.get("x_opencti_score")
         if isinstance(score, int) and not isinstance(score, bool):
             tags.add(machine_tag(space, "score", str(score)))
+        if from_misp:
+            # its tags, as they were; those of TLP are markings
+            tags.update(one_line(label)[:MAX_TAG] for label in obj.get("labels") or () if is_a_tag(label))
+            return tags
         for label in (*(obj.get("labels") or ()), *(obj.get("x_opencti_labels") or ())):
             if label and self.label_allowed(label):
                 tags.add(machine_tag(space, "label", label))
@@ -68,6 +75,23 @@ class Tagging:
             tag = self._knowledge.cluster_tag("producer", "", [], [name]) if name else None
             self._producers[ref] = tag or (machine_tag("misp-galaxy", "producer", name) if name else None)
         return self._producers[ref]
+
+
+def is_a_tag(label: str) -> bool:
+    """Whether a label of what MISP wrote is a tag that it had: neither a field, nor the export's own, nor a marking."""
+    return (
+        bool(label)
+        and label not in WRITTEN_BY_THE_EXPORT
+        and not label.startswith(_FIELDS)
+        and not (tlp.is_tlp_tag(label) and tlp.level_of_name(label))
+    )
+
+
+_FIELDS = tuple(
+    f"misp:{name}="
+    for name in ("type", "category", "to_ids", "name", "meta-category", "galaxy-type", "galaxy-name", "data-layer",
+                 "context-layer")
+)  # fmt: skip
 
 
 def text(value: object) -> str | None:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from ..ledger import Drop, Outcome, Reason
 from ..mapping.tables import ByKind, Field, Part, Table, canonical_path
 
@@ -160,7 +162,12 @@ class Walk:
 
 
 def text_of(value: Any) -> str:
-    """A JSON scalar as the text that MISP stores."""
+    """A JSON value as the text that MISP stores; objects and lists as JSON, unless they nest too deep for it."""
+    if isinstance(value, dict | list):
+        try:
+            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).decode()
+        except TypeError:
+            return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int) and value.bit_length() > 1_000:

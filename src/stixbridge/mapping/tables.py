@@ -34,6 +34,9 @@ class Role(StrEnum):
     TRANSLATION = "translation"
     DEFINITION = "definition"
     CUSTOM = "custom"
+    RECORD = "record"
+    EVENT_REPORT = "event-report"
+    SIGHTED = "sighted"
 
 
 LINK_TYPES = ("relationship", "sighting", "note", "opinion", "language-content")

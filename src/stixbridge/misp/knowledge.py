@@ -95,6 +95,10 @@ class Knowledge:
             self._loaded[name] = known
         return known
 
+    def relations(self, name: str) -> dict[str, tuple[str, bool | None, bool, str | None]]:
+        """The relations of an object template; none where there is no such template."""
+        return self.template(name).relations if name in self._templates else {}
+
     def custom(self, stix_type: str) -> Template:
         """The template of objects of a type that MISP has none for; its UUID is derived from the name."""
         return Template(stix_type, derived_uuid(NAMESPACE, "template", stix_type), "1", "misc", {})

@@ -23,7 +23,7 @@ class BadValue(ValueError):
 _HEX_LENGTH = {
     "md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128,
     "sha512/224": 56, "sha512/256": 64, "sha3-224": 56, "sha3-256": 64, "sha3-384": 96, "sha3-512": 128,
-    "imphash": 32, "vhash": None, "authentihash": 64, "pehash": 40, "telfhash": None,
+    "imphash": 32, "authentihash": 64, "pehash": 40,
     "x509-fingerprint-md5": 32, "x509-fingerprint-sha1": 40, "x509-fingerprint-sha256": 64,
 }  # fmt: skip
 _HEX = re.compile(r"[0-9a-f]+", re.ASCII)
@@ -34,6 +34,7 @@ _DIGITS = re.compile(r"[0-9]{1,20}", re.ASCII)
 _MAC = re.compile(r"[0-9a-f]{12}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _TLSH = re.compile(r"(?:t1)?[0-9a-f]{70}", re.ASCII)
+_TELFHASH = re.compile(r"[0-9a-z]{70,72}", re.ASCII)
 _SSDEEP = re.compile(r"\d+:[A-Za-z0-9/+]*:[A-Za-z0-9/+]*", re.ASCII)
 _SCHEME = re.compile(r"hxxp|h\*\*p|hxtp|htxp|meow", re.IGNORECASE)
 
@@ -253,6 +254,7 @@ _CHECK: dict[str, Callable[[str], str]] = {
     "datetime": _datetime,
     "ssdeep": _pattern(_SSDEEP, "ssdeep hash"),
     "tlsh": _pattern(_TLSH, "TLSH hash"),
+    "telfhash": _pattern(_TELFHASH, "telfhash"),
     "filename": _filename,
 }
 
@@ -292,7 +294,11 @@ COMPOSITES = {
     "hostname|port": ("hostname", "port"),
     "domain|ip": ("domain", "ip-dst"),
     "regkey|value": ("regkey", "text"),
-    **{f"filename|{name}": ("filename", name) for name in (*_HEX_LENGTH, "ssdeep", "tlsh") if "x509" not in name},
+    **{
+        f"filename|{name}": ("filename", name)
+        for name in (*_HEX_LENGTH, "ssdeep", "tlsh", "vhash")
+        if "x509" not in name
+    },
 }
 """Composite types and the types of their halves."""
 

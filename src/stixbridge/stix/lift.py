@@ -63,7 +63,7 @@ def lift(obj: dict[str, Any]) -> dict[str, Any]:
     if obj.get("spec_version") == "2.1":
         return obj
     types = TYPES_FROM_LABELS.get(obj["type"])
-    if types is not None and types not in obj and "labels" in obj:
+    if types is not None and types not in obj and "labels" in obj and not _from_misp(obj["labels"]):
         lifted = dict(obj)
         lifted[types] = lifted.pop("labels")
         return lifted
@@ -83,6 +83,11 @@ def _from_opencti(obj: dict[str, Any]) -> dict[str, Any]:
                     lifted = dict(obj)
                 lifted[f"x_opencti_{name}"] = value
     return lifted
+
+
+def _from_misp(labels: list[str]) -> bool:
+    """Whether MISP wrote the labels: then they are its fields and tags, and no types."""
+    return any(label.startswith("misp:") for label in labels)
 
 
 def lifted_name(obj_type: str, name: str, obj: Mapping[str, Any]) -> str:
