@@ -113,19 +113,26 @@ class Accounting:
     def _property_drops(self, id_: str, obj: StixObject) -> tuple[Drop, ...]:
         table = self._tables[id_]
         drops = table.drops(tuple(obj)) if table.role is not Role.CUSTOM else _custom_drops(tuple(obj))
-        extra: list[Drop] = list(self._sayings.drops.get(id_, ()))
-        extra.extend(self._markings.of(obj).drops)
-        extra.extend(self._dangling(obj, table))
         role = table.role
+        extra: list[Drop] = list(self._sayings.drops.get(id_, ()))
+        marking = self._markings.of(obj)
+        if marking.drops:
+            extra.extend(marking.drops)
+        lists = _lists_of_references(tuple(obj), table)
+        if lists:
+            extra.extend(self._dangling(obj, lists))
+        if role is Role.RELATIONSHIP:
+            return drops + tuple(dict.fromkeys(extra)) if extra else drops
         if role is Role.CONTEXT:
             if self._contexts.known(id_):
                 extra.extend((name, Outcome.DROPPED, Reason.CLUSTER) for name in table.retold if name in obj)
-        elif role in (Role.CONTAINER, *CONTENT) and not _from_misp(obj):
-            extra.extend(
-                (f"labels[{at}]", Outcome.DROPPED, Reason.FILTERED)
-                for at, label in enumerate(obj.get("labels") or ())
-                if not self._tagging.label_allowed(label)
-            )
+        elif role in _LABELLED and not _from_misp(obj):
+            if "labels" in obj:
+                extra.extend(
+                    (f"labels[{at}]", Outcome.DROPPED, Reason.FILTERED)
+                    for at, label in enumerate(obj["labels"])
+                    if not self._tagging.label_allowed(label)
+                )
             creator = obj.get("created_by_ref")
             if creator is not None and not self._tagging.producer(creator):
                 extra.append(("created_by_ref", Outcome.DROPPED, Reason.DANGLING))
@@ -136,13 +143,11 @@ class Accounting:
             extra.append(("created_by_ref", Outcome.DROPPED, Reason.REDUNDANT))
         if role is Role.MARKING and "name" in obj and statement_of(obj) is not None:
             extra.append(("name", Outcome.DROPPED, Reason.REDUNDANT))
-        if role is Role.INDICATOR:
+        if role is Role.INDICATOR and "indicator_types" in obj:
             name = lifted_name(obj["type"], "indicator_types", obj)
-            extra.extend(
-                (f"{name}[{at}]", Outcome.DROPPED, Reason.REDUNDANT)
-                for at, kind in enumerate(obj.get("indicator_types") or ())
-                if kind in SAYS_NOTHING
-            )
+            for at, kind in enumerate(obj["indicator_types"]):
+                if kind in SAYS_NOTHING:
+                    extra.append((f"{name}[{at}]", Outcome.DROPPED, Reason.REDUNDANT))
         if role in (Role.RECORD, Role.NOTE, Role.SIGHTED):
             drops = tuple(row for row in drops if not row[0].startswith("x_misp_"))
         carried = self._sayings.carried.get(id_)
@@ -151,15 +156,25 @@ class Accounting:
             extra = [row for row in extra if row[2] is not Reason.CUSTOM]
         return drops + tuple(dict.fromkeys(extra)) if extra else drops
 
-    def _dangling(self, obj: StixObject, table: Table) -> Iterator[Drop]:
+    def _dangling(self, obj: StixObject, names: tuple[str, ...]) -> Iterator[Drop]:
         """References in lists to objects that are not there."""
-        for name, value in obj.items():
-            if name.endswith("_refs") and isinstance(value, list) and name != "object_marking_refs":
-                if isinstance(table.fates.get(name, Reason.CUSTOM), Reason):
-                    continue
-                for at, ref in enumerate(value):
-                    if ref not in self._objects:
-                        yield f"{name}[{at}]", Outcome.DROPPED, Reason.DANGLING
+        for name in names:
+            value = obj[name]
+            for at, ref in enumerate(value if isinstance(value, list) else ()):
+                if ref not in self._objects:
+                    yield f"{name}[{at}]", Outcome.DROPPED, Reason.DANGLING
+
+
+@lru_cache(maxsize=4096)
+def _lists_of_references(names: tuple[str, ...], table: Table) -> tuple[str, ...]:
+    """Those of some properties that list references and are not dropped as a whole."""
+    return tuple(
+        name
+        for name in names
+        if name.endswith("_refs")
+        and name != "object_marking_refs"
+        and not isinstance(table.fates.get(name, Reason.CUSTOM), Reason)
+    )
 
 
 def _from_misp(obj: StixObject) -> bool:
@@ -174,4 +189,5 @@ def _custom_drops(names: tuple[str, ...]) -> tuple[Drop, ...]:
     return tuple((name, Outcome.DROPPED, fate) for name, fate in fates if isinstance(fate, Reason))
 
 
+_LABELLED = frozenset({Role.CONTAINER}) | CONTENT
 _OF_A_PRODUCER = frozenset({"type", "spec_version", "id", "name", "created", "modified", "object_marking_refs"})

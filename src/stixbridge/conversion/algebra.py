@@ -8,11 +8,12 @@ beside the parts.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from itertools import chain, product
 from math import prod
+from typing import NamedTuple
 
 from ..stix.patterns import (
+    MAX_LENGTH,
     Boolean,
     Comparison,
     Literal,
@@ -20,6 +21,8 @@ from ..stix.patterns import (
     ObservationExpression,
     Qualified,
     Timestamp,
+    parse,
+    single_comparison,
 )
 
 MAX_ALTERNATIVES = 20_000
@@ -32,8 +35,7 @@ Test = tuple[str, str]
 """(object path, value)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """Values on one observable: `file` with a name and a hash."""
 
     object_type: str
@@ -44,8 +46,7 @@ Alternative = tuple[Group, ...]
 """Groups that hold together: an AND across objects."""
 
 
-@dataclass(frozen=True, slots=True)
-class Meaning:
+class Meaning(NamedTuple):
     """What a pattern says.
 
     Attributes:
@@ -65,11 +66,21 @@ class Meaning:
 
 def meaning(tree: ObservationExpression) -> Meaning:
     """Interpret a pattern's tree."""
-    if isinstance(tree, Observation) and isinstance(tree.expression, Comparison):
-        single = tree.expression
-        if single.operator == "=" and not single.negated:
-            return Meaning(((Group(single.object_type, ((single.path, text_of(single.values[0])),)),),))
     return _Interpreter().interpret(tree)
+
+
+def meaning_of(pattern: str) -> Meaning:
+    """Parse and interpret a pattern.
+
+    Raises:
+        PatternError: where it is none.
+    """
+    if len(pattern) <= MAX_LENGTH:
+        single = single_comparison(pattern)
+        if single is not None:
+            object_type, path, value = single
+            return Meaning(((Group(object_type, ((path, value),)),),))
+    return meaning(parse(pattern))
 
 
 class _TooMany(Exception):

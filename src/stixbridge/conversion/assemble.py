@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from .. import tlp
@@ -401,4 +402,10 @@ def _comment(comments: Iterable[str]) -> str:
 
 
 def _tags(names: Iterable[str]) -> list[dict[str, str]]:
-    return [{"name": name} for name in sorted({name[:MAX_TAG] for name in names})]
+    return [{"name": name} for name in _sorted(frozenset(names))]
+
+
+@lru_cache(maxsize=8192)
+def _sorted(names: frozenset[str]) -> tuple[str, ...]:
+    """Names in order and as long as MISP stores them: many elements have the same tags."""
+    return tuple(sorted({name[:MAX_TAG] for name in names}))

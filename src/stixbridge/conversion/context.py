@@ -35,6 +35,7 @@ class Contexts:
         self._ids = frozenset(id_ for id_, table in tables.items() if table.role is Role.CONTEXT)
         self._knowledge = knowledge
         self._markings = markings
+        self._gone = frozenset(id_ for id_ in self._ids if objects[id_].get("revoked") is True)
         self._tags: dict[str, tuple[str, bool]] = {}
         self._on_event: dict[str, set[str]] = {}
         self._shown: dict[str, set[str]] = {}
@@ -47,7 +48,7 @@ class Contexts:
 
     def gone(self, id_: str) -> bool:
         """Whether a context object is revoked: it is shown nowhere."""
-        return self.is_context(id_) and self._objects[id_].get("revoked") is True
+        return id_ in self._gone
 
     def marking(self, id_: str) -> Marking:
         """The markings of a context object."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..ledger import Drop, Outcome, Reason
 from ..mapping import TABLES
@@ -13,8 +13,8 @@ from ..mapping.indicator import LANGUAGES
 from ..mapping.tables import COMMON, ByKind, Field, Table, canonical_path
 from ..misp.knowledge import Knowledge
 from ..misp.values import COMPOSITES, BadValue, base64_of, coin, cut, kind, normalise, storable
-from ..stix.patterns import PatternError, parse
-from .algebra import Group, Meaning, meaning
+from ..stix.patterns import PatternError
+from .algebra import Group, Meaning, meaning_of
 from .walk import Found, Objects, Piece, Walk, text_of
 
 MAX_RELATION = 128
@@ -26,8 +26,7 @@ NO_CORRELATION = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Attribute:
+class Attribute(NamedTuple):
     """A value of a type; its UUID comes with the event. `data` is the content of an attachment, in base64."""
 
     type: str
@@ -119,7 +118,7 @@ class Sayer:
             if type_ == "other":
                 said.comment = f"pattern language: {language}"
             return said
-        self._pattern(said, pattern, meaning(parse(pattern)), detects)
+        self._pattern(said, pattern, meaning_of(pattern), detects)
         return said
 
     def _pattern(self, said: Said, pattern: str, means: Meaning, detects: bool) -> None:
@@ -131,8 +130,10 @@ class Sayer:
                 complete &= self._group(said, group, part_detects, key)
         for group in means.excluded:
             self._group(said, group, False, "not", excluded=True)
-        said.attributes = list(dict.fromkeys(said.attributes))
-        said.excluded = list(dict.fromkeys(said.excluded))
+        if len(said.attributes) > 1:
+            said.attributes = list(dict.fromkeys(said.attributes))
+        if said.excluded:
+            said.excluded = list(dict.fromkeys(said.excluded))
         if not complete:
             text = self._attribute("stix2-pattern", pattern, detects and means.pattern_detects, said.drops, "pattern")
             if text is not None:

@@ -578,4 +578,4 @@ def _canonical(obj: StixObject) -> bytes:
         return orjson.dumps(obj, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
     except (TypeError, RecursionError):
         # nested deeper than JSON is written; read back it is never
-        return marshal.dumps(obj)
+        return marshal.dumps(obj, 2)  # later versions also write how often an object is referred to

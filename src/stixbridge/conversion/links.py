@@ -7,8 +7,7 @@ the form that fits them; where its ends meet in no event it becomes a row in the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import times
 from ..ledger import Outcome, Reason
@@ -29,10 +28,10 @@ _ROWS = "| source | relationship | target | description | times | confidence |\n
 _SIGHTED = "| what | seen by | times |\n|---|---|---|"
 # Relationships to a context object that a tag says in full.
 _PLAIN = frozenset({"indicates", "uses", "related-to"})
+_DETAIL = frozenset({"description", "start_time", "stop_time", "first_seen", "last_seen", "confidence"})
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """One relationship to draw: from a relationship object, or from a property of the source (`obj` is None)."""
 
     id: str
@@ -46,7 +45,7 @@ class Link:
     def detail(self) -> str:
         """What it says besides its type: description, times, confidence."""
         obj = self.obj
-        if obj is None:
+        if obj is None or _DETAIL.isdisjoint(obj):
             return ""
         parts = [str(obj["description"])] if obj.get("description") else []
         parts += [period] if (period := _period(obj)) else []
@@ -76,8 +75,8 @@ class Links:
 
     def relationship(self, id_: str, obj: StixObject, marking: Marking) -> tuple[Outcome, Reason | None, str | None]:
         """Apply one relationship object; says what became of it."""
-        source, target, verb = (text(obj.get(name)) for name in ("source_ref", "target_ref", "relationship_type"))
-        if source is None or target is None or verb is None:
+        source, target, verb = obj.get("source_ref"), obj.get("target_ref"), obj.get("relationship_type")
+        if not source or not target or not verb:
             return Outcome.INVALID, Reason.INVALID_OBJECT, None
         if source not in self._objects or target not in self._objects:
             return Outcome.DROPPED, Reason.DANGLING, None
@@ -94,15 +93,14 @@ class Links:
         contexts = self._contexts
         if contexts.gone(link.source) or contexts.gone(link.target):
             return set()
-        at_source, at_target = self._where(link.source), self._where(link.target)
         forms: set[str] = set()
-        if contexts.is_context(link.source) and contexts.is_context(link.target):
-            for event in [uuid for uuid in at_source if uuid in at_target]:
+        inward, outward = contexts.is_context(link.source), contexts.is_context(link.target)
+        if inward and outward:
+            for event in self._meeting(link):
                 self._row(self._builders[event], link)
                 forms.add("event report")
             return forms
-        if contexts.is_context(link.target) or contexts.is_context(link.source):
-            outward = contexts.is_context(link.target)
+        if inward or outward:
             context, other = (link.target, link.source) if outward else (link.source, link.target)
             for event in self._where(other):
                 self._tag(self._builders[event], other, context, link.marking)
@@ -110,12 +108,20 @@ class Links:
                     self._row(self._builders[event], link)
                 forms.add("tag")
             return forms
-        shared = [uuid for uuid in at_source if uuid in at_target]
+        shared = self._meeting(link)
         for event in shared:
             forms.add(self._join(self._builders[event], link))
         if not shared and link.obj is not None:
             forms |= self._apart(link)
         return forms
+
+    def _meeting(self, link: Link) -> list[str]:
+        """The events that hold both ends."""
+        at_source, at_target = self._where(link.source), self._where(link.target)
+        if len(at_source) > 8:
+            there = frozenset(at_target)
+            return [uuid for uuid in at_source if uuid in there]
+        return [uuid for uuid in at_source if uuid in at_target]
 
     def _apart(self, link: Link) -> set[str]:
         """The ends are in different events: a row in those of the source, else of the target."""

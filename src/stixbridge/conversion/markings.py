@@ -68,10 +68,9 @@ class Markings:
         granular = obj.get("granular_markings")
         if not refs and not granular:
             return UNMARKED
-        key: list[str] = []
-        key.extend(refs or ())
-        key.extend(row["marking_ref"] for row in granular or ())
-        names = tuple(key)
+        names = tuple(refs or ())
+        if granular:
+            names += tuple([row["marking_ref"] for row in granular])
         known = self._cache.get(names)
         if known is None:
             known = self._cache[names] = self._resolve(names)

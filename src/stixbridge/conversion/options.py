@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 
@@ -50,7 +51,7 @@ class Options:
         """How the source is called in texts."""
         return self.source or "STIX"
 
-    @property
+    @cached_property
     def tag_space(self) -> str:
         """The name space of tags that carry the producer's own words."""
         kept = "".join(char if char.isalnum() or char in "-_." else "-" for char in self.name.lower())

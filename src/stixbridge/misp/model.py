@@ -58,6 +58,8 @@ def uuid_of(stix_id: str) -> str | None:
 
 def one_line(text: object) -> str:
     """A text on one line, without control characters."""
+    if isinstance(text, str) and text.isprintable() and "  " not in text:
+        return text.strip()
     return " ".join("".join(char if char.isprintable() else " " for char in str(text)).split())
 
 

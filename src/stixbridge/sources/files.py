@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from glob import glob, has_magic
 from hashlib import sha256
 from pathlib import Path
@@ -98,7 +97,7 @@ def read_all(names: Sequence[str | Path]) -> Iterator[tuple[str, Document]]:
 
 def _named(document: Document, name: str) -> Document:
     """The document with its name in the entries that are wrong, so that they can be found."""
-    entries = [entry if entry.obj is not None else replace(entry, where=name) for entry in document.entries]
+    entries = [entry if entry.obj is not None else entry._replace(where=name) for entry in document.entries]
     return Document(entries, document.bundle_id)
 
 

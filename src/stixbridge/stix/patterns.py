@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NoReturn
 
 MAX_LENGTH = 1_000_000
@@ -142,16 +143,28 @@ def parse(text: str) -> ObservationExpression:
     """
     if len(text) > MAX_LENGTH:
         raise PatternError(f"longer than {MAX_LENGTH:,} characters", MAX_LENGTH)
-    match = SINGLE.fullmatch(text)
-    if match is not None and match[1] not in _KEYWORDS:
-        path = match[2].replace("'", "")
-        if not _KEYWORDS.intersection(path.split(".")) and _first_step_is_plain(match[2]):
-            return Observation(Comparison(match[1], path, "=", (match[3],)))
+    single = single_comparison(text)
+    if single is not None:
+        object_type, path, value = single
+        return Observation(Comparison(object_type, path, "=", (value,)))
     return _Parser(_tokens(text)).pattern()
 
 
-def _first_step_is_plain(path: str) -> bool:
-    return not path.startswith("'")
+def single_comparison(text: str) -> tuple[str, str, str] | None:
+    """(object type, path, value) of a pattern that is one comparison with `=`, in one step; None for any other."""
+    match = SINGLE.fullmatch(text)
+    if match is None:
+        return None
+    object_type, quoted, value = match.groups()
+    path = _plain_path(quoted)
+    return (object_type, path, value) if path is not None and object_type not in _KEYWORDS else None
+
+
+@lru_cache(maxsize=4096)
+def _plain_path(quoted: str) -> str | None:
+    """A path without its quotes; None where the grammar has another word for a step."""
+    path = quoted.replace("'", "")
+    return None if quoted.startswith("'") or not _KEYWORDS.isdisjoint(path.split(".")) else path
 
 
 def _tokens(text: str) -> list[_Token]:

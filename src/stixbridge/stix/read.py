@@ -11,7 +11,8 @@ import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -24,11 +25,11 @@ MAX_BYTES = 2_000_000_000
 _MAX_ID = 300
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*--[!-~]+", re.ASCII)
 _TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,249}", re.ASCII)
+_MAX_TYPE = 250
 _GZIP = b"\x1f\x8b"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One entry of an input: a usable object, or what is wrong with it.
 
     Attributes:
@@ -176,7 +177,7 @@ def read_value(value: Any, path: str = "$", *, checked: bool = False) -> Documen
 
 def plain(value: Any) -> Any:
     """Turn objects of the `stix2` library (and anything with its `serialize`) into plain data."""
-    if isinstance(value, dict | list | str | int | float | bool | type(None)):
+    if isinstance(value, dict | list | str | int | float | bool | type(None) | Entry):
         return value
     if isinstance(value, tuple | set | frozenset):
         return list(value)
@@ -216,6 +217,11 @@ def _shown(id_: object) -> str | None:
     return "".join(char if char.isprintable() else "?" for char in id_[:_MAX_ID])
 
 
+@lru_cache(maxsize=4096)
+def _is_type(value: str) -> bool:
+    return _TYPE.fullmatch(value) is not None
+
+
 def is_type(value: object) -> bool:
     """Whether a value can be the `type` of an object."""
-    return isinstance(value, str) and _TYPE.fullmatch(value) is not None
+    return isinstance(value, str) and len(value) <= _MAX_TYPE and _is_type(value)

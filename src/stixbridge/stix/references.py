@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
+from functools import lru_cache
 from typing import Any
 
 # References that say where something comes from, not what it is made of.
@@ -21,16 +22,26 @@ def references(obj: Mapping[str, Any], without: Container[str] = ()) -> list[str
         without: names of properties that don't count.
     """
     found: list[str] = []
-    for name, value in obj.items():
-        if not isinstance(name, str) or name in without:
+    for name in _referring(tuple(obj)):
+        if name in without:
             continue
-        if name.endswith("_ref") and isinstance(value, str):
-            found.append(value)
-        elif name.endswith("_refs") and isinstance(value, list):
-            found.extend(ref for ref in value if isinstance(ref, str))
-        elif name in _NESTING and value:
+        value = obj[name]
+        if isinstance(value, str):
+            if name.endswith("_ref"):
+                found.append(value)
+        elif name in _NESTING:
             _inside(value, found, 0)
+        elif isinstance(value, list):
+            found.extend([ref for ref in value if isinstance(ref, str)])
     return found
+
+
+@lru_cache(maxsize=4096)
+def _referring(names: tuple[Any, ...]) -> tuple[str, ...]:
+    """Those of some properties that can hold references."""
+    return tuple(
+        name for name in names if isinstance(name, str) and (name.endswith(("_ref", "_refs")) or name in _NESTING)
+    )
 
 
 def _inside(value: Any, found: list[str], depth: int) -> None:

@@ -6,6 +6,7 @@ out and told, so that one wrong property never costs its object, and one wrong o
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 
@@ -97,10 +98,10 @@ def shaped(obj: dict[str, Any]) -> tuple[dict[str, Any], list[Drop]]:
     """
     drops: list[Drop] = []
     changed: dict[str, Any] | None = None
-    for name, value in obj.items():
-        kind = KINDS.get(name) if type(name) is str else ""
-        if kind is None or (kind == _TEXT and type(value) is str):
-            continue
+    texts, others = _kinds(tuple(obj))
+    wrong = [(name, _TEXT) for name in texts if type(obj[name]) is not str]
+    for name, kind in (*wrong, *others) if wrong else others:
+        value = obj[name]
         fitted = _fitted(name, kind, value, drops)
         if fitted is not value or value is None:
             changed = dict(obj) if changed is None else changed
@@ -109,6 +110,14 @@ def shaped(obj: dict[str, Any]) -> tuple[dict[str, Any], list[Drop]]:
             else:
                 changed[name] = fitted
     return (obj if changed is None else changed), drops
+
+
+@lru_cache(maxsize=4096)
+def _kinds(names: tuple[Any, ...]) -> tuple[tuple[str, ...], tuple[tuple[Any, str], ...]]:
+    """Which of some properties are texts, and the kinds of the others: objects of one producer have the same ones."""
+    kinds = [(name, KINDS.get(name) if type(name) is str else "") for name in names]
+    texts = tuple(name for name, kind in kinds if kind == _TEXT)
+    return texts, tuple((name, kind) for name, kind in kinds if kind is not None and kind != _TEXT)
 
 
 def _fitted(name: Any, kind: str, value: Any, drops: list[Drop]) -> Any:
