@@ -5,12 +5,13 @@ The source's default is no matter of an object: it marks an event that nothing e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from .. import tlp
 from ..ledger import Drop, Outcome, Reason
+from ..misp.model import machine_tag
 
 _PAP = ("CLEAR", "WHITE", "GREEN", "AMBER", "RED")
 
@@ -90,8 +91,14 @@ class Markings:
                 levels.append(level)
                 continue
             pap = pap_tag(definition)
+            acs = acs_tags(definition)
             if pap is not None:
                 tags.add(pap)
+            elif acs is not None:
+                tags |= acs
+                restricted = restricted or is_closed(definition)
+                colour = definition.get("definition")
+                levels.append(tlp.level_of_name(colour.get("color")) if isinstance(colour, dict) else None)
             elif statement_of(definition) is not None:
                 statements.append(ref)
             else:
@@ -108,6 +115,64 @@ def pap_tag(definition: Mapping[str, Any]) -> str | None:
     if isinstance(name, str) and name.upper().startswith("PAP:") and name.upper()[4:] in _PAP:
         return f"PAP:{name.upper()[4:].replace('WHITE', 'CLEAR')}"
     return None
+
+
+ACS = "extension-definition--3a65884d-005a-4290-8335-cb2d778a83ce"
+"""Access Control Specification markings of the US government, as an extension of a marking-definition."""
+
+_CONTROLS = ("classification", "formal_determination", "caveat", "sensitivity", "shareability", "entity")
+_AIS = {"consent": "AISConsent", "color": "TLPMarking"}
+
+
+def acs_tags(definition: Mapping[str, Any]) -> set[str] | None:
+    """The tags of an ACS marking, or of one of CISA's Automated Indicator Sharing; None for any other.
+
+    They are those of the taxonomies `acs-marking` and `ais-marking`.
+    """
+    extensions = definition.get("extensions")
+    acs = extensions.get(ACS) if isinstance(extensions, dict) else None
+    if isinstance(acs, dict):
+        return set(_acs(acs))
+    inner = definition.get("definition")
+    if str(definition.get("definition_type")).lower() == "ais" and isinstance(inner, dict):
+        tags = {
+            machine_tag("ais-marking", predicate, str(inner[name]).upper())
+            for name, predicate in _AIS.items()
+            if isinstance(inner.get(name), str)
+        }
+        if isinstance(inner.get("proprietary"), bool | str):
+            tags.add(machine_tag("ais-marking", "CISA_Proprietary", str(inner["proprietary"]).lower()))
+        return tags
+    return None
+
+
+def _acs(acs: Mapping[str, Any]) -> Iterator[str]:
+    controls = acs.get("control_set")
+    for name in _CONTROLS:
+        value = controls.get(name) if isinstance(controls, dict) else None
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, str) and item:
+                yield machine_tag("acs-marking", name, item)
+    privileges = acs.get("access_privilege")
+    for row in privileges if isinstance(privileges, list) else ():
+        if (
+            isinstance(row, dict)
+            and row.get("rule_effect") == "permit"
+            and isinstance(row.get("privilege_action"), str)
+        ):
+            yield machine_tag("acs-marking", "privilege_action", row["privilege_action"])
+
+
+def is_closed(definition: Mapping[str, Any]) -> bool:
+    """Whether an ACS marking is for some only: a tag says what it permits, and does not enforce it."""
+    extensions = definition.get("extensions")
+    acs = extensions.get(ACS) if isinstance(extensions, dict) else None
+    if not isinstance(acs, dict):
+        return False
+    controls = acs.get("control_set")
+    if not isinstance(controls, dict) or controls.get("classification") != "U":
+        return True
+    return "PUBREL" not in (controls.get("formal_determination") or ())
 
 
 def statement_of(definition: Mapping[str, Any]) -> str | None:

@@ -58,10 +58,16 @@ class Tagging:
             return tags
         for label in (*(obj.get("labels") or ()), *(obj.get("x_opencti_labels") or ())):
             if label and self.label_allowed(label):
-                tags.add(machine_tag(space, "label", label))
+                tags.add(self._known(label) or machine_tag(space, "label", label))
         for phase in obj.get("kill_chain_phases") or ():
             tags.add(kill_chain_tag(space, phase["kill_chain_name"], phase["phase_name"]))
         return tags
+
+    def _known(self, label: str) -> str | None:
+        """A label that is a tag of a taxonomy, in its spelling; never one that marks or steers MISP itself."""
+        if label.lower().startswith(_NEVER_BY_LABEL):
+            return None
+        return self._knowledge.taxonomy_tag(label)
 
     def label_allowed(self, label: str) -> bool:
         """Whether a label becomes a tag."""
@@ -75,6 +81,9 @@ class Tagging:
             tag = self._knowledge.cluster_tag("producer", "", [], [name]) if name else None
             self._producers[ref] = tag or (machine_tag("misp-galaxy", "producer", name) if name else None)
         return self._producers[ref]
+
+
+_NEVER_BY_LABEL = ("tlp:", "pap:", "misp:", "workflow:", "misp-galaxy:")
 
 
 def is_a_tag(label: str) -> bool:

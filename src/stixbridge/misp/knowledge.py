@@ -1,8 +1,8 @@
-"""MISP's own knowledge: attribute types, object templates, galaxy clusters.
+"""MISP's own knowledge: attribute types, object templates, galaxy clusters, taxonomies.
 
-It comes from the data files of the packages that ship it (`pymisp`, `pymispgalaxies`), which are found without
-importing those packages: their import costs more than a whole conversion. What is needed of the files is indexed
-once, into a JSON file in the user's cache folder, whose name holds the versions of the packages.
+It comes from the data files of the packages that ship it (`pymisp`, `pymispgalaxies`, `pytaxonomies`), which are
+found without importing those packages: their import costs more than a whole conversion. What is needed of the files is
+indexed once, into a JSON file in the user's cache folder, whose name holds the versions of the packages.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import orjson
 from ..errors import ConfigError
 from .model import NAMESPACE, derived_uuid
 
-_FORMAT = 3
+_FORMAT = 4
 """Counted up when the form of the index changes."""
 
 # The galaxies that names are looked up in, in this order, by STIX type. The deprecated `mitre-enterprise-*`,
@@ -73,6 +73,8 @@ class Knowledge:
         self._by_uuid: dict[str, dict[str, int]] = index["by_uuid"]
         self._by_external_id: dict[str, dict[str, int]] = index["by_external_id"]
         self._by_name: dict[str, dict[str, int]] = index["by_name"]
+        self._taxonomies: dict[str, str] = index["taxonomies"]
+        self._uuids: dict[str, str] | None = None
         self._overrides = overrides or {}
         self._loaded: dict[str, Template] = {}
 
@@ -94,6 +96,16 @@ class Knowledge:
             )
             self._loaded[name] = known
         return known
+
+    def uuid_of_tag(self, tag: str) -> str | None:
+        """The UUID of the cluster that a tag names, within its galaxy; None where it names none."""
+        if self._uuids is None:
+            self._uuids = {self._tags[at]: uuid for rows in self._by_uuid.values() for uuid, at in rows.items()}
+        return self._uuids.get(tag)
+
+    def taxonomy_tag(self, text: str) -> str | None:
+        """The exact spelling of a taxonomy's tag, whatever the case; None where no taxonomy has it."""
+        return self._taxonomies.get(text.lower())
 
     def relations(self, name: str) -> dict[str, tuple[str, bool | None, bool, str | None]]:
         """The relations of an object template; none where there is no such template."""
@@ -174,6 +186,7 @@ def build() -> dict[str, Any]:
         "to_ids": [name for name, row in types["sane_defaults"].items() if row["to_ids"]],
         "allowed": allowed,
         "templates": {},
+        "taxonomies": {},
         "tags": [],
         "by_uuid": {},
         "by_external_id": {},
@@ -195,12 +208,28 @@ def build() -> dict[str, Any]:
                 for relation, row in raw["attributes"].items()
             },
         }
+    for file in sorted((_package("pytaxonomies") / "data" / "misp-taxonomies").glob("*/machinetag.json")):
+        _index_taxonomy(index["taxonomies"], orjson.loads(file.read_bytes()))
     clusters = _package("pymispgalaxies") / "data" / "misp-galaxy" / "clusters"
     for galaxy in sorted({galaxy for group in GALAXIES.values() for galaxy in group}):
         _index_galaxy(
             index, galaxy, orjson.loads((clusters / f"{_CLUSTER_FILES.get(galaxy, galaxy)}.json").read_bytes())
         )
     return index
+
+
+def _index_taxonomy(tags: dict[str, str], raw: dict[str, Any]) -> None:
+    """Every tag of a taxonomy: `namespace:predicate="value"`, or `namespace:predicate` where that has no values."""
+    namespace = raw["namespace"]
+    with_values = {row["predicate"] for row in raw.get("values") or ()}
+    for predicate in raw["predicates"]:
+        if predicate["value"] not in with_values:
+            tag = f"{namespace}:{predicate['value']}"
+            tags.setdefault(tag.lower(), tag)
+    for row in raw.get("values") or ():
+        for entry in row["entry"]:
+            tag = f'{namespace}:{row["predicate"]}="{entry["value"]}"'
+            tags.setdefault(tag.lower(), tag)
 
 
 def _index_galaxy(index: dict[str, Any], galaxy: str, raw: dict[str, Any]) -> None:
@@ -246,7 +275,7 @@ def _package(name: str) -> Path:
 
 
 def _cache_path() -> Path:
-    places = "|".join(f"{name} {metadata.version(name)}" for name in ("pymisp", "pymispgalaxies"))
+    places = "|".join(f"{name} {metadata.version(name)}" for name in ("pymisp", "pymispgalaxies", "pytaxonomies"))
     digest = sha256(f"{_FORMAT}|{places}".encode()).hexdigest()[:16]
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "stixbridge" / f"knowledge-{digest}.json"

@@ -20,6 +20,7 @@ from ..ledger import Outcome, Reason
 from ..misp.model import MispEvent, tag_names
 from ..net import Answer, Auth, Http, pause
 from .changes import Changes, compute, resume_base
+from .clusters import ClusterNames
 from .delivery import RESTRICTED, Delivery, Job, Note, State
 from .verification import lost_tags, missing, without, without_tags
 
@@ -84,6 +85,7 @@ class MispSink:
         self._rights: Rights | None = None
         self._tags: set[str] | None = None
         self._groups: list[dict[str, Any]] | None = None
+        self._clusters = ClusterNames(self._clusters_of)
 
     def close(self) -> None:
         """Close the connections."""
@@ -139,6 +141,7 @@ class MispSink:
         notes: list[Note] = []
         if job.event.get("sharing_group") and not self._share(event, str(job.event["sharing_group"]), notes):
             return self._put_off(job, event, "refused", notes)
+        self._clusters.apply(event)
         self._known_tags(event, notes)
         if any(note[2] is Reason.HELD_MARKING for note in notes):
             return self._put_off(job, event, "held", notes)
@@ -416,6 +419,12 @@ class MispSink:
             value = self._read("tags/index")
             self._tags = {str(row.get("name", "")).lower() for row in value.get("Tag") or []}
         return sorted(tag for tag in tags if tag.lower() not in self._tags)
+
+    def _clusters_of(self, uuids: list[str]) -> list[Mapping[str, Any]]:
+        answer = self._post("galaxy_clusters/restSearch", {"uuid": uuids})
+        rows = _value(answer).get("response") if answer.status == 200 else None
+        found = [row.get("GalaxyCluster") for row in rows or () if isinstance(row, dict)]
+        return [row for row in found if isinstance(row, dict)]
 
     def _share(self, event: MispEvent, wanted: str, notes: list[Note]) -> bool:
         if self._groups is None:

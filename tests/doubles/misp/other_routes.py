@@ -100,15 +100,18 @@ def galaxy_index(call: Call) -> Answer:
 
 
 def cluster_search(call: Call) -> Answer:
-    """`POST /galaxy_clusters/restSearch`: `tag_name` filters, `value` is ignored, so that all clusters come."""
-    known = {"tag_name", "value", "returnFormat", "page", "limit"} | SEARCH_OFF
+    """`POST /galaxy_clusters/restSearch`: `tag_name`, `uuid` filter; `value` is ignored: all clusters come."""
+    known = {"tag_name", "uuid", "value", "returnFormat", "page", "limit"} | SEARCH_OFF
     given = require(call.body or {}, known, "galaxy_clusters/restSearch")
     names = given.get("tag_name")
     names = names if isinstance(names, list) or names is None else [names]
+    uuids = given.get("uuid")
+    uuids = uuids if isinstance(uuids, list) or uuids is None else [uuids]
     found = [
         {"GalaxyCluster": dict(cluster)}
         for cluster in call.store.clusters.values()
-        if names is None or any(like(str(name), cluster["tag_name"]) for name in names)
+        if (uuids is None or cluster["uuid"] in uuids)
+        and (names is None or any(like(str(name), cluster["tag_name"]) for name in names))
     ]
     return Answer({"response": found}, headers={"X-Result-Count": str(len(found))})
 
