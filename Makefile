@@ -6,7 +6,7 @@ SELECT := not slow
 # set-up is done when this file is newer than what it depends on
 READY  := $(VENV)/.ready
 
-.PHONY: setup demo test slow cases lint types contract check lock bench clean
+.PHONY: setup demo test slow cases reference fuzz lint types contract check lock bench clean
 
 setup: $(READY)
 
@@ -44,6 +44,15 @@ contract: setup
 	$(BIN)/lint-imports
 
 check: lint types contract test
+
+# write docs/mapping.md from the tables
+reference: setup
+	$(BIN)/python -m stixbridge.mapping.reference > docs/mapping.md
+
+# coverage-guided fuzzing of the reader and the pattern parser: make fuzz SECONDS=600
+SECONDS ?= 60
+fuzz: setup
+	PYTHONPATH=tests $(BIN)/python -m fuzz.run --seconds $(SECONDS)
 
 bench: setup
 	$(BIN)/python -m benchmarks

@@ -1,5 +1,7 @@
 """The tables: every property of every type is mapped or has its reason; every type and relation is one of MISP's."""
 
+from pathlib import Path
+
 import pytest
 import stix2.v21
 
@@ -95,3 +97,11 @@ def test_a_users_file_goes_before_the_galaxies(tmp_path) -> None:
     file = tmp_path / "galaxies.json"
     file.write_text('{"malware:Emotet": "misp-galaxy:malpedia=\\"Emotet\\""}')
     assert load(file).cluster_tag("malware", "", [], ["Emotet"]) == 'misp-galaxy:malpedia="Emotet"'
+
+
+def test_the_reference_in_the_documentation_is_that_of_the_tables() -> None:
+    from stixbridge.mapping.reference import render
+
+    assert (Path(__file__).parent.parent / "docs" / "mapping.md").read_text(encoding="utf-8") == render(), (
+        "make reference"
+    )
