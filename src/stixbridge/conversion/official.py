@@ -69,7 +69,7 @@ def convert_entries(entries: Iterable[Entry], options: Options) -> Conversion:
             None, None, Outcome.DROPPED, Reason.ENGINE, f"misp-stix failed: {type(error).__name__}: {error}"[:500]
         )
     converted = [_identified(event, objects, options) for event in events]
-    said = orjson.dumps([row.event for row in converted]).decode()
+    said = _said(row.event for row in converted)
     for id_, obj in objects.items():
         uuid = uuid_of(id_)
         value = obj.get("value") or obj.get("name")
@@ -80,6 +80,24 @@ def convert_entries(entries: Iterable[Entry], options: Options) -> Conversion:
             ledger.account(id_, Outcome.DROPPED, len(obj), reason=Reason.ENGINE)
     converted.sort(key=lambda row: str(row.event["uuid"]))
     return Conversion(converted, ledger)
+
+
+def _said(events: Iterable[MispEvent]) -> set[str]:
+    """Every UUID and value, and every name of a cluster or object, in some events."""
+    found: set[str] = set()
+    waiting: list[Any] = list(events)
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, str):
+            found.add(value)
+            found.update(value.split("|"))
+            if value.endswith('"'):  # a tag: the name of a cluster
+                found.add(value.partition('="')[2].removesuffix('"'))
+    return found
 
 
 def _identified(event: MispEvent, objects: Mapping[str, Mapping[str, Any]], options: Options) -> Converted:
