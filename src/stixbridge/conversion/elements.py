@@ -414,7 +414,7 @@ def _comments(pieces: Iterable[Piece]) -> str:
         for _, one, value in piece.found:
             if one.comment is not None:
                 texts.append(f"{one.comment}: {value}" if one.comment else value)
-    return ", ".join(dict.fromkeys(texts))
+    return ", ".join(sorted(set(texts)))
 
 
 @lru_cache(maxsize=1024)

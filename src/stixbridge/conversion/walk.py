@@ -31,7 +31,7 @@ class Piece:
     """The object itself (no part), or one of its parts.
 
     Attributes:
-        key: tells it apart; "" for the object itself.
+        key: where it stands, which tells it apart; "" for the object itself.
         part: which part it is.
         prefix: the path of the part.
         parent: the piece it is a piece of.
@@ -84,7 +84,7 @@ class Walk:
         elif isinstance(value, dict):
             part = self._table.parts.get(path)
             if part is not None and not part.several:
-                piece = self._piece(part, path, piece)
+                piece = self._piece(part, path, raw, piece)
             self._inside(piece, path, raw, value, depth)
         elif isinstance(value, list):
             self._list(piece, f"{path}[*]", raw, value, depth)
@@ -95,7 +95,7 @@ class Walk:
         for at, item in enumerate(value):
             where = f"{raw}[{at}]"
             if isinstance(item, dict):
-                target = self._piece(part, path, piece) if own and part is not None else piece
+                target = self._piece(part, path, where, piece) if own and part is not None else piece
                 self._inside(target, path, where, item, depth)
             elif path.endswith("_refs[*]"):
                 if isinstance(item, str) and path in self._table.followed:
@@ -113,8 +113,8 @@ class Walk:
             elif inner not in (None, "", []):
                 self._value(piece, canonical_path(f"{path}.{name}"), where, inner, depth + 1)
 
-    def _piece(self, part: Part, path: str, parent: Piece) -> Piece:
-        piece = Piece(f"{path}#{len(self.pieces)}", part, path, parent)
+    def _piece(self, part: Part, path: str, raw: str, parent: Piece) -> Piece:
+        piece = Piece(raw, part, path, parent)
         self.pieces.append(piece)
         return piece
 
