@@ -1,71 +1,73 @@
-"""Measure the conversion against misp-stix, in one run, and write docs/benchmarks.md."""
+"""Measure the conversion beside misp-stix, in one run, and write docs/benchmarks.md and docs/benchmarks.svg."""
 
-import json
-import platform
-import statistics
-import subprocess
-import sys
+import argparse
 import tempfile
-from importlib.metadata import version
+from collections.abc import Sequence
 from pathlib import Path
 
-import orjson
+from . import cases, page
+from .plot import bars
 
-from .inputs import indicators_with_reports
-
-RUNS = 3
+PARTS = ("patterns", "growth", "cold", "stream")
 ENGINES = ("native", "misp-stix", "floor")
-ROOT = Path(__file__).parent.parent
 
 
-def measured(engine: str, path: Path) -> dict[str, float]:
-    """The median of some runs, each in a process of its own."""
-    rows = []
-    for _ in range(RUNS if engine != "misp-stix" else 1):
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.measure", engine, str(path)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        rows.append(json.loads(done.stdout.splitlines()[-1]))
-    return {key: statistics.median(row[key] for row in rows) for key in rows[0]}
+def arguments() -> argparse.Namespace:
+    """What the command line asks for."""
+    names = [*dict.fromkeys(case.name for case in cases.CASES), *PARTS]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", choices=names, help="measure this alone, and print it; no page is written")
+    parser.add_argument("--large", action="store_true", help="convert a bundle larger than memory too (long)")
+    parser.add_argument("--objects", type=int, default=2_000_000, metavar="N", help="of that bundle (%(default)s)")
+    parser.add_argument("--full", action="store_true", help="run misp-stix where it needs a quarter of an hour too")
+    parser.add_argument("--scale", type=float, default=1, metavar="X", help="make the inputs smaller, to try this out")
+    parser.add_argument("--to", type=Path, metavar="DIR", help="for page and plot; else docs, and with --scale nowhere")
+    asked = parser.parse_args()
+    if asked.to is None and asked.scale == 1:
+        asked.to = cases.ROOT / "docs"
+    return asked
 
 
-HEAD = """# Benchmarks
-
-Written by `make bench`. CPU seconds of the whole conversion, from bytes to event bytes, and peak memory; both engines
-on the same generated input in one run. The floor is `orjson` loads and dumps of the same data. Compare ratios, not
-seconds.
-"""
+def chart(rows: Sequence[cases.Row]) -> str:
+    """The plot of the main table."""
+    groups = [(row.title, [row.get(engine, "cpu") for engine in ENGINES]) for row in rows if row.size]
+    return bars("CPU seconds from STIX to MISP events", ["stixbridge", "misp-stix", "floor: JSON alone"], groups)
 
 
 def main() -> None:
-    """Measure and write the page."""
-    machine = f"Python {platform.python_version()}, {platform.machine()}"
-    lines = [
-        HEAD,
-        f"{machine}; misp-stix {version('misp-stix')}, orjson {version('orjson')}.",
-        "",
-        "| input | stixbridge | misp-stix | ratio | floor | against the floor | memory | memory of misp-stix |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    with tempfile.TemporaryDirectory() as folder:
-        for count in (1_000, 10_000):
-            bundle = indicators_with_reports(count)
-            path = Path(folder) / f"{count}.json"
-            path.write_bytes(orjson.dumps(bundle))
-            rows = {engine: measured(engine, path) for engine in ENGINES}
-            ours, theirs, floor = (rows[engine] for engine in ENGINES)
-            name = f"{count:,} indicators, {count:,} relationships, {count // 100} reports"
-            lines.append(
-                f"| {name} | {ours['cpu']:.2f} s | {theirs['cpu']:.1f} s | {theirs['cpu'] / ours['cpu']:.0f} times |"
-                f" {floor['cpu']:.3f} s | {ours['cpu'] / floor['cpu']:.1f} times | {ours['megabytes']:.0f} MB |"
-                f" {theirs['megabytes']:.0f} MB |"
-            )
-            print(lines[-1])
-    (ROOT / "docs" / "benchmarks.md").write_text("\n".join(lines) + "\n")
+    """Measure, print each table once it is there, and write the page."""
+    asked = arguments()
+    only = asked.only
+    parts = []
+
+    def add(text: str) -> None:
+        parts.append(text)
+        print(text, flush=True)
+
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="stixbridge-bench-") as name:
+        folder = Path(name)
+        add(page.head())
+        if only not in PARTS:
+            for row in cases.conversions(folder, only, full=asked.full, scale=asked.scale):
+                rows.append(row)
+                print(
+                    row.title, {engine: found.get("cpu", "failed") for engine, found in row.engines.items()}, flush=True
+                )
+            add(page.conversion(rows))
+        if only in (None, "patterns"):
+            add(page.patterns(cases.patterns(folder, asked.scale)))
+        if only in (None, "growth"):
+            add(page.growth(cases.growth(folder, asked.scale)))
+        if only in (None, "cold"):
+            add(page.cold_start(cases.cold_start(folder)))
+    if only in (None, "stream"):
+        measured = asked.large or only == "stream"
+        add(page.streaming(cases.streaming(asked.objects) if measured else None))
+    if only is None and asked.to is not None:
+        asked.to.mkdir(parents=True, exist_ok=True)
+        (asked.to / "benchmarks.md").write_text("\n".join(parts))
+        (asked.to / "benchmarks.svg").write_text(chart(rows))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from conftest import corpora_folder
-
 from helpers.rich import accounted
+
 from stixbridge import convert
 
 NOW = "2019-01-01T00:00:00Z"
@@ -35,7 +35,7 @@ def other(path: Path) -> Path:
 def value(type_: str, text: object) -> str:
     """A value in one spelling: MISP stores lower case, AS numbers bare, and times in either form."""
     text = str(text).lower().replace("+00:00", "z")
-    return text.removeprefix("as") if type_ == "AS" or text[:2] == "as" and text[2:].isdigit() else text
+    return text.removeprefix("as") if type_ == "AS" or (text[:2] == "as" and text[2:].isdigit()) else text
 
 
 def attributes(event: Event) -> set[tuple[Any, ...]]:

@@ -1,7 +1,11 @@
-"""Generated bundles of the types that are converted: optional properties, markings, references, versions, any order."""
+"""Generated bundles of every type: optional properties, markings, references, versions, any order."""
 
+from typing import Any
+
+import stix2.v21
 from hypothesis import strategies as st
 
+from .rich import rich, rich20
 from .stix import EARLY, LAST, LATER, MARKINGS, Stix, relationship, report, sighting, stix_id
 
 PAST, FUTURE = "2026-01-15T00:00:00Z", "2027-01-01T00:00:00Z"  # of `rich.NOW`
@@ -33,84 +37,167 @@ STATEMENT = {"type": "marking-definition", "id": stix_id("marking-definition", "
              "definition_type": "statement", "definition": {"statement": "(c)"}}  # fmt: skip
 UNKNOWN = stix_id("marking-definition", "nowhere")
 
-# Bundles
+# Objects
 
-_VALUES = {
-    "ipv4-addr": ["198.51.100.1", "198.51.100.2"],
-    "ipv6-addr": ["2001:db8::1"],
-    "domain-name": ["a.example", "b.example"],
-    "url": ["https://a.example/x"],
-    "email-addr": ["a@a.example"],
-    "mac-addr": ["00:11:22:33:44:55"],
-}
-_NAMED = ["malware", "tool", "attack-pattern", "intrusion-set", "threat-actor", "campaign", "course-of-action"]
 _PATTERNS = [
     "[ipv4-addr:value = '198.51.100.1']", "[ipv4-addr:value != '198.51.100.1']", "[domain-name:value = 'a.example']",
     "[ipv4-addr:value IN ('198.51.100.1', '198.51.100.2')]", "[file:name = 'a' AND file:size = 1]",
     "[domain-name:value LIKE '%.example']", "[ipv4-addr:value = '198.51.100.2'] FOLLOWEDBY [url:value = 'http://a/']",
     "[domain-name:value = 'b.example' AND ipv4-addr:value = '198.51.100.2']", "[x-none:y = 1]", "[broken",
     "[file:name = 'a' AND file:size = 1] AND [file:name = 'b' AND file:size = 2]",
+    "[email-message:subject = 's' AND email-message:from_ref.value = 'a@a.example']",
+    "[windows-registry-key:key = 'HKLM\\\\a' AND windows-registry-key:values[*].name = 'b']",
+    "[process:command_line = 'a -b' OR user-account:account_login = 'c']",
 ]  # fmt: skip
 SDO = {"created": EARLY, "spec_version": "2.1"}
+_VALUES: dict[str, list[Stix]] = {
+    "ipv4-addr": [{"value": "198.51.100.1"}, {"value": "198.51.100.2"}, {"value": "198.51.100.0/24"}],
+    "ipv6-addr": [{"value": "2001:db8::1"}],
+    "domain-name": [{"value": "a.example"}, {"value": "b.example"}, {"value": "nodots"}],
+    "url": [{"value": "https://a.example/x"}],
+    "email-addr": [{"value": "a@a.example"}, {"value": "B@B.example"}],
+    "mac-addr": [{"value": "00:11:22:33:44:55"}],
+    "autonomous-system": [{"number": 64496}],
+    "file": [{"name": "f.exe", "hashes": {"MD5": "a" * 32}, "size": 3}, {"hashes": {"SHA-256": "b" * 64}}],
+    "malware": [{"name": "m", "is_family": True}, {"name": "m", "is_family": False}],
+    "location": [{"name": "Somewhere", "country": "FR"}, {"latitude": 1.5, "longitude": -2.5}, {"region": "caribbean"}],
+    "identity": [{"name": "Someone"}, {"name": "energy", "identity_class": "class"}],
+    "vulnerability": [{"name": "CVE-2026-10001"}, {"name": "A flaw"}],
+    "note": [{"content": "What is noted.", "object_refs": []}],
+    "opinion": [{"opinion": "agree", "object_refs": []}, {"opinion": "strongly-disagree", "object_refs": []}],
+    # OpenCTI's types, ATT&CK's, and one that nobody knows
+    "hostname": [{"value": "h.a.example"}, {"value": "H.A.example"}],
+    "user-agent": [{"value": "Agent/1.0"}],
+    "cryptocurrency-wallet": [{"value": "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa"}, {"value": "0xabc"}],
+    "text": [{"value": "some text"}],
+    "phone-number": [{"value": "+331234"}],
+    "bank-account": [{"iban": "FR7630006000011234567890189", "bic": "AGRIFRPP"}],
+    "payment-card": [{"card_number": "4111111111111111", "cvv": "123"}],
+    "media-content": [{"url": "https://a.example/x", "title": "A title"}],
+    "credential": [{"value": "secret"}],
+    "cryptographic-key": [{"value": "key"}],
+    "x-mitre-tactic": [{"name": "A tactic", "x_mitre_shortname": "a-tactic"}],
+    "x-mitre-data-source": [{"name": "A source", "x_mitre_platforms": ["Linux"]}],
+    "x-custom": [{"name": "own", "x_list": [1, "two", {"three": None}], "x_ref": stix_id("malware", "dangling")}],
+    "x-custom-thing": [{"value": "198.51.100.1", "x_map": {"a": [True]}}],
+}
+
+# what the specification says each type has at least, and no property of two that exclude each other
+_ALWAYS = {
+    "directory": ["path"], "process": ["pid"], "network-traffic": ["protocols", "src_ref"], "artifact": ["payload_bin"],
+    "x509-certificate": ["serial_number"], "malware-analysis": ["product", "result"], "user-account": ["user_id"],
+    "windows-registry-key": ["key"], "infrastructure": ["name"], "software": ["name"],
+    "email-message": ["is_multipart"],
+    "observed-data": ["first_observed", "last_observed", "number_observed"],
+}  # fmt: skip
+_CLASSES = {
+    found._type: found
+    for module in (stix2.v21.sdo, stix2.v21.observables, stix2.v21.common)
+    for found in vars(module).values()
+    if isinstance(found, type) and hasattr(found, "_properties") and hasattr(found, "_type")
+}
+_TIED = {"relationship", "sighting", "report", "grouping", "observed-data", "indicator", "marking-definition"}
+_FULL: dict[str, list[Stix]] = {}
+for _obj in rich():
+    _FULL.setdefault(_obj["type"], []).append(_obj)
+SCO = frozenset(kind for kind, found in _FULL.items() if "created" not in found[0]) | {
+    "hostname", "user-agent", "cryptocurrency-wallet", "text", "phone-number", "bank-account", "payment-card",
+    "media-content", "credential", "cryptographic-key",
+}  # fmt: skip
 
 
-def _bare() -> list[Stix]:
+def _least(kind: str, full: Stix) -> Stix:
+    """An object of the specification with nothing but what it must have."""
+    needed = {name for name, prop in _CLASSES[kind]._properties.items() if prop.required} | set(_ALWAYS.get(kind, ()))
+    return {name: value for name, value in full.items() if name in needed and name not in ("created", "modified")}
+
+
+def _pool() -> list[Stix]:
     """The objects that bundles are drawn from, without their optional properties and references."""
     made: list[Stix] = []
-    for kind, values in _VALUES.items():
-        made += [{"type": kind, "id": stix_id(kind, f"{value}{at}"), "value": value}
-                 for value in values for at in range(2)]  # fmt: skip
-    made += [{"type": kind, "id": stix_id(kind, "n"), "modified": EARLY, **SDO, "name": f"{kind} n"} for kind in _NAMED]
+    for kind in sorted({*_FULL, *_VALUES} - _TIED):
+        found = _VALUES.get(kind) or [_least(kind, full) for full in _FULL[kind]]
+        times = {} if kind in SCO else {"modified": EARLY, **SDO}
+        for at, value in enumerate(found):
+            made += [{**value, "type": kind, "id": stix_id(kind, f"{at} {copy}"), **times} for copy in range(2)]
     made += [{"type": "indicator", "id": stix_id("indicator", f"{at} {copy}"), "modified": EARLY, **SDO,
               "pattern": pattern, "pattern_type": "stix", "valid_from": EARLY}
              for at, pattern in enumerate(_PATTERNS) for copy in range(2)]  # fmt: skip
-    made += [
-        {"type": "file", "id": stix_id("file", "f"), "name": "f.exe", "hashes": {"MD5": "a" * 32}, "size": 3},
-        {"type": "file", "id": stix_id("file", "g"), "hashes": {"SHA-256": "b" * 64}},
-        {"type": "autonomous-system", "id": stix_id("autonomous-system", "1"), "number": 64496},
-        {"type": "mutex", "id": stix_id("mutex", "1"), "name": "m"},
-        {"type": "network-traffic", "id": stix_id("network-traffic", "1"), "protocols": ["tcp"]},
-        {"type": "vulnerability", "id": stix_id("vulnerability", "1"), "modified": EARLY, **SDO,
-         "name": "CVE-2026-10001"},
-        {"type": "identity", "id": stix_id("identity", "1"), "modified": EARLY, **SDO, "name": "Someone"},
-    ]  # fmt: skip
     return made
 
 
-POOL = _bare()
-SCO = {*_VALUES, "file", "autonomous-system", "mutex", "network-traffic"}
+POOL = _pool()
+KINDS = sorted({obj["type"] for obj in POOL})
+_BY_KIND = {kind: [obj for obj in POOL if obj["type"] == kind] for kind in KINDS}
 _known = [obj["id"] for obj in POOL]
-_ref = st.sampled_from([*_known, stix_id("indicator", "dangling"), stix_id("malware", "dangling")])
+_dangling = [stix_id(kind, "dangling") for kind in ("indicator", "malware", "ipv4-addr", "identity")]
 _moment = st.sampled_from([EARLY, LATER, LAST])
 _marks = st.lists(st.sampled_from([*LEVELS, STATEMENT["id"], UNKNOWN]), max_size=2, unique=True)
+_chance = st.integers(0, 9)
+_COMMON = frozenset({
+    "type", "id", "spec_version", "created", "modified", "revoked", "object_marking_refs", "granular_markings",
+    "created_by_ref", "confidence", "labels", "external_references", "extensions", "valid_until", "indicator_types",
+})  # fmt: skip
+_OPENCTI = {"x_opencti_score": 70, "x_opencti_description": "What it is.", "x_opencti_labels": ["l"],
+            "x_opencti_detection": True}  # fmt: skip
+
+
+def optional(kind: str) -> dict[str, Any]:
+    """The properties of its own that an object of a type may have."""
+    found = {name: value for full in _FULL.get(kind, ()) for name, value in full.items() if name not in _COMMON}
+    if kind == "artifact":
+        found.pop("url", None)  # excludes the payload
+    return found
+
+
+def _tied(draw: st.DrawFn, value: Any, refs: st.SearchStrategy[str], name: str = "") -> Any:
+    """A value whose references are drawn, wherever they stand in it."""
+    if isinstance(value, dict):
+        return {key: _tied(draw, inner, refs, key) for key, inner in value.items()}
+    if isinstance(value, list):
+        if name.endswith("_refs"):
+            return draw(st.lists(refs, min_size=1, max_size=3, unique=True))
+        return [_tied(draw, inner, refs) for inner in value]
+    return draw(refs) if name.endswith("_ref") else value
+
+
+def _some(draw: st.DrawFn, values: dict[str, Any]) -> dict[str, Any]:
+    """Some of several properties; often all or none."""
+    if not values:
+        return {}
+    some = st.lists(st.sampled_from(sorted(values)), unique=True)
+    names = draw(st.one_of(st.just([]), st.just(sorted(values)), some))
+    return {name: values[name] for name in sorted(names)}
 
 
 @st.composite
-def _dressed(draw: st.DrawFn, obj: Stix) -> Stix:
+def _dressed(draw: st.DrawFn, obj: Stix, refs: st.SearchStrategy[str]) -> Stix:
     """An object with some optional properties and references."""
+    kind = obj["type"]
     made = dict(obj)
-    may = draw(
-        st.sets(st.sampled_from(["marks", "granular", "more", "creator", "ended", "refs", "labels"]), max_size=3)
-    )
+    if kind not in _TIED:
+        made |= {name: value for name, value in _some(draw, optional(kind)).items() if name not in obj}
+    full = next((full for full in _FULL.get(kind, ()) if "extensions" in full), None)
+    if full is not None and draw(_chance) > 6:
+        made["extensions"] = {name: _some(draw, inner) for name, inner in _some(draw, full["extensions"]).items()}
+    made = {name: _tied(draw, value, refs, name) for name, value in made.items()} if kind not in _TIED else made
+    may = draw(st.sets(st.sampled_from(["marks", "granular", "more", "creator", "ended", "labels", "own"]), max_size=3))
     if "marks" in may:
         made["object_marking_refs"] = draw(_marks)
     if "granular" in may:
         made["granular_markings"] = [{"marking_ref": ref, "selectors": ["type"]} for ref in draw(_marks)]
-    kind = obj["type"]
+    if "own" in may:
+        made |= {"x_custom": {"a": [1]}, "x_custom_ref": draw(refs)} | _some(draw, _OPENCTI)
     if kind in SCO:
-        if "refs" in may:
-            made |= {
-                "ipv4-addr": {"resolves_to_refs": [stix_id("mac-addr", "00:11:22:33:44:550"), draw(_ref)]},
-                "domain-name": {"resolves_to_refs": [stix_id("ipv4-addr", "198.51.100.10"), draw(_ref)]},
-                "network-traffic": {"dst_ref": draw(_ref), "src_ref": stix_id("ipv4-addr", "198.51.100.21")},
-                "file": {"contains_refs": [draw(_ref), stix_id("file", "f"), stix_id("file", "g")]},
-            }.get(kind, {"x_custom_ref": draw(_ref)})
         return made
     if "more" in may:
-        made |= {"description": "First.\nSecond.", "confidence": draw(st.integers(0, 100)), "x_custom": {"a": [1]},
-                 "external_references": [{"source_name": "s", "url": "https://ref.example/"}]}  # fmt: skip
+        made |= {"confidence": draw(st.integers(0, 100)),
+                 "external_references": [{"source_name": "s", "url": "https://ref.example/"},
+                                         {"source_name": "cve", "external_id": "CVE-2026-10001"}]}  # fmt: skip
+        if kind not in ("note", "opinion", "observed-data", "language-content"):
+            made["description"] = "First.\nSecond."
     if "creator" in may:
-        made["created_by_ref"] = draw(st.sampled_from([stix_id("identity", "1"), stix_id("identity", "dangling")]))
+        made["created_by_ref"] = draw(st.one_of(st.sampled_from([obj["id"] for obj in _BY_KIND["identity"]]), refs))
     if "labels" in may:
         made["labels"] = ["l"]
     if "ended" in may:
@@ -122,33 +209,51 @@ def _dressed(draw: st.DrawFn, obj: Stix) -> Stix:
     return made
 
 
+# observed-data of STIX 2.0, with references by key and parts of a message
+_NESTED = [{
+    "0": {"type": "email-message", "is_multipart": True, "from_ref": "1", "to_refs": ["2"], "subject": "s",
+          "body_multipart": [{"body": "b", "content_type": "text/plain"}, {"body_raw_ref": "3"}]},
+    "1": {"type": "email-addr", "value": "a@a.example", "display_name": "A"},
+    "2": {"type": "email-addr", "value": "no"},
+    "3": {"type": "file", "name": "f.exe", "contains_refs": ["3", "9"], "created": EARLY},
+    "4": {"type": "x-unheard-of", "a": 1}, "5": {"type": "ipv4-addr", "value": "198.51.100.1"},
+}, next(obj for obj in rich20() if obj["type"] == "observed-data")["objects"]]  # fmt: skip
+
+
 @st.composite
 def bundles(draw: st.DrawFn) -> list[Stix]:
     """The objects of a bundle, in any order."""
-    chosen = draw(st.lists(st.sampled_from(POOL), min_size=1, max_size=9, unique_by=lambda obj: obj["id"]))
-    made = [draw(_dressed(obj)) for obj in chosen]
-    held = [obj["id"] for obj in made]
-    ref = st.one_of(st.sampled_from(held), _ref)
+    # by type first, so that all types are as frequent
+    kinds = draw(st.lists(st.sampled_from(KINDS + ["indicator"] * 6 + ["ipv4-addr"] * 2), min_size=1, max_size=9))
+    chosen = {obj["id"]: obj for obj in [draw(st.sampled_from(_BY_KIND[kind])) for kind in kinds]}
+    held = list(chosen)
+    containers = [stix_id(kind, "r") for kind in ("report", "grouping")] + [stix_id("report", "s")]
+    # what is there (the object itself too) most of the time, else what may be there, or is not
+    refs = st.one_of(st.sampled_from(held), st.sampled_from(held), st.sampled_from([*_known, *_dangling, *containers]))
+    made = [draw(_dressed(obj, refs)) for obj in chosen.values()]
     for at in range(draw(st.integers(0, 3))):
-        tie = relationship({"id": draw(ref)}, draw(st.sampled_from(["indicates", "uses", "x"])), {"id": draw(ref)})
-        made.append(draw(_dressed({**tie, "id": stix_id("relationship", str(at))})))
+        tie = relationship({"id": draw(refs)}, draw(st.sampled_from(["indicates", "uses", "x"])), {"id": draw(refs)})
+        more = _some(draw, {"description": "Why.", "start_time": EARLY, "stop_time": LATER})
+        made.append(draw(_dressed({**tie, **more, "id": stix_id("relationship", str(at))}, refs)))
     for at in range(draw(st.integers(0, 2))):
-        seen = sighting({"id": draw(ref)}, count=draw(st.integers(0, 9)), last_seen=draw(_moment))
-        made.append(draw(_dressed({**seen, "id": stix_id("sighting", str(at))})))
+        seen = sighting({"id": draw(refs)}, count=draw(st.integers(0, 9)), last_seen=draw(_moment))
+        more = {"where_sighted_refs": [draw(refs)]} if draw(_chance) > 5 else {}
+        made.append(draw(_dressed({**seen, **more, "id": stix_id("sighting", str(at))}, refs)))
     for at in range(draw(st.integers(0, 1))):
-        refs = draw(st.lists(ref, max_size=3, unique=True))
+        what = draw(st.one_of(
+            st.fixed_dictionaries({"object_refs": st.lists(refs, max_size=3, unique=True)}),
+            st.fixed_dictionaries({"objects": st.sampled_from(_NESTED)})))  # fmt: skip
         made.append(draw(_dressed({
             "type": "observed-data", "id": stix_id("observed-data", str(at)), "modified": EARLY, **SDO,
-            "first_observed": EARLY, "last_observed": LATER, "number_observed": 2, "object_refs": refs})))  # fmt: skip
-    names = [stix_id(kind, "r") for kind in ("report", "grouping")] + [stix_id("report", "s")]
+            "first_observed": EARLY, "last_observed": LATER, "number_observed": 2, **what}, refs)))  # fmt: skip
     everyone = [obj["id"] for obj in made]
-    for id_ in names[: draw(st.integers(0, 3))]:
-        refs = draw(st.lists(st.sampled_from([*everyone, *names, UNKNOWN]), max_size=6, unique=True))
-        made.append(draw(_dressed({**report(id_, refs), "type": id_.partition("--")[0], "id": id_})))
+    for id_ in containers[: draw(st.integers(0, 3))]:
+        members = draw(st.lists(st.sampled_from([*everyone, *containers, UNKNOWN]), max_size=6, unique=True))
+        made.append(draw(_dressed({**report(id_, members), "type": id_.partition("--")[0], "id": id_}, refs)))
     for obj in list(made):
-        if "modified" in obj and draw(st.integers(0, 9)) > 7:
+        if "modified" in obj and draw(_chance) > 7:
             made.append({**obj, "modified": draw(_moment), "x_version": draw(st.integers(0, 2))})
-        if draw(st.integers(0, 9)) > 7:
+        if draw(_chance) > 7:
             made += [dict(obj)] * draw(st.integers(1, 2))
     made += draw(st.sampled_from([[], DEFINITIONS, [*DEFINITIONS, STATEMENT]]))
     return draw(st.permutations(made))

@@ -1,0 +1,210 @@
+"""The tables of docs/benchmarks.md."""
+
+import platform
+from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from .cases import COLD_RUNS, MOST_MEMORY, RUNS, Figures, Row
+
+FLOOR_TARGET = 12
+GROWTH_TARGET = 1.3
+COLD_TARGET = 0.5
+STREAM_TARGET = 500
+_NOT_RUN = "not run"
+_TITLES = {
+    "reports": "indicators in reports",
+    "equal": "indicators and SCOs",
+    "observed": "observed-data",
+    "attack": "like ATT&CK",
+}
+
+
+def head() -> str:
+    """What the page is, and what it was measured with."""
+    names = ("stixbridge", "misp-stix", "stix2-patterns", "orjson")
+    return f"""# Benchmarks
+
+Written by `make bench`. Both engines on the same input in one run, each measurement in a process of its own. Time is
+CPU seconds of the whole conversion, from the bytes of the file to the bytes of the events, without imports; memory is
+the peak of the process, imports included. The floor is `orjson` loads and dumps of the input. stixbridge and the
+floor: the median of {RUNS} runs; misp-stix: one run, through its own API. Compare ratios, not seconds.
+
+Python {platform.python_version()}, {platform.machine()}; {", ".join(f"{name} {_version(name)}" for name in names)}.
+"""
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of Markdown; all columns but the first are figures."""
+    lines = [header, ["---", *["--:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def seconds(value: float | None) -> str:
+    """A time in two or three figures; it never shows as 0."""
+    if value is None:
+        return "–"
+    return f"{value:.2g} s" if value < 0.1 else f"{value:.3g} s" if value < 100 else f"{value:,.0f} s"
+
+
+def times(value: float | None, target: float | None = None, sign: str = "") -> str:
+    """A ratio, with its target."""
+    shown = "–" if value is None else f"{value:.1f}" if value < 20 else f"{value:,.0f}"
+    return shown if target is None else f"{shown} ({sign} {target:g})"
+
+
+def megabytes(value: float | None) -> str:
+    """A size in memory."""
+    return "–" if value is None else f"{value:,.0f} MB"
+
+
+def conversion(rows: Sequence[Row]) -> str:
+    """The main table, and what came out."""
+    shown = []
+    for row in rows:
+        if not row.size:
+            shown.append([row.title, "absent", *["–"] * 7])
+            continue
+        theirs = row.engines.get("misp-stix")
+        peer = _NOT_RUN if theirs is None else theirs.get("failed") or seconds(theirs["cpu"])
+        least = row.case.memory_target
+        memory = times(row.ratio("native", "misp-stix", "memory"), least, "≤") if least else ""
+        shown.append(
+            [
+                f"{row.title} ({row.size / 1e6:.1f} MB)",
+                row.engines["native"].get("failed") or seconds(row.get("native", "cpu")),
+                peer,
+                times(row.ratio("misp-stix", "native"), row.case.target, "≥"),
+                seconds(row.get("floor", "cpu")),
+                times(row.ratio("native", "floor"), FLOOR_TARGET, "≤"),
+                megabytes(row.get("native", "memory")),
+                megabytes(row.get("misp-stix", "memory")),
+                memory,
+            ]
+        )
+    first = table(
+        [
+            "input",
+            "stixbridge",
+            "misp-stix",
+            "times less (target)",
+            "floor",
+            "times the floor (target)",
+            "memory",
+            "memory of misp-stix",
+            "share (target)",
+        ],
+        shown,
+    )
+    said = ""
+    for row in rows:
+        if row.size and "misp-stix" not in row.engines:
+            said += f"\nmisp-stix was not run with “{row.title}”, where its time is quadratic: `--full` runs it.\n"
+        if row.get("native", "made_events") == 0 and row.get("misp-stix", "made_events"):
+            said += f"\n“{row.title}”: stixbridge makes no event of it, since nothing links its context to a value, and"
+            said += " accounts for it in the ledger; misp-stix makes clusters of it. That is not the same work.\n"
+    return f"## Conversion\n\n![CPU seconds of each input](benchmarks.svg)\n\n{first}{said}\n{_came_out(rows)}"
+
+
+_MADE = ("events", "attributes", "objects", "tags", "bytes")
+
+
+def _came_out(rows: Sequence[Row]) -> str:
+    """Whether both did comparable work."""
+    shown = []
+    for row in rows:
+        if not row.size:
+            continue
+        cells = []
+        for key in _MADE:
+            pair = [row.get(engine, f"made_{key}") for engine in ("native", "misp-stix")]
+            scale, form = (1e6, ",.1f") if key == "bytes" else (1, ",.0f")
+            cells.append(" / ".join("–" if value is None else format(value / scale, form) for value in pair))
+        shown.append([row.title, f"{row.objects:,}", *cells])
+    header = ["stixbridge / misp-stix", "STIX objects", "events", "attributes", "objects", "tags and clusters", "MB"]
+    return "What came out:\n\n" + table(header, shown)
+
+
+def patterns(rows: Sequence[Figures]) -> str:
+    """Patterns a second."""
+
+    def rate(found: Figures) -> str:
+        return found.get("failed") or f"{found['patterns'] / found['cpu']:,.0f}"
+
+    shown = [
+        [row["what"], "absent", "–", f"{row['target']:,}", "–", "–"]
+        if row.get("absent")
+        else [
+            f"{row['what']} ({row['parse'].get('patterns', 0):,.0f})",
+            rate(row["parse"]),
+            rate(row["meaning"]),
+            f"{row['target']:,}",
+            rate(row["stix2-patterns"]),
+            f"{row['parse'].get('refused', 0):,.0f}",
+        ]
+        for row in rows
+    ]
+    header = ["patterns a second", "parse", "parse and interpret", "target", "stix2-patterns, parse", "refused by ours"]
+    return "## Patterns\n\nAll different, each read once.\n\n" + table(header, shown)
+
+
+def growth(rows: Sequence[Figures]) -> str:
+    """Time per object at each size."""
+    shown = []
+    for row in rows:
+        sizes = row["sizes"]
+        each = [size["cpu"] / size["objects"] * 1e6 if "cpu" in size else None for size in sizes]
+        known = [value for value in each if value]
+        ratio = max(known) / min(known) if len(known) == len(sizes) else None
+        shown.append(
+            [_TITLES[row["name"]]]
+            + ["failed" if value is None else f"{value:.1f} µs" for value in each]
+            + [megabytes(sizes[-1].get("memory")), "–" if ratio is None else f"{ratio:.2f} (≤ {GROWTH_TARGET})"]
+        )
+    columns = [f"about {size['wanted']:,} objects" for size in rows[0]["sizes"]]
+    header = ["CPU time per object", *columns, "memory of the last", "longest by shortest (target)"]
+    return "## Growth\n\n" + table(header, shown)
+
+
+def cold_start(found: Figures) -> str:
+    """From start to end of the command."""
+    said = f"## Cold start\n\n`stixbridge convert` of a file of 22 objects, index warm; {COLD_RUNS} runs.\n\n"
+    if "failed" in found:
+        return f"{said}Failed: {found['failed']}\n"
+    cells = [seconds(found["wall"]), seconds(found["slowest"]), seconds(found["cpu"]), megabytes(found["memory"])]
+    return said + table(
+        ["", "median", "slowest", "CPU", "memory", "target"], [["wall time", *cells, f"under {COLD_TARGET} s"]]
+    )
+
+
+def streaming(found: Figures | None) -> str:
+    """A bundle larger than memory."""
+    said = "## A bundle larger than memory\n\n"
+    if found is None:
+        return said + "Not measured in this run: `python -m benchmarks --large`.\n"
+    said += "Through the command line, the reports at the end of the file; stopped above"
+    said += f" {MOST_MEMORY:,} MB of address space.\n\n"
+    ended = found.get("failed") or f"exit status {found['status']}"
+    if found.get("status") and found["said"].strip():
+        ended += ": " + "; ".join(line.strip() for line in found["said"].splitlines()[-3:]).replace("|", "\\|")
+    return said + table(
+        ["objects", "file", "peak memory (target)", "CPU", "wall time", "events", "written", "ended with"],
+        [
+            [
+                f"{found['objects']:,}",
+                f"{found['size'] / 1e6:,.0f} MB",
+                f"{megabytes(found.get('memory'))} (under {STREAM_TARGET} MB)",
+                seconds(found.get("cpu")),
+                seconds(found.get("wall")),
+                f"{found['events']:,} of {found['reports']:,}",
+                f"{found['written'] / 1e6:,.0f} MB",
+                ended,
+            ]
+        ],
+    )
