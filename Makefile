@@ -52,6 +52,7 @@ reference: setup
 # coverage-guided fuzzing of the reader and the pattern parser: make fuzz SECONDS=600
 SECONDS ?= 60
 fuzz: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/fuzz/requirements.txt
 	PYTHONPATH=tests $(BIN)/python -m fuzz.run --seconds $(SECONDS)
 
 bench: setup

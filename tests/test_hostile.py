@@ -112,7 +112,9 @@ def test_properties_that_nobody_knows(kind: str) -> None:
     id_ = next(obj["id"] for obj in rich() if obj["type"] == kind)
     for name, value in (("x_new", "v"), ("x_ref", "v"), ("x_refs", ["v"]), ("", ""), ("a[0]", 1), ("$", nested(100))):
         result = converted(with_property(rich(), kind, name, value))
-        assert [row for row in result.ledger.entries if row["id"] == id_ and row.get("path") == f"$.{name}"], name
+        # an object that is dropped as a whole has one line for all its properties
+        paths = [row.get("path", f"$.{name}") for row in result.ledger.entries if row["id"] == id_]
+        assert f"$.{name}" in paths, name
 
 
 @pytest.mark.parametrize("name", [5, None, ("a", "b"), True, SURROGATE], ids=ascii)
