@@ -139,6 +139,8 @@ class Accounting:
         if role is Role.DETAIL and obj["type"] == "identity" and id_ not in self._placed:
             # only named, as a producer
             extra.extend((name, Outcome.DROPPED, Reason.NO_PLACE) for name in obj if name not in _OF_A_PRODUCER)
+        if role is Role.NOTE and obj.get("authors") and "created_by_ref" in obj:
+            extra.append(("created_by_ref", Outcome.DROPPED, Reason.REDUNDANT))
         if obj["type"] == "sighting" and obj.get("where_sighted_refs") and "created_by_ref" in obj:
             extra.append(("created_by_ref", Outcome.DROPPED, Reason.REDUNDANT))
         if role is Role.MARKING and "name" in obj and statement_of(obj) is not None:

@@ -330,6 +330,12 @@ class _Engine:
                 found = self._sayings.lone("link", url, drops, f"external_references[{at}].url")
             if found is not None:
                 links.attributes.append(found)
+                carried = "external_id" if found.type == "vulnerability" else "url"
+                drops.extend(
+                    (f"external_references[{at}].{name}", Outcome.DROPPED, Reason.NO_PLACE)
+                    for name in row
+                    if name != carried
+                )
             else:
                 drops.append((f"external_references[{at}]", Outcome.DROPPED, Reason.NO_PLACE))
         if drops:

@@ -1,0 +1,1 @@
+"""What two converters say of one bundle, and the reviewed list of where they differ."""
