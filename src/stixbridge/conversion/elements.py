@@ -146,6 +146,8 @@ class Sayer:
         if table is None or not table.fields:
             return False
         fields, parts, complete = _resolved(table, group.tests)
+        paths = [path for path, _, _ in fields]
+        complete &= len(paths) == len(set(paths))  # which of two values goes with which only the text says
         if parts:
             return complete & self._group_of_parts(said, table, fields, parts, detects, key, excluded)
         if not complete and not fields:
@@ -194,7 +196,10 @@ class Sayer:
             part = table.parts[path]
             made = self._object(part.template, found, detects, drops, f"{key}/{path}")
             if made is not None:
-                said.objects.append(replace(made, parent=key if main is not None else "", verb=part.verb))
+                above = max((other for other in parts if path.startswith(f"{other}.")), default=None, key=len)
+                parent = f"{key}/{above}" if above is not None else key if main is not None else ""
+                said.objects.append(replace(made, parent=parent, verb=part.verb))
+        fields = [row for found in (fields, *parts.values()) for row in found]
         said.drops.extend(("pattern", outcome, reason) for _, outcome, reason in drops)
         return not drops and not any(one.comment is not None for _, one, _ in fields)
 
@@ -287,10 +292,10 @@ class Sayer:
                 by_path = {path: value for path, _, value in fields}
                 composite = next(row for row in table.composites if row.type == type_)
                 joined = f"{by_path[composite.left].replace('|', '%7C')}|{by_path[composite.right]}"
-                attribute = self._attribute(type_, joined, detects, drops, composite.left)
+                attribute = self._attribute(type_, joined, detects, [], composite.left)
                 if attribute is not None:
                     return [attribute]
-                return []
+                # one half is no such value (a name that resolves to a name): each for itself
         if table.template is None:
             found = [
                 self._attribute(one.type, value, detects, drops, path)
@@ -313,6 +318,8 @@ class Sayer:
                 if one.comment is None:
                     drops.append((path, Outcome.DROPPED, Reason.NO_PLACE))
                 continue
+            if path == "precision":  # metres in STIX, kilometres in the template
+                value = _kilometres(value)
             if one.data:
                 content = base64_of(value)
                 if content is None:
@@ -415,6 +422,13 @@ def _comments(pieces: Iterable[Piece]) -> str:
             if one.comment is not None:
                 texts.append(f"{one.comment}: {value}" if one.comment else value)
     return ", ".join(sorted(set(texts)))
+
+
+def _kilometres(metres: str) -> str:
+    try:
+        return f"{float(metres) / 1_000:g}"
+    except ValueError:
+        return metres
 
 
 @lru_cache(maxsize=1024)

@@ -180,11 +180,11 @@ class _Engine:
     def _plan(self) -> list[Plan]:
         options = self._options
         self._grouping = Grouping(self._objects, self._tables, options, self._markings)
-        # an identity or a place is an event's matter only where something other than authorship speaks of it
+        # an identity is an event's matter only where something other than authorship speaks of it
         spoken_of = self._spoken_of()
         said = {}
         for id_, what in self._sayings.said.items():
-            if id_ in spoken_of or self._objects[id_]["type"] not in ("identity", "location"):
+            if id_ in spoken_of or self._objects[id_]["type"] != "identity":
                 said[id_] = what
         self._placeable = said
         refused = {id_ for id_ in self._sayings.ended if id_ not in self._options.delivered}
@@ -299,7 +299,8 @@ class _Engine:
             builder.tell("Descriptions", id_, text_, marking)
         if table.role is Role.RECORD:
             names = ("first_observed", "last_observed") if "first_observed" in obj else ("valid_from", "valid_until")
-            first, last = (obj.get(name) if obj.get(name) != obj.get("modified") else None for name in names)
+            written = times.read(obj.get("modified"))  # what the export fills in where MISP had no time
+            first, last = (obj.get(name) if times.read(obj.get(name)) != written else None for name in names)
             for element in builder.elements_of(id_):
                 _seen(element, first, last)
         if table.properties.get("first_seen") == "first_seen":

@@ -240,7 +240,9 @@ class Restorer:
         if obj["type"] == "observed-data":
             leaves = list(self._observed(obj, said))
             twin = self._twin(obj)
-            flagged = set(_compared(twin)) if twin is not None else set()
+            compared = list(_compared(twin)) if twin is not None else []
+            inner = [leaf for _, _, _, inside in _pieces(name, compared).values() for leaf in inside]
+            flagged = {_plain(leaf) for leaf in inner}
         elif obj["type"] == "indicator" and obj.get("pattern_type", "stix") == "stix" and name not in misp_made.RULES:
             leaves = list(_compared(obj))
         elif obj["type"] == "indicator":
@@ -256,7 +258,10 @@ class Restorer:
                 if made is not None:
                     rows.append((relation, made))
             for relation, value, leaf in self._related(template, inside):
-                row = self._row(template, relation, value, detects and (flagged is None or leaf in flagged))
+                if not relation:
+                    said.drops.append((_place(obj), Outcome.DROPPED, Reason.NO_PLACE))
+                    continue
+                row = self._row(template, relation, value, detects and (flagged is None or _plain(leaf) in flagged))
                 if row is None:
                     said.drops.append((_place(obj), Outcome.DROPPED, Reason.INVALID_VALUE))
                 else:
@@ -305,6 +310,7 @@ class Restorer:
             if relation is None:
                 last = canonical_path(path).rpartition(".")[2].rpartition(":")[2].removesuffix("[*]")
                 if not last.startswith("x_misp_"):
+                    yield "", value, (path, value)
                     continue
                 relation = unfolded.get(last, last.removeprefix("x_misp_"))
             yield relation, value, (path, value)
@@ -418,6 +424,11 @@ def _pieces(name: str, leaves: list[Leaf]) -> dict[str, tuple[str, str, str, lis
     return pieces
 
 
+def _plain(leaf: Leaf) -> Leaf:
+    """A leaf without the places in lists: a pattern and an observable count them differently."""
+    return canonical_path(leaf[0]).replace("[*]", ""), leaf[1]
+
+
 def _references(obj: StixObject) -> Iterator[str]:
     for name, value in obj.items():
         if isinstance(value, str) and name.endswith("_ref"):
@@ -466,8 +477,10 @@ def _properties(obj: StixObject) -> Iterator[Leaf]:
             continue
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, dict):
-                item = item.get("value")
-            if isinstance(item, str | int | float):
+                for part in ("value", "data"):
+                    if isinstance(item.get(part), str):
+                        yield f"{type_}:{name}.{part}", item[part]
+            elif isinstance(item, str | int | float):
                 yield f"{type_}:{name}[*]" if isinstance(value, list) else f"{type_}:{name}", text_of(item)
     for row in obj.get("external_references") or ():
         if isinstance(row.get("external_id"), str):

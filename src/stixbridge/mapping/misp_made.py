@@ -165,6 +165,7 @@ RELATIONS: dict[str, str] = {
     **{f"{kind}:created": "creation-time" for kind in ("file", "directory", "process")},
     **{f"{kind}:modified": "modification-time" for kind in ("file", "directory")},
     **{f"{kind}:accessed": "access-time" for kind in ("file", "directory")},
+    "url:value": "url",
     "pe:number_of_sections": "number-sections",
     "pe:pe_type": "type",
     "pe:time_date_stamp": "compilation-timestamp",

@@ -15,6 +15,7 @@ TABLE = Table(
         "arguments[*]": Field(None, "args"),
         "cwd": Field(None, "current-directory"),
         "created_time": Field(None, "creation-time"),
+        "created": Field(None, "creation-time"),
         "is_hidden": Field(None, "hidden"),
         "environment_variables.*": Field(None, "environment-variables"),
         "creator_user_ref.user_id": Field(None, "user-creator"),
