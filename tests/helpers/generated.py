@@ -1,5 +1,7 @@
 """Generated bundles of every type: optional properties, markings, references, versions, any order."""
 
+from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any
 
 import stix2.v21
@@ -150,15 +152,49 @@ def optional(kind: str) -> dict[str, Any]:
     return found
 
 
-def _tied(draw: st.DrawFn, value: Any, refs: st.SearchStrategy[str], name: str = "") -> Any:
+def _references(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """(name of the property, type it refers to) of what is in an object, wherever it stands in it."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _references(inner, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _references(inner, name)
+    elif name.endswith(("_ref", "_refs")) and not name.endswith(("marking_ref", "marking_refs")):
+        yield name, value.partition("--")[0]
+
+
+_MEANT: dict[str, set[str]] = {}  # property -> the types it refers to; of `object_refs`, all
+_BESIDE: dict[str, set[str]] = {}  # type -> the types it refers to
+for _obj in rich():
+    for _name, _kind in _references(_obj):
+        _MEANT.setdefault(_name, set()).add(_kind)
+        if _kind in _BY_KIND:
+            _BESIDE.setdefault(_obj["type"], set()).add(_kind)
+
+
+class Refs:
+    """Draws references: mostly to what is there (the object itself too) and of the type that is meant."""
+
+    def __init__(self, held: list[str], other: list[str]) -> None:
+        self._held = held
+        self.any = st.one_of(st.sampled_from(held), st.sampled_from(held), st.sampled_from([*_known, *other]))
+
+    def of(self, name: str) -> st.SearchStrategy[str]:
+        """Those that a property of that name may hold."""
+        meant = [id_ for id_ in self._held if id_.partition("--")[0] in _MEANT.get(name, ())]
+        return st.one_of(st.sampled_from(meant), st.sampled_from(meant), self.any) if meant else self.any
+
+
+def _tied(draw: st.DrawFn, value: Any, refs: Refs, name: str = "") -> Any:
     """A value whose references are drawn, wherever they stand in it."""
     if isinstance(value, dict):
         return {key: _tied(draw, inner, refs, key) for key, inner in value.items()}
     if isinstance(value, list):
         if name.endswith("_refs"):
-            return draw(st.lists(refs, min_size=1, max_size=3, unique=True))
+            return draw(st.lists(refs.of(name), min_size=1, max_size=3, unique=True))
         return [_tied(draw, inner, refs) for inner in value]
-    return draw(refs) if name.endswith("_ref") else value
+    return draw(refs.of(name)) if name.endswith("_ref") else value
 
 
 def _some(draw: st.DrawFn, values: dict[str, Any]) -> dict[str, Any]:
@@ -171,7 +207,7 @@ def _some(draw: st.DrawFn, values: dict[str, Any]) -> dict[str, Any]:
 
 
 @st.composite
-def _dressed(draw: st.DrawFn, obj: Stix, refs: st.SearchStrategy[str]) -> Stix:
+def _dressed(draw: st.DrawFn, obj: Stix, refs: Refs) -> Stix:
     """An object with some optional properties and references."""
     kind = obj["type"]
     made = dict(obj)
@@ -187,7 +223,7 @@ def _dressed(draw: st.DrawFn, obj: Stix, refs: st.SearchStrategy[str]) -> Stix:
     if "granular" in may:
         made["granular_markings"] = [{"marking_ref": ref, "selectors": ["type"]} for ref in draw(_marks)]
     if "own" in may:
-        made |= {"x_custom": {"a": [1]}, "x_custom_ref": draw(refs)} | _some(draw, _OPENCTI)
+        made |= {"x_custom": {"a": [1]}, "x_custom_ref": draw(refs.any)} | _some(draw, _OPENCTI)
     if kind in SCO:
         return made
     if "more" in may:
@@ -197,7 +233,7 @@ def _dressed(draw: st.DrawFn, obj: Stix, refs: st.SearchStrategy[str]) -> Stix:
         if kind not in ("note", "opinion", "observed-data", "language-content"):
             made["description"] = "First.\nSecond."
     if "creator" in may:
-        made["created_by_ref"] = draw(st.one_of(st.sampled_from([obj["id"] for obj in _BY_KIND["identity"]]), refs))
+        made["created_by_ref"] = draw(refs.of("created_by_ref"))
     if "labels" in may:
         made["labels"] = ["l"]
     if "ended" in may:
@@ -208,6 +244,11 @@ def _dressed(draw: st.DrawFn, obj: Stix, refs: st.SearchStrategy[str]) -> Stix:
                 ["benign", "malicious-activity", "anonymization", "unknown", "attribution"]), max_size=2))  # fmt: skip
     return made
 
+
+_DEFINITION = _FULL["extension-definition"][0]  # of the extension that the observables have
+
+# all types, those that much is said of or that say much of others more often
+_OFTEN = KINDS + ["indicator"] * 6 + ["ipv4-addr"] * 2 + ["note"] * 5 + ["opinion"] * 3
 
 # observed-data of STIX 2.0, with references by key and parts of a message
 _NESTED = [{
@@ -223,25 +264,33 @@ _NESTED = [{
 @st.composite
 def bundles(draw: st.DrawFn) -> list[Stix]:
     """The objects of a bundle, in any order."""
-    # by type first, so that all types are as frequent
-    kinds = draw(st.lists(st.sampled_from(KINDS + ["indicator"] * 6 + ["ipv4-addr"] * 2), min_size=1, max_size=9))
+    # by type first: a type of many values is no more frequent
+    kinds = draw(st.lists(st.sampled_from(_OFTEN), min_size=1, max_size=9))
+    for kind in list(kinds):
+        if kind in _BESIDE and draw(_chance) > 4:
+            kinds.append(draw(st.sampled_from(sorted(_BESIDE[kind]))))
     chosen = {obj["id"]: obj for obj in [draw(st.sampled_from(_BY_KIND[kind])) for kind in kinds]}
     held = list(chosen)
     containers = [stix_id(kind, "r") for kind in ("report", "grouping")] + [stix_id("report", "s")]
-    # what is there (the object itself too) most of the time, else what may be there, or is not
-    refs = st.one_of(st.sampled_from(held), st.sampled_from(held), st.sampled_from([*_known, *_dangling, *containers]))
+    refs = Refs(held, [*_dangling, *containers])
     made = [draw(_dressed(obj, refs)) for obj in chosen.values()]
+    if any(_DEFINITION["id"] in obj.get("extensions", ()) for obj in made):
+        least = _least("extension-definition", _DEFINITION)
+        known = {"type": "extension-definition", "id": _DEFINITION["id"], "modified": EARLY, **SDO}
+        made.append(draw(_dressed({**least, **known}, refs)))
     for at in range(draw(st.integers(0, 3))):
-        tie = relationship({"id": draw(refs)}, draw(st.sampled_from(["indicates", "uses", "x"])), {"id": draw(refs)})
+        tie = relationship(
+            {"id": draw(refs.any)}, draw(st.sampled_from(["indicates", "uses", "x"])), {"id": draw(refs.any)}
+        )
         more = _some(draw, {"description": "Why.", "start_time": EARLY, "stop_time": LATER})
         made.append(draw(_dressed({**tie, **more, "id": stix_id("relationship", str(at))}, refs)))
     for at in range(draw(st.integers(0, 2))):
-        seen = sighting({"id": draw(refs)}, count=draw(st.integers(0, 9)), last_seen=draw(_moment))
-        more = {"where_sighted_refs": [draw(refs)]} if draw(_chance) > 5 else {}
+        seen = sighting({"id": draw(refs.any)}, count=draw(st.integers(0, 9)), last_seen=draw(_moment))
+        more = {"where_sighted_refs": [draw(refs.of("where_sighted_refs"))]} if draw(_chance) > 5 else {}
         made.append(draw(_dressed({**seen, **more, "id": stix_id("sighting", str(at))}, refs)))
     for at in range(draw(st.integers(0, 1))):
         what = draw(st.one_of(
-            st.fixed_dictionaries({"object_refs": st.lists(refs, max_size=3, unique=True)}),
+            st.fixed_dictionaries({"object_refs": st.lists(refs.any, max_size=3, unique=True)}),
             st.fixed_dictionaries({"objects": st.sampled_from(_NESTED)})))  # fmt: skip
         made.append(draw(_dressed({
             "type": "observed-data", "id": stix_id("observed-data", str(at)), "modified": EARLY, **SDO,
@@ -257,3 +306,30 @@ def bundles(draw: st.DrawFn) -> list[Stix]:
             made += [dict(obj)] * draw(st.integers(1, 2))
     made += draw(st.sampled_from([[], DEFINITIONS, [*DEFINITIONS, STATEMENT]]))
     return draw(st.permutations(made))
+
+
+_TEXTS = frozenset({
+    "name", "description", "abstract", "content", "explanation", "objective", "display_name", "subject", "body",
+    "comment", "command_line", "product", "result_name", "vendor", "title", "contact_information",
+    "x_opencti_description",
+})  # fmt: skip
+_LISTED = frozenset({"aliases", "authors", "goals", "x_list", "modules", "labels", "roles"})
+
+
+def word_of(id_: str) -> str:
+    """A word that stands for one object."""
+    return f"q{sha256(id_.encode()).hexdigest()[:12]}q"
+
+
+def worded(objects: list[Stix]) -> list[Stix]:
+    """The objects with the word of each in its texts, to know them by."""
+    return [_worded(obj, word_of(obj["id"])) if obj["type"] != "marking-definition" else obj for obj in objects]
+
+
+def _worded(value: Any, word: str, name: str = "") -> Any:
+    if isinstance(value, dict):
+        return {key: _worded(inner, word, key) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_worded(inner, word, name if name in _LISTED else "") for inner in value]
+    own = isinstance(value, str) and (name in _TEXTS or name in _LISTED) and not value.startswith("CVE-")
+    return f"{value} {word}" if own else value

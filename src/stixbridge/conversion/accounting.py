@@ -134,8 +134,9 @@ class Accounting:
                     if not self._tagging.label_allowed(label)
                 )
             creator = obj.get("created_by_ref")
-            if creator is not None and not self._tagging.producer(creator):
-                extra.append(("created_by_ref", Outcome.DROPPED, Reason.DANGLING))
+            if creator is not None and not self._tagging.producer(creator, marking):
+                reason = Reason.MARKING if creator in self._objects else Reason.DANGLING
+                extra.append(("created_by_ref", Outcome.DROPPED, reason))
         if role is Role.DETAIL and obj["type"] == "identity" and id_ not in self._placed:
             # only named, as a producer
             extra.extend((name, Outcome.DROPPED, Reason.NO_PLACE) for name in obj if name not in _OF_A_PRODUCER)

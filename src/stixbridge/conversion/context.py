@@ -51,8 +51,12 @@ class Contexts:
         return id_ in self._gone
 
     def marking(self, id_: str) -> Marking:
-        """The markings of a context object."""
+        """The markings of an object."""
         return self._markings.of(self._objects[id_])
+
+    def may_name(self, named: StixObject, told: Marking) -> bool:
+        """Whether a name may stand where `told` holds."""
+        return self._markings.may_name(named, told)
 
     def marking_of_tag(self, id_: str) -> Marking:
         """What holds for its tag: a known cluster's says nothing of the object's text, so only the level counts."""
@@ -76,6 +80,14 @@ class Contexts:
             name = names[0] if names else id_
             found = self._tags[id_] = (tag, True) if tag else (machine_tag("stix", obj["type"], name), False)
         return found
+
+    def _creator(self, id_: str) -> str | None:
+        """The name of who made an object, where it may be told."""
+        creator = self._objects.get(str(self._objects[id_].get("created_by_ref")))
+        if creator is None or not self.may_name(creator, self.marking(id_)):
+            return None
+        name = creator.get("name")
+        return name if isinstance(name, str) and name else None
 
     def on(self, event_uuid: str, id_: str) -> None:
         """A report has it: the event gets its tag."""
@@ -112,7 +124,7 @@ class Contexts:
             if tagged and not closed:
                 builder.tags.add(self.tag(id_))
             if not self.known(id_):
-                builder.tell("Context", id_, retold(self._objects[id_], self._tables[id_], self._objects), marking)
+                builder.tell("Context", id_, retold(self._objects[id_], self._tables[id_], self._creator(id_)), marking)
             elif tagged and closed:
                 builder.tell("Context", id_, f"## {self.tag(id_)}\n", marking)
 
@@ -144,7 +156,7 @@ def external_ids(obj: StixObject) -> list[str]:
     ]
 
 
-def retold(obj: StixObject, table: Table, objects: Mapping[str, StixObject]) -> str:
+def retold(obj: StixObject, table: Table, creator: str | None) -> str:
     """A context object in Markdown: its name, and the properties its table names."""
     lines = [f"## {one_line(obj.get('name') or obj['id'])} ({obj['type']})", ""]
     for name in table.retold:
@@ -155,7 +167,7 @@ def retold(obj: StixObject, table: Table, objects: Mapping[str, StixObject]) -> 
             lines.extend((str(value), ""))
             continue
         if name == "created_by_ref":
-            value = (objects.get(str(value)) or {}).get("name") or value
+            value = creator or value
         elif name == "external_references":
             value = [" ".join(str(part) for part in row.values() if isinstance(part, str)) for row in value]
         elif name == "kill_chain_phases":

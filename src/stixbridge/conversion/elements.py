@@ -69,6 +69,7 @@ class Said:
         comment: for every element.
         drops: parts of properties that could not be carried over.
         consumed: ids of STIX objects that are said as part of this one.
+        taken: ids of STIX objects of which a value is said here, and whose markings hold here.
         uuids: of what MISP made, its own UUIDs: (type or relation, value) -> UUID; ("", "") is the object.
     """
 
@@ -79,6 +80,7 @@ class Said:
     comment: str = ""
     drops: list[Drop] = field(default_factory=list)
     consumed: list[str] = field(default_factory=list)
+    taken: list[str] = field(default_factory=list)
     uuids: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @property
@@ -214,7 +216,7 @@ class Sayer:
             get: finds the objects it refers to.
         """
         walk = Walk(table, obj, get, CHOOSERS)
-        said = Said(drops=walk.drops, consumed=walk.consumed)
+        said = Said(drops=walk.drops, taken=walk.taken)
         main, *others = walk.pieces
         others = [piece for piece in others if piece.found]
         key = str(obj["type"])
@@ -230,6 +232,9 @@ class Sayer:
             else:
                 said.attributes.extend(element)
         said.comment = _comments(walk.pieces)
+        # what did not fit here has to stand by itself
+        lost = {path.rpartition(".")[0] for path, _, _ in said.drops}
+        said.consumed = [ref for ref, path in walk.consumed if not said.empty and path not in lost]
         return said
 
     def _pieces(self, said: Said, pieces: list[Piece], key: str) -> None:

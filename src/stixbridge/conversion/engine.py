@@ -41,6 +41,7 @@ from .walk import text_of
 
 StixObject = dict[str, Any]
 
+_WITH_ITS_OWNER = ("object_marking_refs", "granular_markings")
 _FEED, _REPORT = "0", "2"
 _UNDEFINED_THREAT = "4"
 _INFO_MAX = 1_000
@@ -113,7 +114,7 @@ class _Engine:
         self._sayings = Sayings(self._objects, self._tables, self._options, self._knowledge)
         for id_, drops in self._shape_drops.items():
             self._sayings.drops.setdefault(id_, []).extend(drops)
-        self._tagging = Tagging(self._objects, self._options, self._knowledge)
+        self._tagging = Tagging(self._objects, self._options, self._knowledge, self._markings)
         plans = self._plan()
         self._linked_clusters = self._clusters_of_elements() if self._from_misp else frozenset()
         builders = {plan.uuid: self._build(plan) for plan in plans}
@@ -170,6 +171,10 @@ class _Engine:
         for key, observable in inner.items():
             fitted, bad = shaped(observable)
             drops.extend((f"objects.{key}.{path}", how, why) for path, how, why in bad)
+            # it ends with what it is in, and is marked as that is
+            fitted = {**fitted, **{name: obj[name] for name in _WITH_ITS_OWNER if name in obj and name not in fitted}}
+            if obj.get("revoked") is True:
+                fitted["revoked"] = True
             self._inner[fitted["id"]] = (id_, key)
             self._objects[fitted["id"]] = fitted
         refs = [*obj.get("object_refs", ()), *(row["id"] for row in inner.values())]
@@ -231,10 +236,11 @@ class _Engine:
             creators = {text(self._objects[id_].get("created_by_ref")) for id_ in plan.members}
             if len(creators) == 1:
                 event_creator = creators.pop()
-                producer = self._tagging.producer(event_creator)
+            builder.confinement.level = plan.level or self._common_level(plan.members)
+            if event_creator is not None:
+                producer = self._tagging.producer(event_creator, builder.confinement.marking)
                 if producer:
                     builder.tags.add(producer)
-            builder.confinement.level = plan.level or self._common_level(plan.members)
             if plan.level is not None and plan.level == self._options.default_tlp:
                 builder.confinement.level = None  # nothing but the default says so; see `default_level`
         said_inside = {
@@ -275,7 +281,7 @@ class _Engine:
         marking = self._markings.of(obj)
         if self._from_misp:
             marking = marking.joined(restored.marking_of(obj))
-        for ref in said.consumed:
+        for ref in (*said.consumed, *said.taken):
             marking = marking.joined(self._markings.of(self._objects[ref]))
         return marking
 
@@ -411,10 +417,12 @@ class _Engine:
         for id_, obj in between:
             self._outcome(id_, *links.relationship(id_, obj, self._markings.of(obj)))
         for id_, obj in sightings:
+            marking = self._markings.of(obj)
             creator = self._objects.get(text(obj.get("created_by_ref")) or "")
-            name = text(creator.get("name")) if creator else None
-            self._outcome(id_, *links.sighting(id_, obj, name, self._markings.of(obj)))
-        notes = Notes(self._objects, plans, builders, self._contexts)
+            named = creator is not None and self._markings.may_name(creator, marking)
+            name = text(creator.get("name")) if creator is not None and named else None
+            self._outcome(id_, *links.sighting(id_, obj, name, marking))
+        notes = Notes(self._objects, plans, builders, self._contexts, self._markings)
         for id_, obj in self._objects.items():
             role = self._tables[id_].role
             if role in (Role.NOTE, Role.TRANSLATION) and not self._inactive(id_, obj):

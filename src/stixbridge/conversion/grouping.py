@@ -17,7 +17,7 @@ from ..mapping.tables import Role, Table
 from ..misp.model import NAMESPACE, derived_uuid, uuid_of
 from ..stix.references import parts
 from .elements import Said
-from .markings import Markings
+from .markings import UNMARKED, Markings
 from .options import Options
 
 StixObject = Mapping[str, Any]
@@ -102,7 +102,7 @@ class Grouping:
         by_uuid = {plan.uuid: plan for plan in plans}
         for id_, plan in by_container.items():
             members = self._members(id_)
-            for inner in sorted(members & by_container.keys()):
+            for inner in sorted(set(parts(self._objects[id_])) & by_container.keys()):
                 child = by_container[inner]
                 if child.extends is None and not _above(child, plan, by_uuid):
                     child.extends = plan.uuid
@@ -178,7 +178,9 @@ class Grouping:
     def _creator(self, id_: str) -> str:
         ref = self._objects[id_].get("created_by_ref")
         creator = self._objects.get(ref) if isinstance(ref, str) else None
-        name = creator.get("name") if creator else None
+        # a title is seen by all who see the event, whatever is in it
+        named = creator is not None and self._markings.may_name(creator, UNMARKED)
+        name = creator.get("name") if creator is not None and named else None
         return name if isinstance(name, str) and name else str(ref or "unknown creator")
 
     def _input_key(self) -> str:

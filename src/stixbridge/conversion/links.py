@@ -174,8 +174,7 @@ class Links:
         row = "| " + " | ".join(_cell(cell) for cell in cells) + " |"
         marking = link.marking
         for end in (link.source, link.target):
-            if self._contexts.is_context(end):
-                marking = marking.joined(self._contexts.marking(end))
+            marking = marking.joined(self._contexts.marking(end))
             for element in builder.elements_of(end)[:1]:
                 marking = marking.joined(element.confinement.marking)
         builder.tell("Relationships", f"{cells[0]} {link.verb} {cells[2]} {link.id}", row, marking, _ROWS)
@@ -199,7 +198,7 @@ class Links:
             return Outcome.INVALID, Reason.INVALID_OBJECT, None
         events = self._where(of)
         count = obj.get("count")
-        source = text(obj.get("source")) or self._sighted_by(obj) or producer or self._source_name
+        source = text(obj.get("source")) or self._sighted_by(obj, marking) or producer or self._source_name
         if isinstance(count, int) and count not in (0, 1):
             source = f"{source} (n={count})"
         negative = count == 0 or obj.get("x_opencti_negative") is True
@@ -228,9 +227,9 @@ class Links:
             return Outcome.MAPPED, None, ", ".join(sorted(forms))
         return Outcome.DROPPED, Reason.DANGLING if not self._contexts.is_context(of) else Reason.UNLINKED, None
 
-    def _sighted_by(self, obj: StixObject) -> str | None:
-        found = (self._objects.get(ref) for ref in obj.get("where_sighted_refs") or ())
-        names = {where["name"] for where in found if where is not None and where.get("name")}
+    def _sighted_by(self, obj: StixObject, marking: Marking) -> str | None:
+        found = [self._objects[ref] for ref in obj.get("where_sighted_refs") or () if ref in self._objects]
+        names = {row["name"] for row in found if row.get("name") and self._contexts.may_name(row, marking)}
         return ", ".join(sorted(names)) or None
 
 

@@ -77,6 +77,18 @@ class Markings:
             known = self._cache[names] = self._resolve(names)
         return known
 
+    def may_name(self, named: Mapping[str, Any], told: Marking) -> bool:
+        """Whether a name may stand where `told` holds; what nothing marks counts as green.
+
+        Args:
+            named: who is named, an identity.
+            told: what holds where the name would stand.
+        """
+        own = self.of(named)
+        if own.restricted and not told.restricted:
+            return False
+        return own.level is None or tlp.RANK[own.level] <= tlp.RANK[told.level or "green"]
+
     def _resolve(self, refs: tuple[str, ...]) -> Marking:
         levels: list[str | None] = []
         tags: set[str] = set()

@@ -17,7 +17,7 @@ from ..misp.values import cut, storable
 from .assemble import Element, EventBuilder
 from .context import Contexts
 from .grouping import Plan
-from .markings import Marking
+from .markings import Marking, Markings
 from .tagging import text
 
 StixObject = Mapping[str, Any]
@@ -33,10 +33,12 @@ class Notes:
         plans: Iterable[Plan],
         builders: Mapping[str, EventBuilder],
         contexts: Contexts,
+        markings: Markings,
     ) -> None:
         self._objects = objects
         self._builders = builders
         self._contexts = contexts
+        self._markings = markings
         self._of_container = {str(plan.container["id"]): plan.uuid for plan in plans if plan.container is not None}
         self._events_of: dict[str, list[str]] = {}
         for uuid, builder in builders.items():
@@ -79,6 +81,8 @@ class Notes:
 
     def _fields(self, obj: StixObject) -> tuple[str | None, dict[str, Any]]:
         creator = self._objects.get(text(obj.get("created_by_ref")) or "") or {}
+        if creator and not self._markings.may_name(creator, self._markings.of(obj)):
+            creator = {}
         authors = ", ".join(obj.get("authors") or ()) or str(creator.get("name") or "")
         fields: dict[str, Any] = {}
         if authors:
@@ -118,6 +122,7 @@ class Notes:
         else:
             events = self._events_of.get(ref, [])
         name = one_line(target.get("name") or ref)
+        marking = marking.joined(self._markings.of(target))
         lines = []
         for language, properties in sorted(contents.items()):
             lines.append(f"## {name} ({one_line(language)})\n")

@@ -10,14 +10,22 @@ from ..mapping.indicator import SAYS_NOTHING
 from ..mapping.misp_made import WRITTEN_BY_THE_EXPORT
 from ..misp.knowledge import Knowledge
 from ..misp.model import MAX_TAG, machine_tag, one_line
+from .markings import Marking, Markings
 from .options import Options
 
 
 class Tagging:
     """Makes the tags of one conversion."""
 
-    def __init__(self, objects: Mapping[str, Mapping[str, Any]], options: Options, knowledge: Knowledge) -> None:
+    def __init__(
+        self,
+        objects: Mapping[str, Mapping[str, Any]],
+        options: Options,
+        knowledge: Knowledge,
+        markings: Markings,
+    ) -> None:
         self._objects = objects
+        self._markings = markings
         self._options = options
         self._knowledge = knowledge
         self._producers: dict[str | None, str | None] = {}
@@ -37,7 +45,7 @@ class Tagging:
             tags.add(confidence)
         creator = text(obj.get("created_by_ref")) or text(obj.get("x_opencti_created_by_ref"))
         if creator and creator != event_creator:
-            producer = self.producer(creator)
+            producer = self.producer(creator, self._markings.of(obj))
             if producer:
                 tags.add(producer)
         space = options.tag_space
@@ -73,8 +81,14 @@ class Tagging:
         """Whether a label becomes a tag."""
         return "*" in self._options.labels or label in self._options.labels
 
-    def producer(self, ref: str | None) -> str | None:
-        """The tag that names a producer, by the id of its identity."""
+    def producer(self, ref: str | None, told: Marking) -> str | None:
+        """The tag that names a producer, by the id of its identity; None where `told` is looser than the name."""
+        identity = self._objects.get(ref) if ref else None
+        if identity is not None and not self._markings.may_name(identity, told):
+            return None
+        return self._producer(ref)
+
+    def _producer(self, ref: str | None) -> str | None:
         if ref not in self._producers:
             identity = self._objects.get(ref) if ref else None
             name = text(identity.get("name")) if identity else None

@@ -51,10 +51,11 @@ class Walk:
     Attributes:
         pieces: the object itself first.
         drops: what has no field.
-        consumed: ids of objects that are taken in whole.
+        consumed: (id, path) of objects that are taken in whole.
+        taken: ids of all objects of which a value is taken in: what holds for them holds here.
     """
 
-    __slots__ = ("_choosers", "_get", "_table", "consumed", "drops", "pieces")
+    __slots__ = ("_choosers", "_get", "_table", "consumed", "drops", "pieces", "taken")
 
     def __init__(
         self, table: Table, obj: Mapping[str, Any], get: Objects, choosers: Mapping[str, Callable[[str], str]]
@@ -63,7 +64,8 @@ class Walk:
         self._get = get
         self._choosers = choosers
         self.drops: list[Drop] = []
-        self.consumed: list[str] = []
+        self.consumed: list[tuple[str, str]] = []
+        self.taken: list[str] = []
         main = Piece("")
         self.pieces = [main]
         skipped = table.skipped
@@ -157,8 +159,10 @@ class Walk:
                     self._follow(piece, f"{path}.{name}", raw, inner)
             elif isinstance(inner, str | int | float) and self.add(piece, f"{path}.{name}", inner):
                 used.add(name)
-        if used and not target.keys() - used - _BARE:
-            self.consumed.append(ref)
+        if used:
+            self.taken.append(ref)
+            if not target.keys() - used - _BARE:
+                self.consumed.append((ref, path))
 
 
 def text_of(value: Any) -> str:
