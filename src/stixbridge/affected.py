@@ -68,6 +68,7 @@ class Selector:
         inner = {ref for id_ in found.containers for ref in everything(found.objects[id_][0])}
         self._load(found, inner)
         inside_out = self._upwards(self._containers(found, inner), found)
+        self._load(found, inside_out)
         found.containers |= self._containers(found, inside_out)
         while True:
             members = self._members(found)
@@ -84,6 +85,7 @@ class Selector:
             left = {id_ for id_, _, _, _ in self._store.members(self._pipeline, own)} - members - found.containers
             if left - touched:
                 up = self._upwards(left, found)
+                self._load(found, up)
                 found.containers |= self._containers(found, up)
                 inside |= up
             if events <= found.events and inside <= touched:
@@ -127,13 +129,20 @@ class Selector:
         # two context objects meet in the events of what is linked to them
         between = [id_ for id_ in links if self._joins_contexts(found, id_)]
         sources = {found.objects[id_][0]["source_ref"] for id_ in between}
+        # what is said of a context object stands wherever that is shown: in the events of what is linked to it
+        saying = {id_ for id_ in links if self._type(found, id_) not in ("relationship", "observed-data", "malware")}
+        sources |= {id_ for id_ in self._ends(found, saying) if self._is_shown_elsewhere(found, id_)}
         around = {id_ for id_, type_, _ in self._store.referrers(self._source, sources) if type_ == "relationship"}
         self._load(found, around)
+        around |= {id_ for id_ in sources if self._type(found, id_) == "malware"}  # its own sample_refs link it too
         ends |= self._ends(found, around)
         self._load(found, ends)
         content = {id_ for id_ in ends if self._role(found, id_) is not Role.CONTEXT}
         touched |= ends
         return touched | self._above(content, links=True) | self._above(ends - content, links=False)
+
+    def _is_shown_elsewhere(self, found: Affected, id_: str) -> bool:
+        return self._role(found, id_) is Role.CONTEXT or self._type(found, id_) == "malware"
 
     def _ends(self, found: Affected, ids: Iterable[str]) -> set[str]:
         """What relationships, sightings and observed-data change: the objects at their ends."""
@@ -184,16 +193,21 @@ class Selector:
 
     def _load_around(self, found: Affected, primary: set[str]) -> None:
         """What else the conversion looks at: links of the members, their other ends, producers, markings."""
-        around = (*_LINK_TYPES, "observed-data")
+        around = _REACHES_OUT
         links = {id_ for id_, type_, _ in self._store.referrers(self._source, primary) if type_ in around}
         self._load(found, links)
         self._close(found)
-        contexts = [id_ for id_ in found.objects if self._role(found, id_) is Role.CONTEXT]
+        contexts = [id_ for id_ in found.objects if self._is_shown_elsewhere(found, id_)]
         ends: dict[str, set[str]] = {}
+        spoken: list[str] = []  # sightings and notes of a context object stand where that does
         for id_, type_, target in self._store.referrers(self._source, contexts):
-            if type_ == "sighting" or (type_ == "relationship" and target in found.objects):
-                ends.setdefault(id_, set()).add(type_ if type_ == "sighting" else target)
-        self._load(found, [id_ for id_, met in ends.items() if len(met) > 1 or "sighting" in met])
+            if type_ == "relationship":
+                if target in found.objects:
+                    ends.setdefault(id_, set()).add(target)
+            elif type_ in _LINK_TYPES:
+                spoken.append(id_)
+        self._load(found, spoken)
+        self._load(found, [id_ for id_, met in ends.items() if len(met) > 1])
         self._close(found)
 
     def _close(self, found: Affected) -> None:
@@ -224,4 +238,10 @@ class Selector:
 
     def _role(self, found: Affected, id_: str) -> Role | None:
         row = found.objects.get(id_)
-        return table_of(row[0]).role if row is not None else None
+        if row is None:
+            return None
+        if row[0]["type"] == "malware" and row[0].get("is_family") is False:
+            return (
+                Role.DETAIL
+            )  # a specimen, unless MISP knows a family of its name: taken for content, more is looked at
+        return table_of(row[0]).role
