@@ -41,6 +41,7 @@ AT_LENGTH: dict[str, Callable[[], None]] = {}
 OPTIONS = st.fixed_dictionaries(
     {
         "group": st.sampled_from(["report", "day", "creator"]),
+        "preserve": st.sampled_from(["none", "source"]),
         "custom": st.sampled_from(["objects", "all", "drop"]),
         "default_tlp": st.sampled_from([None, "tlp:clear", "tlp:amber"]),
         "labels": st.sampled_from([[], ["*"]]),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api import Result, convert
+    from .conversion.preserving import preserved_objects
     from .enrich import Enrich
     from .errors import ConfigError, InputError, ServerError, StixbridgeError, StoreError, Unreachable
     from .ledger import Ledger
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 _HOME = {
     "convert": "api",
     "Result": "api",
+    "preserved_objects": "conversion.preserving",
     "Enrich": "enrich",
     "Ledger": "ledger",
     "Auth": "net",
@@ -58,6 +60,7 @@ __all__ = [
     "Taxii21",
     "Unreachable",
     "convert",
+    "preserved_objects",
 ]
 
 

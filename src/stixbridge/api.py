@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import times
-from .checks import CUSTOM, ENGINES, GROUPS
+from .checks import CUSTOM, ENGINES, GROUPS, PRESERVE
 from .conversion.options import Options
 from .enrich import Enrich
 from .errors import ConfigError
@@ -74,6 +74,7 @@ def convert(
     uuid_namespace: str | None = None,
     galaxies: Path | None = None,
     custom: str = "objects",
+    preserve: str = "none",
 ) -> Result:
     """Convert STIX 2.0 or 2.1 to MISP events.
 
@@ -90,6 +91,7 @@ def convert(
         galaxies: a JSON file of tags that go before the known galaxies.
         custom: what becomes of types and properties that no table knows: `drop`, `objects` (custom types become MISP
             objects), `all` (custom properties are told in an event report as well).
+        preserve: `source` attaches the original objects to each event; `preserved_objects` reads them back.
 
     Returns:
         The events and the ledger.
@@ -110,6 +112,7 @@ def convert(
             uuid_namespace=uuid_namespace,
             galaxies=galaxies,
             custom=custom,
+            preserve=preserve,
         ),
         engine=engine,
         enrich=enrich,
@@ -126,6 +129,7 @@ def options(
     uuid_namespace: str | None = None,
     galaxies: Path | None = None,
     custom: str = "objects",
+    preserve: str = "none",
     rest: str = "input",
 ) -> Options:
     """Check and gather the settings of a conversion; `rest` is what `report` means for what is in none.
@@ -144,6 +148,8 @@ def options(
         problems.append(f"group: {group!r} is none of {', '.join(GROUPS)}, type:NAME")
     if custom not in CUSTOM:
         problems.append(f"custom: {custom!r} is none of {', '.join(CUSTOM)}")
+    if preserve not in PRESERVE:
+        problems.append(f"preserve: {preserve!r} is none of {', '.join(PRESERVE)}")
     level = tlp.level_of_name(default_tlp) if default_tlp is not None else None
     if default_tlp is not None and level is None:
         problems.append(
@@ -162,6 +168,7 @@ def options(
         uuid_namespace=uuid_namespace.lower() if uuid_namespace else None,
         galaxies=galaxies,
         custom=custom,
+        preserve=preserve,
     )
 
 

@@ -20,6 +20,9 @@ GROUPS = ("report", "input", "day", "creator")
 CUSTOM = ("drop", "objects", "all")
 """What becomes of types and properties that no table knows."""
 
+PRESERVE = ("none", "source")
+"""Whether an event carries the STIX objects behind it."""
+
 ENGINES = ("native", "misp-stix")
 MODES = ("api", "upload_stix")
 
@@ -103,6 +106,7 @@ _CHECKS: dict[str, Callable[[str], str | None]] = {
     "overlap": _duration_problem,
     "group": _group_problem,
     "custom": _one_of(*CUSTOM),
+    "preserve": _one_of(*PRESERVE),
     "engine": _one_of(*ENGINES),
     "mode": _one_of(*MODES),
     "uuid_namespace": _uuid_problem,

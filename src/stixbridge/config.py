@@ -170,6 +170,7 @@ class PipelineSettings:
     labels: tuple[str, ...] = ()
     galaxies: str | None = None
     custom: str = "objects"
+    preserve: str = "none"
     uuid_namespace: str | None = None
 
 

@@ -107,6 +107,7 @@ def make_maker(config: Config, store: Store, name: str) -> Maker:
             "labels": settings.labels,
             "uuid_namespace": settings.uuid_namespace,
             "custom": settings.custom,
+            "preserve": settings.preserve,
             "galaxies": Path(settings.galaxies) if settings.galaxies else None,
         },
         engine=settings.engine,

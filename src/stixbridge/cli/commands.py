@@ -91,7 +91,7 @@ def spread(arguments: list[str]) -> list[str]:
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A setting of enrich, or default_tlp, labels, uuid_namespace, galaxies, custom; lists with commas.",
+    help="A setting of enrich, or default_tlp, labels, uuid_namespace, galaxies, custom, preserve; lists with commas.",
 )
 def convert(
     files: tuple[str, ...],
@@ -152,7 +152,7 @@ def _kinds(names: tuple[str, ...]) -> set[str]:
 
 _NUMBERS = ("threat_level", "analysis", "distribution")
 _LISTS = ("tags", "labels")
-_OF_CONVERSION = ("default_tlp", "labels", "uuid_namespace", "galaxies", "custom")
+_OF_CONVERSION = ("default_tlp", "labels", "uuid_namespace", "galaxies", "custom", "preserve")
 _OF_ENRICH = ("info", *_NUMBERS, "sharing_group", "tags", "publish")
 
 

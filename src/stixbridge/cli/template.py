@@ -34,6 +34,7 @@ source = "acme"
 sinks = ["misp"]                            # or ["misp", "feed"]
 # group = "report"                          # what is in no report goes by day; or input, creator, type:malware
 # labels = ["*"]                            # labels that become tags
+# preserve = "source"                       # attach the STIX objects behind each event
 # custom = "drop"                           # types no table knows: "objects" (MISP objects), "all"
 enrich = { info = "{report.name}", threat_level = 1, tags = ["tlp:green"] }
 # enrich also takes analysis, distribution, sharing_group, publish

@@ -30,6 +30,7 @@ class Accounting:
         placed: ids of what has an element in an event.
         markings: what holds for each object, and which definitions something refers to.
         extensions: ids of extension-definitions that an event report tells.
+        kept: ids of objects that an event carries as they came: what is lost of them elsewhere is preserved.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Accounting:
         contexts: Contexts,
         tagging: Tagging,
         extensions: set[str],
+        kept: Container[str] = (),
     ) -> None:
         self._objects = objects
         self._tables = tables
@@ -57,6 +59,7 @@ class Accounting:
         self._contexts = contexts
         self._tagging = tagging
         self._extensions: set[str] = extensions
+        self._kept = kept
         self._creators = {obj.get("created_by_ref") for obj in objects.values()}
 
     def write(self, ledger: Ledger) -> None:
@@ -68,6 +71,11 @@ class Accounting:
                 continue
             outcome, reason, target = self._outcome(id_, obj)
             drops = self._property_drops(id_, obj) if outcome is Outcome.MAPPED else ()
+            if id_ in self._kept:
+                outcome = Outcome.PRESERVED if outcome is Outcome.DROPPED else outcome
+                drops = tuple(
+                    (path, Outcome.PRESERVED if how is Outcome.DROPPED else how, why) for path, how, why in drops
+                )
             ledger.account(id_, outcome, self._sizes[id_], drops, reason, target)
 
     def _outcome(self, id_: str, obj: StixObject) -> tuple[Outcome, Reason | None, str | None]:

@@ -125,6 +125,18 @@ class EventBuilder:
                 self.refer(hub, self.elements[uuid], "contains", id_, at)
             uuids.insert(0, hub.uuid)
 
+    def attach(self, attribute: Attribute, comment: str, marking: Marking) -> None:
+        """Add an attachment that no single object says; a new content does not change its UUID.
+
+        Args:
+            attribute: with `data`.
+            comment: what it is.
+            marking: what holds for its content.
+        """
+        uuid = derived_uuid(self.uuid, "attachment", attribute.value)
+        element = self.elements[uuid] = Element(uuid, attribute, comments={comment: None})
+        element.confinement.add(marking)
+
     def _uuid_of(self, attribute: Attribute, said: Said) -> str:
         """The UUID of a lone attribute: that of what says the same value here already, MISP's own, or a derived one."""
         key = (attribute.type, attribute.value)

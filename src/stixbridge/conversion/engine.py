@@ -8,7 +8,7 @@ event's own fields), `accounting` (the ledger).
 from __future__ import annotations
 
 import marshal
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,7 @@ from .links import EXPIRATION, Link, Links, links_of, sighting
 from .markings import UNMARKED, Marking, Markings, statement_of
 from .notes import Notes
 from .options import Options
+from .preserving import Preserving
 from .saying import Sayings, fits_a_comment
 from .tagging import Tagging, text
 from .walk import text_of
@@ -98,6 +99,7 @@ class _Engine:
         self._knowledge = knowledge
         self._ledger = Ledger(times.to_text(options.now))
         self._objects: dict[str, StixObject] = {}
+        self._originals: dict[str, StixObject] = {}
         self._inner: dict[str, tuple[str, str]] = {}
         self._sizes: dict[str, int] = {}
         self._shape_drops: dict[str, list[Drop]] = {}
@@ -120,6 +122,11 @@ class _Engine:
         builders = {plan.uuid: self._build(plan) for plan in plans}
         self._observe(builders)
         self._link(plans, builders)
+        kept: Container[str] = ()
+        if self._options.preserve == "source":
+            preserving = Preserving(self._originals, self._objects, self._tables, self._markings)
+            preserving.attach(plans, builders)
+            kept = preserving.kept
         converted = [self._finish(plan, builders[plan.uuid]) for plan in plans]
         placed = {id_ for builder in builders.values() for id_, uuids in builder.by_stix.items() if uuids}
         Accounting(
@@ -134,6 +141,7 @@ class _Engine:
             self._contexts,
             self._tagging,
             self._extensions,
+            kept,
         ).write(self._ledger)
         converted.sort(key=lambda row: str(row.event["uuid"]))
         return Conversion(converted, self._ledger)
@@ -143,6 +151,8 @@ class _Engine:
     def _choose(self, entries: Iterable[Entry]) -> None:
         """The newest version of each object, put into shape and lifted to 2.1."""
         chosen = newest(entries, self._ledger)
+        if self._options.preserve == "source":
+            self._originals = chosen
         for id_ in sorted(chosen):
             obj, drops = shaped(chosen[id_])
             self._objects[id_] = lift(obj)
@@ -200,9 +210,9 @@ class _Engine:
         for obj in self._objects.values():
             if obj["type"] == "relationship":
                 found.update(ref for ref in (obj.get("source_ref"), obj.get("target_ref")) if isinstance(ref, str))
-            elif obj["type"] in ("report", "grouping", "observed-data"):
+            elif obj["type"] in ("report", "grouping"):
                 found.update(parts(obj))
-            elif obj["type"] in ("note", "opinion"):
+            elif obj["type"] in ("observed-data", "note", "opinion"):
                 found.update(obj.get("object_refs") or ())
             elif obj["type"] == "sighting":
                 found.add(obj.get("sighting_of_ref", ""))

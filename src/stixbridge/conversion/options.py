@@ -20,6 +20,7 @@ class Options:
         uuid_namespace: all event UUIDs are derived in this namespace.
         labels: labels that become tags; `*` takes all.
         custom: `drop` what no table knows, make objects of custom `objects`, or tell custom properties as well (`all`).
+        preserve: `source` attaches the original objects to each event.
         galaxies: a file of tags that go before the galaxies.
         input_name: stands for the source's name where there is none (a bundle's id).
         delivered: STIX ids that were delivered before: revoked and expired ones stay, without `to_ids`.
@@ -37,6 +38,7 @@ class Options:
     uuid_namespace: str | None = None
     labels: tuple[str, ...] = ()
     custom: str = "objects"
+    preserve: str = "none"
     galaxies: Path | None = None
     input_name: str | None = None
     delivered: Container[str] = frozenset()

@@ -156,6 +156,8 @@ def _inner(part: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, list[
 
 def _changed(part: Part, known: Part, other: Part, name: str, fields: tuple[str, ...], changes: Changes) -> Part:
     row = _fields(part, known, other, fields, changes, str(part["uuid"]))
+    if "data" in part and part["data"] != known.get("data"):
+        row["data"] = part["data"]  # MISP may show the content of an attachment otherwise than it got it, or not at all
     tags = _tags(part, known, other)
     if tags:
         row["Tag"] = tags
