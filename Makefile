@@ -6,7 +6,7 @@ SELECT := not slow
 # set-up is done when this file is newer than what it depends on
 READY  := $(VENV)/.ready
 
-.PHONY: setup demo test slow cases reference fuzz lint types contract check lock bench clean
+.PHONY: setup demo test slow explore cases reference fuzz lint types contract check lock bench clean
 
 setup: $(READY)
 
@@ -32,6 +32,11 @@ cases: setup
 # kill, fault and differential suites
 slow: setup
 	$(BIN)/python -m pytest -n auto -m slow
+
+# the generated tests with examples that no run had before; what fails becomes an example of its own
+explore: setup
+	EXPLORE=1 $(BIN)/python -m pytest -n auto -m "slow or not slow" tests/test_laws.py tests/test_every_type.py \
+	  tests/test_incremental.py tests/test_patterns.py tests/test_preserving.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,9 +1,15 @@
-"""What every test gets: an empty cache of its own is not needed, but no proxy and no MISP of the machine's is seen."""
+"""What every test gets: the same generated examples, and the folder of real STIX files where there is one."""
 
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A suite that decides whether a commit is good draws the same examples every time; `make explore` draws new ones.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("explore", derandomize=False, print_blob=True)
+settings.load_profile("explore" if os.environ.get("EXPLORE") else "same")
 
 ROOT = Path(__file__).parent.parent
 
