@@ -25,7 +25,7 @@ from .misp.model import MispEvent
 from .sinks.delivery import SETTLED, UNFINISHED, Delivery, Job, Last, Sink, State, merge, parts
 from .sources.page import Collection, Source
 from .stix.read import Entry
-from .store.rows import digest_of
+from .stix.versions import digest_of
 from .store.store import Delivered
 
 Progress = Callable[[str], None]

@@ -1,18 +1,15 @@
 """The engine: STIX objects in, MISP events and a ledger out. Pure: no I/O, no clock, no state between calls.
 
-The way of one object: `_choose` (its newest version), `saying` (what it says), `_plan` (its events, in `grouping`),
+The way of one object: `newest` (one version of it), `saying` (what it says), `_plan` (its events, in `grouping`),
 `_build` (placed, merged and marked, in `assemble`), `_link` (relationships and sightings, in `links`), `_finish` (the
 event's own fields), `accounting` (the ledger).
 """
 
 from __future__ import annotations
 
-import marshal
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-import orjson
 
 from .. import times
 from ..ledger import Drop, Ledger, Outcome, Reason
@@ -33,6 +30,7 @@ from .elements import Said
 from .grouping import Grouping, Plan
 from .links import EXPIRATION, Link, Links, links_of, sighting
 from .markings import UNMARKED, Marking, Markings, statement_of
+from .newest import newest
 from .notes import Notes
 from .options import Options
 from .preserving import Preserving
@@ -557,50 +555,3 @@ def _seen(element: Element, first_seen: object, last_seen: object) -> None:
     if last is not None:
         text_ = times.to_text(last)
         element.last_seen = max(element.last_seen or text_, text_)
-
-
-def newest(entries: Iterable[Entry], ledger: Ledger) -> dict[str, StixObject]:
-    """Choose the newest version of each object; unusable, older and double entries go to the ledger.
-
-    Args:
-        entries: of all inputs.
-        ledger: takes a line for each entry that is not chosen.
-
-    Returns:
-        id -> object, in the order of the input. Of equal times the greater text wins, so that the order says nothing.
-    """
-    objects: dict[str, StixObject] = {}
-    others: dict[str, list[StixObject]] = {}
-    for entry in entries:
-        obj = entry.obj
-        if obj is None:
-            reason = entry.reason or Reason.INVALID_OBJECT
-            ledger.entry(entry.id, entry.path, Outcome.INVALID, reason, entry.properties, entry.where)
-        elif obj["id"] in objects:
-            others.setdefault(obj["id"], []).append(obj)
-        else:
-            objects[obj["id"]] = obj
-    for id_, found in others.items():
-        versions = [objects[id_], *found]
-        keys = [(_version(obj), _canonical(obj)) for obj in versions]
-        best = max(keys)
-        chosen = keys.index(best)
-        objects[id_] = versions[chosen]
-        for at, obj in enumerate(versions):
-            if at != chosen:
-                reason = Reason.DUPLICATE if keys[at] == best else Reason.SUPERSEDED
-                ledger.entry(id_, None, Outcome.DROPPED, reason, len(obj))
-    return objects
-
-
-def _version(obj: StixObject) -> int:
-    version = times.read(obj.get("modified"))
-    return version if version is not None else times.read(obj.get("created")) or 0
-
-
-def _canonical(obj: StixObject) -> bytes:
-    try:
-        return orjson.dumps(obj, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
-    except (TypeError, RecursionError):
-        # nested deeper than JSON is written; read back it is never
-        return marshal.dumps(obj, 2)  # later versions also write how often an object is referred to

@@ -19,7 +19,8 @@ from ..errors import ConfigError
 from ..ledger import Ledger, Outcome, Reason
 from ..misp.model import NAMESPACE, MispEvent, derived_uuid, uuid_of
 from ..stix.read import Entry
-from .engine import Conversion, Converted, newest
+from .engine import Conversion, Converted
+from .newest import newest
 from .options import Options
 
 _ENVELOPE = derived_uuid(NAMESPACE, "misp-stix", "bundle")

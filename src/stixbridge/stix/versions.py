@@ -1,0 +1,26 @@
+"""Which of two versions of an object is the newer one (STIX 2.1, section 3.6.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from .. import times
+
+
+def version_of(obj: Mapping[str, Any]) -> int:
+    """When a version was made, microseconds: `modified`, else `created`, else 0."""
+    version = times.read(obj.get("modified"))
+    return version if version is not None else times.read(obj.get("created")) or 0
+
+
+def digest_of(obj: Mapping[str, Any]) -> bytes:
+    """A digest of an object, whatever the order of its keys; of two versions of one time the greater digest wins.
+
+    Raises:
+        TypeError: for values that JSON can't hold, or that nest too deep to be written.
+    """
+    return blake2b(orjson.dumps(obj, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS), digest_size=16).digest()
