@@ -297,6 +297,25 @@ def test_the_command_ends_with_2_on_a_locked_store(
             assert "Traceback" not in shown
 
 
+def test_a_store_of_an_older_version_is_brought_up_to_date(path: Path) -> None:
+    one, two = indicator("198.51.100.1"), indicator("198.51.100.2")
+    link = {"type": "relationship", "id": "relationship--5ac1bd7c-8b3a-4c5e-9a53-7f0e2c0a1b11", "created": OLD}
+    link.update(source_ref=one["id"], target_ref=two["id"], relationship_type="related-to")
+    first = Store(path)
+    add(first, one, two, link)
+    assert first.joining("acme", [one["id"], two["id"]]) == {link["id"]}
+    first.close()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("DROP TABLE links")
+        other.execute("UPDATE meta SET value = '1' WHERE name = 'version'")
+        other.commit()
+    again = Store(path)
+    assert again.joining("acme", [one["id"], two["id"]]) == {link["id"]}
+    assert again.joining("acme", [one["id"]]) == set()
+    assert again.query("SELECT value FROM meta")[0]["value"] == "2"
+    again.close()
+
+
 def test_a_store_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
     with closing(sqlite3.connect(path)) as other:
         other.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)")

@@ -19,7 +19,8 @@ from .store import Store
 _LINK_TYPES = LINK_TYPES
 # What changes elements that it refers to, wherever they are: property by property.
 _ENDS = ("source_ref", "target_ref", "sighting_of_ref", "object_refs", "object_ref", "sample_refs")
-_REACHES_OUT = frozenset({*LINK_TYPES, "observed-data", "malware"})
+_REACHES_OUT = (*LINK_TYPES, "observed-data", "malware")
+_SPEAKING = tuple(name for name in LINK_TYPES if name != "relationship")
 
 
 @dataclass(slots=True)
@@ -193,21 +194,14 @@ class Selector:
 
     def _load_around(self, found: Affected, primary: set[str]) -> None:
         """What else the conversion looks at: links of the members, their other ends, producers, markings."""
-        around = _REACHES_OUT
-        links = {id_ for id_, type_, _ in self._store.referrers(self._source, primary) if type_ in around}
-        self._load(found, links)
+        # a context object may be linked to half of the world: what of that is here, the other end says
+        content = [id_ for id_ in primary if self._role(found, id_) is not Role.CONTEXT]
+        self._load(found, [id_ for id_, _, _ in self._store.referrers(self._source, content, _REACHES_OUT)])
         self._close(found)
         contexts = [id_ for id_ in found.objects if self._is_shown_elsewhere(found, id_)]
-        ends: dict[str, set[str]] = {}
-        spoken: list[str] = []  # sightings and notes of a context object stand where that does
-        for id_, type_, target in self._store.referrers(self._source, contexts):
-            if type_ == "relationship":
-                if target in found.objects:
-                    ends.setdefault(id_, set()).add(target)
-            elif type_ in _LINK_TYPES:
-                spoken.append(id_)
-        self._load(found, spoken)
-        self._load(found, [id_ for id_, met in ends.items() if len(met) > 1])
+        # sightings and notes of a context object stand where that does
+        self._load(found, [id_ for id_, _, _ in self._store.referrers(self._source, contexts, _SPEAKING)])
+        self._load(found, self._store.joining(self._source, contexts))
         self._close(found)
 
     def _close(self, found: Affected) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from ..errors import StoreError
 from . import schema
+from .migrations import migrate
 
 Rows = list[dict[str, Any]]
 _SLICE = 500
@@ -24,12 +25,13 @@ class Database:
 
     Args (of the constructor):
         path: of the file; made when absent.
+        durable: False for a file that nobody needs after a cut: it is not waited for until it is on the disk.
 
     Raises:
         StoreError: when it is locked, damaged, or made by a newer version.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, durable: bool = True) -> None:
         self.path = str(path)
         if self.path.startswith(("postgresql:", "postgres:")):
             raise StoreError("store.url: PostgreSQL is not supported yet; use store.path with a file")
@@ -37,7 +39,7 @@ class Database:
         if not folder.is_dir():
             raise StoreError(f"store {self.path}: the folder {folder} does not exist; make it, or change store.path")
         self._engine = create_engine(URL.create("sqlite", database=self.path), connect_args={"timeout": 10})
-        event.listen(self._engine, "connect", _on_connect)
+        event.listen(self._engine, "connect", _on_connect if durable else _on_connect_to_scratch)
         event.listen(self._engine, "begin", _on_begin)
         with self._transaction() as connection:
             schema.metadata.create_all(connection)
@@ -53,6 +55,8 @@ class Database:
                     f"store {self.path}: made by a newer stixbridge (schema {found}, this one knows {schema.VERSION});"
                     " update stixbridge"
                 )
+            elif int(found) < schema.VERSION:
+                migrate(connection, int(found))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -109,6 +113,14 @@ def _on_connect(connection: Any, _record: object) -> None:
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _on_connect_to_scratch(connection: Any, record: object) -> None:
+    _on_connect(connection, record)
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = OFF")
+    cursor.execute("PRAGMA synchronous = OFF")
     cursor.close()
 
 

@@ -25,7 +25,9 @@ def unpack(body: bytes) -> dict[str, Any]:
 
 
 def object_row(source: str, obj: dict[str, Any], date_added: int | None) -> dict[str, Any]:
-    """The row of an object, with what it refers to (`targets`) and its size (`properties`) beside the columns.
+    """The row of an object: its columns, and beside them `targets`, `link` and `properties`.
+
+    Those are what it refers to, the ends of a relationship, and how many properties it has.
 
     Raises:
         TypeError: for values that JSON can't hold, or that nest too deep to be written.
@@ -41,5 +43,14 @@ def object_row(source: str, obj: dict[str, Any], date_added: int | None) -> dict
         "valid_until": times.read(obj.get("valid_until")),
         "seq": 0,
         "targets": sorted(everything(obj)),
+        "link": link_row(source, obj),
         "properties": len(obj),
     }
+
+
+def link_row(source: str, obj: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The ends of a relationship; None for anything else."""
+    ends = {name: obj.get(name) for name in ("source_ref", "target_ref")}
+    if obj["type"] != "relationship" or not all(isinstance(end, str) for end in ends.values()):
+        return None
+    return {"source": source, "id": obj["id"], **ends}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text
 
-VERSION = 1
+VERSION = 2
 
 metadata = MetaData()
 
@@ -38,6 +38,17 @@ refs = Table(
     Column("target", Text, primary_key=True),
     Column("id", Text, primary_key=True),
     Index("refs_id", "source", "id"),
+)
+
+# The ends of each relationship: finds what joins two objects that many others are joined to.
+links = Table(
+    "links",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("source_ref", Text, primary_key=True),
+    Column("target_ref", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Index("links_id", "source", "id"),
 )
 
 # Entries that are no usable object, each once.

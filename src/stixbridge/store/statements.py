@@ -14,6 +14,10 @@ ON CONFLICT (source, id) DO UPDATE SET
   date_added = coalesce(objects.date_added, excluded.date_added), valid_until = excluded.valid_until, seq = excluded.seq
 """
 INSERT_REF = "INSERT INTO refs (source, target, id) VALUES (:source, :target, :id) ON CONFLICT DO NOTHING"
+INSERT_LINK = """
+INSERT INTO links (source, source_ref, target_ref, id) VALUES (:source, :source_ref, :target_ref, :id)
+ON CONFLICT DO NOTHING
+"""
 INSERT_REJECT = """
 INSERT INTO rejects (source, digest, id, path, reason, collection, properties, seq)
 VALUES (:source, :digest, :id, :path, :reason, :collection, :properties, :seq) ON CONFLICT DO NOTHING

@@ -16,6 +16,7 @@ from .database import Database, Rows, in_slices
 from .rows import object_row, pack, unpack
 from .statements import (
     INSERT_ELEMENT,
+    INSERT_LINK,
     INSERT_NOTE,
     INSERT_PAGE,
     INSERT_PLACEMENT,
@@ -49,16 +50,24 @@ class PageCount:
     Attributes:
         entries: in the page.
         changed: ids that were new or newer.
-        known: entries that were there in this version.
+        duplicates: (id, number of properties) of entries that were there in this version.
         superseded: (id, number of properties) of versions older than another.
         rejected: bad entries that were not known.
     """
 
     entries: int = 0
     changed: list[str] = field(default_factory=list)
-    known: int = 0
+    duplicates: list[tuple[str, int]] = field(default_factory=list)
     superseded: list[tuple[str, int]] = field(default_factory=list)
     rejected: int = 0
+
+    @property
+    def known(self) -> int:
+        """How many entries were there in this version."""
+        return len(self.duplicates)
+
+
+_ENDS_AT_ONCE = 200
 
 
 class Store(Database):
@@ -110,7 +119,7 @@ class Store(Database):
                     continue
                 other = fresh.get(row["id"])
                 if other is not None and (row["version"], row["digest"]) == (other["version"], other["digest"]):
-                    count.known += 1
+                    count.duplicates.append((row["id"], row["properties"]))
                     continue
                 if other is None or (row["version"], row["digest"]) > (other["version"], other["digest"]):
                     fresh[row["id"]], row = row, other or {}
@@ -127,7 +136,7 @@ class Store(Database):
                 elif (row["version"], row["digest"]) < known:
                     count.superseded.append((id_, row["properties"]))
                 else:
-                    count.known += 1
+                    count.duplicates.append((id_, row["properties"]))
             self._write_objects(connection, source, changed)
             if bad:
                 seq += 1
@@ -177,14 +186,18 @@ class Store(Database):
             return
         pairs: Rows = []
         for row in rows:
-            pairs.extend({"source": source, "target": target, "id": row["id"]} for target in row.pop("targets"))
+            pairs.extend({"source": source, "target": target, "id": row["id"]} for target in row["targets"])
         connection.execute(text(UPSERT_OBJECT), [{key: row[key] for key in OBJECT_COLUMNS} for row in rows])
-        connection.execute(
-            text("DELETE FROM refs WHERE source = :source AND id = :id"),
-            [{"source": source, "id": row["id"]} for row in rows],
-        )
+        for table in ("refs", "links"):
+            connection.execute(
+                text(f"DELETE FROM {table} WHERE source = :source AND id = :id"),  # noqa: S608
+                [{"source": source, "id": row["id"]} for row in rows],
+            )
         if pairs:
             connection.execute(text(INSERT_REF), pairs)
+        links = [row["link"] for row in rows if row["link"] is not None]
+        if links:
+            connection.execute(text(INSERT_LINK), links)
 
     def polled(self, source: str, collection: str, moment: int, error: str | None = None, title: str = "") -> None:
         """Record that a collection was asked, and what went wrong."""
@@ -257,18 +270,45 @@ class Store(Database):
                 found.update({id_: (unpack(body), added) for id_, body, added in rows})
         return found
 
-    def referrers(self, source: str, ids: Iterable[str]) -> list[tuple[str, str, str]]:
-        """Who refers to any of some ids: (id, its type, the id referred to)."""
+    def referrers(self, source: str, ids: Iterable[str], types: Sequence[str] = ()) -> list[tuple[str, str, str]]:
+        """Who refers to any of some ids: (id, its type, the id referred to).
+
+        Args:
+            source: name of the source.
+            ids: what is referred to.
+            types: only referrers whose ids begin with one of these types; all where there is none.
+        """
         found: list[tuple[str, str, str]] = []
+        wanted = list(ids)
         with self._transaction() as connection:
-            for rows in in_slices(
-                connection,
-                "SELECT r.id, o.type, r.target FROM refs r JOIN objects o ON o.source = r.source AND o.id = r.id"
-                " WHERE r.source = :source AND r.target IN",
-                list(ids),
-                {"source": source},
-            ):
-                found.extend((id_, type_, target) for id_, type_, target in rows)
+            for type_ in types or ("",):
+                # the ids of one type lie together in the index: those of other types are not looked at
+                bounds = "r.id > :low AND r.id < :high AND " if type_ else ""
+                values = {"source": source, **({"low": f"{type_}--", "high": f"{type_}-."} if type_ else {})}
+                sql = (
+                    "SELECT r.id, o.type, r.target FROM refs r JOIN objects o ON o.source = r.source AND o.id = r.id"
+                    f" WHERE r.source = :source AND {bounds}r.target IN"  # noqa: S608
+                )
+                for rows in in_slices(connection, sql, wanted, values):
+                    found.extend((id_, kind, target) for id_, kind, target in rows)
+        return found
+
+    def joining(self, source: str, ids: Iterable[str]) -> set[str]:
+        """Ids of the relationships between two of some objects, however many others those have."""
+        wanted = sorted(set(ids))
+        found: set[str] = set()
+        with self._transaction() as connection:
+            for start in range(0, len(wanted), _ENDS_AT_ONCE):
+                part = wanted[start : start + _ENDS_AT_ONCE]
+                names = {f"s{at}": id_ for at, id_ in enumerate(part)}
+                listed = ", ".join(f":{name}" for name in names)
+                for rows in in_slices(
+                    connection,
+                    f"SELECT id FROM links WHERE source = :source AND source_ref IN ({listed}) AND target_ref IN",  # noqa: S608
+                    wanted,
+                    {"source": source, **names},
+                ):
+                    found.update(row[0] for row in rows)
         return found
 
     # placements

@@ -1,0 +1,39 @@
+"""From the schema of an older version to this one, in the transaction that opens the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection, text
+
+from . import schema
+from .rows import link_row, unpack
+from .statements import INSERT_LINK
+
+_AT_ONCE = 5_000
+
+
+def migrate(connection: Connection, found: int) -> None:
+    """Bring a store to `schema.VERSION`; new tables are there already.
+
+    Args:
+        connection: in a transaction: a store is changed as a whole or not at all.
+        found: the version it has.
+    """
+    for version in range(found, schema.VERSION):
+        _STEPS[version](connection)
+    connection.execute(
+        text("UPDATE meta SET value = :version WHERE name = 'version'"), {"version": str(schema.VERSION)}
+    )
+
+
+def _links(connection: Connection) -> None:
+    """1 to 2: the ends of relationships."""
+    rows = connection.execute(text("SELECT source, body FROM objects WHERE type = 'relationship'"))
+    while part := rows.fetchmany(_AT_ONCE):
+        links = [link for source, body in part if (link := link_row(source, unpack(body))) is not None]
+        if links:
+            connection.execute(text(INSERT_LINK), links)
+
+
+_STEPS: dict[int, Callable[[Connection], None]] = {1: _links}
