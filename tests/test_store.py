@@ -298,7 +298,7 @@ def test_the_command_ends_with_2_on_a_locked_store(
 
 
 def test_a_store_of_an_older_version_is_brought_up_to_date(path: Path) -> None:
-    one, two = indicator("198.51.100.1"), indicator("198.51.100.2")
+    one, two = indicator(1), indicator(2)
     link = {"type": "relationship", "id": "relationship--5ac1bd7c-8b3a-4c5e-9a53-7f0e2c0a1b11", "created": OLD}
     link.update(source_ref=one["id"], target_ref=two["id"], relationship_type="related-to")
     first = Store(path)

@@ -13,7 +13,7 @@ from typing import Any
 
 from .mapping import table_of
 from .mapping.tables import LINK_TYPES, Role
-from .stix.references import everything
+from .stix.references import everything, parts
 from .store import Store
 
 _LINK_TYPES = LINK_TYPES
@@ -54,6 +54,12 @@ class Selector:
         self._pipeline = pipeline
         self._source = source
         self._container_types = {"report", "grouping"} | ({container_type} if container_type else set())
+
+    def on(self, store: Store) -> Selector:
+        """The same on another store."""
+        other = Selector(store, self._pipeline, self._source, None)
+        other._container_types = self._container_types
+        return other
 
     def select(self, changed: Iterable[str]) -> Affected:
         """What some changed objects affect.
@@ -104,6 +110,37 @@ class Selector:
                 found.assigned[id_] = min(day, found.assigned.get(id_, day))
         found.delivered = self._store.seen(self._pipeline, found.objects)
         return found
+
+    def whole(self, containers: Iterable[str], collect: Iterable[str] = ()) -> Affected:
+        """What the events of some containers are made of, and a collecting event of some objects; nothing else.
+
+        Args:
+            containers: ids of reports and the like.
+            collect: ids that may go to a collecting event.
+        """
+        found = Affected(containers=set(containers), collect=set(collect))
+        self._load(found, found.containers | found.collect)
+        inside: set[str] = set()
+        waiting = set(found.collect)
+        while waiting:
+            self._load(found, waiting)
+            inside |= waiting
+            here = [found.objects[id_][0] for id_ in waiting & found.objects.keys()]
+            waiting = {ref for obj in here if obj["type"] not in _LINK_TYPES for ref in parts(obj)} - inside
+        self._load_around(found, self._members(found) | found.containers | inside)
+        for id_, event, _, _ in self._store.placed(self._pipeline, found.objects):
+            found.placed.setdefault(id_, set()).add(event)
+        return found
+
+    def reaches_in(self, found: Affected, inside: set[str]) -> bool:
+        """Whether something outside is joined to what is inside: what becomes of that, the outside's place decides."""
+        for obj, _ in found.objects.values():
+            if obj["type"] == "relationship":
+                source, target = obj.get("source_ref"), obj.get("target_ref")
+                ends = {end for end in (source, target) if self._is_content(found, str(end))}
+                if ends & inside and ends - inside:
+                    return True
+        return False
 
     def _containers(self, found: Affected, ids: Iterable[str]) -> set[str]:
         """Those of some ids that make events of their own."""
@@ -161,15 +198,15 @@ class Selector:
         return all(isinstance(ref, str) and self._role(found, ref) is Role.CONTEXT for ref in ends)
 
     def _above(self, ids: set[str], *, links: bool) -> set[str]:
-        """Everything that some objects are a part of, at any depth: through links as well, for what is content.
+        """Everything that some objects are a part of, at any depth: through relationships as well, for what is content.
 
-        A context object of many links is not in the reports of all that is linked to it.
+        A context object of many relationships is not in the reports of all that is linked to it.
         """
         found: set[str] = set()
         waiting = set(ids)
         while waiting:
             rows = self._store.referrers(self._source, waiting)
-            waiting = {id_ for id_, type_, _ in rows if links or type_ not in _LINK_TYPES} - found
+            waiting = {id_ for id_, type_, _ in rows if links or type_ != "relationship"} - found
             found |= waiting
         return found
 

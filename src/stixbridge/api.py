@@ -200,7 +200,7 @@ def convert_documents(
         from .misp.knowledge import load
 
         knowledge = load(settings.galaxies)
-        with _no_collection():
+        with without_collector():
             conversion = convert_entries(entries, settings, knowledge)
     elif engine == "misp-stix":
         from .conversion.official import convert_entries as convert_officially
@@ -212,7 +212,7 @@ def convert_documents(
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def without_collector() -> Iterator[None]:
     """Keep the cycle collector out of a conversion: it makes no cycles, and many objects that live to its end.
 
     The collector walks over all of them again and again: a quarter of the time, and more than linear.

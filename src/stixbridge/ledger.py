@@ -7,9 +7,9 @@ plainly mapped. Reasons are a closed list, each with its meaning, so that a repo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 
 class Outcome(StrEnum):
@@ -101,6 +101,51 @@ Entry = tuple[str | None, str | None, Outcome, Reason | None, str | None]
 """(id, path, outcome, reason, target)."""
 
 
+Account = tuple[Outcome, "Reason | None", str | None, int, tuple["Drop", ...]]
+"""What became of an object: (outcome, reason, target, number of its properties, those not plainly mapped)."""
+
+
+class Readable(Protocol):
+    """What a ledger says, wherever it is kept."""
+
+    reference_time: str | None
+
+    @property
+    def objects(self) -> int:
+        """Entries of the input."""
+        ...
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """Objects by outcome."""
+        ...
+
+    @property
+    def properties(self) -> dict[str, int]:
+        """Properties by outcome."""
+        ...
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Objects that did not come out, by reason."""
+        ...
+
+    @property
+    def kinds(self) -> set[str]:
+        """What `--fail-on` is held against."""
+        ...
+
+    @property
+    def alarming(self) -> bool:
+        """Whether something is invalid, refused or held."""
+        ...
+
+    @property
+    def entries(self) -> Iterable[dict[str, str]]:
+        """Everything that is not plainly mapped, in order."""
+        ...
+
+
 class Ledger:
     """Counts and entries of one conversion or run.
 
@@ -117,7 +162,7 @@ class Ledger:
         self._counts: Counter[Outcome] = Counter()
         self._properties: Counter[Outcome] = Counter()
         # id -> (outcome, reason, target, number of properties, drops); the last word is written by `close`
-        self._accounts: dict[str, tuple[Outcome, Reason | None, str | None, int, tuple[Drop, ...]]] = {}
+        self._accounts: dict[str, Account] = {}
 
     def entry(
         self,
@@ -188,31 +233,29 @@ class Ledger:
     def properties(self) -> dict[str, int]:
         """Properties by outcome; those of an object that is dropped as a whole are dropped with it."""
         counts = Counter(self._properties)
-        for outcome, _, _, total, drops in self._accounts.values():
-            if outcome is not Outcome.MAPPED:
-                counts[outcome] += total
-                continue
-            # several parts of one property can be dropped; the property counts once
-            gone: dict[str, Outcome] = {}
-            for path, how, _ in drops:
-                gone.setdefault(top_level(path), how)
-            for how in gone.values():
-                counts[how] += 1
-            counts[Outcome.MAPPED] += total - len(gone)
+        for account in self._accounts.values():
+            count_properties(account, counts)
         return {outcome.value: counts[outcome] for outcome in Outcome}
 
     @property
     def entries(self) -> list[dict[str, str]]:
         """Everything that is not plainly mapped, in a fixed order."""
         rows: list[Entry] = list(self._entries)
-        for id_, (outcome, reason, target, _, drops) in self._accounts.items():
-            if outcome is not Outcome.MAPPED:
-                rows.append((id_, None, outcome, reason, target))
-            else:
-                rows.extend((id_, f"$.{path}", how, why, None) for path, how, why in drops)
+        for id_, account in self._accounts.items():
+            rows.extend(entries_of(id_, account))
         rows.extend(self._notes)
-        rows.sort(key=lambda row: tuple(part or "" for part in row))
-        return [_plain(row) for row in rows]
+        rows.sort(key=order_of)
+        return [plain(row) for row in rows]
+
+    @property
+    def accounts(self) -> Mapping[str, Account]:
+        """What became of each object."""
+        return self._accounts
+
+    @property
+    def lines(self) -> tuple[list[Entry], list[Entry]]:
+        """Entries that are no accounted object, and notes."""
+        return self._entries, self._notes
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -264,6 +307,24 @@ class Ledger:
         }
 
 
+def written(ledger: Readable) -> Iterator[bytes]:
+    """The ledger as the text of `--ledger FILE`, piece by piece."""
+    import orjson  # the command line names kinds of the ledger without it
+
+    head = {
+        "objects": ledger.objects,
+        "outcomes": ledger.outcomes,
+        "properties": ledger.properties,
+        "reference_time": ledger.reference_time,
+    }
+    yield orjson.dumps(head, option=orjson.OPT_INDENT_2)[:-2] + b',\n  "entries": ['
+    first = True
+    for entry in ledger.entries:
+        yield (b"\n    " if first else b",\n    ") + orjson.dumps(entry)
+        first = False
+    yield b"]\n}\n" if first else b"\n  ]\n}\n"
+
+
 Drop = tuple[str, Outcome, Reason]
 """A property (a dotted path below the object) that is not plainly mapped."""
 
@@ -278,7 +339,38 @@ def top_level(path: str) -> str:
     return path.split(".", 1)[0].split("[", 1)[0]
 
 
-def _plain(row: Entry) -> dict[str, str]:
+def count_properties(account: Account, counts: Counter[Outcome]) -> None:
+    """Count the properties of an object by outcome; those of an object that is dropped as a whole go with it."""
+    outcome, _, _, total, drops = account
+    if outcome is not Outcome.MAPPED:
+        counts[outcome] += total
+        return
+    # several parts of one property can be dropped; the property counts once
+    gone: dict[str, Outcome] = {}
+    for path, how, _ in drops:
+        gone.setdefault(top_level(path), how)
+    for how in gone.values():
+        counts[how] += 1
+    counts[Outcome.MAPPED] += total - len(gone)
+
+
+def entries_of(id_: str, account: Account) -> Iterator[Entry]:
+    """The entries of one object: that it did not come out, or what of it did not."""
+    outcome, reason, target, _, drops = account
+    if outcome is not Outcome.MAPPED:
+        yield id_, None, outcome, reason, target
+    else:
+        for path, how, why in drops:
+            yield id_, f"$.{path}", how, why, None
+
+
+def order_of(row: Entry) -> tuple[str, ...]:
+    """The order of entries."""
+    return tuple(part or "" for part in row)
+
+
+def plain(row: Entry) -> dict[str, str]:
+    """An entry as the ledger file has it."""
     id_, path, outcome, reason, target = row
     plain: dict[str, str] = {"id": id_ or ""}
     if path is not None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import ConfigError
-from ..ledger import counted
+from ..ledger import counted, written
 from .screen import emit, emit_bytes, say
 
 if TYPE_CHECKING:
-    from ..api import Result
     from ..config import Config
+    from ..conversion.engine import Converted
+    from ..ledger import Readable
     from ..store import Store
 
 _CONFIG = click.option(
@@ -28,6 +29,9 @@ _CONFIG = click.option(
     help="The configuration.",
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+LARGE = 128_000_000
+"""Bytes of input, unpacked, above which `convert` goes by a temporary store instead of memory."""
+
 _NOW = click.option(
     "--now", metavar="TIME", help="The reference time, as 2026-01-31T00:00:00Z; decides what has expired."
 )
@@ -108,35 +112,53 @@ def convert(
     """Convert STIX files, folders, globs or standard input (-) to MISP events. All inputs are one."""
     import orjson
 
-    from ..api import convert_documents, options
-    from ..sources.files import read_all
+    from ..api import options
+    from ..sources.files import Input, expand
 
     kinds = _kinds(fail_on)
     enrich, conversion = _settings(settings)
     chosen = options(now=now, source=source, group=group, **conversion)
     if format_ == "feed" and output == "-":
         raise ConfigError("a feed is a folder: give one with -o")
-    documents = [document for _, document in read_all(files)]
-    result = convert_documents(documents, chosen, engine=engine, enrich=enrich)
-    if output == "-":
-        for event in result.events:
-            emit_bytes(orjson.dumps({"Event": event}))
-    else:
-        _write(result, Path(output), format_, chosen.now)
-    if ledger is not None:
-        from ..sinks.folder import make_folder, write_atomically
+    inputs = [Input(path, LARGE) for path in expand(files)]
 
-        make_folder(ledger.parent)
-        write_atomically(ledger, orjson.dumps(result.ledger.to_dict(), option=orjson.OPT_INDENT_2))
-    outcomes, reasons = result.ledger.outcomes, result.ledger.reasons
-    count = result.ledger.objects
+    def put(converted: list[Converted]) -> int:
+        if output == "-":
+            for row in converted:
+                emit_bytes(orjson.dumps({"Event": row.event}))
+        else:
+            _write(converted, Path(output), format_, chosen.now)
+        return len(converted)
+
+    if engine == "native" and sum(given.size for given in inputs) > LARGE:
+        from ..large import LargeConversion
+
+        with LargeConversion(chosen, enrich) as large:
+            large.read(inputs)
+            events = sum(put(converted) for converted in large.converted())
+            return _end(large.ledger, events, ledger, kinds)
+    from ..api import convert_documents
+
+    result = convert_documents([given.document() for given in inputs], chosen, engine=engine, enrich=enrich)
+    return _end(result.ledger, put(result.converted), ledger, kinds)
+
+
+def _end(ledger: Readable, events: int, file: Path | None, kinds: set[str]) -> int:
+    """Write the ledger, say what became of the objects, and give the exit status."""
+    if file is not None:
+        from ..sinks.folder import make_folder, replacing
+
+        make_folder(file.parent)
+        with replacing(file) as out:
+            out.writelines(written(ledger))
+    count, reasons = ledger.objects, ledger.reasons
     say(
-        f"{count} object{'' if count == 1 else 's'}: {counted(outcomes)}"
+        f"{count} object{'' if count == 1 else 's'}: {counted(ledger.outcomes)}"
         + (f" ({counted(reasons)})" if reasons else "")
     )
-    _tell_bad(result.ledger.entries, say)
-    say(f"{len(result.events)} event{'' if len(result.events) == 1 else 's'}")
-    return 1 if result.ledger.alarming or kinds & result.ledger.kinds else 0
+    _tell_bad(ledger.entries if ledger.outcomes["invalid"] else (), say)
+    say(f"{events} event{'' if events == 1 else 's'}")
+    return 1 if ledger.alarming or kinds & ledger.kinds else 0
 
 
 def _kinds(names: tuple[str, ...]) -> set[str]:
@@ -185,13 +207,13 @@ def _settings(pairs: tuple[str, ...]) -> tuple[Any, dict[str, Any]]:
     return Enrich(**values), conversion
 
 
-def _write(result: Result, folder: Path, format_: str, now: int) -> None:
+def _write(converted: list[Converted], folder: Path, format_: str, now: int) -> None:
     from ..sinks.delivery import RESTRICTED, Job, Sink
     from ..sinks.feed import FeedSink
     from ..sinks.files import FilesSink
 
     sink: Sink = FeedSink(folder) if format_ == "feed" else FilesSink(folder)
-    events = [{**row.event, RESTRICTED: True} if row.closed else row.event for row in result.converted]
+    events = [{**row.event, RESTRICTED: True} if row.closed else row.event for row in converted]
     jobs = [Job(event, None, lambda: None, now=now // 1_000_000) for event in events]
     for delivery in sink.deliver(jobs):
         for id_, _, _, target in delivery.notes:
@@ -278,14 +300,17 @@ def _report(summary: Any, dry_run: bool) -> None:
 _SHOWN = 10
 
 
-def _tell_bad(entries: list[dict[str, str]], out: Callable[[str], None]) -> None:
+def _tell_bad(entries: Iterable[dict[str, str]], out: Callable[[str], None]) -> None:
     """Say what is no usable STIX, and where it stands."""
-    bad = [entry for entry in entries if entry["outcome"] == "invalid"]
-    for entry in bad[:_SHOWN]:
-        place = " ".join(part for part in (entry.get("target"), entry.get("path"), entry["id"]) if part)
-        out(f"  invalid  {place}: {entry['reason']}")
-    if len(bad) > _SHOWN:
-        out(f"  invalid  … and {len(bad) - _SHOWN} more; --ledger FILE or --json has them all")
+    count = 0
+    for entry in entries:
+        if entry["outcome"] == "invalid":
+            count += 1
+            if count <= _SHOWN:
+                place = " ".join(part for part in (entry.get("target"), entry.get("path"), entry["id"]) if part)
+                out(f"  invalid  {place}: {entry['reason']}")
+    if count > _SHOWN:
+        out(f"  invalid  … and {count - _SHOWN} more; --ledger FILE or --json has them all")
 
 
 @click.command()

@@ -54,6 +54,7 @@ class Converted:
         event: the MISP event, plain data.
         container: the id of the report or grouping, or None.
         stix_ids: ids of the objects in it.
+        members: ids of the objects that belong to it, whether they say something or not.
         elements: UUID of each attribute and object -> ids of the STIX objects that say it.
         day: of a collecting event by day.
         closed: a marking that is no tag holds the event at distribution 0.
@@ -63,6 +64,7 @@ class Converted:
     event: MispEvent
     container: str | None
     stix_ids: list[str]
+    members: list[str]
     elements: dict[str, list[str]]
     day: str = ""
     closed: bool = False
@@ -107,7 +109,8 @@ class _Engine:
 
     def run(self, entries: Iterable[Entry]) -> Conversion:
         self._choose(entries)
-        self._from_misp = restored.made_by_misp(self._objects.values())
+        known = self._options.from_misp
+        self._from_misp = restored.made_by_misp(self._objects.values()) if known is None else known
         self._tables = {id_: self._table_of(obj) for id_, obj in self._objects.items()}
         self._markings = Markings(self._objects)
         self._contexts = Contexts(self._objects, self._tables, self._knowledge, self._markings)
@@ -192,16 +195,22 @@ class _Engine:
 
     def _plan(self) -> list[Plan]:
         options = self._options
-        self._grouping = Grouping(self._objects, self._tables, options, self._markings)
-        # an identity is an event's matter only where something other than authorship speaks of it
+        self._grouping = Grouping(
+            self._objects,
+            self._tables,
+            options,
+            self._markings,
+            {id_: outer for id_, (outer, _) in self._inner.items()},
+        )
+        # in no report, an identity is an event's matter only where something other than authorship speaks of it
         spoken_of = self._spoken_of()
-        said = {}
-        for id_, what in self._sayings.said.items():
-            if id_ in spoken_of or self._objects[id_]["type"] != "identity":
-                said[id_] = what
-        self._placeable = said
+        free = {
+            id_: what
+            for id_, what in self._sayings.said.items()
+            if not what.empty and (id_ in spoken_of or self._objects[id_]["type"] != "identity")
+        }
         refused = {id_ for id_ in self._sayings.ended if id_ not in self._options.delivered}
-        return self._grouping.plan({id_: what for id_, what in said.items() if not what.empty}, refused)
+        return self._grouping.plan(free, refused)
 
     def _spoken_of(self) -> set[str]:
         found: set[str] = set()
@@ -252,11 +261,11 @@ class _Engine:
             if plan.level is not None and plan.level == self._options.default_tlp:
                 builder.confinement.level = None  # nothing but the default says so; see `default_level`
         said_inside = {
-            ref: id_ for id_ in plan.members if id_ in self._placeable for ref in self._placeable[id_].consumed
+            ref: id_ for id_ in plan.members if id_ in self._sayings.said for ref in self._sayings.said[id_].consumed
         }
         for id_ in plan.members:
             obj = self._objects[id_]
-            said = self._placeable.get(id_)
+            said = self._sayings.said.get(id_)
             if self._contexts.is_context(id_):
                 if not self._contexts.gone(id_) and id_ not in self._linked_clusters:
                     self._contexts.on(plan.uuid, id_)
@@ -528,6 +537,7 @@ class _Engine:
             event,
             str(container["id"]) if container is not None else None,
             ids,
+            plan.members,
             elements,
             plan.day,
             builder.confinement.restricted,

@@ -51,12 +51,26 @@ class Plan:
 
 
 class Grouping:
-    """Makes the plans of one conversion."""
+    """Makes the plans of one conversion.
+
+    Args (of the constructor):
+        objects: the chosen version of each object.
+        tables: the table of each.
+        options: of the conversion.
+        markings: what holds for each.
+        owners: observables inside a 2.0 observed-data -> id of that.
+    """
 
     def __init__(
-        self, objects: Mapping[str, StixObject], tables: Mapping[str, Table], options: Options, markings: Markings
+        self,
+        objects: Mapping[str, StixObject],
+        tables: Mapping[str, Table],
+        options: Options,
+        markings: Markings,
+        owners: Mapping[str, str],
     ) -> None:
         self._objects = objects
+        self._owners = owners
         self._options = options
         self._markings = markings
         self._roles = {id_: table.role for id_, table in tables.items()}
@@ -106,11 +120,14 @@ class Grouping:
                 child = by_container[inner]
                 if child.extends is None and not _above(child, plan, by_uuid):
                     child.extends = plan.uuid
-            plan.members = sorted(members - by_container.keys())
+            # a report in a report has an event of its own, and is no part of this one
+            plan.members = sorted(ref for ref in members if self._roles[ref] is not Role.CONTAINER)
             in_reports.update(plan.members)
         may = self._options.collect
         free = [
-            id_ for id_ in sorted(said) if id_ not in in_reports and not said[id_].empty and (may is None or id_ in may)
+            id_
+            for id_ in sorted(said)
+            if id_ not in in_reports and not said[id_].empty and (may is None or self._owners.get(id_, id_) in may)
         ]
         plans.extend(self._collect(free, said))
         return plans

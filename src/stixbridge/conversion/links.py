@@ -53,6 +53,9 @@ class Link(NamedTuple):
         return " ".join(parts)
 
 
+_CONTAINERS = frozenset({"report", "grouping"})
+
+
 class Links:
     """Applies the relationships and sightings of one conversion to its events."""
 
@@ -126,7 +129,11 @@ class Links:
     def _apart(self, link: Link) -> set[str]:
         """The ends are in different events: a row in those of the source, else of the target."""
         events = self._where(link.source)
-        elsewhere = any(event not in self._builders for event in self._placed.get(link.source, ()))
+        # a report is in its event as that, and holds no rows by itself
+        held = () if self._objects[link.source]["type"] in _CONTAINERS else self._placed.get(link.source, ())
+        elsewhere = any(event not in self._builders for event in held)
+        if any(event not in self._builders for event in self._placed.get(link.target, frozenset()).intersection(held)):
+            return {"event report"}  # they meet in an event that is not made here
         if not events and not elsewhere:
             events = self._where(link.target)
         for event in events:

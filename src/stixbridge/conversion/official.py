@@ -148,7 +148,7 @@ def _identified(event: MispEvent, objects: Mapping[str, Mapping[str, Any]], opti
         "event.tlp": "",
         "event.uuid": str(event["uuid"]),
     }
-    return Converted(event, container, sorted(objects), elements, names=names)
+    return Converted(event, container, sorted(objects), sorted(objects), elements, names=names)
 
 
 def _rename(

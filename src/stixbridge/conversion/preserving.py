@@ -32,6 +32,7 @@ _NAME = re.compile(r"stix-objects(-[a-z0-9-]+)?\.jsonl\.gz")
 _COMMENT = "the STIX objects of this event as they came, JSON lines under gzip"
 _CATEGORY = "External analysis"
 _MAX_UNPACKED = 500_000_000
+_LINKED = CONTENT | {Role.CONTEXT, Role.CONTAINER}
 _LISTS = ("object_refs", "object_ref", "sighting_of_ref")
 
 
@@ -93,8 +94,30 @@ class Preserving:
             inside.add(id_)
             if self._roles[id_] is not Role.CONTAINER and self._objects[id_]["type"] not in LINK_TYPES:
                 waiting.extend(ref for ref in parts(self._objects[id_]) if ref in self._originals)
-        speaking = {id_ for ref in inside for id_ in self._speaking.get(ref, ()) if id_ in self._originals}
-        found = inside | speaking
+        found = self._closed(inside | self._linking(inside, inside))
+        contexts = {id_ for id_ in found if self._roles[id_] is Role.CONTEXT}
+        return self._closed(found | self._linking(contexts, found))
+
+    def _linking(self, ids: set[str], found: set[str]) -> set[str]:
+        """What links and speaks of some objects; of the links of a context object those to what was found."""
+        linking: set[str] = set()
+        for ref in ids:
+            if self._roles[ref] not in _LINKED:
+                continue
+            for id_ in self._speaking.get(ref, ()):
+                if id_ not in self._originals or id_ in found:
+                    continue
+                if self._roles[ref] is Role.CONTEXT and self._objects[id_]["type"] == "relationship":
+                    ends = self._spoken_of(self._objects[id_])
+                    joins = len(ends) > 1 and found.issuperset(ends)
+                else:
+                    joins = True
+                if joins:
+                    linking.add(id_)
+        return linking
+
+    def _closed(self, found: set[str]) -> set[str]:
+        """Some objects, and what comes with them."""
         waiting = list(found)
         while waiting:
             for ref in everything(self._objects[waiting.pop()]):

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from glob import glob, has_magic
 from hashlib import sha256
 from pathlib import Path
+from typing import IO
 
 from ..errors import InputError
-from ..stix.read import MAX_BYTES, Document, read_bytes
+from ..stix.read import GZIP, MAX_BYTES, Document, read_bytes
 from .page import Collection, Page
 
 SUFFIXES = (".json", ".stix", ".stix2", ".jsonl", ".ndjson")
@@ -62,37 +68,120 @@ def _is_stix_name(path: Path) -> bool:
     return name.endswith(SUFFIXES)
 
 
+class Input:
+    """One file, or standard input: how large it is unpacked, and its content, as a whole or as a stream.
+
+    A pipe has its content once only: it is read at once, and what is over `in_memory` bytes goes to a temporary file.
+
+    Args (of the constructor):
+        path: the file; None for standard input.
+        in_memory: how much of a pipe is kept in memory.
+
+    Raises:
+        InputError: when it can't be read.
+    """
+
+    def __init__(self, path: Path | None, in_memory: int = MAX_BYTES) -> None:
+        self.name = "-" if path is None else str(path)
+        self.title = "standard input" if path is None else self.name
+        self._path = path
+        self._spooled: IO[bytes] | None = None
+        with self._told():
+            if path is None:
+                self._spooled = _spool(sys.stdin.buffer, in_memory)
+            elif not path.is_file():
+                with path.open("rb") as pipe:
+                    self._spooled = _spool(pipe, in_memory)
+            with self._opened() as file:
+                self.size = _unpacked_size(file)
+
+    def data(self) -> bytes:
+        """All of it, as it is.
+
+        Raises:
+            InputError: when it can't be read or is over the size limit.
+        """
+        with self._told(), self._opened() as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise InputError(f"{self.title}: over {MAX_BYTES:,} bytes; split it")
+        return data
+
+    def document(self) -> Document:
+        """All of it, read; entries that are wrong carry its name.
+
+        Raises:
+            InputError: when it can't be read or is over the size limit.
+        """
+        return _named(read_bytes(self.data(), self.title), self.name)
+
+    @contextmanager
+    def stream(self) -> Iterator[IO[bytes]]:
+        """Its content, unpacked.
+
+        Raises:
+            InputError: when it can't be read.
+        """
+        with self._told(), self._opened() as file:
+            packed = file.read(2) == GZIP
+            file.seek(0)
+            if not packed:
+                yield file
+            else:
+                with gzip.GzipFile(fileobj=file) as unpacked:
+                    yield unpacked  # type: ignore[misc]
+
+    @contextmanager
+    def _opened(self) -> Iterator[IO[bytes]]:
+        if self._spooled is not None:
+            self._spooled.seek(0)
+            yield self._spooled
+        elif self._path is not None:
+            with self._path.open("rb") as file:
+                yield file
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Errors of the system in words."""
+        try:
+            yield
+        except gzip.BadGzipFile:
+            raise
+        except OSError as error:
+            raise InputError(f"{self.title}: {error.strerror or error}") from None
+
+
+def _spool(pipe: IO[bytes], in_memory: int) -> IO[bytes]:
+    spooled = tempfile.SpooledTemporaryFile(max_size=in_memory)  # noqa: SIM115 - it lives as long as the input
+    shutil.copyfileobj(pipe, spooled, 1_000_000)
+    return spooled
+
+
+def _unpacked_size(file: IO[bytes]) -> int:
+    """The bytes of a file; those that it unpacks to, as far as gzip says (RFC 1952, section 2.3.1)."""
+    packed = file.read(2) == GZIP
+    size = file.seek(0, os.SEEK_END)
+    if packed and size > 4:
+        file.seek(-4, os.SEEK_END)
+        size = max(size, int.from_bytes(file.read(4), "little"))
+    return size
+
+
 def read(path: Path | None) -> Document:
     """Read one file, or standard input for None.
 
     Raises:
         InputError: when it can't be opened or is over the size limit.
     """
-    if path is None:
-        return read_bytes(_content(None), "standard input")
-    return read_bytes(_content(path), str(path))
-
-
-def _content(path: Path | None) -> bytes:
-    """The bytes of a file, read once: a pipe has them once only."""
-    try:
-        if path is None:
-            data = sys.stdin.buffer.read(MAX_BYTES + 1)
-        else:
-            with path.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path or 'standard input'}: {error.strerror or error}") from None
-    if len(data) > MAX_BYTES:
-        raise InputError(f"{path or 'standard input'}: over {MAX_BYTES:,} bytes; split it")
-    return data
+    given = Input(path)
+    return read_bytes(given.data(), given.title)
 
 
 def read_all(names: Sequence[str | Path]) -> Iterator[tuple[str, Document]]:
     """Read all that a list of names means: (name, document)."""
     for path in expand(names):
-        name = "-" if path is None else str(path)
-        yield name, _named(read(path), name)
+        given = Input(path)
+        yield given.name, given.document()
 
 
 def _named(document: Document, name: str) -> Document:
@@ -120,11 +209,12 @@ class Files:
     def pages(self, collection: Collection, watermark: str | None) -> Iterator[Page]:
         """The file's content as one page; none where it is as it was."""
         path = None if collection.id == "-" else Path(collection.id)
-        data = _content(path)
+        given = Input(path)
+        data = given.data()
         mark = sha256(data).hexdigest() if path is not None else None
         if mark is not None and mark == watermark:
             return
-        document = read_bytes(data, str(path or "standard input"))
+        document = read_bytes(data, given.title)
         yield Page(_named(document, collection.id).entries, mark)
 
     def close(self) -> None:

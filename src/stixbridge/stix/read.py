@@ -26,7 +26,7 @@ _MAX_ID = 300
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*--[!-~]+", re.ASCII)
 _TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,249}", re.ASCII)
 _MAX_TYPE = 250
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"
 
 
 class Entry(NamedTuple):
@@ -70,7 +70,7 @@ def read_bytes(data: bytes, where: str = "input") -> Document:
     Raises:
         InputError: when the data unpacks to more than `MAX_BYTES`.
     """
-    if data[:2] == _GZIP:
+    if data[:2] == GZIP:
         try:
             data = _unpack(data, where)
         except (OSError, EOFError, zlib.error):

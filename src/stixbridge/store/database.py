@@ -116,8 +116,8 @@ def _on_connect(connection: Any, _record: object) -> None:
     cursor.close()
 
 
-def _on_connect_to_scratch(connection: Any, record: object) -> None:
-    _on_connect(connection, record)
+def _on_connect_to_scratch(connection: Any, _record: object) -> None:
+    connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode = OFF")
     cursor.execute("PRAGMA synchronous = OFF")

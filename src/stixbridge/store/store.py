@@ -68,6 +68,9 @@ class PageCount:
 
 
 _ENDS_AT_ONCE = 200
+_REFERRERS = """
+SELECT r.id, o.type, r.target FROM refs r JOIN objects o ON o.source = r.source AND o.id = r.id
+WHERE r.source = :source AND """
 
 
 class Store(Database):
@@ -285,10 +288,7 @@ class Store(Database):
                 # the ids of one type lie together in the index: those of other types are not looked at
                 bounds = "r.id > :low AND r.id < :high AND " if type_ else ""
                 values = {"source": source, **({"low": f"{type_}--", "high": f"{type_}-."} if type_ else {})}
-                sql = (
-                    "SELECT r.id, o.type, r.target FROM refs r JOIN objects o ON o.source = r.source AND o.id = r.id"
-                    f" WHERE r.source = :source AND {bounds}r.target IN"  # noqa: S608
-                )
+                sql = f"{_REFERRERS}{bounds}r.target IN"
                 for rows in in_slices(connection, sql, wanted, values):
                     found.extend((id_, kind, target) for id_, kind, target in rows)
         return found

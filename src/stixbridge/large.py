@@ -1,0 +1,235 @@
+"""Converting an input that does not fit in memory: `stixbridge convert` on large files and streams.
+
+One pass puts all objects into a temporary store. Then a group of reports at a time is converted with what belongs to
+them, and its events are handed out. What is in no report is converted last and as one, for it is one event, or few.
+The outcome is that of a conversion in memory.
+"""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from . import times
+from .affected import Affected, Selector
+from .api import without_collector
+from .conversion.engine import Conversion, Converted, convert_entries
+from .conversion.options import Options
+from .conversion.restored import made_by_misp
+from .enrich import Enrich
+from .ledger import Outcome, Reason
+from .misp.knowledge import load
+from .sources.files import Input
+from .stix.read import Entry
+from .stix.scan import Scan
+from .stix.shape import shaped
+from .store.shelf import PIPELINE, SOURCE, Shelf
+
+_PAGE = 2_000
+_GROUP = 20_000
+
+
+class LargeConversion:
+    """One conversion; a context manager, for its temporary store.
+
+    Args (of the constructor):
+        settings: from `stixbridge.api.options`.
+        enrich: settings for every event.
+        group: how many objects are converted at a time, about.
+        folder: where the temporary store is; the system's when None.
+    """
+
+    def __init__(
+        self, settings: Options, enrich: Enrich | None = None, *, group: int = _GROUP, folder: Path | None = None
+    ) -> None:
+        self._settings = settings
+        self._enrich = enrich
+        self._group = group
+        self._temporary = tempfile.TemporaryDirectory(prefix="stixbridge-", dir=folder, ignore_cleanup_errors=True)
+        self._knowledge = load(settings.galaxies)
+        wanted = settings.group.removeprefix("type:") if settings.group.startswith("type:") else None
+        self._types = {"report", "grouping"} | ({wanted} if wanted else set())
+        self._from_misp = False
+        self._bundles: set[str] = set()
+        self._shelves = 0
+        self.ledger = self._shelf()
+        self._selector = Selector(self.ledger, PIPELINE, SOURCE, wanted)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.ledger.close()
+        self._temporary.cleanup()
+
+    def _shelf(self) -> Shelf:
+        self._shelves += 1
+        path = Path(self._temporary.name) / f"{self._shelves}.db"
+        return Shelf(path, times.to_text(self._settings.now))
+
+    # 1. read
+
+    def read(self, inputs: Sequence[Input]) -> None:
+        """Read all inputs; what is broken counts as one invalid entry, and nothing of it is taken.
+
+        Raises:
+            InputError: when one can't be read, or holds a value over the limit.
+        """
+        broken: set[int] = set()
+        while (found := self._read(inputs, broken)) is not None:
+            # what came of it before its end is in the store: once more, without it
+            broken.add(found)
+            self.ledger.close()
+            self.ledger = self._shelf()
+            self._selector = self._selector.on(self.ledger)
+            self._bundles.clear()
+            self._from_misp = False
+        for at in sorted(broken):
+            entry = (None, "$", Outcome.INVALID, Reason.INVALID_JSON, inputs[at].name)
+            self.ledger.lines([(entry, 0)])
+        for rejected in self.ledger.rejected(SOURCE, 0):
+            line = (rejected.id, rejected.path, Outcome.INVALID, rejected.reason or Reason.LIMIT, None)
+            self.ledger.lines([(line, rejected.properties)])
+        self.ledger.settle_versions()
+        name = self._bundles.pop() if len(self._bundles) == 1 else None
+        if name is None and self._settings.source is None:
+            digest = sha256()
+            for at, id_ in enumerate(self.ledger.all_ids()):
+                digest.update(f"\n{id_}".encode() if at else id_.encode())
+            name = digest.hexdigest()[:32]
+        self._settings = replace(self._settings, input_name=name, from_misp=self._from_misp)
+
+    def _read(self, inputs: Sequence[Input], broken: set[int]) -> int | None:
+        """Read all but the broken ones; the number of one that turns out to be broken."""
+        for at, given in enumerate(inputs):
+            if at in broken:
+                continue
+            with given.stream() as file:
+                scan = Scan(file, given.name)
+                try:
+                    self._keep(scan.entries(), given.name)
+                except (gzip.BadGzipFile, EOFError, zlib.error):
+                    return at
+            if scan.broken:
+                return at
+            if scan.bundle_id:
+                self._bundles.add(scan.bundle_id)
+        return None
+
+    def _keep(self, entries: Iterable[Entry], where: str) -> None:
+        page: dict[str, Entry] = {}
+        for entry in entries:
+            if entry.obj is None:
+                reason = entry.reason or Reason.INVALID_OBJECT
+                line = (entry.id, entry.path, Outcome.INVALID, reason, where)
+                self.ledger.lines([(line, entry.properties)])
+                continue
+            id_ = str(entry.obj["id"])
+            if id_ in page or len(page) >= _PAGE:
+                self.ledger.keep(page.values())
+                page = {}
+            page[id_] = entry
+            if entry.obj["type"] in ("report", "grouping") and not self._from_misp:
+                self._from_misp = made_by_misp([shaped(entry.obj)[0]])
+        self.ledger.keep(page.values())
+
+    # 2. convert
+
+    def converted(self) -> Iterator[list[Converted]]:
+        """The events, group by group; the ledger is complete when all have been taken."""
+        later: list[set[str]] = []
+        refused: set[str] = set()
+        for group in self._groups():
+            found = self._selector.whole(group)
+            conversion = self._convert(found)
+            refused |= group - {str(row.container) for row in conversion.converted}
+            for row in conversion.converted:
+                self.ledger.put_inside(row.members)
+                self.ledger.place_also(
+                    PIPELINE, str(row.event["uuid"]), [{"id": id_, "collecting": 0, "day": ""} for id_ in row.stix_ids]
+                )
+            if self._selector.reaches_in(found, _inside(found, conversion)):
+                later.append(group)  # what joins it from outside depends on where that will be
+            else:
+                yield self._done(found, conversion)
+        # a report that makes no event still speaks of what it lists
+        free = self._selector.whole(refused, self.ledger.free(self._types))
+        conversion = self._convert(free)
+        for row in conversion.converted:
+            self.ledger.place_also(
+                PIPELINE, str(row.event["uuid"]), [{"id": id_, "collecting": 1, "day": ""} for id_ in row.stix_ids]
+            )
+        yield self._done(free, conversion)
+        for group in later:
+            found = self._selector.whole(group)
+            yield self._done(found, self._convert(found))
+        self._account_the_rest()
+
+    def _groups(self) -> Iterator[set[str]]:
+        """Containers that are converted together: about as many objects each, with those that are in each other."""
+        sizes = self.ledger.containers(self._types)
+        joined: dict[str, set[str]] = {}
+        for one, other in self.ledger.nested(self._types):
+            joined.setdefault(one, set()).add(other)
+            joined.setdefault(other, set()).add(one)
+        done: set[str] = set()
+        group: set[str] = set()
+        size = 0
+        for id_ in sizes:
+            waiting = [id_]
+            while waiting:
+                here = waiting.pop()
+                if here in done:
+                    continue
+                done.add(here)
+                group.add(here)
+                size += sizes[here]
+                waiting.extend(joined.get(here, ()))
+            if size >= self._group:
+                yield group
+                group, size = set(), 0
+        if group:
+            yield group
+
+    def _convert(self, found: Affected) -> Conversion:
+        settings = replace(
+            self._settings,
+            containers=found.containers,
+            collect=found.collect,
+            placed={id_: frozenset(events) for id_, events in found.placed.items()},
+        )
+        entries = [Entry("$", obj, id=id_) for id_, (obj, _) in found.objects.items()]
+        with without_collector():
+            return convert_entries(entries, settings, self._knowledge)
+
+    def _done(self, found: Affected, conversion: Conversion) -> list[Converted]:
+        if self._enrich is not None:
+            for row in conversion.converted:
+                self._enrich.apply(row.event, row.names, conversion.ledger, closed=row.closed)
+        elsewhere = {id_ for id_, (obj, _) in found.objects.items() if obj["type"] in self._types} - found.containers
+        self.ledger.account(conversion.ledger, _inside(found, conversion) - elsewhere, elsewhere)
+        return conversion.converted
+
+    def _account_the_rest(self) -> None:
+        """What is in no event: links and context that nothing shows."""
+        last = ""
+        while ids := self.ledger.unaccounted(last):
+            found = self._selector.whole((), ids)
+            found.collect = set()
+            self.ledger.account(self._convert(found).ledger, set(ids))
+            last = ids[-1]
+
+
+def _inside(found: Affected, conversion: Conversion) -> set[str]:
+    """What the events are, and what belongs to them."""
+    inside = found.containers | found.collect
+    for row in conversion.converted:
+        inside.update(row.stix_ids, row.members)
+    return inside
