@@ -29,7 +29,7 @@ _CONFIG = click.option(
     help="The configuration.",
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
-LARGE = 128_000_000
+LARGE = 50_000_000
 """Bytes of input, unpacked, above which `convert` goes by a temporary store instead of memory."""
 
 _NOW = click.option(

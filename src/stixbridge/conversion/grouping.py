@@ -15,7 +15,7 @@ from typing import Any
 from .. import times, tlp
 from ..mapping.tables import Role, Table
 from ..misp.model import NAMESPACE, derived_uuid, uuid_of
-from ..stix.references import parts
+from ..stix.references import ORIGIN, parts, references
 from .elements import Said
 from .markings import UNMARKED, Markings
 from .options import Options
@@ -156,7 +156,8 @@ class Grouping:
             if self._roles[id_] is Role.RELATIONSHIP:
                 waiting.extend(self._ends(obj))
             elif self._roles[id_] not in _SPEAKING:
-                waiting.extend(parts(obj))
+                # who saw something is no part of what was seen
+                waiting.extend(references(obj, ORIGIN | {"where_sighted_refs"}))
         members.discard(container)
         if self._roles[container] is not Role.CONTAINER:
             members.add(container)
@@ -207,10 +208,19 @@ class Grouping:
         return sha256("\n".join(sorted(self._objects)).encode()).hexdigest()[:32]
 
     def _by_day(self, free: list[str], said: Mapping[str, Said]) -> Iterable[Plan]:
-        """One event a day and TLP level. What says the same value stays together: one attribute, strictest marking."""
+        """One event a day and TLP level. What says the same value stays together: one attribute, strictest marking.
+
+        An object that another takes in goes where that goes, and says nothing by itself.
+        """
         units = _Units()
+        taken_in = {ref for id_ in free for ref in said[id_].consumed}
         for id_ in free:
-            units.add(id_, ((row.type, row.value) for row in said[id_].attributes))
+            keys = [("", ref) for ref in said[id_].consumed]
+            if id_ in taken_in:
+                keys.append(("", id_))
+            else:
+                keys.extend((row.type, row.value) for row in said[id_].attributes)
+            units.add(id_, keys)
         groups: dict[tuple[str, str], list[str]] = defaultdict(list)
         for members in units.all():
             assigned = [day for id_ in members if (day := self._options.assigned.get(id_))]

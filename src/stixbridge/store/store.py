@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 from ..ledger import Outcome, Reason
 from ..stix.read import Entry
-from .database import Database, Rows, in_slices
+from .database import Database, Rows, in_slices, listed
 from .rows import object_row, pack, unpack
 from .statements import (
     INSERT_ELEMENT,
@@ -68,6 +68,9 @@ class PageCount:
 
 
 _ENDS_AT_ONCE = 200
+_JOINING = """
+SELECT id FROM links WHERE source = :source
+AND source_ref IN (SELECT value FROM json_each(:ends)) AND target_ref IN"""
 _REFERRERS = """
 SELECT r.id, o.type, r.target FROM refs r JOIN objects o ON o.source = r.source AND o.id = r.id
 WHERE r.source = :source AND """
@@ -299,15 +302,8 @@ class Store(Database):
         found: set[str] = set()
         with self._transaction() as connection:
             for start in range(0, len(wanted), _ENDS_AT_ONCE):
-                part = wanted[start : start + _ENDS_AT_ONCE]
-                names = {f"s{at}": id_ for at, id_ in enumerate(part)}
-                listed = ", ".join(f":{name}" for name in names)
-                for rows in in_slices(
-                    connection,
-                    f"SELECT id FROM links WHERE source = :source AND source_ref IN ({listed}) AND target_ref IN",  # noqa: S608
-                    wanted,
-                    {"source": source, **names},
-                ):
+                ends = listed(wanted[start : start + _ENDS_AT_ONCE])
+                for rows in in_slices(connection, _JOINING, wanted, {"source": source, "ends": ends}):
                     found.update(row[0] for row in rows)
         return found
 
