@@ -142,14 +142,15 @@ def test_the_command_goes_this_way_by_itself(tmp_path: Path) -> None:
         out.write(path.read_bytes()[:-2] + b", " + b" " * 52_000_000)
         out.write(json.dumps(indicator("198.51.100.9")).encode() + b"]}")
     small = command("convert", path, "-o", tmp_path / "small", "--now", NOW, cwd=tmp_path)
-    large = command(
-        "convert", spaces, "-o", tmp_path / "large", "--now", NOW, "--ledger", tmp_path / "l.json", cwd=tmp_path
-    )
+    (tmp_path / "scratch").mkdir()
+    scratch = {"TMPDIR": str(tmp_path / "scratch")}
+    wanted = ("-o", tmp_path / "large", "--now", NOW, "--ledger", tmp_path / "l.json")
+    large = command("convert", spaces, *wanted, cwd=tmp_path, env=scratch)
     assert small.returncode == large.returncode == 1
     names = {event.name for event in (tmp_path / "small").iterdir()}
     assert names <= {event.name for event in (tmp_path / "large").iterdir()}
     assert json.loads((tmp_path / "l.json").read_text())["objects"] == len(sample()) + 1
-    assert not list(Path(tempfile.gettempdir()).glob("stixbridge-*/1.db"))
+    assert not list((tmp_path / "scratch").iterdir())
 
 
 def test_files_of_the_corpora() -> None:
