@@ -50,9 +50,10 @@ contract: setup
 
 check: lint types contract test
 
-# write docs/mapping.md from the tables
+# write docs/mapping.md and docs/rules.md from the tables
 reference: setup
 	$(BIN)/python -m stixbridge.mapping.reference > docs/mapping.md
+	$(BIN)/python -m stixbridge.enrich.reference > docs/rules.md
 
 # coverage-guided fuzzing of the reader and the pattern parser: make fuzz SECONDS=600
 SECONDS ?= 60

@@ -1,10 +1,12 @@
 """An input larger than memory comes out as one in memory: the same events, the same ledger."""
 
 import gzip
+import io
 import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -17,6 +19,7 @@ from helpers.stix import EARLY, LATER, Stix, indicator, relationship, report, st
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import stixbridge.large
 import stixbridge.stix.scan
 from stixbridge.api import convert_documents, options
 from stixbridge.enrich import Enrich
@@ -95,6 +98,16 @@ SHAPES: dict[str, Callable[[list[Stix]], bytes]] = {
     "list": lambda objects: json.dumps(objects).encode(),
     "list of bundles": lambda objects: json.dumps([{"type": "bundle", "objects": objects[:4]}, *objects[4:]]).encode(),
     "lines": lambda objects: b"".join(json.dumps(obj).encode() + b"\n" for obj in objects),
+    "lines without an end": lambda objects: b"\n".join(json.dumps(obj).encode() for obj in objects),
+    "lines after a broken one": lambda objects: b"{\n" + b"".join(json.dumps(obj).encode() + b"\n" for obj in objects),
+    "lines of bundles": lambda objects: b"".join(
+        json.dumps({"type": "bundle", "objects": [obj]}).encode() + b"\n" for obj in objects
+    ),
+    "UTF-16": lambda objects: json.dumps({"objects": objects}).encode("utf-16"),
+    "two lists": lambda objects: b'{"objects": [], ' + json.dumps({"objects": objects}).encode()[1:],
+    "no bundle": lambda objects: json.dumps(
+        {"type": "x-thing", "id": stix_id("x-thing", "t"), "objects": [1]}
+    ).encode(),
     "byte order mark": lambda objects: b"\xef\xbb\xbf" + json.dumps({"objects": objects}).encode(),
     "empty": lambda objects: b'{"type": "bundle", "objects": []}',
     "cut": lambda objects: json.dumps({"type": "bundle", "objects": objects}).encode()[:-1],
@@ -112,15 +125,16 @@ SHAPES: dict[str, Callable[[list[Stix]], bytes]] = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape(shape: str, chunk: int, packed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stixbridge.stix.scan, "_CHUNK", chunk)
+    if shape not in ("two lists", "no bundle"):
+        monkeypatch.setattr(stixbridge.large, "_SMALL", -1)
     content = SHAPES[shape](sample())
     path = tmp_path / ("a.json.gz" if packed else "a.json")
     path.write_bytes(gzip.compress(content) if packed else content)
-    if shape == "lines" and chunk < 1000:
-        pytest.skip("lines are recognised by the first one, which a chunk holds")
     same([path])
 
 
-def test_a_broken_file_takes_nothing_with_it(tmp_path: Path) -> None:
+def test_a_broken_file_takes_nothing_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stixbridge.large, "_SMALL", -1)
     good = file(tmp_path, sample())
     broken = tmp_path / "b.json"
     broken.write_bytes(good.read_bytes()[:-2])
@@ -130,9 +144,34 @@ def test_a_broken_file_takes_nothing_with_it(tmp_path: Path) -> None:
     same([broken, good, cut, other])
 
 
-def test_a_hostile_object_ends_quickly(tmp_path: Path) -> None:
+def test_a_hostile_object_ends_quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stixbridge.large, "_SMALL", -1)
     one = {**indicator("198.51.100.1"), "external_references": [{"source_name": "}, {"}] * 20_000}
     same([file(tmp_path, [one, indicator("198.51.100.2")])])
+
+
+def test_a_value_that_nests_too_deep_is_one_line(tmp_path: Path) -> None:
+    deep: Any = {}
+    for _ in range(400):
+        deep = {"a": deep}
+    text = json.dumps({"objects": [indicator("198.51.100.1"), indicator("198.51.100.2")]})
+    again = json.dumps({**indicator("198.51.100.1"), "modified": LATER, "x": "@"}).replace('"@"', json.dumps(deep))
+    path = tmp_path / "deep.json"
+    path.write_text(text[:-2] + ", " + again + "]}")
+    events, ledger = streamed([path])
+    assert ledger["objects"] == 3
+    assert len(next(iter(events.values()))["Attribute"]) == 2
+    in_memory([path], preserve="source")
+
+
+def test_a_pipe_under_gzip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = gzip.compress(json.dumps({"objects": sample()}).encode())
+    for at_most in (10, 10_000_000):
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(packed)))
+        monkeypatch.setattr(stixbridge.large, "_SMALL", -1)
+        with LargeConversion(options(now=NOW, source="s")) as large:
+            large.read([Input(None, at_most)])
+            assert sum(len(rows) for rows in large.converted()) == 3
 
 
 def test_the_command_goes_this_way_by_itself(tmp_path: Path) -> None:

@@ -403,8 +403,8 @@ def test_faults_hit_the_requests_they_are_meant_for(double: TaxiiDouble) -> None
 def test_a_hanging_server_can_be_released(double: TaxiiDouble) -> None:
     url = objects_url(double)
     release = double.hang_next()
-    threading.Timer(0.2, release.set).start()
     before = time.monotonic()
+    threading.Timer(0.2, release.set).start()
     assert Reader()(url).status_code == 200
     assert time.monotonic() - before >= 0.2
     double.hang_next(seconds=0.1)

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 from . import times
 from .checks import CUSTOM, ENGINES, GROUPS, PRESERVE
 from .conversion.options import Options
-from .enrich import Enrich
+from .enrich import Enrich, Enrichment
 from .errors import ConfigError
 from .ledger import Ledger
-from .misp.model import MispEvent
+from .misp.model import Converted, MispEvent
 from .stix.read import Document, Entry, read_bytes, read_value
 
 if TYPE_CHECKING:
     from pymisp import MISPEvent
 
-    from .conversion.engine import Conversion, Converted
+    from .conversion.engine import Conversion
 
 
 class Result:
@@ -36,13 +36,12 @@ class Result:
         publish: whether the settings ask for publishing.
     """
 
-    def __init__(self, conversion: Conversion, enrich: Enrich | None = None) -> None:
+    def __init__(self, conversion: Conversion, enrich: Enrichment | None = None, source: str | None = None) -> None:
         self.converted: list[Converted] = conversion.converted
         self.ledger: Ledger = conversion.ledger
         self.publish = enrich is not None and enrich.publish
         if enrich is not None:
-            for row in self.converted:
-                enrich.apply(row.event, row.names, self.ledger, closed=row.closed)
+            self.converted = enrich.apply(conversion.converted, conversion.objects, self.ledger, source)
 
     @property
     def events(self) -> list[MispEvent]:
@@ -181,7 +180,7 @@ def _moment(now: str | int | datetime | None) -> int | None:
 
 
 def convert_documents(
-    documents: list[Document], settings: Options, *, engine: str = "native", enrich: Enrich | None = None
+    documents: list[Document], settings: Options, *, engine: str = "native", enrich: Enrich | Enrichment | None = None
 ) -> Result:
     """Convert what a reader gave; several documents are one input.
 
@@ -189,8 +188,10 @@ def convert_documents(
         documents: from `stixbridge.stix.read` or a source.
         settings: from `options`.
         engine: `native` or `misp-stix`.
-        enrich: settings for every event.
+        enrich: settings for every event, or what was made of them.
     """
+    if isinstance(enrich, Enrich):
+        enrich = Enrichment(enrich, galaxies=settings.galaxies)
     bundles = {document.bundle_id for document in documents if document.bundle_id}
     if settings.input_name is None and len(bundles) == 1:
         settings = replace(settings, input_name=bundles.pop())
@@ -208,7 +209,7 @@ def convert_documents(
         conversion = convert_officially(entries, settings)
     else:
         raise ConfigError(f"engine: {engine!r} is none of {', '.join(ENGINES)}")
-    return Result(conversion, enrich)
+    return Result(conversion, enrich, settings.source)
 
 
 @contextmanager

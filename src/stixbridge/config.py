@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,35 @@ class FilesSinkSettings:
 
 
 @dataclass(frozen=True)
+class ModuleSettings:
+    """`enrich.modules` of a pipeline: a table for each module of a misp-modules server.
+
+    Attributes:
+        name: of the module.
+        types: attribute types it is asked for; those it takes when empty.
+        url: of the server.
+        timeout: seconds that one question may take.
+        concurrency: questions at a time.
+        budget: questions a run.
+        keep: seconds that an answer is kept.
+        config: settings of the module itself; a value may be a reference to a secret.
+        only_to_ids: ask for what detects only.
+        tag: put on what it adds.
+    """
+
+    name: str
+    types: tuple[str, ...] = ()
+    url: str = "http://127.0.0.1:6666"
+    timeout: float = 10.0
+    concurrency: int = 4
+    budget: int = 1_000
+    keep: int = 86_400
+    config: Mapping[str, Any] = field(default_factory=dict)
+    only_to_ids: bool = False
+    tag: str = ""
+
+
+@dataclass(frozen=True)
 class EnrichSettings:
     """`enrich` of a pipeline; applied by `stixbridge.enrich.Enrich`, which describes the settings."""
 
@@ -156,6 +185,11 @@ class EnrichSettings:
     sharing_group: str | None = None
     tags: Sequence[str] = ()
     publish: bool = False
+    rules: Sequence[str | Mapping[str, Any]] = ()
+    mappings: Mapping[str, Any] = field(default_factory=dict)
+    warninglists: Sequence[Mapping[str, Any]] = ()
+    plugins: Sequence[str] = ()
+    modules: Sequence[ModuleSettings] = ()
 
 
 @dataclass(frozen=True)
@@ -205,7 +239,7 @@ def load(path: Path) -> Config:
         value = tomllib.loads(text.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"not TOML: {error}", str(path)) from None
-    return parse(value, str(path))
+    return _beside(parse(value, str(path)), path.parent)
 
 
 def parse(value: Mapping[str, Any], where: str = "configuration") -> Config:
@@ -228,6 +262,23 @@ def parse(value: Mapping[str, Any], where: str = "configuration") -> Config:
     if config is None or problems:
         raise ConfigError(problems, where)
     return config
+
+
+def _beside(config: Config, folder: Path) -> Config:
+    """The configuration with rule files found beside it, wherever the command is run."""
+    pipelines = {}
+    for name, pipeline in config.pipelines.items():
+        rules = [str(folder / Path(one).expanduser()) if isinstance(one, str) else one for one in pipeline.enrich.rules]
+        pipelines[name] = replace(pipeline, enrich=replace(pipeline.enrich, rules=tuple(rules)))
+    return replace(config, pipelines=pipelines)
+
+
+def secret_in(value: Any) -> Secret | None:
+    """The reference to a secret that a value is, `{ env = … }` and the like; None for any other."""
+    if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in ("env", "file", "keyring"):
+        name, target = next(iter(value.items()))
+        return Secret(**{name: str(target)})
+    return None
 
 
 def _cross_checked(value: Mapping[str, Any]) -> list[str]:
@@ -330,11 +381,32 @@ def _texts(value: Any, _: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _tables_or_texts(value: Any, _: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str | dict) for item in value):
+        raise _Wrong(f"expected a list of files and tables, got {_called(value)}")
+    return tuple(value)
+
+
+def _several_tables(value: Any, _: Any) -> tuple[dict[str, Any], ...]:
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise _Wrong(f"expected a list of tables, got {_called(value)}")
+    return tuple(value)
+
+
+def _one_table(value: Any, _: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _Wrong(f"expected a table, got {_called(value)}")
+    return dict(value)
+
+
 _CONVERTER = cattrs.Converter(forbid_extra_keys=True)
 for _kind, _name in ((str, "text"), (int, "a whole number"), (bool, "true or false"), (float, "a number")):
     _CONVERTER.register_structure_hook(_kind, _strictly(_kind, _name))
 _CONVERTER.register_structure_hook(Secret, _secret)
 _CONVERTER.register_structure_hook_func(lambda kind: kind in (tuple[str, ...], Sequence[str]), _texts)
+_CONVERTER.register_structure_hook_func(lambda kind: kind == Sequence[str | Mapping[str, Any]], _tables_or_texts)
+_CONVERTER.register_structure_hook_func(lambda kind: kind == Sequence[Mapping[str, Any]], _several_tables)
+_CONVERTER.register_structure_hook_func(lambda kind: kind == Mapping[str, Any], _one_table)
 _CONVERTER.register_structure_hook_func(lambda kind: kind == SourceSettings, _by_type(SOURCES))
 _CONVERTER.register_structure_hook_func(lambda kind: kind == SinkSettings, _by_type(SINKS))
 _structure_auth = cattrs.gen.make_dict_structure_fn(AuthSettings, _CONVERTER, _cattrs_forbid_extra_keys=True)

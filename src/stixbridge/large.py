@@ -20,12 +20,14 @@ from typing import Self
 from . import times
 from .affected import Affected, Selector
 from .api import without_collector
-from .conversion.engine import Conversion, Converted, convert_entries
+from .conversion.engine import Conversion, convert_entries
 from .conversion.options import Options
 from .conversion.restored import made_by_misp
-from .enrich import Enrich
+from .enrich import Enrich, Enrichment
+from .errors import ConfigError, StoreError
 from .ledger import Outcome, Reason
 from .misp.knowledge import load
+from .misp.model import Converted
 from .sources.files import Input
 from .stix.read import Entry
 from .stix.scan import Scan
@@ -34,6 +36,8 @@ from .store.shelf import PIPELINE, SOURCE, Shelf
 
 _PAGE = 2_000
 _GROUP = 20_000
+_SMALL = 10_000_000
+"""Bytes up to which an input among others is read as a whole."""
 
 
 class LargeConversion:
@@ -47,16 +51,26 @@ class LargeConversion:
     """
 
     def __init__(
-        self, settings: Options, enrich: Enrich | None = None, *, group: int = _GROUP, folder: Path | None = None
+        self,
+        settings: Options,
+        enrich: Enrich | Enrichment | None = None,
+        *,
+        group: int = _GROUP,
+        folder: Path | None = None,
     ) -> None:
         self._settings = settings
-        self._enrich = enrich
+        self._enrich = Enrichment(enrich, galaxies=settings.galaxies) if isinstance(enrich, Enrich) else enrich
         self._group = group
-        self._temporary = tempfile.TemporaryDirectory(prefix="stixbridge-", dir=folder, ignore_cleanup_errors=True)
+        try:
+            self._temporary = tempfile.TemporaryDirectory(prefix="stixbridge-", dir=folder, ignore_cleanup_errors=True)
+        except OSError as error:
+            raise ConfigError(
+                f"no temporary folder for a large input: {error.strerror or error}; set TMPDIR to a folder with space"
+            ) from None
         self._knowledge = load(settings.galaxies)
         wanted = settings.group.removeprefix("type:") if settings.group.startswith("type:") else None
         self._types = {"report", "grouping"} | ({wanted} if wanted else set())
-        self._from_misp = False
+        self._lines: set[int] = set()
         self._bundles: set[str] = set()
         self._shelves = 0
         self.ledger = self._shelf()
@@ -81,16 +95,27 @@ class LargeConversion:
 
         Raises:
             InputError: when one can't be read, or holds a value over the limit.
+            ConfigError: when the temporary store does not fit on the disk.
         """
+        try:
+            self._read_all(inputs)
+        except StoreError as error:
+            raise ConfigError(
+                f"the temporary store of a large input: {error}; set TMPDIR to a folder with space"
+            ) from None
+
+    def _read_all(self, inputs: Sequence[Input]) -> None:
         broken: set[int] = set()
         while (found := self._read(inputs, broken)) is not None:
-            # what came of it before its end is in the store: once more, without it
-            broken.add(found)
+            # what came of it before its end is in the store: once more, as JSON lines, and if that fails without it
+            if found in self._lines:
+                broken.add(found)
+            self._lines.add(found)
             self.ledger.close()
+            Path(self.ledger.path).unlink()
             self.ledger = self._shelf()
             self._selector = self._selector.on(self.ledger)
             self._bundles.clear()
-            self._from_misp = False
         for at in sorted(broken):
             entry = (None, "$", Outcome.INVALID, Reason.INVALID_JSON, inputs[at].name)
             self.ledger.lines([(entry, 0)])
@@ -104,23 +129,38 @@ class LargeConversion:
             for at, id_ in enumerate(self.ledger.all_ids()):
                 digest.update(f"\n{id_}".encode() if at else id_.encode())
             name = digest.hexdigest()[:32]
-        self._settings = replace(self._settings, input_name=name, from_misp=self._from_misp)
+        self._settings = replace(self._settings, input_name=name, from_misp=self._is_from_misp())
+
+    def _is_from_misp(self) -> bool:
+        """Whether a report or grouping, in the version that counts, says that MISP wrote it."""
+        ids = list(self.ledger.containers({"report", "grouping"}))
+        for start in range(0, len(ids), _PAGE):
+            loaded = self.ledger.load(SOURCE, ids[start : start + _PAGE])
+            if made_by_misp(shaped(obj)[0] for obj, _ in loaded.values()):
+                return True
+        return False
 
     def _read(self, inputs: Sequence[Input], broken: set[int]) -> int | None:
         """Read all but the broken ones; the number of one that turns out to be broken."""
         for at, given in enumerate(inputs):
             if at in broken:
                 continue
-            with given.stream() as file:
-                scan = Scan(file, given.name)
-                try:
-                    self._keep(scan.entries(), given.name)
-                except (gzip.BadGzipFile, EOFError, zlib.error):
+            if given.size <= _SMALL:
+                document = given.document()
+                self._keep(document.entries, given.name)
+                found = document.bundle_id
+            else:
+                with given.stream() as file:
+                    scan = Scan(file, given.name, lines=at in self._lines)
+                    try:
+                        self._keep(scan.entries(), given.name)
+                    except (gzip.BadGzipFile, EOFError, zlib.error):
+                        return at
+                if scan.broken:
                     return at
-            if scan.broken:
-                return at
-            if scan.bundle_id:
-                self._bundles.add(scan.bundle_id)
+                found = scan.bundle_id
+            if found:
+                self._bundles.add(found)
         return None
 
     def _keep(self, entries: Iterable[Entry], where: str) -> None:
@@ -136,8 +176,6 @@ class LargeConversion:
                 self.ledger.keep(page.values())
                 page = {}
             page[id_] = entry
-            if entry.obj["type"] in ("report", "grouping") and not self._from_misp:
-                self._from_misp = made_by_misp([shaped(entry.obj)[0]])
         self.ledger.keep(page.values())
 
     # 2. convert
@@ -210,12 +248,13 @@ class LargeConversion:
             return convert_entries(entries, settings, self._knowledge)
 
     def _done(self, found: Affected, conversion: Conversion) -> list[Converted]:
+        inside = _inside(found, conversion)
+        rows = conversion.converted
         if self._enrich is not None:
-            for row in conversion.converted:
-                self._enrich.apply(row.event, row.names, conversion.ledger, closed=row.closed)
+            rows = self._enrich.apply(rows, conversion.objects, conversion.ledger, self._settings.source)
         elsewhere = {id_ for id_, (obj, _) in found.objects.items() if obj["type"] in self._types} - found.containers
-        self.ledger.account(conversion.ledger, _inside(found, conversion) - elsewhere, elsewhere)
-        return conversion.converted
+        self.ledger.account(conversion.ledger, inside - elsewhere, elsewhere)
+        return rows
 
     def _account_the_rest(self) -> None:
         """What is in no event: links and context that nothing shows."""

@@ -50,6 +50,13 @@ class Reason(StrEnum):
     MENDED = "mended"
     LIMIT = "limit"
     INEXACT = "inexact"
+    # enrichment
+    RULE = "rule"
+    RULE_REFUSED = "rule:refused"
+    RULE_FAILED = "rule:failed"
+    WARNINGLIST = "warninglist"
+    PLUGIN = "plugin"
+    MODULE = "module"
     # markings and delivery
     MARKING = "marking"
     HELD_MARKING = "held:marking"
@@ -85,6 +92,12 @@ MEANING: Mapping[Reason, str] = {
     Reason.MENDED: "a character that MISP can't store was replaced",
     Reason.LIMIT: "over a limit that protects against hostile input",
     Reason.INEXACT: "the pattern says more than attributes can; its text is kept beside the parts",
+    Reason.RULE: "left out or held back by a rule",
+    Reason.RULE_REFUSED: "what a rule wanted is not possible, or would loosen a marking",
+    Reason.RULE_FAILED: "a rule failed on what it was given, and did nothing",
+    Reason.WARNINGLIST: "on a warninglist of known harmless or common values",
+    Reason.PLUGIN: "a plug-in failed on it, and what it did was undone",
+    Reason.MODULE: "a misp-module failed, was too slow, or is over its budget",
     Reason.MARKING: "a marking that would loosen what the source said was refused, or a part too strict for the sink",
     Reason.HELD_MARKING: "held back: the sink can't store the marking",
     Reason.FOREIGN: "the event in the sink is someone else's; left as it is",
@@ -209,6 +222,12 @@ class Ledger:
         known = self._accounts.get(id_)
         if known is None or (known[0] is not Outcome.MAPPED and outcome is Outcome.MAPPED):
             self._accounts[id_] = (outcome, reason, target, properties, drops)
+
+    def leave_out(self, id_: str, reason: Reason) -> None:
+        """Change the account of an object that came out of the conversion and was left out afterwards."""
+        known = self._accounts.get(id_)
+        if known is not None and known[0] is Outcome.MAPPED:
+            self._accounts[id_] = (Outcome.DROPPED, reason, None, known[3], ())
 
     def note(
         self, id_: str | None, path: str | None, outcome: Outcome, reason: Reason, target: str | None = None

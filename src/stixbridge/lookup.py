@@ -87,7 +87,7 @@ def _events(store: Store, pipeline: str, id_: str) -> list[dict[str, Any]]:
 
 def _missing(config: Config, store: Store, pipeline: str, id_: str) -> list[dict[str, str]]:
     """What a conversion of today does not carry over of an object; nothing is kept of it, it is made again."""
-    made = make_maker(config, store, pipeline).make({id_}, [], times.now())
+    made = make_maker(config, store, pipeline, offline=True).make({id_}, [], times.now())
     return [{"pipeline": pipeline, **entry} for entry in made.ledger.entries if entry["id"] == id_]
 
 

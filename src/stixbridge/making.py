@@ -11,10 +11,11 @@ from typing import Any
 
 from .affected import Affected, Selector
 from .api import options
-from .conversion.engine import Conversion, Converted
-from .enrich import Enrich
+from .conversion.engine import Conversion
+from .enrich import Enrich, Enrichment
 from .ledger import Ledger
 from .mapping.tables import LINK_TYPES
+from .misp.model import Converted
 from .sinks.delivery import RESTRICTED
 from .stix.read import Entry
 from .store import Store
@@ -27,7 +28,7 @@ class Made:
     """What a change makes.
 
     Attributes:
-        wanted: events by UUID; None for a collecting event that is empty now.
+        wanted: events by UUID; None for a collecting event that is empty now, and for what a rule leaves out.
         ledger: of the changed objects only.
     """
 
@@ -53,20 +54,25 @@ class Maker:
         source: str,
         store: Store,
         *,
-        enrich: Enrich | None = None,
+        enrich: Enrich | Enrichment | None = None,
         settings: Mapping[str, Any] | None = None,
         engine: str = "native",
     ) -> None:
         self.pipeline = pipeline
         self.source = source
         self.store = store
-        self.enrich = enrich or Enrich()
         self.settings = dict(settings or {})
+        self.enrich = (
+            enrich
+            if isinstance(enrich, Enrichment)
+            else Enrichment(enrich or Enrich(), galaxies=self.settings.get("galaxies"))
+        )
         self.engine = engine
 
     def on(self, store: Store) -> Maker:
         """The same on another store."""
-        return Maker(self.pipeline, self.source, store, enrich=self.enrich, settings=self.settings, engine=self.engine)
+        enrich = self.enrich.keeping(store.answers())
+        return Maker(self.pipeline, self.source, store, enrich=enrich, settings=self.settings, engine=self.engine)
 
     def make(self, changed: set[str], rejected: Sequence[Entry], moment: int) -> Made:
         """Make the affected events.
@@ -77,14 +83,16 @@ class Maker:
             moment: the reference time, microseconds.
         """
         affected, conversion = self._converted(changed, rejected, moment)
+        came = {str(row.event["uuid"]) for row in conversion.converted}
+        rows = self.enrich.apply(conversion.converted, conversion.objects, conversion.ledger, self.source)
         conversion.ledger.restrict(changed)
         made = Made(ledger=conversion.ledger)
-        for row in conversion.converted:
-            self.enrich.apply(row.event, row.names, conversion.ledger, closed=row.closed)
+        for row in rows:
             if row.closed:
                 row.event[RESTRICTED] = True
             made.wanted[str(row.event["uuid"])] = row
-        for uuid in sorted(affected.events - made.wanted.keys()):
+        # empty now, or left out by a rule
+        for uuid in sorted((affected.events | came) - made.wanted.keys()):
             made.wanted[uuid] = None
         return made
 

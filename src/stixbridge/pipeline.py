@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from . import times
-from .conversion.engine import Converted
 from .errors import ServerError, StixbridgeError
 from .ledger import Ledger, Outcome, Reason
 from .making import Maker
-from .misp.model import MispEvent
+from .misp.model import Converted, MispEvent
+from .sinks.changes import told
 from .sinks.delivery import SETTLED, UNFINISHED, Delivery, Job, Last, Sink, State, merge, parts
 from .sources.page import Collection, Source
 from .stix.read import Entry
@@ -71,6 +71,7 @@ class Summary:
             "entries": self.entries,
             "changed": self.changed,
             "events": self.events,
+            "changes": {delivery.event: delivery.changes for _, delivery in self.deliveries if delivery.changes},
             "ledger": self.ledger.to_dict(),
             "errors": self.errors,
         }
@@ -99,14 +100,16 @@ class Pipeline:
     def close(self) -> None:
         """Let go of all connections."""
         self.source.close()
+        self.maker.enrich.close()
         for sink in self.sinks:
             sink.close()
 
-    def run(self, now: int | None = None) -> Summary:
+    def run(self, now: int | None = None, *, replay: bool = False) -> Summary:
         """One pass. Servers that fail are in the summary's `errors`; what they did not take is done at the next run.
 
         Args:
             now: the reference time, microseconds.
+            replay: ask no source; make everything that is in the store again, as after a change of rules or version.
 
         Raises:
             StoreError: when the store can't be used.
@@ -115,10 +118,11 @@ class Pipeline:
         moment = times.now() if now is None else now
         summary = Summary(self.name, ledger=Ledger(times.to_text(moment)))
         number = self.store.begin_run(self.name, moment)
-        self._pull(summary, moment)
+        if not replay:
+            self._pull(summary, moment)
         done, expiry = self.store.progress(self.name)
         seq = self.store.last_seq(self.source.name)
-        changed = set(self.store.changed(self.source.name, done))
+        changed = set(self.store.changed(self.source.name, 0 if replay else done))
         changed.update(self.store.expired(self.source.name, expiry, moment))
         rejected = self.store.rejected(self.source.name, done)
         complete = self._work(summary, changed, rejected, moment)
@@ -211,6 +215,12 @@ class Pipeline:
         jobs: list[Job] = []
         stranded: dict[str, State] = {}
         for uuid, row in wanted.items():
+            if row is not None and row.held:
+                summary.ledger.note(uuid, sink.name, Outcome.DROPPED, Reason.RULE, f"held: {row.held}")
+                self._count(sink, Delivery(uuid, State.HELD, {}, "held by a rule"), summary)
+                continue
+            if row is not None and row.sinks is not None and sink.name not in row.sinks:
+                row = None  # routed elsewhere: what was delivered here before is withdrawn
             job = self._job(sink, uuid, row, moment)
             if job is None:
                 held = self.store.delivered(sink.name, uuid)
@@ -260,7 +270,7 @@ class Pipeline:
         event = merge(self.store.want(sink.name, uuid, self.name, body))
         if held is not None and held.digest == digest_of(event):
             waiting = held.state in UNFINISHED
-            unpublished = self.maker.enrich.publish and not held.published and held.state == State.DELIVERED
+            unpublished = self._publish(row) and not held.published and held.state == State.DELIVERED
             if not waiting and not unpublished:
                 return None
         return self._made(sink, event, held, moment, row)
@@ -275,7 +285,11 @@ class Pipeline:
         def stix() -> list[dict[str, Any]]:
             return self.maker.behind(row.stix_ids) if row is not None else []
 
-        return Job(event, last, begin, self.maker.enrich.publish, stix, moment // 1_000_000)
+        return Job(event, last, begin, self._publish(row), stix, moment // 1_000_000)
+
+    def _publish(self, row: Converted | None) -> bool:
+        """Whether an event shall be published: what a rule says goes before what the pipeline says."""
+        return row.publish if row is not None and row.publish is not None else self.maker.enrich.publish
 
     def _unchanged(self, sink: Sink, uuid: str, summary: Summary) -> Delivery:
         delivery = Delivery(uuid, State.DELIVERED, {}, "unchanged")
@@ -328,6 +342,7 @@ class Pipeline:
         if not summary.status and summary.ledger.alarming:
             summary.status = 1
         plain = summary.to_dict()
+        del plain["changes"]
         plain["ledger"] = {key: plain["ledger"][key] for key in ("objects", "outcomes", "properties")}
         plain["reasons"] = summary.ledger.reasons
         self.store.end_run(number, max(moment, times.now()), plain)
@@ -394,19 +409,20 @@ def _element(attribute: dict[str, Any], id_: str, kind: str) -> dict[str, Any]:
     }
 
 
-def rehearse(pipeline: Pipeline, now: int | None = None) -> Summary:
+def rehearse(pipeline: Pipeline, now: int | None = None, *, replay: bool = False) -> Summary:
     """A dry run: everything but writing. Works on a copy of the store, with sinks that only say what they would do.
 
     Args:
         pipeline: as configured; neither its store nor its sinks are touched.
         now: the reference time, microseconds.
+        replay: as for `Pipeline.run`.
     """
     with tempfile.TemporaryDirectory() as folder:
         copy = pipeline.store.copy_to(Path(folder) / "dry.db")
         try:
             sinks = [_Rehearsal(sink.name) for sink in pipeline.sinks]
             dry = Pipeline(pipeline.maker.on(copy), pipeline.source, sinks, progress=pipeline._say)
-            return dry.run(now)
+            return dry.run(now, replay=replay)
         finally:
             copy.close()
 
@@ -419,8 +435,9 @@ class _Rehearsal:
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
         for job in jobs:
-            fresh = job.last is None
-            yield Delivery(str(job.event["uuid"]), State.DELIVERED, job.event, "created" if fresh else "updated")
+            action = "created" if job.last is None else "updated"
+            changes = told(job.last.body if job.last is not None else {}, job.event)
+            yield Delivery(str(job.event["uuid"]), State.DELIVERED, job.event, action, changes=changes)
 
     def close(self) -> None:
         """Nothing to close."""

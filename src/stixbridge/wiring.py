@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from .config import (
     AuthSettings,
     Config,
+    EnrichSettings,
     FeedSettings,
     FilesSettings,
     FilesSinkSettings,
@@ -16,8 +18,9 @@ from .config import (
     SinkSettings,
     SourceSettings,
     TaxiiSettings,
+    secret_in,
 )
-from .enrich import Enrich
+from .enrich import Enrich, Enrichment
 from .errors import ConfigError
 from .making import Maker
 from .net import Auth, Http
@@ -52,6 +55,9 @@ def check_secrets(config: Config, names: tuple[str, ...] = ()) -> None:
             section = config.sinks[sink]
             if isinstance(section, MispSettings):
                 wanted.append((section.key, f"$.sinks.{sink}.key"))
+        for module in settings.enrich.modules:
+            place = f"$.pipelines.{name}.enrich.modules.{module.name}"
+            wanted += [(secret_in(value), f"{place}.config.{key}") for key, value in module.config.items()]
         for secret, place in wanted:
             try:
                 if secret is not None:
@@ -93,14 +99,22 @@ def _pipeline(config: Config, store: Store, name: str, progress: Progress | None
     )
 
 
-def make_maker(config: Config, store: Store, name: str) -> Maker:
-    """The making part of a pipeline, which needs no server and no secret."""
+def make_maker(config: Config, store: Store, name: str, *, offline: bool = False) -> Maker:
+    """The making part of a pipeline.
+
+    Args:
+        config: from `stixbridge.config`.
+        store: from `open_store`.
+        name: of the pipeline.
+        offline: ask no module of a server, and need no secret.
+    """
     settings = config.pipelines[name]
+    galaxies = Path(settings.galaxies) if settings.galaxies else None
     return Maker(
         name,
         settings.source,
         store,
-        enrich=Enrich(**vars(settings.enrich)),
+        enrich=Enrichment(_enrich(settings.enrich, name, offline), galaxies=galaxies, answers=store.answers()),
         settings={
             "group": settings.group,
             "default_tlp": config.sources[settings.source].default_tlp,
@@ -108,10 +122,23 @@ def make_maker(config: Config, store: Store, name: str) -> Maker:
             "uuid_namespace": settings.uuid_namespace,
             "custom": settings.custom,
             "preserve": settings.preserve,
-            "galaxies": Path(settings.galaxies) if settings.galaxies else None,
+            "galaxies": galaxies,
         },
         engine=settings.engine,
     )
+
+
+def _enrich(settings: EnrichSettings, pipeline: str, offline: bool) -> Enrich:
+    """The settings with the secrets of modules looked up; without modules when `offline`."""
+    modules = []
+    for module in () if offline else settings.modules:
+        place = f"$.pipelines.{pipeline}.enrich.modules.{module.name}.config"
+        values = {
+            key: secret.read(f"{place}.{key}") if (secret := secret_in(value)) is not None else value
+            for key, value in module.config.items()
+        }
+        modules.append(replace(module, config=values))
+    return Enrich(**{**vars(settings), "modules": tuple(modules)})
 
 
 def make_source(name: str, settings: SourceSettings) -> Source:

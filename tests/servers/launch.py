@@ -61,6 +61,12 @@ def run_opentaxii(arguments: list[str]) -> None:
     app.run(host="127.0.0.1", port=settings["port"], threaded=True)
 
 
+def run_misp_modules(arguments: list[str]) -> None:
+    """Run misp-modules exactly as its own command does."""
+    sys.argv = ["misp-modules", *arguments]
+    load("misp_modules.__main__" if not hasattr(load("misp_modules"), "main") else "misp_modules").main()
+
+
 def opentaxii_config(settings: dict[str, Any]) -> Any:
     """Return the configuration: TAXII 2 only, SQLite files in the server's own directory."""
 
@@ -143,4 +149,6 @@ def mend_rights() -> None:
 
 if __name__ == "__main__":
     end_with_parent()
-    {"medallion": run_medallion, "opentaxii": run_opentaxii}[sys.argv[1]](sys.argv[2:])
+    {"medallion": run_medallion, "opentaxii": run_opentaxii, "misp_modules": run_misp_modules}[sys.argv[1]](
+        sys.argv[2:]
+    )

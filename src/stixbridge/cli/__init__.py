@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 import click
 
 from .. import __version__
 from ..errors import StixbridgeError
-from .screen import complain
+from .screen import ReaderGone, complain, finish
 
 INTERRUPTED = 130
 
@@ -19,6 +21,10 @@ INTERRUPTED = 130
 @click.version_option(__version__, prog_name="stixbridge")
 def stixbridge() -> None:
     """From STIX 2 and TAXII to MISP: pull, convert, enrich, create or update events; account for everything."""
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,9 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from . import commands
 
     commands.register(stixbridge)
+    if arguments is None:
+        # asked to end by the system: as by a person, with what is temporary removed
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _interrupted)
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         status = stixbridge.main(commands.spread(given), prog_name="stixbridge", standalone_mode=False) or 0
+        finish()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         status = 2
@@ -48,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StixbridgeError as error:
         complain(str(error))
         status = error.exit_status
-    except BrokenPipeError:
+    except (ReaderGone, BrokenPipeError):
         # whoever read our output has gone; Python would complain once more while closing it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = INTERRUPTED

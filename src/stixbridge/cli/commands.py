@@ -15,8 +15,8 @@ from .screen import emit, emit_bytes, say
 
 if TYPE_CHECKING:
     from ..config import Config
-    from ..conversion.engine import Converted
     from ..ledger import Readable
+    from ..misp.model import Converted
     from ..store import Store
 
 _CONFIG = click.option(
@@ -39,7 +39,9 @@ _NOW = click.option(
 
 def register(group: click.Group) -> None:
     """Add the commands to the program."""
-    for command in (convert, run, demo, init, status, find):
+    from .rules import rules
+
+    for command in (convert, run, replay, rules, demo, init, status, find):
         group.add_command(command)
 
 
@@ -86,6 +88,9 @@ def spread(arguments: list[str]) -> list[str]:
 @click.option(
     "--group", default="report", show_default=True, metavar="HOW", help="report, input, day, creator or type:NAME."
 )
+@click.option(
+    "--rules", "rule_files", multiple=True, metavar="FILE", help="A file of rules; may be given several times."
+)
 @click.option("--ledger", type=click.Path(path_type=Path), metavar="FILE", help="Write what became of everything.")
 @click.option(
     "--fail-on", multiple=True, metavar="KIND", help="Exit with 1 when the ledger has this outcome or reason."
@@ -105,6 +110,7 @@ def convert(
     source: str | None,
     now: str | None,
     group: str,
+    rule_files: tuple[str, ...],
     ledger: Path | None,
     fail_on: tuple[str, ...],
     settings: tuple[str, ...],
@@ -116,7 +122,7 @@ def convert(
     from ..sources.files import Input, expand
 
     kinds = _kinds(fail_on)
-    enrich, conversion = _settings(settings)
+    enrich, conversion = _settings(settings, rule_files)
     chosen = options(now=now, source=source, group=group, **conversion)
     if format_ == "feed" and output == "-":
         raise ConfigError("a feed is a folder: give one with -o")
@@ -178,7 +184,7 @@ _OF_CONVERSION = ("default_tlp", "labels", "uuid_namespace", "galaxies", "custom
 _OF_ENRICH = ("info", *_NUMBERS, "sharing_group", "tags", "publish")
 
 
-def _settings(pairs: tuple[str, ...]) -> tuple[Any, dict[str, Any]]:
+def _settings(pairs: tuple[str, ...], rule_files: tuple[str, ...]) -> tuple[Any, dict[str, Any]]:
     """Read `--set KEY=VALUE`: settings of `enrich`, and of the conversion."""
     from ..enrich import Enrich
 
@@ -204,7 +210,7 @@ def _settings(pairs: tuple[str, ...]) -> tuple[Any, dict[str, Any]]:
             value = Path(text)
         values[key] = value
     conversion = {key: values.pop(key) for key in _OF_CONVERSION if key in values}
-    return Enrich(**values), conversion
+    return Enrich(**values, rules=rule_files), conversion
 
 
 def _write(converted: list[Converted], folder: Path, format_: str, now: int) -> None:
@@ -233,8 +239,7 @@ def run(
     """Pull, convert, enrich and deliver. What was done before is not done again."""
     from .. import times
     from ..config import load
-    from ..store import Store
-    from ..wiring import check_secrets, open_store
+    from ..wiring import check_secrets
 
     del once
     moment = times.microseconds(now) if now is not None else None
@@ -245,15 +250,57 @@ def run(
     stamina.instrumentation.set_on_retry_hooks([])  # our errors say what a retry could not mend
     config = load(config_path)
     check_secrets(config, pipelines)
+    return _passes(config, pipelines, moment, dry_run=dry_run, as_json=as_json)
+
+
+@click.command()
+@_CONFIG
+@click.argument("pipelines", nargs=-1, metavar="[PIPELINE…]")
+@click.option("--dry-run", is_flag=True, help="Show as a diff what would change; write nothing anywhere.")
+@_NOW
+@_JSON
+def replay(config_path: Path, pipelines: tuple[str, ...], dry_run: bool, now: str | None, as_json: bool) -> int:
+    """Make and deliver everything in the store again, asking no source: after a change of rules or version."""
+    from .. import times
+    from ..config import load
+    from ..wiring import check_secrets
+
+    moment = times.microseconds(now) if now is not None else None
+    if now is not None and moment is None:
+        raise ConfigError(f"--now: {now!r} is no time; write it as 2026-01-31T00:00:00Z")
+    config = load(config_path)
+    check_secrets(config, pipelines)
+    return _passes(config, pipelines, moment, dry_run=dry_run, as_json=as_json, again=True)
+
+
+def _passes(
+    config: Config,
+    pipelines: tuple[str, ...],
+    moment: int | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+    again: bool = False,
+) -> int:
+    from ..store import Store
+    from ..wiring import open_store
+
     with tempfile.TemporaryDirectory() as empty:
         # a dry run writes nothing, not even an empty store
         fresh = dry_run and not Path(config.store.path).expanduser().exists()
         store = Store(Path(empty) / "dry.db") if fresh else open_store(config)
-        return _run(config, store, pipelines, moment, dry_run=dry_run, as_json=as_json)
+        return _run(config, store, pipelines, moment, dry_run=dry_run, as_json=as_json, again=again)
 
 
 def _run(
-    config: Config, store: Store, pipelines: tuple[str, ...], moment: int | None, *, dry_run: bool, as_json: bool
+    config: Config,
+    store: Store,
+    pipelines: tuple[str, ...],
+    moment: int | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+    again: bool,
 ) -> int:
     import orjson
 
@@ -265,7 +312,7 @@ def _run(
     try:
         for pipeline in make_pipelines(config, store, pipelines, progress=None if as_json else say):
             try:
-                summary = rehearse(pipeline, moment) if dry_run else pipeline.run(moment)
+                summary = rehearse(pipeline, moment, replay=again) if dry_run else pipeline.run(moment, replay=again)
             finally:
                 pipeline.close()
             status_ = max(status_, summary.status)
@@ -289,6 +336,13 @@ def _report(summary: Any, dry_run: bool) -> None:
         if ledger.reasons:
             emit(f"  reasons  {counted(ledger.reasons)}")
     emit(f"  events   {would}{counted(summary.events)}")
+    for sink, delivery in summary.deliveries if dry_run else ():
+        if delivery.changes:
+            emit(f"  {sink}: {delivery.action} {delivery.event} {delivery.body.get('info', '')}")
+            for line in delivery.changes[:_LINES]:
+                emit(f"    {line}", colour=_COLOURS.get(line[:1]))
+            if len(delivery.changes) > _LINES:
+                emit(f"    … and {len(delivery.changes) - _LINES} more; --json has them all")
     for entry in ledger.entries:
         if "target" in entry and entry.get("path", "").find(": ") > 0:
             emit(f"  note     {entry['path']}: {entry['reason']}: {entry['target']}")
@@ -298,6 +352,8 @@ def _report(summary: Any, dry_run: bool) -> None:
 
 
 _SHOWN = 10
+_LINES = 40
+_COLOURS = {"+": "green", "-": "red", "~": "yellow"}
 
 
 def _tell_bad(entries: Iterable[dict[str, str]], out: Callable[[str], None]) -> None:

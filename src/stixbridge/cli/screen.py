@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
+
+from ..errors import ConfigError
 
 
 def shown(text: object) -> str:
@@ -22,11 +26,39 @@ def complain(text: str) -> None:
     click.echo(shown(f"stixbridge: {text}"), err=True)
 
 
-def emit(text: str) -> None:
-    """A result, on standard output."""
-    click.echo(shown(text))
+class ReaderGone(Exception):
+    """Whoever read our output has gone."""
+
+
+@contextmanager
+def _output() -> Iterator[None]:
+    """Errors of standard output in words.
+
+    Raises:
+        ReaderGone: when nobody reads it any more.
+        ConfigError: when it can't be written for another reason, as a full disk.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise ReaderGone from None
+    except OSError as error:
+        raise ConfigError(f"standard output: {error.strerror or error}") from None
+
+
+def emit(text: str, *, colour: str | None = None) -> None:
+    """A result, on standard output; in colour where that is a terminal."""
+    with _output():
+        click.echo(click.style(shown(text), fg=colour) if colour else shown(text))
 
 
 def emit_bytes(data: bytes) -> None:
     """A result in bytes, one line, on standard output."""
-    sys.stdout.buffer.write(data + b"\n")
+    with _output():
+        sys.stdout.buffer.write(data + b"\n")
+
+
+def finish() -> None:
+    """Write out what is still on its way to standard output; errors as for `emit`."""
+    with _output():
+        sys.stdout.flush()

@@ -16,7 +16,7 @@ from ..ledger import Drop, Ledger, Outcome, Reason
 from ..mapping import malware, misp_made, table_of
 from ..mapping.tables import Role, Table
 from ..misp.knowledge import Knowledge
-from ..misp.model import MispEvent, one_line
+from ..misp.model import Converted, one_line
 from ..misp.values import storable
 from ..stix.lift import lift, observables_of
 from ..stix.read import Entry
@@ -47,36 +47,12 @@ _INFO_MAX = 1_000
 
 
 @dataclass(slots=True)
-class Converted:
-    """One event, and what of the STIX input is behind it.
-
-    Attributes:
-        event: the MISP event, plain data.
-        container: the id of the report or grouping, or None.
-        stix_ids: ids of the objects in it.
-        members: ids of the objects that belong to it, whether they say something or not.
-        elements: UUID of each attribute and object -> ids of the STIX objects that say it.
-        day: of a collecting event by day.
-        closed: a marking that is no tag holds the event at distribution 0.
-        names: what templates may name (`report.name`, `tlp`, …).
-    """
-
-    event: MispEvent
-    container: str | None
-    stix_ids: list[str]
-    members: list[str]
-    elements: dict[str, list[str]]
-    day: str = ""
-    closed: bool = False
-    names: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
 class Conversion:
-    """The outcome of one call."""
+    """The outcome of one call: the events, the ledger, and the objects that were converted, in shape."""
 
     converted: list[Converted]
     ledger: Ledger
+    objects: Mapping[str, StixObject] = field(default_factory=dict)
 
 
 def convert_entries(entries: Iterable[Entry], options: Options, knowledge: Knowledge) -> Conversion:
@@ -145,7 +121,7 @@ class _Engine:
             kept,
         ).write(self._ledger)
         converted.sort(key=lambda row: str(row.event["uuid"]))
-        return Conversion(converted, self._ledger)
+        return Conversion(converted, self._ledger, self._objects)
 
     # 1. the objects
 

@@ -178,8 +178,9 @@ class Grouping:
         if by == "day":
             return self._by_day(free, said)
         groups: dict[str, list[str]] = defaultdict(list)
+        everything = "" if by == "creator" else self._input_key()
         for id_ in free:
-            groups[self._creator(id_) if by == "creator" else self._input_key()].append(id_)
+            groups[self._creator(id_) if by == "creator" else everything].append(id_)
         return [
             self._collecting(key, members, title=key if by == "creator" else "")
             for key, members in sorted(groups.items())
@@ -205,7 +206,7 @@ class Grouping:
         options = self._options
         if options.source or options.input_name:
             return options.source or options.input_name or ""
-        return sha256("\n".join(sorted(self._objects)).encode()).hexdigest()[:32]
+        return sha256("\n".join(sorted(self._objects.keys() - self._owners.keys())).encode()).hexdigest()[:32]
 
     def _by_day(self, free: list[str], said: Mapping[str, Said]) -> Iterable[Plan]:
         """One event a day and TLP level. What says the same value stays together: one attribute, strictest marking.

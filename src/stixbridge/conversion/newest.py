@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import marshal
 from collections.abc import Iterable
 from typing import Any
 
@@ -36,7 +35,7 @@ def newest(entries: Iterable[Entry], ledger: Ledger) -> dict[str, StixObject]:
             objects[obj["id"]] = obj
     for id_, found in others.items():
         versions = [objects[id_], *found]
-        keys = [(version_of(obj), _digest(obj)) for obj in versions]
+        keys = [(version_of(obj), digest_of(obj)) for obj in versions]
         best = max(keys)
         chosen = keys.index(best)
         objects[id_] = versions[chosen]
@@ -45,11 +44,3 @@ def newest(entries: Iterable[Entry], ledger: Ledger) -> dict[str, StixObject]:
                 reason = Reason.DUPLICATE if keys[at] == best else Reason.SUPERSEDED
                 ledger.entry(id_, None, Outcome.DROPPED, reason, len(obj))
     return objects
-
-
-def _digest(obj: StixObject) -> bytes:
-    try:
-        return digest_of(obj)
-    except (TypeError, RecursionError):
-        # nested deeper than JSON is written; read back it is never
-        return marshal.dumps(obj, 2)  # later versions also write how often an object is referred to

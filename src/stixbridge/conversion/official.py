@@ -17,9 +17,9 @@ import orjson
 from .. import times
 from ..errors import ConfigError
 from ..ledger import Ledger, Outcome, Reason
-from ..misp.model import NAMESPACE, MispEvent, derived_uuid, uuid_of
+from ..misp.model import NAMESPACE, Converted, MispEvent, derived_uuid, uuid_of
 from ..stix.read import Entry
-from .engine import Conversion, Converted
+from .engine import Conversion
 from .newest import newest
 from .options import Options
 

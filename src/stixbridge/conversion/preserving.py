@@ -75,7 +75,9 @@ class Preserving:
                 known[1].extend(ids)
             for name, (marking, ids) in sorted(merged.items()):
                 ids.sort()
-                data = b64encode(_packed(self._originals[id_] for id_ in ids)).decode()
+                lines = {id_: line for id_ in ids if (line := _line(self._originals[id_])) is not None}
+                ids = list(lines)
+                data = b64encode(_packed(lines.values())).decode()
                 attribute = Attribute("attachment", name, _CATEGORY, to_ids=False, correlate=False, data=data)
                 builders[plan.uuid].attach(attribute, _COMMENT, marking)
                 self.kept.update(ids)
@@ -151,20 +153,27 @@ def _name(marking: Marking) -> str:
     return "-".join(("stix-objects", *(word.replace("+", "-") for word in words if word))) + ".jsonl.gz"
 
 
-def _packed(objects: Iterable[StixObject]) -> bytes:
-    """JSON lines in canonical form (keys in order) under gzip; the same bytes at any time."""
+def _line(obj: StixObject) -> bytes | None:
+    """An object as a line in canonical form, keys in order; None for one that nests too deep to be written."""
+    try:
+        return orjson.dumps(obj, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+    except (TypeError, RecursionError):
+        return None
+
+
+def _packed(lines: Iterable[bytes]) -> bytes:
+    """Lines under gzip; the same bytes at any time."""
     out = io.BytesIO()
     with gzip.GzipFile(fileobj=out, mode="wb", mtime=0, filename="") as file:
-        for obj in objects:
-            file.write(orjson.dumps(obj, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE))
+        file.writelines(lines)
     return out.getvalue()
 
 
-def preserved_objects(event: Mapping[str, Any]) -> list[dict[str, Any]]:
+def preserved_objects(event: Any) -> list[dict[str, Any]]:
     """The STIX objects that an event carries (`preserve = "source"`).
 
     Args:
-        event: a plain MISP event with its attachments, with or without `Event` around it.
+        event: a MISP event with its attachments: plain, with or without `Event` around it, or a `pymisp.MISPEvent`.
 
     Returns:
         The objects as they came, sorted by id; an empty list where the event carries none.
@@ -172,9 +181,14 @@ def preserved_objects(event: Mapping[str, Any]) -> list[dict[str, Any]]:
     Raises:
         InputError: when an attachment of that name holds something else, or unpacks to over 500 MB.
     """
-    inner = event.get("Event", event)
+    if hasattr(event, "to_json"):  # a pymisp.MISPEvent
+        event = orjson.loads(event.to_json())
+    inner = event.get("Event", event) if isinstance(event, Mapping) else None
+    rows = inner.get("Attribute") or () if isinstance(inner, Mapping) else None
+    if not isinstance(rows, list | tuple) or not all(isinstance(row, Mapping) for row in rows):
+        raise InputError("no MISP event: a mapping with a list Attribute is needed")
     found: dict[str, dict[str, Any]] = {}
-    for attribute in inner.get("Attribute") or ():
+    for attribute in rows:
         name = attribute.get("value")
         if attribute.get("type") != "attachment" or not isinstance(name, str) or not _NAME.fullmatch(name):
             continue

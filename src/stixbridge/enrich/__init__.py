@@ -1,5 +1,6 @@
-"""What the user adds between conversion and delivery. Settings here; rules get their place beside them."""
+"""What the user adds between conversion and delivery."""
 
+from .enrichment import Enrichment
 from .settings import Enrich
 
-__all__ = ["Enrich"]
+__all__ = ["Enrich", "Enrichment"]

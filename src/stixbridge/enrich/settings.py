@@ -10,17 +10,13 @@ import string
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from .. import tlp
 from ..checks import enrich_problems
 from ..config import EnrichSettings
 from ..errors import ConfigError
 from ..ledger import Ledger, Outcome, Reason
-from ..misp.model import MispEvent, all_attributes, level_of, one_line, set_level, tag_names
+from ..misp.model import MispEvent, one_line
 from ..misp.values import storable
-
-# The widest distribution that a level allows: 0 own organisation, 1 this community, 2 connected, 3 all communities.
-WIDEST = {"red": 0, "amber+strict": 0, "amber": 1, "green": 3, "clear": 3}
-SHARING_GROUP = 4
+from .limits import distribute_event, share_event, tag_event
 
 
 @dataclass(frozen=True)
@@ -36,6 +32,11 @@ class Enrich(EnrichSettings):
         sharing_group: UUID or name of a sharing group; goes before `distribution`.
         tags: added to each event; a TLP tag only where it does not loosen.
         publish: publish in MISP after a complete delivery, without e-mail.
+        rules: rule files, or rules as tables.
+        mappings: `mappings.MAPPINGS` to apply, by name, with their settings.
+        warninglists: what to do with values on warninglists: `{ lists, category, action, tag }`, the first that fits.
+        plugins: Python functions to run on each event, `module:function` or names of entry points.
+        modules: misp-modules to ask.
     """
 
     def __post_init__(self) -> None:
@@ -61,52 +62,16 @@ class Enrich(EnrichSettings):
         if self.analysis is not None:
             event["analysis"] = str(self.analysis)
         for tag in self.tags:
-            if closed and tlp.is_tlp_tag(tag) and level_of(event) is None:
-                self._refuse(event, "tags", f"{tag}: the event has a marking that is no TLP level", ledger)
-            else:
-                self._tag(event, tag, ledger)
-        if closed and (self.sharing_group is not None or self.distribution):
-            self._refuse(event, "distribution", "the event has a marking that holds it at distribution 0", ledger)
-        else:
-            self._distribute(event, ledger)
+            self._told(event, "tags", tag_event(event, tag, closed=closed), ledger)
+        if self.sharing_group is not None:
+            self._told(event, "sharing_group", share_event(event, self.sharing_group, closed=closed), ledger)
+        elif self.distribution is not None:
+            self._told(event, "distribution", distribute_event(event, self.distribution, closed=closed), ledger)
 
     @staticmethod
-    def _refuse(event: MispEvent, setting: str, text: str, ledger: Ledger) -> None:
-        ledger.note(str(event["uuid"]), f"enrich.{setting}", Outcome.DROPPED, Reason.MARKING, text)
-
-    def _tag(self, event: MispEvent, tag: str, ledger: Ledger) -> None:
-        wanted = tlp.level_of_name(tag) if tlp.is_tlp_tag(tag) else None
-        if wanted is None:
-            if tag not in tag_names(event):
-                event["Tag"] = sorted([*(event.get("Tag") or []), {"name": tag}], key=lambda row: str(row["name"]))
-            return
-        held = level_of(event)
-        if held is not None and tlp.RANK[held] >= tlp.RANK[wanted]:
-            if held != wanted:
-                self._refuse(event, "tags", f"{tag} is looser than {tlp.tag(held)}", ledger)
-            return
-        set_level(event, wanted)
-        for attribute in all_attributes(event):
-            level = level_of(attribute)
-            if level is not None and tlp.RANK[level] < tlp.RANK[wanted]:
-                set_level(attribute, wanted)
-
-    def _distribute(self, event: MispEvent, ledger: Ledger) -> None:
-        if self.sharing_group is None and self.distribution is None:
-            return
-        level = level_of(event)
-        widest = WIDEST[level] if level is not None else 3
-        if self.sharing_group is not None:
-            if level == "red":
-                self._refuse(event, "sharing_group", "tlp:red stays at distribution 0", ledger)
-                return
-            event["distribution"] = str(SHARING_GROUP)
-            event["sharing_group"] = self.sharing_group
-            return
-        wanted = self.distribution or 0
-        if wanted > widest:
-            self._refuse(event, "distribution", f"{wanted} is wider than tlp:{level} allows", ledger)
-        event["distribution"] = str(min(wanted, widest))
+    def _told(event: MispEvent, setting: str, refused: str | None, ledger: Ledger) -> None:
+        if refused is not None:
+            ledger.note(str(event["uuid"]), f"enrich.{setting}", Outcome.DROPPED, Reason.MARKING, refused)
 
 
 def _render(template: str, names: Mapping[str, str]) -> str | None:

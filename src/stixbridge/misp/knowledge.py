@@ -74,6 +74,7 @@ class Knowledge:
         self._by_external_id: dict[str, dict[str, int]] = index["by_external_id"]
         self._by_name: dict[str, dict[str, int]] = index["by_name"]
         self._taxonomies: dict[str, str] = index["taxonomies"]
+        self._spaces: dict[str, list[str]] | None = None
         self._uuids: dict[str, str] | None = None
         self._overrides = overrides or {}
         self._loaded: dict[str, Template] = {}
@@ -106,6 +107,14 @@ class Knowledge:
     def taxonomy_tag(self, text: str) -> str | None:
         """The exact spelling of a taxonomy's tag, whatever the case; None where no taxonomy has it."""
         return self._taxonomies.get(text.lower())
+
+    def taxonomy_entries(self, tag: str) -> list[str]:
+        """The tags of the taxonomy whose name space a tag has; none where no taxonomy has it."""
+        if self._spaces is None:
+            self._spaces = {}
+            for exact in self._taxonomies.values():
+                self._spaces.setdefault(exact.partition(":")[0], []).append(exact)
+        return self._spaces.get(tag.partition(":")[0], [])
 
     def relations(self, name: str) -> dict[str, tuple[str, bool | None, bool, str | None]]:
         """The relations of an object template; none where there is no such template."""
@@ -176,7 +185,7 @@ def load(overrides: Path | None = None) -> Knowledge:
 
 def build() -> dict[str, Any]:
     """Read the packages' data files into the index (a second or two)."""
-    types = orjson.loads((_package("pymisp") / "data" / "describeTypes.json").read_bytes())["result"]
+    types = orjson.loads((package("pymisp") / "data" / "describeTypes.json").read_bytes())["result"]
     allowed: dict[str, list[str]] = {}
     for category, members in types["category_type_mappings"].items():
         for member in members:
@@ -192,7 +201,7 @@ def build() -> dict[str, Any]:
         "by_external_id": {},
         "by_name": {},
     }
-    for file in sorted((_package("pymisp") / "data" / "misp-objects" / "objects").glob("*/definition.json")):
+    for file in sorted((package("pymisp") / "data" / "misp-objects" / "objects").glob("*/definition.json")):
         raw = orjson.loads(file.read_bytes())
         index["templates"][raw["name"]] = {
             "uuid": raw["uuid"],
@@ -208,9 +217,9 @@ def build() -> dict[str, Any]:
                 for relation, row in raw["attributes"].items()
             },
         }
-    for file in sorted((_package("pytaxonomies") / "data" / "misp-taxonomies").glob("*/machinetag.json")):
+    for file in sorted((package("pytaxonomies") / "data" / "misp-taxonomies").glob("*/machinetag.json")):
         _index_taxonomy(index["taxonomies"], orjson.loads(file.read_bytes()))
-    clusters = _package("pymispgalaxies") / "data" / "misp-galaxy" / "clusters"
+    clusters = package("pymispgalaxies") / "data" / "misp-galaxy" / "clusters"
     for galaxy in sorted({galaxy for group in GALAXIES.values() for galaxy in group}):
         _index_galaxy(
             index, galaxy, orjson.loads((clusters / f"{_CLUSTER_FILES.get(galaxy, galaxy)}.json").read_bytes())
@@ -266,7 +275,12 @@ def _index_galaxy(index: dict[str, Any], galaxy: str, raw: dict[str, Any]) -> No
     index["by_name"][galaxy] = {**synonyms, **names}  # a cluster's own name goes before a synonym of another
 
 
-def _package(name: str) -> Path:
+def package(name: str) -> Path:
+    """The folder of an installed package, which is not imported for it.
+
+    Raises:
+        ConfigError: when it is not installed.
+    """
     # Not importlib.util.find_spec: for a dotted name it imports the parents.
     spec = PathFinder.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
@@ -277,5 +291,9 @@ def _package(name: str) -> Path:
 def _cache_path() -> Path:
     places = "|".join(f"{name} {metadata.version(name)}" for name in ("pymisp", "pymispgalaxies", "pytaxonomies"))
     digest = sha256(f"{_FORMAT}|{places}".encode()).hexdigest()[:16]
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "stixbridge" / f"knowledge-{digest}.json"
+    return cache_folder() / f"knowledge-{digest}.json"
+
+
+def cache_folder() -> Path:
+    """Where indexes are kept; may not exist yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")) / "stixbridge"

@@ -7,6 +7,7 @@ The hot path stays on dictionaries; `pymisp` objects are made only when asked fo
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import Any
 
@@ -16,6 +17,40 @@ MispEvent = dict[str, Any]
 """A MISP event without the `Event` around it."""
 MispAttribute = dict[str, Any]
 MispObject = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Converted:
+    """One event, and what of the STIX input is behind it.
+
+    Attributes:
+        event: the MISP event, plain data.
+        container: the id of the report or grouping, or None.
+        stix_ids: ids of the objects in it.
+        members: ids of the objects that belong to it, whether they say something or not.
+        elements: UUID of each attribute and object -> ids of the STIX objects that say it.
+        day: of a collecting event by day.
+        closed: a marking that is no tag holds the event at distribution 0.
+        names: what templates may name (`report.name`, `tlp`, …).
+        publish: what a rule says about publishing; None where none does.
+        held: why a rule holds it back; empty where none does.
+        sinks: names of the sinks that a rule routes it to; None for all.
+        touched: (rule, UUID of what it changed, action), in order.
+    """
+
+    event: MispEvent
+    container: str | None
+    stix_ids: list[str]
+    members: list[str]
+    elements: dict[str, list[str]]
+    day: str = ""
+    closed: bool = False
+    names: dict[str, str] = field(default_factory=dict)
+    publish: bool | None = None
+    held: str = ""
+    sinks: frozenset[str] | None = None
+    touched: list[tuple[str, str, str]] = field(default_factory=list)
+
 
 NAMESPACE = "6f1c7a52-3c5b-5a0e-9d0b-3b1f0b7a7e55"
 """Namespace of everything derived; changing it would change every UUID ever delivered."""

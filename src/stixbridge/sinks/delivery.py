@@ -83,6 +83,7 @@ class Delivery:
         published: whether it is published by us.
         action: `created`, `updated`, `unchanged`, or the state's name.
         notes: what a reader should know.
+        changes: in a dry run, what would change, a line each.
     """
 
     event: str
@@ -91,6 +92,7 @@ class Delivery:
     action: str
     published: bool = False
     notes: list[Note] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
 
 
 class Sink(Protocol):

@@ -18,6 +18,7 @@ from ..errors import InputError
 from ..stix.read import GZIP, MAX_BYTES, Document, read_bytes
 from .page import Collection, Page
 
+_PACKS_TO = 10
 SUFFIXES = (".json", ".stix", ".stix2", ".jsonl", ".ndjson")
 
 
@@ -88,6 +89,8 @@ class Input:
         self._spooled: IO[bytes] | None = None
         with self._told():
             if path is None:
+                if sys.stdin is None:
+                    raise InputError("standard input: it is closed; give a file")
                 self._spooled = _spool(sys.stdin.buffer, in_memory)
             elif not path.is_file():
                 with path.open("rb") as pipe:
@@ -128,7 +131,7 @@ class Input:
             if not packed:
                 yield file
             else:
-                with gzip.GzipFile(fileobj=file) as unpacked:
+                with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
                     yield unpacked  # type: ignore[misc]
 
     @contextmanager
@@ -163,7 +166,8 @@ def _unpacked_size(file: IO[bytes]) -> int:
     size = file.seek(0, os.SEEK_END)
     if packed and size > 4:
         file.seek(-4, os.SEEK_END)
-        size = max(size, int.from_bytes(file.read(4), "little"))
+        # what gzip says is of its last member, and modulo 4 GB: never less than what text packs to
+        size = max(size * _PACKS_TO, int.from_bytes(file.read(4), "little"))
     return size
 
 

@@ -7,6 +7,8 @@ library. One bad object never takes its neighbours with it: it becomes an entry 
 from __future__ import annotations
 
 import contextlib
+import gzip
+import io
 import re
 import zlib
 from collections.abc import Iterable
@@ -86,18 +88,11 @@ def read_bytes(data: bytes, where: str = "input") -> Document:
 
 
 def _unpack(data: bytes, where: str) -> bytes:
-    machine = zlib.decompressobj(wbits=31)
-    out = b""
-    while True:
-        out += machine.decompress(data, MAX_BYTES + 1 - len(out))
-        if len(out) > MAX_BYTES:
-            raise InputError(f"{where}: unpacks to over {MAX_BYTES:,} bytes; split it")
-        if not machine.eof:
-            raise EOFError
-        data = machine.unused_data.lstrip(b"\0")
-        if not data:
-            return out
-        machine = zlib.decompressobj(wbits=31)
+    with gzip.GzipFile(fileobj=io.BytesIO(data), mode="rb") as file:
+        out = file.read(MAX_BYTES + 1)
+    if len(out) > MAX_BYTES:
+        raise InputError(f"{where}: unpacks to over {MAX_BYTES:,} bytes; split it")
+    return out
 
 
 def _read_lines(data: bytes) -> Document:

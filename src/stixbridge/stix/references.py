@@ -62,8 +62,11 @@ def parts(obj: Mapping[str, Any]) -> list[str]:
 
 
 def everything(obj: Mapping[str, Any]) -> set[str]:
-    """Every id an object refers to, granular markings included."""
+    """Every id an object refers to, granular markings and the definitions of its extensions included."""
     found = set(references(obj))
+    extensions = obj.get("extensions")
+    if isinstance(extensions, dict):
+        found.update(name for name in extensions if isinstance(name, str) and name.startswith("extension-definition--"))
     granular = obj.get("granular_markings")
     for row in granular if isinstance(granular, list) else []:
         if isinstance(row, dict) and isinstance(row.get("marking_ref"), str):

@@ -6,6 +6,7 @@ closing brace up to which an object parses is its own.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 from typing import IO, Any
@@ -25,9 +26,9 @@ _TRIES = 8
 
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _CLOSING = re.compile(rb"\}(?=[ \t\r\n]*[,\]])")
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _SCALAR = re.compile(rb"[^ \t\r\n,\]}]+(?=[ \t\r\n,\]}])")
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]"]', re.DOTALL)
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]"]', re.DOTALL)
 
 
 class _Broken(Exception):
@@ -40,15 +41,18 @@ class Scan:
     Args (of the constructor):
         file: unpacked bytes.
         where: named in errors.
+        lines: read JSON lines, which is what may be left when it is no document.
 
     Attributes (after all entries were taken):
         bundle_id: the id of its bundle, where it has one.
         broken: it turned out to be no JSON, or none that can be streamed: nothing that came counts.
     """
 
-    def __init__(self, file: IO[bytes], where: str = "input") -> None:
+    def __init__(self, file: IO[bytes], where: str = "input", *, lines: bool = False) -> None:
         self._file = file
         self._where = where
+        self._as_lines = lines
+        self._decoder: codecs.IncrementalDecoder | None = None
         self._data = b""
         self._at = 0
         self._ended = False
@@ -71,8 +75,14 @@ class Scan:
 
     def _document(self) -> Iterator[Entry]:
         self._grow()
+        if self._data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            self._decoder = codecs.getincrementaldecoder("utf-16")("replace")
+            self._data = self._decoder.decode(self._data).encode("utf-8", "replace")
         if self._data.startswith(b"\xef\xbb\xbf"):
             self._at = 3
+        if self._as_lines:
+            yield from self._lines()
+            return
         first = self._peek()
         line, _, rest = self._data[self._at :].partition(b"\n")
         if rest.strip() and _is_value(line):
@@ -103,7 +113,7 @@ class Scan:
             self._at += 1
             if key == "objects" and self._peek() == b"[":
                 if streamed:
-                    raise InputError(f"{self._where}: names `objects` twice")
+                    raise InputError(f"{self._where}: has two lists `objects`; make them one")
                 streamed = True
                 self._at += 1
                 yield from self._list("$.objects")
@@ -117,7 +127,10 @@ class Scan:
         if not streamed:
             yield from read_value(head, checked=True).entries
         elif head.get("type", "bundle") != "bundle":
-            raise InputError(f"{self._where}: one object of {self._taken:,} bytes; too large to be read as a whole")
+            raise InputError(
+                f"{self._where}: one object of type {head['type']!r} with a list `objects`, too large to be read as a"
+                " whole; is it meant to be a bundle?"
+            )
         found = head.get("id")
         if head.get("type") == "bundle" and isinstance(found, str) and len(found) <= 300:
             self.bundle_id = found
@@ -172,22 +185,21 @@ class Scan:
             yield from document.entries
             if document.bundle_id:
                 bundles.add(document.bundle_id)
-        if good * 2 < number:
+        if not good or good * 2 < number:
             raise _Broken
         self.bundle_id = bundles.pop() if len(bundles) == 1 else None
 
     def _next_line(self) -> bytes | None:
-        start = self._at
-        searched = start
-        while (end := self._data.find(b"\n", searched)) < 0:
-            searched = len(self._data)
+        looked = 0
+        while (end := self._data.find(b"\n", self._at + looked)) < 0:
+            looked = len(self._data) - self._at
             if not self._grow():
+                line = self._data[self._at :]
                 self._at = len(self._data)
-                return self._data[start:] or None
-            searched -= start
-            start = 0
+                return line or None
+        line = self._data[self._at : end]
         self._at = end + 1
-        return self._data[start:end]
+        return line
 
     # one value
 
@@ -278,16 +290,18 @@ class Scan:
             return False
         kept = self._data[self._at :]
         if len(kept) > _MAX_VALUE:
-            raise InputError(f"{self._where}: one value is over {_MAX_VALUE:,} bytes")
+            raise InputError(f"{self._where}: one object is over {_MAX_VALUE:,} bytes; leave it out")
         # as much again as is there: what is looked at from its beginning is so a few times only
         chunk = self._file.read(max(_CHUNK, len(kept)))
         self._taken += len(chunk)
         if self._taken > MAX_STREAMED:
             raise InputError(f"{self._where}: over {MAX_STREAMED:,} bytes")
         self._ended = not chunk
+        if self._decoder is not None:
+            chunk = self._decoder.decode(chunk, final=self._ended).encode("utf-8", "replace")
         self._data = kept + chunk
         self._at = 0
-        return bool(chunk)
+        return bool(chunk) or not self._ended
 
 
 def _is_value(line: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
@@ -18,9 +19,10 @@ def version_of(obj: Mapping[str, Any]) -> int:
 
 
 def digest_of(obj: Mapping[str, Any]) -> bytes:
-    """A digest of an object, whatever the order of its keys; of two versions of one time the greater digest wins.
-
-    Raises:
-        TypeError: for values that JSON can't hold, or that nest too deep to be written.
-    """
-    return blake2b(orjson.dumps(obj, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS), digest_size=16).digest()
+    """A digest of an object, whatever the order of its keys; of two versions of one time the greater digest wins."""
+    try:
+        text = orjson.dumps(obj, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    except (TypeError, RecursionError):
+        # nested deeper than JSON is written; later versions of marshal also write how often an object is referred to
+        text = marshal.dumps(dict(obj), 2)
+    return blake2b(text, digest_size=16).digest()

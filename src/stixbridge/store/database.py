@@ -90,6 +90,11 @@ class Database:
         """Read rows for `status` and `find`; `sql` is ours, values are bound."""
         return self._rows(sql, **values)
 
+    def execute(self, sql: str, **values: Any) -> None:
+        """Run one statement of ours, in a transaction."""
+        with self._transaction() as connection:
+            connection.execute(text(sql), values)
+
     def _rows(self, sql: str, **values: Any) -> Rows:
         with self._transaction() as connection:
             return [dict(row) for row in connection.execute(text(sql), values).mappings()]

@@ -162,6 +162,15 @@ notes = Table(
     Index("notes_event", "sink", "event"),
 )
 
+# What modules answered, so that they are not asked again for the same.
+answers = Table(
+    "answers",
+    metadata,
+    Column("question", Text, primary_key=True),
+    Column("asked", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
 runs = Table(
     "runs",
     metadata,

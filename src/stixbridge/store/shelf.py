@@ -62,6 +62,8 @@ ORDER BY coalesce(id, ''), coalesce(path, ''), outcome, reason, coalesce(target,
 _CAME_OUT = {Outcome.MAPPED: 2, Outcome.PRESERVED: 1}
 _NEVER_FREE = ("relationship", "sighting", "marking-definition")
 _MOST = 2_000
+_BODY = 1_000
+"""Packed bytes of an object that count as one more."""
 SOURCE = "input"
 PIPELINE = "convert"
 
@@ -86,11 +88,12 @@ class Shelf(Store):
     # what came in
 
     def containers(self, types: Collection[str]) -> dict[str, int]:
-        """Ids of what makes events of its own, in order, and how many objects each refers to."""
+        """Ids of what makes events of its own, in order, and how many objects each refers to (large count more)."""
         names = {f"t{at}": name for at, name in enumerate(sorted(types))}
         listed = ", ".join(f":{name}" for name in names)
         sql = f"""
-        SELECT o.id, (SELECT count(*) FROM refs r WHERE r.source = o.source AND r.id = o.id) AS size
+        SELECT o.id, (SELECT count(*) + coalesce(sum(length(m.body)), 0) / {_BODY} FROM refs r LEFT JOIN objects m
+          ON m.source = r.source AND m.id = r.target WHERE r.source = o.source AND r.id = o.id) AS size
         FROM objects o WHERE o.type IN ({listed}) ORDER BY o.id
         """  # noqa: S608
         return {row["id"]: row["size"] for row in self._rows(sql, **names)}
@@ -115,7 +118,10 @@ class Shelf(Store):
                 first = held[str(entry.id)][0]
                 others.append({"id": entry.id, "digest": digest_of(first), "size": len(first), "later": 0})
                 others.append({"id": entry.id, "digest": digest_of(entry.obj), "size": len(entry.obj), "later": 1})
-        self.add_page(SOURCE, "", page, watermark=None, date_added=None, received=0)
+        done = self.last_seq(SOURCE)
+        if self.add_page(SOURCE, "", page, watermark=None, date_added=None, received=0).rejected:
+            refused = {entry.id for entry in self.rejected(SOURCE, done)}  # nested too deep to be written
+            others = [row for row in others if row["id"] not in refused]
         if others:
             with self._transaction() as connection:
                 connection.execute(text(_VERSION), others)

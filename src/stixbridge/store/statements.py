@@ -18,6 +18,10 @@ INSERT_LINK = """
 INSERT INTO links (source, source_ref, target_ref, id) VALUES (:source, :source_ref, :target_ref, :id)
 ON CONFLICT DO NOTHING
 """
+UPSERT_ANSWER = """
+INSERT INTO answers (question, asked, body) VALUES (:question, :asked, :body)
+ON CONFLICT (question) DO UPDATE SET asked = excluded.asked, body = excluded.body
+"""
 INSERT_REJECT = """
 INSERT INTO rejects (source, digest, id, path, reason, collection, properties, seq)
 VALUES (:source, :digest, :id, :path, :reason, :collection, :properties, :seq) ON CONFLICT DO NOTHING

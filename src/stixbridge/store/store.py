@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 
 from ..ledger import Outcome, Reason
 from ..stix.read import Entry
+from .answers import Answers
 from .database import Database, Rows, in_slices, listed
 from .rows import object_row, pack, unpack
 from .statements import (
@@ -386,6 +387,10 @@ class Store(Database):
             return []
         sql = "SELECT uuid, id, kind, type, value FROM elements WHERE pipeline = :pipeline AND event = :event"
         return [row for row in self._rows(sql, pipeline=pipeline, event=event_uuid) if row["id"] in wanted]
+
+    def answers(self) -> Answers:
+        """What modules answered."""
+        return Answers(self)
 
     # deliveries
 

@@ -1,0 +1,116 @@
+"""`stixbridge rules`: check rule files, run the tests in them, and show what each rule does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import ConfigError
+from .screen import emit, say
+
+if TYPE_CHECKING:
+    from ..enrich.rules import Step
+
+_FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
+
+
+@click.group()
+def rules() -> None:
+    """Check, test and explain rule files."""
+
+
+@rules.command()
+@_FILES
+def check(files: tuple[Path, ...]) -> int:
+    """Find every mistake in rule files."""
+    from ..enrich.loading import read_rules
+    from ..misp.knowledge import load
+
+    problems: list[str] = []
+    for file in files:
+        try:
+            found = read_rules(file, load)
+        except ConfigError as error:
+            problems.extend(error.problems)
+            continue
+        emit(f"{file}: {len(found.rules)} rules, {len(found.tests)} tests")
+        for rule in found.rules:
+            types = f" on {', '.join(sorted(rule.types))}" if rule.types else ""
+            emit(f"  {rule.name}  ({rule.target}{types}: {', '.join(action.name for action in rule.actions)})")
+    if problems:
+        raise ConfigError(problems)
+    return 0
+
+
+@rules.command(name="test")
+@_FILES
+def test_(files: tuple[Path, ...]) -> int:
+    """Run the [[tests]] of rule files: STIX in, expressions that must hold of the events."""
+    from ..trials import run_tests
+
+    failed = 0
+    for file in files:
+        for trial in run_tests(file):
+            emit(f"{'ok    ' if not trial.failures else 'FAILED'}  {file}: {trial.name}")
+            for failure in trial.failures:
+                emit(f"          {failure}")
+            failed += bool(trial.failures)
+    if failed:
+        say(f"{failed} failed")
+    return 1 if failed else 0
+
+
+@rules.command()
+@_FILES
+@click.option("--rules", "rule_files", multiple=True, required=True, metavar="FILE", help="A file of rules.")
+@click.option("--source", metavar="NAME", help="The source's name.")
+@click.option("--now", metavar="TIME", help="The reference time.")
+def explain(files: tuple[Path, ...], rule_files: tuple[str, ...], source: str | None, now: str | None) -> int:
+    """Convert STIX files and show what each rule did: before and after."""
+    from ..api import convert_documents, options
+    from ..enrich import Enrich, Enrichment
+    from ..sources.files import Input, expand
+
+    chosen = options(now=now, source=source)
+    steps: list[Step] = []
+    enrichment = Enrichment(Enrich(rules=rule_files), trace=steps.append)
+    documents = [Input(path).document() for path in expand([str(file) for file in files])]
+    result = convert_documents(documents, chosen, enrich=enrichment)
+    for step in steps:
+        emit(f"{step.rule}  on {_named(step.before)} {step.on}")
+        for line in _differences(step.before, step.after):
+            emit(f"  {line}", colour={"+": "green", "-": "red"}.get(line[:1]))
+        for refused in step.refused:
+            emit(f"  refused: {refused}")
+    idle = [rule.name for rule in enrichment.rules.rules if rule.name not in {step.rule for step in steps}]
+    if idle:
+        emit(f"never matched: {', '.join(idle)}")
+    for entry in result.ledger.entries:
+        if entry.get("reason") == "rule:failed":
+            emit(f"failed: {entry['path']}: {entry['target']}")
+    say(f"{len(result.events)} event{'' if len(result.events) == 1 else 's'}, {len(steps)} steps")
+    return 0
+
+
+def _named(view: dict[str, Any]) -> str:
+    if "value" in view:
+        return f"{view['type']} {view['value']}"
+    return str(view.get("info") or view.get("name") or "")
+
+
+def _differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    if not after:
+        return ["- left out"]
+    lines: list[str] = []
+    for name, then in before.items():
+        now = after.get(name)
+        if then == now:
+            continue
+        if isinstance(then, list) and isinstance(now, list):
+            lines.extend(f"+ {name}: {item}" for item in now if item not in then)
+            lines.extend(f"- {name}: {item}" for item in then if item not in now)
+        else:
+            lines.extend((f"- {name}: {then}", f"+ {name}: {now}"))
+    return lines or ["(adds to the event, or nothing changes)"]

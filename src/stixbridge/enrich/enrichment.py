@@ -1,0 +1,180 @@
+"""Everything that happens to an event between conversion and delivery, in one order.
+
+Settings (title, levels, tags), mappings, rules, warninglists, modules, plug-ins. Each changes the event in place,
+within the limits that markings set; each failure is a line in the ledger and takes nothing else with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import times
+from ..ledger import Ledger, Outcome, Reason
+from ..misp.knowledge import Knowledge, load
+from ..misp.model import Converted, MispEvent, all_attributes
+from .limits import put_tag
+from .mappings import apply_mappings, check_mappings
+from .plugins import Plugin
+from .rules import Rule, Rules, Step, drop
+from .settings import Enrich
+from .warninglists import Policy, policies
+from .warninglists import load as load_warninglists
+
+if TYPE_CHECKING:
+    from .modules import Module
+
+StixObject = Mapping[str, Any]
+
+
+class Enrichment:
+    """What a pipeline, or a call of `convert`, does to its events.
+
+    Args (of the constructor):
+        settings: see `Enrich`.
+        galaxies: the file of tags that go before the known galaxies.
+        answers: what modules answered before; kept by the caller.
+        trace: called with each step of a rule.
+
+    Raises:
+        ConfigError: naming every mistake in rules, mappings and warninglists; plug-ins that are not there.
+    """
+
+    def __init__(
+        self,
+        settings: Enrich,
+        *,
+        galaxies: Path | None = None,
+        answers: MutableMapping[str, tuple[int, Any]] | None = None,
+        trace: Callable[[Step], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self._galaxies = galaxies
+        self.rules = Rules(_rules(settings, lambda: self._knowledge), lambda: self._knowledge, trace)
+        check_mappings(settings.mappings)
+        self._policies: list[Policy] = policies(settings.warninglists) if settings.warninglists else []
+        self._plugins = [Plugin(name) for name in settings.plugins]
+        self._modules: list[Module] = []
+        if settings.modules:
+            from .modules import Module
+
+            self._modules = [Module(module, answers) for module in settings.modules]
+
+    def keeping(self, answers: MutableMapping[str, tuple[int, Any]]) -> Enrichment:
+        """The same, with what modules answer kept elsewhere: a dry run writes to no store but its copy."""
+        if not self._modules:
+            return self
+        return Enrichment(self.settings, galaxies=self._galaxies, answers=answers)
+
+    @cached_property
+    def _knowledge(self) -> Knowledge:
+        return load(self._galaxies)
+
+    @property
+    def publish(self) -> bool:
+        """Whether events are published, where no rule says otherwise."""
+        return self.settings.publish
+
+    def close(self) -> None:
+        """Let go of connections."""
+        for module in self._modules:
+            module.close()
+
+    def apply(
+        self, rows: Iterable[Converted], objects: Mapping[str, StixObject], ledger: Ledger, source: str | None
+    ) -> list[Converted]:
+        """Shape events in place.
+
+        Args:
+            rows: from a conversion.
+            objects: its STIX objects, by id.
+            ledger: its ledger; takes lines.
+            source: the name of the source.
+
+        Returns:
+            The events that no rule leaves out.
+        """
+        kept: list[Converted] = []
+        came: set[str] = set()
+        now = (times.read(ledger.reference_time) or 0) // 1_000_000
+        for row in rows:
+            came.update(row.stix_ids)
+            self.settings.apply(row.event, row.names, ledger, closed=row.closed)
+            if self.settings.mappings:
+                apply_mappings(self.settings.mappings, row, objects, ledger, self._knowledge)
+            if self.rules and not self.rules.apply(row, objects, ledger, source or ""):
+                continue
+            if self._policies:
+                self._warn(row, ledger)
+            for module in self._modules:
+                module.apply(row, ledger, self._knowledge, now)
+            for plugin in self._plugins:
+                plugin.apply(row, ledger)
+            if self.rules or self._policies or self._plugins:
+                _in_order(row.event)
+            kept.append(row)
+        self.rules.report(ledger)
+        for id_ in came.difference(*(row.stix_ids for row in kept)):
+            ledger.leave_out(id_, Reason.RULE)
+        return kept
+
+    def _warn(self, row: Converted, ledger: Ledger) -> None:
+        """Hold every value against the warninglists."""
+        lists = load_warninglists()
+        gone: set[str] = set()
+        for attribute in all_attributes(row.event):
+            hits = lists.hits(attribute["type"], attribute["value"])
+            if not hits:
+                continue
+            policy = next((one for one in self._policies if any(hit.slug in one.slugs for hit in hits)), None)
+            if policy is None:
+                continue
+            names = ", ".join(hit.name for hit in hits if hit.slug in policy.slugs)
+            uuid = str(attribute["uuid"])
+            outcome = Outcome.DROPPED if policy.action == "drop" else Outcome.MAPPED
+            ledger.note(
+                uuid, f"warninglists: {policy.action}", outcome, Reason.WARNINGLIST, f"{attribute['value']}: {names}"
+            )
+            row.touched.append((f"warninglist {names}", uuid, policy.action))
+            if policy.action == "drop":
+                gone.add(uuid)
+            elif policy.action == "to_ids_off":
+                attribute["to_ids"] = False
+            elif policy.action == "tag":
+                put_tag(attribute, policy.tag)
+        if gone:
+            drop(row.event, gone, row)
+
+
+def _rules(settings: Enrich, knowledge: Callable[[], Knowledge]) -> list[Rule]:
+    """All rules, files and tables, in order.
+
+    Raises:
+        ConfigError: naming every mistake.
+    """
+    if not settings.rules:
+        return []
+    from ..errors import ConfigError
+    from .loading import inline_rules, read_rules
+
+    found: list[Rule] = []
+    problems: list[str] = []
+    for at, item in enumerate(settings.rules):
+        try:
+            if isinstance(item, str):
+                found.extend(read_rules(Path(item), knowledge).rules)
+            else:
+                found.extend(inline_rules([item], f"rules[{at}]", knowledge))
+        except ConfigError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def _in_order(event: MispEvent) -> None:
+    """The order that a conversion gives: what was added must not depend on when."""
+    for name in ("Attribute", "Object"):
+        event[name].sort(key=lambda part: str(part["uuid"]))

@@ -1,0 +1,128 @@
+"""What no setting and no rule may do: loosen a marking (law 2). Each function answers why it refused, or nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import tlp
+from ..misp.model import MAX_TAG, MispEvent, all_attributes, level_of, one_line, set_level, tag_names
+
+WIDEST = {"red": 0, "amber+strict": 0, "amber": 1, "green": 3, "clear": 3}
+"""The widest distribution that a level allows: 0 own organisation, 1 this community, 2 connected, 3 all communities."""
+
+INHERIT = 5
+SHARING_GROUP = 4
+_MARKINGS = ("tlp:", "pap:", "acs-marking:", "ais-marking:", "iep2-policy:")
+
+Element = dict[str, Any]
+
+
+def put_tag(element: Element, tag: str) -> bool:
+    """Add a plain tag, as long as MISP stores; False where it is there already."""
+    name = one_line(tag)[:MAX_TAG]
+    if not name or name in tag_names(element):
+        return False
+    element["Tag"] = sorted([*(element.get("Tag") or []), {"name": name}], key=lambda row: str(row["name"]))
+    return True
+
+
+def tag_event(event: MispEvent, tag: str, *, closed: bool) -> str | None:
+    """Add a tag to an event; a TLP tag only where it does not loosen.
+
+    Args:
+        event: changed in place; attributes with a looser tag are tightened with it.
+        tag: its name.
+        closed: a marking that is no TLP level holds the event.
+    """
+    wanted = tlp.level_of_name(tag) if tlp.is_tlp_tag(tag) else None
+    if tlp.is_tlp_tag(tag) and closed and level_of(event) is None:
+        return f"{tag}: the event has a marking that is no TLP level"
+    if wanted is None:
+        put_tag(event, tag)
+        return None
+    held = level_of(event)
+    if held is not None and tlp.RANK[held] >= tlp.RANK[wanted]:
+        return f"{tag} is looser than {tlp.tag(held)}" if held != wanted else None
+    set_level(event, wanted)
+    for attribute in all_attributes(event):
+        level = level_of(attribute)
+        if level is not None and tlp.RANK[level] < tlp.RANK[wanted]:
+            set_level(attribute, wanted)
+    if event.get("distribution", "0").isdigit() and int(event["distribution"]) > WIDEST[wanted]:
+        event["distribution"] = str(WIDEST[wanted])
+    return None
+
+
+def tag_element(event: MispEvent, element: Element, tag: str) -> str | None:
+    """Add a tag to an attribute; a TLP tag only where it tightens, and then at distribution 0 beside a looser event."""
+    if not tlp.is_tlp_tag(tag):
+        put_tag(element, tag)
+        return None
+    wanted = tlp.level_of_name(tag)
+    if wanted is None:
+        return f"{tag} is no TLP level"
+    if element.get("distribution") == "0" and level_of(element) is None:
+        return f"{tag}: a marking that is no TLP level holds it"
+    shown = level_of(event)
+    held = level_of(element) or shown
+    if held is not None and tlp.RANK[held] >= tlp.RANK[wanted]:
+        return f"{tag} is looser than {tlp.tag(held)}" if held != wanted else None
+    set_level(element, wanted)
+    if tlp.RANK[wanted] > tlp.RANK[shown or "green"]:
+        element["distribution"] = "0"
+    return None
+
+
+def is_marking(tag: str) -> bool:
+    """Whether a tag is a marking, which nothing takes away."""
+    return tag.lower().startswith(_MARKINGS)
+
+
+def untag(element: Element, names: list[str]) -> str | None:
+    """Take tags away; never a marking."""
+    kept = [name for name in names if is_marking(name)]
+    gone = set(names) - set(kept)
+    rows = [row for row in element.get("Tag") or [] if row["name"] not in gone]
+    if rows:
+        element["Tag"] = rows
+    else:
+        element.pop("Tag", None)
+    return f"{', '.join(kept)}: a marking is never taken away" if kept else None
+
+
+def distribute_event(event: MispEvent, wanted: int, *, closed: bool) -> str | None:
+    """Set the distribution of an event, no wider than its level allows."""
+    if closed:
+        return "the event has a marking that holds it at distribution 0" if wanted else None
+    level = level_of(event)
+    widest = WIDEST[level] if level is not None else 3
+    event["distribution"] = str(min(wanted, widest))
+    event.pop("sharing_group", None)
+    return f"{wanted} is wider than tlp:{level} allows" if wanted > widest else None
+
+
+def share_event(event: MispEvent, group: str, *, closed: bool) -> str | None:
+    """Give an event to a sharing group; never what is RED or held by another marking."""
+    if closed:
+        return "the event has a marking that holds it at distribution 0"
+    if level_of(event) == "red":
+        return "tlp:red stays at distribution 0"
+    event["distribution"] = str(SHARING_GROUP)
+    event["sharing_group"] = group
+    return None
+
+
+def distribute_element(event: MispEvent, element: Element, wanted: int) -> str | None:
+    """Set the distribution of an attribute or object: tighter, or back to what its event has."""
+    held = int(element.get("distribution") or INHERIT)
+    if wanted == held:
+        return None
+    if held == 0:
+        return "a marking holds it at distribution 0"
+    level = level_of(element) or level_of(event)
+    widest = WIDEST[level] if level is not None else 3
+    if wanted not in (INHERIT, 0) and wanted > widest:
+        element["distribution"] = str(widest)
+        return f"{wanted} is wider than tlp:{level} allows"
+    element["distribution"] = str(wanted)
+    return None

@@ -1,0 +1,262 @@
+"""Mappings ready to use: what STIX says in its own words, as tags that MISP users filter by. Each is opt-in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import ConfigError
+from ..ledger import Ledger, Outcome, Reason
+from ..misp.knowledge import Knowledge
+from ..misp.model import Converted, level_of
+from .limits import distribute_event, put_tag, share_event
+
+StixObject = Mapping[str, Any]
+
+# STIX 2.1, appendix A.2: confidence to the Admiralty credibility, by the lower end of each range
+_ADMIRALTY = ((80, "1"), (60, "2"), (40, "3"), (20, "4"), (0, "5"))
+
+_RELIABILITY = "abcdefg"
+
+# The `indicator_types` of STIX 2.1 (section 10.14), and labels that feeds use, as tags of taxonomies.
+INDICATOR_TYPES: Mapping[str, str] = {
+    "compromised": 'rsit:intrusions="system-compromise"',
+    "phishing": 'rsit:fraud="phishing"',
+    "c2": 'rsit:malicious-code="c2-server"',
+    "command-and-control": 'rsit:malicious-code="c2-server"',
+    "malware": 'rsit:malicious-code="malware-distribution"',
+    "malware-distribution": 'rsit:malicious-code="malware-distribution"',
+    "botnet": 'rsit:malicious-code="infected-system"',
+    "scanner": 'rsit:information-gathering="scanner"',
+    "scanning": 'rsit:information-gathering="scanner"',
+    "brute-force": 'rsit:intrusion-attempts="brute-force"',
+    "exploit": 'rsit:intrusion-attempts="ids-alert"',
+    "spam": 'rsit:abusive-content="spam"',
+    "ddos": 'rsit:availability="ddos"',
+}
+
+# The industry sectors of STIX 2.1 (section 10.6), as what the NIS directive calls them.
+SECTORS: Mapping[str, str] = {
+    "energy": 'nis:impact-sectors-impacted="energy"',
+    "utilities": 'nis:impact-sectors-impacted="energy"',
+    "transportation": 'nis:impact-sectors-impacted="transport"',
+    "aerospace": 'nis:impact-sectors-impacted="transport"',
+    "financial-services": 'nis:impact-sectors-impacted="banking"',
+    "insurance": 'nis:impact-sectors-impacted="financial"',
+    "healthcare": 'nis:impact-sectors-impacted="health"',
+    "pharmaceuticals": 'nis:impact-sectors-impacted="health"',
+    "water": 'nis:impact-sectors-impacted="drinking-water"',
+    "telecommunications": 'nis:impact-sectors-impacted="digital-infrastructure"',
+    "technology": 'nis:impact-sectors-impacted="digital-services"',
+    "communications": 'nis:impact-sectors-impacted="communications"',
+    "government": 'nis:impact-sectors-impacted="government"',
+}
+
+# ATT&CK tactics by the phase of the Lockheed Martin kill chain that they serve.
+KILL_CHAIN: Mapping[str, str] = {
+    "reconnaissance": "kill-chain:Reconnaissance",
+    "resource-development": "kill-chain:Weaponization",
+    "initial-access": "kill-chain:Delivery",
+    "execution": "kill-chain:Exploitation",
+    "privilege-escalation": "kill-chain:Exploitation",
+    "persistence": "kill-chain:Installation",
+    "defense-evasion": "kill-chain:Installation",
+    "command-and-control": "kill-chain:Command and Control",
+    "credential-access": "kill-chain:Actions on Objectives",
+    "discovery": "kill-chain:Actions on Objectives",
+    "lateral-movement": "kill-chain:Actions on Objectives",
+    "collection": "kill-chain:Actions on Objectives",
+    "exfiltration": "kill-chain:Actions on Objectives",
+    "impact": "kill-chain:Actions on Objectives",
+}
+
+PRIORITIES = ("baseline-negligible", "baseline-minor", "low", "medium", "high", "severe", "emergency")
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """What a mapping works on."""
+
+    row: Converted
+    objects: Mapping[str, StixObject]
+    ledger: Ledger
+    knowledge: Knowledge
+    setting: Any
+
+    def behind(self, uuid: str) -> Iterable[StixObject]:
+        """The STIX objects behind an element."""
+        return [self.objects[id_] for id_ in self.row.elements.get(uuid, ()) if id_ in self.objects]
+
+    def tag_elements(self, tags_of: Callable[[StixObject], Iterable[str | None]]) -> None:
+        """Tag each attribute with what the objects behind it say; in an object, all of its attributes."""
+        event = self.row.event
+        for element in (*event["Attribute"], *event["Object"]):
+            tags = {tag for obj in self.behind(element["uuid"]) for tag in tags_of(obj) if tag}
+            for attribute in element.get("Attribute") or [element]:
+                for tag in sorted(tags):
+                    put_tag(attribute, tag)
+
+
+def _credibility(at: Mapped) -> None:
+    """`admiralty = true`: confidence as `admiralty-scale:information-credibility` (STIX 2.1, appendix A.2)."""
+    at.tag_elements(lambda obj: [_credible(obj.get("confidence"))])
+
+
+def _credible(confidence: object) -> str | None:
+    if not isinstance(confidence, int) or isinstance(confidence, bool) or not 0 <= confidence <= 100:
+        return None
+    level = next(level for floor, level in _ADMIRALTY if confidence >= floor)
+    return f'admiralty-scale:information-credibility="{level}"'
+
+
+def _reliability(at: Mapped) -> None:
+    """`reliability = "b"`: the source's, as `admiralty-scale:source-reliability` on each event."""
+    put_tag(at.row.event, f'admiralty-scale:source-reliability="{at.setting}"')
+
+
+def _priority(at: Mapped) -> None:
+    """`priority = "high"`: of everything from the source, as `priority-level` on each event."""
+    put_tag(at.row.event, f"priority-level:{at.setting}")
+
+
+def _tlp_distribution(at: Mapped) -> None:
+    """`tlp_distribution = { green = 3, amber = "sharing group" }`: by the level of an event, never wider than it."""
+    level = level_of(at.row.event)
+    if level is None or level not in at.setting:
+        return
+    wanted = at.setting[level]
+    if isinstance(wanted, str):
+        _tell(at, "tlp_distribution", share_event(at.row.event, wanted, closed=at.row.closed))
+    else:
+        _tell(at, "tlp_distribution", distribute_event(at.row.event, wanted, closed=at.row.closed))
+
+
+def _indicator_types(at: Mapped) -> None:
+    """`indicator_types = true`: types and labels as tags of the taxonomy `rsit`; a table adds to them or overrides."""
+    table = INDICATOR_TYPES if at.setting is True else {**INDICATOR_TYPES, **at.setting}
+    at.tag_elements(lambda obj: [table.get(word.lower()) for word in _words(obj, "indicator_types", "labels")])
+
+
+def _sectors(at: Mapped) -> None:
+    """`sectors = true`: sectors of identities in the event as tags of the taxonomy `nis`; a table adds or overrides."""
+    table = SECTORS if at.setting is True else {**SECTORS, **at.setting}
+    for id_ in at.row.stix_ids:
+        for word in _words(at.objects.get(id_, {}), "sectors"):
+            tag = table.get(word.lower())
+            if tag is not None:
+                put_tag(at.row.event, tag)
+
+
+def _kill_chain(at: Mapped) -> None:
+    """`kill_chain = true`: tactics of ATT&CK as the phase of the Lockheed Martin kill chain that they serve."""
+    at.tag_elements(
+        lambda obj: [
+            KILL_CHAIN.get(str(phase.get("phase_name")).lower())
+            for phase in obj.get("kill_chain_phases") or ()
+            if isinstance(phase, Mapping) and str(phase.get("kill_chain_name")).startswith("mitre")
+        ]
+    )
+
+
+def _licence(at: Mapped) -> None:
+    """`licence = true`: an event with something under an IEP licence (`iep2-policy`) stays at distribution 0."""
+    if any(_licensed(at.objects, id_) for id_ in at.row.stix_ids):
+        at.row.event["distribution"] = "0"
+        at.row.event.pop("sharing_group", None)
+
+
+def _licensed(objects: Mapping[str, StixObject], id_: str) -> bool:
+    obj = objects.get(id_) or {}
+    definitions = [objects.get(ref) or {} for ref in obj.get("object_marking_refs") or ()]
+    for one in (obj, *definitions):
+        named = [str(one.get("definition_type", "")), str(one.get("name", "")), *map(str, one.get("labels") or ())]
+        if any(name.lower().startswith("iep") for name in named) or "iep2-policy" in one or "x_iep" in one:
+            return True
+    return False
+
+
+def _words(obj: StixObject, *names: str) -> Iterable[str]:
+    return [word for name in names for word in obj.get(name) or () if isinstance(word, str)]
+
+
+def _tell(at: Mapped, setting: str, refused: str | None) -> None:
+    if refused is not None:
+        at.ledger.note(
+            str(at.row.event["uuid"]), f"enrich.mappings.{setting}", Outcome.DROPPED, Reason.MARKING, refused
+        )
+
+
+MAPPINGS: Mapping[str, Callable[[Mapped], None]] = {
+    "admiralty": _credibility,
+    "reliability": _reliability,
+    "priority": _priority,
+    "indicator_types": _indicator_types,
+    "sectors": _sectors,
+    "kill_chain": _kill_chain,
+    "tlp_distribution": _tlp_distribution,
+    "licence": _licence,
+}
+"""By the name of their setting, in the order in which they are applied."""
+
+
+def check_mappings(settings: Mapping[str, Any]) -> None:
+    """Find every mistake in `enrich.mappings`.
+
+    Raises:
+        ConfigError: naming all of them.
+    """
+    from .. import tlp
+    from ..checks import near
+
+    wrong = []
+    for name, value in settings.items():
+        if name not in MAPPINGS:
+            wrong.append(f"mappings: no mapping {name!r}{near(name, MAPPINGS)}; there are {', '.join(MAPPINGS)}")
+        elif name == "reliability" and value not in tuple(_RELIABILITY):
+            wrong.append(f"mappings.reliability: {value!r} is none of {', '.join(_RELIABILITY)}")
+        elif name == "priority" and value not in PRIORITIES:
+            wrong.append(f"mappings.priority: {value!r} is none of {', '.join(PRIORITIES)}")
+        elif name == "tlp_distribution":
+            wrong.extend(_distribution_problems(value, tlp.LEVELS))
+        elif name in ("indicator_types", "sectors"):
+            if value is not True and not (isinstance(value, dict) and all(isinstance(v, str) for v in value.values())):
+                wrong.append(f"mappings.{name}: write true, or a table of tags")
+        elif name in ("admiralty", "kill_chain", "licence") and value is not True:
+            wrong.append(f"mappings.{name}: write true, or leave it out")
+    if wrong:
+        raise ConfigError(wrong, "enrich")
+
+
+def _distribution_problems(value: Any, levels: Iterable[str]) -> Iterable[str]:
+    if not isinstance(value, dict):
+        yield "mappings.tlp_distribution: write a table, as { green = 3, amber = 1 }"
+        return
+    for level, wanted in value.items():
+        if level not in levels:
+            yield f"mappings.tlp_distribution: {level!r} is no level; levels are {', '.join(levels)}"
+        if not isinstance(wanted, str) and (isinstance(wanted, bool) or wanted not in (0, 1, 2, 3)):
+            yield f"mappings.tlp_distribution.{level}: {wanted!r} is neither 0 to 3 nor a sharing group"
+
+
+def apply_mappings(
+    settings: Mapping[str, Any],
+    row: Converted,
+    objects: Mapping[str, StixObject],
+    ledger: Ledger,
+    knowledge: Knowledge,
+) -> None:
+    """Apply the chosen mappings to one event."""
+    for name, mapping in MAPPINGS.items():
+        if name in settings:
+            mapping(Mapped(row, objects, ledger, knowledge, settings[name]))
+
+
+def tags_of_mappings() -> Iterable[str]:
+    """Every tag that a mapping can give, to hold them against the taxonomies."""
+    yield from INDICATOR_TYPES.values()
+    yield from SECTORS.values()
+    yield from KILL_CHAIN.values()
+    yield from (f'admiralty-scale:information-credibility="{level}"' for _, level in _ADMIRALTY)
+    yield from (f'admiralty-scale:source-reliability="{level}"' for level in _RELIABILITY)
+    yield from (f"priority-level:{name}" for name in PRIORITIES)

@@ -1,0 +1,360 @@
+"""Warninglists offline: MISP's lists of harmless and common values (`pymispwarninglists`), all of them in one index.
+
+The lists are found without importing the package. The index is built once, into the user's cache folder, and mapped
+into memory: sorted hashes for exact values and host names, segments of the address space for networks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import re
+import struct
+import tempfile
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import blake2b
+from importlib import metadata
+from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_network
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from ..checks import near
+from ..errors import ConfigError
+from ..misp.knowledge import cache_folder, package
+
+_FORMAT = 1
+"""Counted up when the form of the index changes."""
+
+_BUCKETS = 16
+_HEAD = struct.Struct("<4sQQ")
+_MAGIC = b"SBWL"
+_PREFIX = 4
+
+
+@dataclass(frozen=True, slots=True)
+class WarningList:
+    """One list.
+
+    Attributes:
+        name: its name.
+        slug: the name of its folder.
+        kind: `string`, `substring`, `hostname`, `cidr`, `regex`.
+        category: `false_positive` or `known`.
+        types: attribute types it is for; empty for all.
+    """
+
+    name: str
+    slug: str
+    kind: str
+    category: str
+    types: frozenset[str] = field(default_factory=frozenset)
+
+
+class WarningLists:
+    """All lists, to look values up in.
+
+    Args (of the constructor):
+        path: of the index.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        magic, count, rest = _HEAD.unpack_from(self._map)
+        if magic != _MAGIC:
+            raise ValueError("no index")
+        start = _HEAD.size
+        view = memoryview(self._map)
+        self._hashes = view[start : start + 8 * count].cast("Q")
+        self._owners = view[start + 8 * count : start + 10 * count].cast("H")
+        raw = orjson.loads(view[start + 10 * count : start + 10 * count + rest])
+        self.lists = [
+            WarningList(row["name"], row["slug"], row["kind"], row["category"], frozenset(row["types"]))
+            for row in raw["lists"]
+        ]
+        self._v4: tuple[list[int], list[int]] = (raw["v4"][0], raw["v4"][1])
+        self._v6 = ([int(text, 16) for text in raw["v6"][0]], raw["v6"][1])
+        self._sets: list[list[int]] = raw["sets"]
+        self._substrings: dict[str, list[tuple[str, int]]] = {}
+        for text, owner in raw["substrings"]:
+            self._substrings.setdefault(text[:_PREFIX], []).append((text, owner))
+        self._lengths = sorted({len(prefix) for prefix in self._substrings})
+        self._patterns = [
+            (pattern, owner) for text, owner in raw["patterns"] if (pattern := _pattern(text)) is not None
+        ]
+
+    def search(self, value: str) -> list[WarningList]:
+        """Every list that has a value, whatever the type."""
+        return [self.lists[at] for at in sorted(set(self._found(value)))]
+
+    def hits(self, type_: str, value: str) -> list[WarningList]:
+        """The lists that have the value of an attribute and are for its type; of a composite, either half."""
+        values = {type_: value}
+        if "|" in type_ and "|" in value:
+            values.update(zip(type_.split("|"), value.split("|"), strict=False))
+        found = {
+            at
+            for kind, text in values.items()
+            for at in self._found(text)
+            if not self.lists[at].types or self.lists[at].types & {kind, type_}
+        }
+        return [self.lists[at] for at in sorted(found)]
+
+    def _found(self, value: str) -> Iterator[int]:
+        yield from self._owners_of(f"={value}")
+        host = _host_of(value)
+        yield from self._owners_of(f"h={host}")
+        at = host.find(".")
+        while at >= 0:
+            yield from self._owners_of(f"h<{host[at + 1 :]}")
+            at = host.find(".", at + 1)
+        first = value[:1]
+        if first.isdigit() or ":" in value or first in "abcdefABCDEF":
+            yield from self._networks(value)
+        else:
+            yield from self._owners_of(f"c={value}")
+        for length in self._lengths:
+            for start in range(len(value) - length + 1):
+                for text, owner in self._substrings.get(value[start : start + length], ()):
+                    if value.startswith(text, start):
+                        yield owner
+        for pattern, owner in self._patterns:
+            if pattern.search(value):
+                yield owner
+
+    def _owners_of(self, key: str) -> Iterator[int]:
+        digest = _hash(key)
+        at = bisect_left(self._hashes, digest)
+        while at < len(self._hashes) and self._hashes[at] == digest:
+            yield self._owners[at]
+            at += 1
+
+    def _networks(self, value: str) -> Iterable[int]:
+        with contextlib.suppress(AddressValueError):
+            return self._in_segment(self._v4, int(IPv4Address(value)))
+        with contextlib.suppress(AddressValueError):
+            return self._in_segment(self._v6, int(IPv6Address(value)))
+        return self._owners_of(f"c={value}")
+
+    def _in_segment(self, segments: tuple[list[int], list[int]], address: int) -> list[int]:
+        at = bisect_right(segments[0], address) - 1
+        return self._sets[segments[1][at]] if at >= 0 else []
+
+
+def _hash(key: str) -> int:
+    return int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+def _host_of(value: str) -> str:
+    if "//" in value:
+        with contextlib.suppress(ValueError):
+            return urlsplit(value).hostname or value
+    return value
+
+
+def _pattern(text: str) -> re.Pattern[str] | None:
+    """A pattern of a list, as PHP writes it (`/…/i`) or bare; None for one that is not for this engine."""
+    found = re.fullmatch(r"/(.*)/([a-z]*)", text, re.DOTALL)
+    with contextlib.suppress(re.error):
+        return re.compile(found[1], re.IGNORECASE if "i" in found[2] else 0) if found else re.compile(text)
+    return None
+
+
+@lru_cache(maxsize=1)
+def load() -> WarningLists:
+    """The lists of the installed package, from the index where there is one.
+
+    Raises:
+        ConfigError: when the package is not installed, or the index can't be written.
+    """
+    try:
+        version = metadata.version("pymispwarninglists")
+    except metadata.PackageNotFoundError:
+        raise ConfigError(
+            "warninglists: the package is not installed; pip install 'stixbridge[warninglists]'"
+        ) from None
+    path = cache_folder() / f"warninglists-{_FORMAT}-{version}.idx"
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return WarningLists(path)
+    build(path)
+    return WarningLists(path)
+
+
+def build(path: Path) -> None:
+    """Read all lists into an index (some seconds).
+
+    Raises:
+        ConfigError: when it can't be written.
+    """
+    folder = package("pymispwarninglists") / "data" / "misp-warninglists" / "lists"
+    buckets = [(array("Q"), array("H")) for _ in range(_BUCKETS)]
+    about: list[dict[str, Any]] = []
+    networks: dict[int, list[tuple[int, int, int]]] = {4: [], 6: []}
+    substrings: list[tuple[str, int]] = []
+    patterns: list[tuple[str, int]] = []
+    for at, file in enumerate(sorted(folder.glob("*/list.json"))):
+        raw = orjson.loads(file.read_bytes())
+        about.append(
+            {
+                "name": raw["name"],
+                "slug": file.parent.name,
+                "kind": raw["type"],
+                "category": raw.get("category") or "false_positive",
+                "types": [name for name in raw.get("matching_attributes") or [] if name != "ALL"],
+            }
+        )
+        for key in _keys(raw["type"], raw["list"], at, networks, substrings, patterns):
+            digest = _hash(key)
+            hashes, owners = buckets[digest >> 60]
+            hashes.append(digest)
+            owners.append(at)
+    sets: dict[tuple[int, ...], int] = {(): 0}
+    v4 = _segments(networks[4], 1 << 32, sets)
+    v6 = _segments(networks[6], 1 << 128, sets)
+    rest = orjson.dumps(
+        {
+            "lists": about,
+            "v4": v4,
+            "v6": [[f"{start:x}" for start in v6[0]], v6[1]],
+            "sets": [list(owners) for owners in sets],
+            "substrings": substrings,
+            "patterns": patterns,
+        }
+    )
+    _write(path, buckets, rest)
+
+
+def _keys(
+    kind: str,
+    values: Sequence[str],
+    owner: int,
+    networks: dict[int, list[tuple[int, int, int]]],
+    substrings: list[tuple[str, int]],
+    patterns: list[tuple[str, int]],
+) -> Iterator[str]:
+    """What of a list is looked up by its hash; the rest goes where it belongs."""
+    for value in dict.fromkeys(values):
+        if kind == "string":
+            yield f"={value}"
+        elif kind == "hostname":
+            yield f"h={value}"
+            yield f"h<{value.lstrip('.')}"
+        elif kind == "cidr":
+            yield f"c={value}"
+            with contextlib.suppress(ValueError):
+                network = ip_network(value, strict=False)
+                first = int(network.network_address)
+                networks[network.version].append((first, first + network.num_addresses, owner))
+        elif kind == "substring" and value:
+            substrings.append((value, owner))
+        elif kind == "regex":
+            patterns.append((value, owner))
+
+
+def _segments(
+    networks: list[tuple[int, int, int]], top: int, sets: dict[tuple[int, ...], int]
+) -> tuple[list[int], list[int]]:
+    """Starts of segments of the address space, and the number of the set of lists that each is in."""
+    moves: dict[int, list[tuple[int, int]]] = {}
+    for first, after, owner in networks:
+        moves.setdefault(first, []).append((owner, 1))
+        if after < top:
+            moves.setdefault(after, []).append((owner, -1))
+    active: dict[int, int] = {}
+    starts: list[int] = []
+    numbers: list[int] = []
+    for start in sorted(moves):
+        for owner, step in moves[start]:
+            active[owner] = active.get(owner, 0) + step
+            if not active[owner]:
+                del active[owner]
+        number = sets.setdefault(tuple(sorted(active)), len(sets))
+        if not numbers or numbers[-1] != number:
+            starts.append(start)
+            numbers.append(number)
+    return starts, numbers
+
+
+def _write(path: Path, buckets: list[tuple[array[int], array[int]]], rest: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(_HEAD.pack(_MAGIC, sum(len(hashes) for hashes, _ in buckets), len(rest)))
+            orders = []
+            for hashes, _ in buckets:
+                order = sorted(range(len(hashes)), key=hashes.__getitem__)
+                orders.append(order)
+                array("Q", (hashes[at] for at in order)).tofile(file)
+            for (_, owners), order in zip(buckets, orders, strict=True):
+                array("H", (owners[at] for at in order)).tofile(file)
+            file.write(rest)
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}; the index of the warninglists goes there") from None
+
+
+ACTIONS = ("drop", "to_ids_off", "tag", "report")
+"""What can be done with a hit."""
+
+_KEYS = ("lists", "category", "action", "tag")
+DEFAULT_TAG = 'false-positive:risk="medium"'
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What to do with hits: the chosen lists, an action, a tag.
+
+    Attributes:
+        action: one of `ACTIONS`.
+        slugs: of the lists it is for.
+        tag: for the action `tag`.
+    """
+
+    action: str
+    slugs: frozenset[str]
+    tag: str = DEFAULT_TAG
+
+
+def policies(settings: Sequence[Mapping[str, Any]]) -> list[Policy]:
+    """Read `enrich.warninglists`: `{ lists = [...], category = "...", action = "..." }`; the first that fits counts.
+
+    Raises:
+        ConfigError: naming every mistake.
+    """
+    lists = load().lists
+    names = {**{one.slug: one.slug for one in lists}, **{one.name: one.slug for one in lists}}
+    wrong: list[str] = []
+    found: list[Policy] = []
+    for at, row in enumerate(settings):
+        place = f"warninglists[{at}]"
+        for key in row:
+            if key not in _KEYS:
+                wrong.append(f"{place}: unknown setting {key!r}{near(key, dict.fromkeys(_KEYS))}")
+        action = row.get("action", "to_ids_off")
+        if action not in ACTIONS:
+            wrong.append(f"{place}: action {action!r} is none of {', '.join(ACTIONS)}")
+        slugs = {one.slug for one in lists}
+        chosen = row.get("lists")
+        if chosen is not None and chosen != ["*"]:
+            unknown = [name for name in chosen if name not in names]
+            wrong.extend(f"{place}: no list {name!r}{near(name, names)}" for name in unknown)
+            slugs = {names[name] for name in chosen if name in names}
+        category = row.get("category")
+        if category is not None:
+            known = {one.category for one in lists}
+            if category not in known:
+                wrong.append(f"{place}: no category {category!r}; there are {', '.join(sorted(known))}")
+            slugs &= {one.slug for one in lists if one.category == category}
+        found.append(Policy(str(action), frozenset(slugs), str(row.get("tag", DEFAULT_TAG))))
+    if wrong:
+        raise ConfigError(wrong, "enrich")
+    return found
