@@ -219,6 +219,12 @@ def cold_start(folder: Path) -> Figures:
     return {**found, "slowest": max(row["wall"] for row in rows)}
 
 
+def enriching(folder: Path, scale: float) -> Figures:
+    """Rules and warninglists on 10,000 indicators."""
+    path = _input("reports", scaled(10_000, scale), folder)
+    return {"rules": child("enriching", "rules", path), "lists": child("enriching", "lists", path)}
+
+
 def streaming(objects: int) -> Figures:
     """Convert a bundle file of about that many objects, in reports, with the command line."""
     count = max(1, round(objects / PER_COUNT["reports"]))

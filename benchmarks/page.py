@@ -183,6 +183,33 @@ def cold_start(found: Figures) -> str:
     )
 
 
+def enriching(found: Figures) -> str:
+    """Rules and warninglists."""
+    rules, lists = found["rules"], found["lists"]
+    count = rules["attributes"]
+
+    def cost(name: str) -> str:
+        return f"{(rules[name] - rules['without']) / count * 1000:.3f} ms"
+
+    return (
+        f"## Enrichment\n\n{count:,.0f} attributes in reports; CPU time beside the conversion, which takes"
+        f" {rules['without'] / count * 1000:.3f} ms an attribute. A MISP needs about 3 ms to store one.\n\n"
+        + table(
+            ["per attribute", "cost (target)"],
+            [
+                ["20 rules", f"{cost('rules')} (≤ 0.2 ms)"],
+                ["20 rules for types that do not occur", f"{cost('other types')} (nothing)"],
+                ["20 rules and all warninglists", f"{cost('rules and warninglists')} (≤ 0.3 ms)"],
+            ],
+        )
+        + "\n"
+        + table(
+            ["look-ups a second in all warninglists", "target", "pymispwarninglists, slow search"],
+            [[f"{lists['ours']:,.0f}", "100,000", f"{lists['package']:,.1f}"]],
+        )
+    )
+
+
 def streaming(found: Figures | None) -> str:
     """A bundle larger than memory."""
     said = "## A bundle larger than memory\n\n"

@@ -10,7 +10,9 @@ from doubles.taxii import TaxiiDouble
 
 from stixbridge import times
 from stixbridge.config import parse
+from stixbridge.enrich.loading import read_rules
 from stixbridge.errors import ConfigError
+from stixbridge.misp.knowledge import load as load_knowledge
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -70,14 +72,21 @@ def test_the_usual_script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 
 def test_the_configuration_loads() -> None:
-    (text,) = blocks("toml")
+    text, _ = blocks("toml")
     assert "acme" in parse(tomllib.loads(text)).pipelines
 
 
 def test_the_error_is_the_one_that_comes() -> None:
-    (text,) = blocks("toml")
+    text, _ = blocks("toml")
     text = text.replace("collections =", "colections =").replace('key = { env = "MISP_KEY" }', 'key = "plain"')
     text = text.replace('sinks = ["misp"]', 'sinks = ["mips"]')
     with pytest.raises(ConfigError) as caught:
         parse(tomllib.loads(text), "stixbridge.toml")
     assert f"stixbridge: {caught.value}" in README
+
+
+def test_the_rule_loads(tmp_path: Path) -> None:
+    _, text = blocks("toml")
+    (tmp_path / "rules.toml").write_text(text)
+    (rule,) = read_rules(tmp_path / "rules.toml", load_knowledge).rules
+    assert rule.types == {"ip-dst"}

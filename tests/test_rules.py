@@ -352,6 +352,11 @@ MAPPED: dict[str, tuple[Any, list[Stix], str]] = {
         'nis:impact-sectors-impacted="energy"',
     ),
     "tlp_distribution": ({"green": 2}, [indicator("198.51.100.1"), A_REPORT], "tlp:green"),
+    "attack_ids": (
+        True,
+        [{**A_REPORT, "description": "It came by T1566.001 and XT1566."}, indicator("198.51.100.1")],
+        'misp-galaxy:mitre-attack-pattern="Spearphishing Attachment - T1566.001"',
+    ),
     "licence": (True, [{**indicator("198.51.100.1"), "x_iep": True}], ""),
 }  # fmt: skip
 
@@ -388,6 +393,12 @@ def test_mapping(name: str) -> None:
 def test_a_wrong_mapping_is_said(settings: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         check_mappings(settings)
+
+
+def test_no_mapping_says_on_the_event_what_only_red_says() -> None:
+    red = {**indicator("198.51.100.1", tlp="red"), "description": "by T1566.001"}
+    event = event_of(convert([red, report("R", [red], tlp="green")], NOW, enrich=Enrich(mappings={"attack_ids": True})))
+    assert not any("T1566" in tag for tag in tag_names(event))
 
 
 def test_rules_do_not_depend_on_the_order_of_the_input() -> None:

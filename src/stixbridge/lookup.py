@@ -21,8 +21,8 @@ def find(config: Config, store: Store, what: str) -> list[dict[str, Any]]:
         what: the id, value or UUID.
 
     Returns:
-        A row for each STIX object found: `id`, `source`, `object`, `events` (each with its sinks and elements) and
-        `missing` (what was not carried over, and why).
+        A row for each STIX object found: `id`, `source`, `object`, `events` (each with its sinks and elements),
+        `missing` (what was not carried over, and why) and `touched` (rules that changed it or its event).
     """
     ids = {row["id"] for row in store.query(_BY_WHAT, what=what, lower=what.lower())}
     found: list[dict[str, Any]] = []
@@ -31,6 +31,7 @@ def find(config: Config, store: Store, what: str) -> list[dict[str, Any]]:
             source = row["source"]
             obj, _ = store.load(source, [id_])[id_]
             pipelines = [name for name, settings in config.pipelines.items() if settings.source == source]
+            made = [_made(config, store, name, id_) for name in pipelines]
             found.append(
                 {
                     "id": id_,
@@ -40,7 +41,8 @@ def find(config: Config, store: Store, what: str) -> list[dict[str, Any]]:
                     "revoked": obj.get("revoked") is True,
                     "modified": obj.get("modified") or obj.get("created") or "",
                     "events": [event for name in pipelines for event in _events(store, name, id_)],
-                    "missing": [entry for name in pipelines for entry in _missing(config, store, name, id_)],
+                    "missing": [entry for missing, _ in made for entry in missing],
+                    "touched": [entry for _, touched in made for entry in touched],
                 }
             )
     return found
@@ -85,10 +87,18 @@ def _events(store: Store, pipeline: str, id_: str) -> list[dict[str, Any]]:
     return events
 
 
-def _missing(config: Config, store: Store, pipeline: str, id_: str) -> list[dict[str, str]]:
-    """What a conversion of today does not carry over of an object; nothing is kept of it, it is made again."""
+def _made(config: Config, store: Store, pipeline: str, id_: str) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """What a conversion of today does not carry over of an object, and which rules touch it; nothing is kept of it."""
     made = make_maker(config, store, pipeline, offline=True).make({id_}, [], times.now())
-    return [{"pipeline": pipeline, **entry} for entry in made.ledger.entries if entry["id"] == id_]
+    missing = [{"pipeline": pipeline, **entry} for entry in made.ledger.entries if entry["id"] == id_]
+    touched = [
+        {"pipeline": pipeline, "event": event, "rule": rule, "uuid": uuid, "action": action}
+        for event, row in made.wanted.items()
+        if row is not None and id_ in row.stix_ids
+        for rule, uuid, action in row.touched
+        if uuid == event or id_ in row.elements.get(uuid, ())
+    ]
+    return missing, touched
 
 
 def status(config: Config, store: Store) -> dict[str, Any]:

@@ -472,6 +472,8 @@ def _found(row: dict[str, Any]) -> None:
             emit(f"    {element['kind']} {element['uuid']}  {element['type']} = {element['value'][:120]}")
         for note in event["notes"]:
             emit(f"    note ({note['sink']}): {note['reason']}: {note['target']}")
+    for entry in row["touched"]:
+        emit(f"  rule {entry['rule']}: {entry['action']}{' (the event)' if entry['uuid'] == entry['event'] else ''}")
     if not row["events"]:
         emit("  in no event")
     for entry in row["missing"]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .. import tlp
 from ..errors import ConfigError
 from ..ledger import Ledger, Outcome, Reason
 from ..misp.knowledge import Knowledge
@@ -71,6 +73,8 @@ KILL_CHAIN: Mapping[str, str] = {
     "impact": "kill-chain:Actions on Objectives",
 }
 
+_TECHNIQUE = re.compile(r"\bT[01]\d{3}(?:\.\d{3})?\b")
+
 PRIORITIES = ("baseline-negligible", "baseline-minor", "low", "medium", "high", "severe", "emergency")
 
 
@@ -83,6 +87,15 @@ class Mapped:
     ledger: Ledger
     knowledge: Knowledge
     setting: Any
+
+    def markings_allow(self, obj: StixObject) -> bool:
+        """Whether what an object says may stand on the event: it is marked no more strictly (law 2)."""
+        refs = obj.get("object_marking_refs") or ()
+        if not refs and not obj.get("granular_markings"):
+            return True
+        level = tlp.strictest(tlp.level_of_marking(self.objects.get(ref, {"id": ref})) for ref in refs)
+        own = level_of(self.row.event)
+        return level is not None and not obj.get("granular_markings") and tlp.RANK[level] <= tlp.RANK[own or "green"]
 
     def behind(self, uuid: str) -> Iterable[StixObject]:
         """The STIX objects behind an element."""
@@ -180,6 +193,25 @@ def _words(obj: StixObject, *names: str) -> Iterable[str]:
     return [word for name in names for word in obj.get(name) or () if isinstance(word, str)]
 
 
+def _attack_ids(at: Mapped) -> None:
+    """`attack_ids = true`: techniques of ATT&CK named by id in texts and references (`T1566.001`) as clusters."""
+    for id_ in at.row.stix_ids:
+        obj = at.objects.get(id_, {})
+        if at.markings_allow(obj):
+            for technique in sorted(_techniques(obj)):
+                tag = at.knowledge.cluster_tag("attack-pattern", "", [technique], [])
+                if tag is not None:
+                    put_tag(at.row.event, tag)
+
+
+def _techniques(obj: StixObject) -> set[str]:
+    texts = [obj.get("name"), obj.get("description"), obj.get("abstract"), obj.get("content")]
+    for reference in obj.get("external_references") or ():
+        if isinstance(reference, Mapping):
+            texts += [reference.get("external_id"), reference.get("description")]
+    return {found for text in texts if isinstance(text, str) for found in _TECHNIQUE.findall(text)}
+
+
 def _tell(at: Mapped, setting: str, refused: str | None) -> None:
     if refused is not None:
         at.ledger.note(
@@ -194,6 +226,7 @@ MAPPINGS: Mapping[str, Callable[[Mapped], None]] = {
     "indicator_types": _indicator_types,
     "sectors": _sectors,
     "kill_chain": _kill_chain,
+    "attack_ids": _attack_ids,
     "tlp_distribution": _tlp_distribution,
     "licence": _licence,
 }
@@ -206,7 +239,6 @@ def check_mappings(settings: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: naming all of them.
     """
-    from .. import tlp
     from ..checks import near
 
     wrong = []
@@ -222,7 +254,7 @@ def check_mappings(settings: Mapping[str, Any]) -> None:
         elif name in ("indicator_types", "sectors"):
             if value is not True and not (isinstance(value, dict) and all(isinstance(v, str) for v in value.values())):
                 wrong.append(f"mappings.{name}: write true, or a table of tags")
-        elif name in ("admiralty", "kill_chain", "licence") and value is not True:
+        elif name in ("admiralty", "kill_chain", "attack_ids", "licence") and value is not True:
             wrong.append(f"mappings.{name}: write true, or leave it out")
     if wrong:
         raise ConfigError(wrong, "enrich")

@@ -14,7 +14,7 @@ import struct
 import tempfile
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
@@ -30,13 +30,16 @@ from ..checks import near
 from ..errors import ConfigError
 from ..misp.knowledge import cache_folder, package
 
-_FORMAT = 1
+_FORMAT = 2
 """Counted up when the form of the index changes."""
 
 _BUCKETS = 16
 _HEAD = struct.Struct("<4sQQ")
 _MAGIC = b"SBWL"
 _PREFIX = 4
+_SHIFT = 52
+"""What is left of a hash after the bits by which the search for it begins."""
+_OF_AN_ADDRESS = frozenset("0123456789abcdefABCDEF:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,62 +90,89 @@ class WarningLists:
         for text, owner in raw["substrings"]:
             self._substrings.setdefault(text[:_PREFIX], []).append((text, owner))
         self._lengths = sorted({len(prefix) for prefix in self._substrings})
+        self._by_type: dict[str, list[tuple[re.Pattern[str], int]]] = {}
+        parts = range(1 << (64 - _SHIFT))
+        self._starts = [*(bisect_left(self._hashes, part << _SHIFT) for part in parts), count]
         self._patterns = [
             (pattern, owner) for text, owner in raw["patterns"] if (pattern := _pattern(text)) is not None
         ]
 
     def search(self, value: str) -> list[WarningList]:
         """Every list that has a value, whatever the type."""
-        return [self.lists[at] for at in sorted(set(self._found(value)))]
+        found = set(self._found(value))
+        found.update(owner for pattern, owner in self._patterns if pattern.search(value))
+        return [self.lists[at] for at in sorted(found)]
 
     def hits(self, type_: str, value: str) -> list[WarningList]:
         """The lists that have the value of an attribute and are for its type; of a composite, either half."""
         values = {type_: value}
         if "|" in type_ and "|" in value:
             values.update(zip(type_.split("|"), value.split("|"), strict=False))
-        found = {
-            at
-            for kind, text in values.items()
-            for at in self._found(text)
-            if not self.lists[at].types or self.lists[at].types & {kind, type_}
-        }
+        found: set[int] = set()
+        for kind, text in values.items():
+            hits = self._found(text)
+            # patterns are looked at for the types they are for only: most are for telephone numbers
+            for pattern, owner in self._patterns_of(kind):
+                if pattern.search(text):
+                    hits.append(owner)
+            if hits:
+                found.update(at for at in hits if not self.lists[at].types or self.lists[at].types & {kind, type_})
         return [self.lists[at] for at in sorted(found)]
 
-    def _found(self, value: str) -> Iterator[int]:
-        yield from self._owners_of(f"={value}")
+    def _patterns_of(self, type_: str) -> list[tuple[re.Pattern[str], int]]:
+        known = self._by_type.get(type_)
+        if known is None:
+            known = [row for row in self._patterns if not self.lists[row[1]].types or type_ in self.lists[row[1]].types]
+            self._by_type[type_] = known
+        return known
+
+    def _found(self, value: str) -> list[int]:
+        found = self._owners_of(f"={value}")
         host = _host_of(value)
-        yield from self._owners_of(f"h={host}")
+        networks = self._networks(value)
+        if found and (host != value or networks is not None):
+            # host names are held against the host, and networks against addresses
+            wrong = {"hostname"} if host != value else set()
+            wrong |= {"cidr"} if networks is not None else set()
+            found = [at for at in found if self.lists[at].kind not in wrong]
+        if host != value:
+            found += [at for at in self._owners_of(f"={host}") if self.lists[at].kind == "hostname"]
         at = host.find(".")
         while at >= 0:
-            yield from self._owners_of(f"h<{host[at + 1 :]}")
+            found += self._owners_of(f"<{host[at + 1 :]}")
             at = host.find(".", at + 1)
-        first = value[:1]
-        if first.isdigit() or ":" in value or first in "abcdefABCDEF":
-            yield from self._networks(value)
-        else:
-            yield from self._owners_of(f"c={value}")
+        if networks:
+            found += networks
+        substrings = self._substrings
         for length in self._lengths:
             for start in range(len(value) - length + 1):
-                for text, owner in self._substrings.get(value[start : start + length], ()):
-                    if value.startswith(text, start):
-                        yield owner
-        for pattern, owner in self._patterns:
-            if pattern.search(value):
-                yield owner
+                rows = substrings.get(value[start : start + length])
+                if rows is not None:
+                    found += [owner for text, owner in rows if value.startswith(text, start)]
+        return found
 
-    def _owners_of(self, key: str) -> Iterator[int]:
+    def _owners_of(self, key: str) -> list[int]:
         digest = _hash(key)
-        at = bisect_left(self._hashes, digest)
-        while at < len(self._hashes) and self._hashes[at] == digest:
-            yield self._owners[at]
+        hashes = self._hashes
+        # hashes are spread evenly: the first bits say where to look
+        part = digest >> _SHIFT
+        at = bisect_left(hashes, digest, self._starts[part], self._starts[part + 1])
+        found = []
+        while at < len(hashes) and hashes[at] == digest:
+            found.append(self._owners[at])
             at += 1
+        return found
 
-    def _networks(self, value: str) -> Iterable[int]:
-        with contextlib.suppress(AddressValueError):
+    def _networks(self, value: str) -> list[int] | None:
+        """The lists with a network that an address is in; None for what is no address."""
+        if not value or value[0] not in _OF_AN_ADDRESS:
+            return None
+        try:
+            if ":" in value:
+                return self._in_segment(self._v6, int(IPv6Address(value)))
             return self._in_segment(self._v4, int(IPv4Address(value)))
-        with contextlib.suppress(AddressValueError):
-            return self._in_segment(self._v6, int(IPv6Address(value)))
-        return self._owners_of(f"c={value}")
+        except AddressValueError:
+            return None
 
     def _in_segment(self, segments: tuple[list[int], list[int]], address: int) -> list[int]:
         at = bisect_right(segments[0], address) - 1
@@ -245,10 +275,10 @@ def _keys(
         if kind == "string":
             yield f"={value}"
         elif kind == "hostname":
-            yield f"h={value}"
-            yield f"h<{value.lstrip('.')}"
+            yield f"={value}"
+            yield f"<{value.lstrip('.')}"
         elif kind == "cidr":
-            yield f"c={value}"
+            yield f"={value}"
             with contextlib.suppress(ValueError):
                 network = ip_network(value, strict=False)
                 first = int(network.network_address)
