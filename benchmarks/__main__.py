@@ -8,7 +8,7 @@ from pathlib import Path
 from . import cases, page
 from .plot import bars
 
-PARTS = ("patterns", "growth", "cold", "enrich", "stream")
+PARTS = ("patterns", "growth", "cold", "stages", "enrich", "stream")
 ENGINES = ("native", "misp-stix", "floor")
 
 
@@ -61,6 +61,8 @@ def main() -> None:
             add(page.growth(cases.growth(folder, asked.scale)))
         if only in (None, "cold"):
             add(page.cold_start(cases.cold_start(folder)))
+        if only in (None, "stages"):
+            add(page.stages(cases.stages(folder, asked.scale)))
         if only in (None, "enrich"):
             add(page.enriching(cases.enriching(folder, asked.scale)))
     if only in (None, "stream"):

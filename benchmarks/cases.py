@@ -219,6 +219,11 @@ def cold_start(folder: Path) -> Figures:
     return {**found, "slowest": max(row["wall"] for row in rows)}
 
 
+def stages(folder: Path, scale: float) -> Figures:
+    """Where the time of the first input goes."""
+    return child("stages", _input("reports", scaled(10_000, scale), folder))
+
+
 def enriching(folder: Path, scale: float) -> Figures:
     """Rules and warninglists on 10,000 indicators."""
     path = _input("reports", scaled(10_000, scale), folder)
