@@ -10,6 +10,7 @@ from helpers.bridge import Bridge
 from helpers.command import run as command
 from helpers.stix import LATER, bundle, indicator, report
 
+from stixbridge import ConfigError
 from stixbridge.config import load
 from stixbridge.lookup import find
 from stixbridge.pipeline import rehearse
@@ -221,3 +222,45 @@ def test_rehearsing_asks_modules_into_a_copy(folder: Path) -> None:
         assert summary.events == {"created": 1}
         assert store.query("SELECT count(*) AS n FROM objects")[0]["n"] == 0
         store.close()
+
+
+def test_holding_loses_nothing_that_was_elsewhere(tmp_path: Path) -> None:
+    with MispDouble() as misp:
+        held = {"rules": [rule({"hold": "wait"}, 'event.kind == "report"')]}
+        bridge = Bridge(tmp_path, {"misp": misp_of(misp)}, enrich=held)
+        bridge.poll(ONE, TWO)
+        bridge.poll(report("A", [ONE]))
+        bridge.poll()
+        bridge.close()
+        (event,) = misp.events.values()
+        assert {row["value"] for row in event["Attribute"] if not row["deleted"]} == {"198.51.100.1", "198.51.100.2"}
+        # released by a changed rule, at the next run
+        bridge = Bridge(tmp_path, {"misp": misp_of(misp)}, enrich={})
+        bridge.poll()
+        bridge.close()
+        held_now = {
+            event["info"]: {row["value"] for row in event["Attribute"] if not row["deleted"]}
+            for event in misp.events.values()
+        }
+        assert {frozenset(values) for values in held_now.values()} == {
+            frozenset({"198.51.100.1"}),
+            frozenset({"198.51.100.2"}),
+        }
+
+
+def test_what_is_dropped_is_looked_at_again(tmp_path: Path) -> None:
+    with MispDouble() as misp:
+        rules = {"rules": [rule({"drop": True}, "event.attributes >= 2")]}
+        bridge = Bridge(tmp_path, {"misp": misp_of(misp)}, enrich=rules)
+        bridge.poll(ONE, TWO)
+        bridge.poll(indicator("198.51.100.3"))
+        bridge.close()
+        assert misp.events == {}
+
+
+def test_a_sink_that_is_none_is_found_before_the_run(tmp_path: Path) -> None:
+    with MispDouble() as misp:
+        bridge = Bridge(tmp_path, {"misp": misp_of(misp)}, enrich={"rules": [rule({"route": ["mips"]})]})
+        with pytest.raises(ConfigError, match="a rule routes to 'mips'"):
+            bridge.poll(ONE)
+        bridge.close()

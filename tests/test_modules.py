@@ -111,7 +111,7 @@ def told(result: Result) -> list[str]:
 
 def test_what_comes_of_something_red_is_red() -> None:
     with server() as double:
-        (event,) = ask(double, "198.51.100.1").events
+        (event,) = ask(double, "198.51.100.1", max_tlp="tlp:red").events
     (made,) = [row for row in event["Attribute"] if row["value"] == "found"]
     assert (made["distribution"], "tlp:red" in tag_names(made)) == ("0", True)
 
@@ -124,6 +124,9 @@ def test_what_comes_of_something_red_is_red() -> None:
         (b"<html>", "the answer is no JSON"),
         ({"results": "x"}, None),
         ({"results": [{"types": 3, "values": {"a": 1}}]}, None),
+        ({"results": [{"types": [["a"]], "values": ["v"]}]}, None),
+        ({"results": {"Tag": [{"name": "tlp:clear"}]}}, None),
+        ({"results": {"Object": [{"name": "url", "Attribute": [{"object_relation": ["x"], "value": "y"}]}]}}, None),
         ({"results": {"Attribute": [{"type": "ip-dst", "value": "no address"}], "Object": [{"name": "nope"}]}}, None),
     ],
 )
@@ -132,27 +135,41 @@ def test_nonsense_is_a_line_and_takes_nothing_with_it(answer: Any, text: str | N
         if isinstance(answer, bytes):
             double.raw = answer
         double.answer = answer
-        result = ask(double, "198.51.100.1")
-    assert [row["value"] for row in all_attributes(result.events[0])] == ["198.51.100.1"]
+        result = ask(double, "198.51.100.1", max_tlp="tlp:red")
+    found = {row["value"] for row in all_attributes(result.events[0])}
+    assert found - {"v"} == {"198.51.100.1"}
+    assert not any("tlp:clear" in tag_names(row) for row in all_attributes(result.events[0]))
     assert (text is None and told(result) == []) or (text is not None and text in told(result)[0])
 
 
 def test_a_slow_module_and_one_that_is_not_there() -> None:
     with server() as double:
         double.hang = True
-        result = ask(double, "198.51.100.1", timeout=0.3)
+        result = ask(double, "198.51.100.1", timeout=0.3, max_tlp="tlp:red")
         assert "no answer in time" in told(result)[0]
-    gone = ask(double, "198.51.100.1")
+    gone = ask(double, "198.51.100.1", max_tlp="tlp:red")
     assert "can't connect" in told(gone)[0]
+
+
+def test_nobody_is_asked_about_what_is_too_strict() -> None:
+    with server() as double:
+        ask(double, "198.51.100.1", "198.51.100.2")
+        assert [row["ip-dst"] for row in double.asked] == ["198.51.100.2"]
+        double.asked.clear()
+        unknown = indicator(
+            "198.51.100.3", object_marking_refs=["marking-definition--5ac1bd7c-8b3a-4c5e-9a53-7f0e2c0a1b11"]
+        )
+        convert([unknown], NOW, enrich=Enrich(modules=[ModuleSettings("m", url=double.url)]))
+        assert double.asked == []
 
 
 def test_the_budget_and_the_types() -> None:
     with server() as double:
-        result = ask(double, *(f"198.51.100.{at}" for at in range(1, 6)), budget=2, concurrency=1)
+        result = ask(double, *(f"198.51.100.{at}" for at in range(1, 6)), budget=2, concurrency=1, max_tlp="tlp:red")
         assert len(double.asked) == 2
         assert told(result) == ["over the budget of 2 questions a run: 3 not asked"]
         double.asked.clear()
-        ask(double, "198.51.100.1", types=("domain",))
+        ask(double, "198.51.100.1", types=("domain",), max_tlp="tlp:red")
         assert double.asked == []
 
 

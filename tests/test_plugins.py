@@ -37,6 +37,19 @@ def loosens(event):
         row["Tag"] = []
         row["distribution"] = "3"
 
+def moves(event):
+    for row in event["Attribute"]:
+        row.update(uuid="5ac1bd7c-8b3a-4c5e-9a53-7f0e2c0a1b11", distribution="5", Tag=[])
+
+def exits(event):
+    raise SystemExit
+
+def breaks(event):
+    del event["Object"]
+
+def shares(event):
+    event.update(distribution="4", sharing_group="all")
+
 def other_uuid(event):
     event["uuid"] = "0"
 
@@ -88,6 +101,21 @@ def test_a_marking_is_not_loosened() -> None:
         "1",
     )
     assert (tag_names(row), row["distribution"]) == (["tlp:red"], "0")
+
+
+@pytest.mark.parametrize("name", ["moves", "exits", "breaks"])
+def test_what_it_may_not_do_is_undone(name: str) -> None:
+    result = run(name)
+    assert result.events == run().events
+    assert [row for row in result.ledger.entries if row.get("reason") == "plugin"]
+
+
+def test_what_is_new_has_the_same_uuid_every_time() -> None:
+    first, second = run("with_pymisp").events[0], run("with_pymisp").events[0]
+    assert [row["uuid"] for row in first["Attribute"]] == [row["uuid"] for row in second["Attribute"]]
+    red = indicator("198.51.100.1", tlp="red")
+    (event,) = convert([red, report("R", [red], tlp="red")], NOW, enrich=Enrich(plugins=["my_plugins:shares"])).events
+    assert event["distribution"] == "0"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.stix import EARLY, Stix, indicator, relationship, report, sighting
+from helpers.stix import EARLY, MARKINGS, Stix, indicator, relationship, report, sighting
 
 from stixbridge import ConfigError, Enrich, Result, convert
 from stixbridge.enrich.action import Action
@@ -138,7 +138,7 @@ def test_dropping() -> None:
     assert ("rule", "198.51.100.1") in [(row.get("reason"), row.get("target")) for row in result.ledger.entries]
     assert done({"drop": True}, *two, **{"for": "event"}).events == []
     assert done({"drop_event": True}, *two, when='attribute.value == "198.51.100.2"').events == []
-    whole = done({"drop": True}, FILE, **{"for": "attribute"})
+    whole = done({"drop": True}, FILE, two[0], when='object.name == "file"')
     assert event_of(whole)["Object"] == []
     linked = done({"drop": True}, FILE, two[0], relationship(FILE, "drops", two[0]), when='attribute.type == "ip-dst"')
     assert "ObjectReference" not in event_of(linked)["Object"][0]
@@ -407,3 +407,98 @@ def test_rules_do_not_depend_on_the_order_of_the_input() -> None:
     first = done(then, *objects)
     second = done(then, *reversed(objects))
     assert json.dumps(first.events) == json.dumps(second.events)
+
+
+# what a reader of the rules found
+
+
+GREEN = report("Green", [indicator("198.51.100.1"), indicator("198.51.100.2", tlp="red")], tlp="green")
+BOTH = (GREEN, indicator("198.51.100.1"), indicator("198.51.100.2", tlp="red"))
+
+
+def test_a_sharing_group_is_not_widened_by_a_tag_that_tightens() -> None:
+    for tag, wanted in (("tlp:green", "4"), ("tlp:amber", "4"), ("tlp:red", "0")):
+        rule = {"name": "it", "then": {"add_tags": [tag]}}
+        event = event_of(
+            convert(
+                [report("R", [indicator("198.51.100.1")]), indicator("198.51.100.1")],
+                NOW,
+                enrich=Enrich(sharing_group="three", rules=(rule,)),
+            )
+        )
+        assert (event["distribution"], "sharing_group" in event) == (wanted, wanted == "4")
+
+
+def test_what_is_red_is_told_on_no_event() -> None:
+    secret = "198.51.100.2"
+    thens: list[Any] = [
+        {"set_info": "x {stix.map(s, s.id)} {stix.map(s, has(s.pattern) ? s.pattern : '')}"},
+        {"add_tags": ["acme:{stix.map(s, has(s.pattern) ? s.pattern : '')}"]},
+        {"add_report": {"title": "T", "text": "{stix.map(s, has(s.pattern) ? s.pattern : '')}"}},
+    ]
+    for objects in (BOTH, BOTH[1:]):
+        for then in thens:
+            event = event_of(done(then, *objects))
+            said = [
+                event["info"],
+                *tag_names(event),
+                *(row["content"] for row in event.get("EventReport", []) if row["distribution"] != "0"),
+            ]
+            assert not any(secret in text for text in said), then
+    titled = done({"set_info": "about {attribute.value}"}, *BOTH, when='attribute.tlp == "red"')
+    assert event_of(titled)["info"] == "Green"
+    assert "marked more strictly" in notes(titled, "rule:refused")[0]
+
+
+def test_a_tlp_tag_goes_one_way_only() -> None:
+    knowing = {"map_tags": {'misp:confidence-level="usually-confident"': "tlp:clear"}}
+    red = {**indicator("198.51.100.1", tlp="red"), "confidence": 80}
+    for then in (knowing, {"add_tags": ["\u200btlp:clear"]}, {"add_tags": ["{'TLP:'}CLEAR"]}):
+        row = value_of(
+            event_of(done(then, red, report("R", [red], tlp="green"), **{"for": "attribute"})), "198.51.100.1"
+        )
+        assert [tag for tag in tag_names(row) if tag.lower().startswith("tlp")] == ["tlp:red"], then
+    with pytest.raises(ConfigError, match="no tag for a hit"):
+        Enrich(warninglists=[{"action": "tag", "tag": "tlp:clear"}]) and convert(
+            [], NOW, enrich=Enrich(warninglists=[{"action": "tag", "tag": "tlp:clear"}])
+        )
+
+
+def test_a_value_that_is_there_gets_no_tags_made_of_something_red() -> None:
+    url = {**indicator("x", tlp="red"), "pattern": "[url:value = 'http://green.example/SECRET']"}
+    domain = {**indicator("y", tlp="green"), "pattern": "[domain-name:value = 'green.example']"}
+    then = {
+        "add_attribute": {"type": "domain", "value": "{hostname(attribute.value)}", "tags": ["from:{attribute.value}"]}
+    }
+    result = done(then, url, domain, report("R", [url, domain], tlp="green"), when='attribute.type == "url"')
+    assert not any("SECRET" in tag for tag in tag_names(value_of(event_of(result), "green.example")))
+
+
+def test_the_sectors_of_a_red_identity_are_not_told() -> None:
+    victim = {
+        "type": "identity",
+        "id": "identity--5ac1bd7c-8b3a-4c5e-9a53-7f0e2c0a1b12",
+        "name": "Grid",
+        "sectors": ["energy"],
+        "object_marking_refs": [MARKINGS["red"]],
+    }
+    event = event_of(
+        convert(
+            [victim, indicator("198.51.100.1"), report("R", [victim, indicator("198.51.100.1")], tlp="green")],
+            NOW,
+            enrich=Enrich(mappings={"sectors": True}),
+        )
+    )
+    assert not any(tag.startswith("nis:") for tag in tag_names(event))
+
+
+def test_an_index_out_of_range_is_a_failing_rule() -> None:
+    result = done({"set_threat_level": 1}, when="event.tags[7] == 'a'")
+    assert notes(result, "rule:failed")
+    assert notes(done({"set_info": "{event.tags[7]}"}), "rule:failed")
+
+
+def test_an_event_without_anything_left_is_none() -> None:
+    result = done({"drop": True}, indicator("198.51.100.1"), **{"for": "attribute"})
+    assert result.events == []
+    assert result.ledger.outcomes == {"mapped": 0, "preserved": 0, "dropped": 1, "invalid": 0}

@@ -160,6 +160,7 @@ class ModuleSettings:
         config: settings of the module itself; a value may be a reference to a secret.
         only_to_ids: ask for what detects only.
         tag: put on what it adds.
+        max_tlp: what is marked more strictly is not asked about: a module may ask somebody else.
     """
 
     name: str
@@ -172,6 +173,7 @@ class ModuleSettings:
     config: Mapping[str, Any] = field(default_factory=dict)
     only_to_ids: bool = False
     tag: str = ""
+    max_tlp: str = "tlp:green"
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class Made:
     """What a change makes.
 
     Attributes:
-        wanted: events by UUID; None for a collecting event that is empty now, and for what a rule leaves out.
+        wanted: events by UUID; None for a collecting event that is empty now.
         ledger: of the changed objects only.
     """
 
@@ -83,16 +83,14 @@ class Maker:
             moment: the reference time, microseconds.
         """
         affected, conversion = self._converted(changed, rejected, moment)
-        came = {str(row.event["uuid"]) for row in conversion.converted}
-        rows = self.enrich.apply(conversion.converted, conversion.objects, conversion.ledger, self.source)
+        self.enrich.apply(conversion.converted, conversion.objects, conversion.ledger, self.source)
         conversion.ledger.restrict(changed)
         made = Made(ledger=conversion.ledger)
-        for row in rows:
+        for row in conversion.converted:
             if row.closed:
                 row.event[RESTRICTED] = True
             made.wanted[str(row.event["uuid"])] = row
-        # empty now, or left out by a rule
-        for uuid in sorted((affected.events | came) - made.wanted.keys()):
+        for uuid in sorted(affected.events - made.wanted.keys()):
             made.wanted[uuid] = None
         return made
 

@@ -218,6 +218,9 @@ class Pipeline:
             if row is not None and row.held:
                 summary.ledger.note(uuid, sink.name, Outcome.DROPPED, Reason.RULE, f"held: {row.held}")
                 self._count(sink, Delivery(uuid, State.HELD, {}, "held by a rule"), summary)
+                # what was elsewhere stays there, and the next run asks the rule again
+                stranded.update(dict.fromkeys(row.stix_ids, State.HELD))
+                summary.waiting = True
                 continue
             if row is not None and row.sinks is not None and sink.name not in row.sinks:
                 row = None  # routed elsewhere: what was delivered here before is withdrawn
@@ -261,7 +264,7 @@ class Pipeline:
     def _job(self, sink: Sink, uuid: str, row: Converted | None, moment: int) -> Job | None:
         """The job of one event; None where it is delivered as it is wanted."""
         held = self.store.delivered(sink.name, uuid)
-        if row is None:
+        if row is None or row.dropped:
             if held is None:
                 return None
             body = _emptied(held.body)
@@ -330,7 +333,9 @@ class Pipeline:
             if id_ in staying
         ]
         kept = self.store.elements_of(self.name, uuid, staying)
-        self.store.place(self.name, uuid, placements, [*(_elements(row) if row is not None else ()), *kept])
+        self.store.place(
+            self.name, uuid, placements, [*(_elements(row) if row is not None and not row.dropped else ()), *kept]
+        )
 
     # 4. finish
 

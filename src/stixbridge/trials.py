@@ -46,6 +46,9 @@ def run_tests(path: Path, settings: Enrich | None = None) -> Iterator[Trial]:
     """
     found = read_rules(path, load)
     for at, table in enumerate(found.tests):
+        if not isinstance(table, dict):
+            yield Trial(f"test {at + 1}", ["a test is a table"])
+            continue
         trial = Trial(str(table.get("name") or f"test {at + 1}"))
         trial.failures.extend(_run(table, path, settings or Enrich()))
         yield trial
@@ -56,15 +59,20 @@ def _run(table: dict[str, Any], path: Path, settings: Enrich) -> Iterator[str]:
     if unknown:
         yield f"unknown settings {', '.join(sorted(unknown))}; a test has {', '.join(sorted(_KEYS))}"
         return
+    expected = table.get("expect")
+    if not isinstance(expected, list) or not expected:
+        yield 'it expects nothing: give expect = ["…"]'
+        return
+    texts = [name for name in ("source", "group", "now", "file") if not isinstance(table.get(name, ""), str)]
+    if texts:
+        yield f"{', '.join(texts)}: a text is needed"
+        return
     expressions: list[Expression] = []
-    for text in table.get("expect") or ():
+    for text in expected:
         try:
             expressions.append(compiled_on(str(text), _NAMES))
         except BadExpression as error:
             yield f"expect {text!r}: {error}"
-    if not table.get("expect"):
-        yield 'it expects nothing: give expect = ["…"]'
-        return
     stix: Any = table.get("stix")
     if stix is None and isinstance(table.get("file"), str):
         stix = path.parent / table["file"]

@@ -91,8 +91,15 @@ def make_pipelines(
 
 def _pipeline(config: Config, store: Store, name: str, progress: Progress | None) -> Pipeline:
     settings = config.pipelines[name]
+    maker = make_maker(config, store, name)
+    unknown = sorted(maker.enrich.routes() - set(settings.sinks))
+    if unknown:
+        raise ConfigError(
+            f"$.pipelines.{name}: a rule routes to {', '.join(map(repr, unknown))};"
+            f" the sinks of the pipeline are {', '.join(settings.sinks)}"
+        )
     return Pipeline(
-        make_maker(config, store, name),
+        maker,
         make_source(settings.source, config.sources[settings.source]),
         [make_sink(sink, config.sinks[sink]) for sink in settings.sinks],
         progress=progress,

@@ -123,7 +123,7 @@ class Expression:
         """
         try:
             return self.program.execute(context)
-        except (KeyError, TypeError, ValueError, RuntimeError, OverflowError, ZeroDivisionError) as error:
+        except (LookupError, ArithmeticError, TypeError, ValueError, RuntimeError) as error:
             said = str(error).splitlines() or [type(error).__name__]
             text = f"no member {error}" if isinstance(error, KeyError) else said[0][:200]
             raise BadExpression(text) from None

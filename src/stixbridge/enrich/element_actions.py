@@ -144,6 +144,8 @@ class AddAttribute(Action):
             return f"{self.value.text} is no {self.type}"
         uuid = derived_uuid(str(on.event["uuid"]), self.type, value)
         known = next((row for row in on.event["Attribute"] if row["uuid"] == uuid), None)
+        if known is not None and _distribution(on) == "0" and known["distribution"] != "0":
+            return "the value is there already, and marked less strictly"
         if known is None:
             known = _attribute(on, uuid, self.type, value, self.category, self.to_ids, self.comment)
             on.event["Attribute"].append(known)
@@ -187,7 +189,7 @@ class AddObject(Action):
             "template_uuid": about.uuid,
             "template_version": about.version,
             "distribution": _distribution(on),
-            "comment": self.comment.render(on.context) if self.comment is not None else "",
+            "comment": one_line(storable(self.comment.render(on.context)))[:MAX_COMMENT] if self.comment else "",
             "timestamp": on.event["timestamp"],
             "Attribute": [],
         }
@@ -205,7 +207,10 @@ class AddObject(Action):
 @register
 @dataclass(frozen=True, slots=True)
 class AddReference(Action):
-    """Refer from an object to every element of the event with a value: `{ to = "{object.values.domain[0]}" }`."""
+    """Refer from an object to every element of the event with a value: `{ to = "{object.values.domain[0]}" }`.
+
+    Ask for it first: `has(object.values.domain)`.
+    """
 
     to: Template
     relationship: str = "related-to"

@@ -15,6 +15,7 @@ from .. import times
 from ..ledger import Ledger, Outcome, Reason
 from ..misp.knowledge import Knowledge, load
 from ..misp.model import Converted, MispEvent, all_attributes
+from .event_actions import Route
 from .limits import put_tag
 from .mappings import apply_mappings, check_mappings
 from .plugins import Plugin
@@ -77,6 +78,11 @@ class Enrichment:
         """Whether events are published, where no rule says otherwise."""
         return self.settings.publish
 
+    def routes(self) -> set[str]:
+        """The sinks that rules route to."""
+        actions = [action for rule in self.rules.rules for action in rule.actions]
+        return {name for action in actions if isinstance(action, Route) for name in action.to}
+
     def close(self) -> None:
         """Let go of connections."""
         for module in self._modules:
@@ -97,10 +103,9 @@ class Enrichment:
             The events that no rule leaves out.
         """
         kept: list[Converted] = []
-        came: set[str] = set()
+        rows = list(rows)
         now = (times.read(ledger.reference_time) or 0) // 1_000_000
         for row in rows:
-            came.update(row.stix_ids)
             self.settings.apply(row.event, row.names, ledger, closed=row.closed)
             if self.settings.mappings:
                 apply_mappings(self.settings.mappings, row, objects, ledger, self._knowledge)
@@ -108,6 +113,8 @@ class Enrichment:
                 continue
             if self._policies:
                 self._warn(row, ledger)
+                if row.dropped:
+                    continue
             for module in self._modules:
                 module.apply(row, ledger, self._knowledge, now)
             for plugin in self._plugins:
@@ -116,8 +123,11 @@ class Enrichment:
                 _in_order(row.event)
             kept.append(row)
         self.rules.report(ledger)
-        for id_ in came.difference(*(row.stix_ids for row in kept)):
-            ledger.leave_out(id_, Reason.RULE)
+        shown = {id_ for row in kept for id_ in row.stix_ids if id_ not in row.left_out}
+        for row in rows:
+            for id_, reason in row.left_out.items():
+                if id_ not in shown:
+                    ledger.leave_out(id_, Reason(reason))
         return kept
 
     def _warn(self, row: Converted, ledger: Ledger) -> None:
@@ -145,7 +155,7 @@ class Enrichment:
             elif policy.action == "tag":
                 put_tag(attribute, policy.tag)
         if gone:
-            drop(row.event, gone, row)
+            drop(row.event, gone, row, Reason.WARNINGLIST)
 
 
 def _rules(settings: Enrich, knowledge: Callable[[], Knowledge]) -> list[Rule]:
@@ -157,7 +167,7 @@ def _rules(settings: Enrich, knowledge: Callable[[], Knowledge]) -> list[Rule]:
     if not settings.rules:
         return []
     from ..errors import ConfigError
-    from .loading import inline_rules, read_rules
+    from .loading import doubles, inline_rules, read_rules
 
     found: list[Rule] = []
     problems: list[str] = []
@@ -169,6 +179,7 @@ def _rules(settings: Enrich, knowledge: Callable[[], Knowledge]) -> list[Rule]:
                 found.extend(inline_rules([item], f"rules[{at}]", knowledge))
         except ConfigError as error:
             problems.extend(error.problems)
+    problems = problems or doubles(found)
     if problems:
         raise ConfigError(problems)
     return found

@@ -11,7 +11,7 @@ from ..misp.model import one_line
 from ..misp.values import storable
 from .action import ANY, Action, On, choice, register
 from .conditions import Template
-from .limits import distribute_element, distribute_event, share_event
+from .limits import distribute_element, distribute_event, is_stricter, share_event
 
 MAX_INFO = 1_000
 LEVELS = {"high": 1, "medium": 2, "low": 3, "undefined": 4}
@@ -27,7 +27,12 @@ class SetInfo(Action):
     name: ClassVar[str] = "set_info"
 
     def apply(self, on: On) -> str | None:
-        on.event["info"] = one_line(storable(self.to.render(on.context)))[:MAX_INFO]
+        text = one_line(storable(self.to.render(on.context)))[:MAX_INFO]
+        if not text:
+            return "a title is not empty"
+        if on.element is not None and is_stricter(on.event, on.attributes, on.obj or on.element):
+            return "what it is made of is marked more strictly than the event"
+        on.event["info"] = text
         return None
 
 
@@ -95,8 +100,10 @@ class SetDistribution(Action):
 
     def apply(self, on: On) -> str | None:
         if on.element is None:
-            return distribute_event(on.event, min(self.to, 3), closed=on.row.closed)
-        return distribute_element(on.event, on.element, self.to)
+            if self.to == 5:
+                return "an event inherits from nothing: 0 to 3"
+            return distribute_event(on.event, self.to, closed=on.row.closed)
+        return distribute_element(on.event, on.element, self.to, on.obj)
 
 
 @register
@@ -133,7 +140,7 @@ class Hold(Action):
     name: ClassVar[str] = "hold"
 
     def apply(self, on: On) -> str | None:
-        on.row.held = self.because.render(on.context)
+        on.row.held = self.because.render(on.context) or "a rule says so"
         return None
 
 
@@ -144,6 +151,10 @@ class Route(Action):
 
     to: tuple[str, ...]
     name: ClassVar[str] = "route"
+
+    def __post_init__(self) -> None:
+        if not self.to:
+            raise ConfigError("at least one sink is needed; drop_event leaves an event out")
 
     def apply(self, on: On) -> str | None:
         on.row.sinks = frozenset(self.to)

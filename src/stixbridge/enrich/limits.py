@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .. import tlp
@@ -18,9 +19,9 @@ Element = dict[str, Any]
 
 
 def put_tag(element: Element, tag: str) -> bool:
-    """Add a plain tag, as long as MISP stores; False where it is there already."""
+    """Add a plain tag, as long as MISP stores; False where it is there already, and for a TLP tag, which is none."""
     name = one_line(tag)[:MAX_TAG]
-    if not name or name in tag_names(element):
+    if not name or name in tag_names(element) or tlp.is_tlp_tag(name):
         return False
     element["Tag"] = sorted([*(element.get("Tag") or []), {"name": name}], key=lambda row: str(row["name"]))
     return True
@@ -34,12 +35,15 @@ def tag_event(event: MispEvent, tag: str, *, closed: bool) -> str | None:
         tag: its name.
         closed: a marking that is no TLP level holds the event.
     """
-    wanted = tlp.level_of_name(tag) if tlp.is_tlp_tag(tag) else None
-    if tlp.is_tlp_tag(tag) and closed and level_of(event) is None:
-        return f"{tag}: the event has a marking that is no TLP level"
-    if wanted is None:
+    tag = one_line(tag)
+    if not tlp.is_tlp_tag(tag):
         put_tag(event, tag)
         return None
+    wanted = tlp.level_of_name(tag)
+    if wanted is None:
+        return f"{tag} is no TLP level"
+    if closed and level_of(event) is None:
+        return f"{tag}: the event has a marking that is no TLP level"
     held = level_of(event)
     if held is not None and tlp.RANK[held] >= tlp.RANK[wanted]:
         return f"{tag} is looser than {tlp.tag(held)}" if held != wanted else None
@@ -48,20 +52,38 @@ def tag_event(event: MispEvent, tag: str, *, closed: bool) -> str | None:
         level = level_of(attribute)
         if level is not None and tlp.RANK[level] < tlp.RANK[wanted]:
             set_level(attribute, wanted)
-    if event.get("distribution", "0").isdigit() and int(event["distribution"]) > WIDEST[wanted]:
-        event["distribution"] = str(WIDEST[wanted])
+    narrow(event, wanted)
     return None
 
 
-def tag_element(event: MispEvent, element: Element, tag: str) -> str | None:
-    """Add a tag to an attribute; a TLP tag only where it tightens, and then at distribution 0 beside a looser event."""
+def narrow(event: MispEvent, level: str) -> None:
+    """Bring the distribution of an event within what a level allows; a sharing group stays one, or is none."""
+    held = str(event.get("distribution", "0"))
+    if held == str(SHARING_GROUP):
+        if not WIDEST[level]:
+            event["distribution"] = "0"
+            event.pop("sharing_group", None)
+    elif held not in ("0", "1", "2", "3") or int(held) > WIDEST[level]:
+        event["distribution"] = str(WIDEST[level])
+
+
+def tag_element(event: MispEvent, element: Element, tag: str, holder: Element | None = None) -> str | None:
+    """Add a tag to an attribute; a TLP tag only where it tightens, and then at distribution 0 beside a looser event.
+
+    Args:
+        event: that it is in.
+        element: the attribute.
+        tag: its name.
+        holder: the object that it is in.
+    """
+    tag = one_line(tag)
     if not tlp.is_tlp_tag(tag):
         put_tag(element, tag)
         return None
     wanted = tlp.level_of_name(tag)
     if wanted is None:
         return f"{tag} is no TLP level"
-    if element.get("distribution") == "0" and level_of(element) is None:
+    if level_of(element) is None and "0" in (element.get("distribution"), (holder or {}).get("distribution")):
         return f"{tag}: a marking that is no TLP level holds it"
     shown = level_of(event)
     held = level_of(element) or shown
@@ -105,15 +127,18 @@ def share_event(event: MispEvent, group: str, *, closed: bool) -> str | None:
     """Give an event to a sharing group; never what is RED or held by another marking."""
     if closed:
         return "the event has a marking that holds it at distribution 0"
-    if level_of(event) == "red":
-        return "tlp:red stays at distribution 0"
+    level = level_of(event)
+    if level is not None and not WIDEST[level]:
+        return f"{tlp.tag(level)} stays at distribution 0"
     event["distribution"] = str(SHARING_GROUP)
     event["sharing_group"] = group
     return None
 
 
-def distribute_element(event: MispEvent, element: Element, wanted: int) -> str | None:
+def distribute_element(event: MispEvent, element: Element, wanted: int, holder: Element | None = None) -> str | None:
     """Set the distribution of an attribute or object: tighter, or back to what its event has."""
+    if wanted and holder is not None and holder.get("distribution") == "0":
+        return "a marking holds the object that it is in at distribution 0"
     held = int(element.get("distribution") or INHERIT)
     if wanted == held:
         return None
@@ -126,3 +151,29 @@ def distribute_element(event: MispEvent, element: Element, wanted: int) -> str |
         return f"{wanted} is wider than tlp:{level} allows"
     element["distribution"] = str(wanted)
     return None
+
+
+def is_stricter(event: MispEvent, elements: list[Element], holder: Element | None = None) -> bool:
+    """Whether something is marked more strictly than the event it is in: what is made of it may not stand there."""
+    shown = tlp.RANK[level_of(event) or "green"]
+    for element in (*elements, *([holder] if holder is not None else ())):
+        level = level_of(element)
+        if element.get("distribution") == "0" or (level is not None and tlp.RANK[level] > shown):
+            return True
+    return False
+
+
+def may_stand(event: MispEvent, obj: Mapping[str, Any], objects: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether what a STIX object says may stand on an event: it is marked no more strictly."""
+    refs = obj.get("object_marking_refs") or ()
+    if obj.get("granular_markings"):
+        return False
+    for ref in refs:
+        definition = objects.get(ref, {"id": ref})
+        level = tlp.level_of_marking(definition)
+        inner = definition.get("definition")
+        if level is None and not (isinstance(inner, Mapping) and isinstance(inner.get("statement"), str)):
+            return False
+        if level is not None and tlp.RANK[level] > tlp.RANK[level_of(event) or "green"]:
+            return False
+    return True

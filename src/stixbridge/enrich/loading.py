@@ -19,7 +19,7 @@ from typing import Any, get_args, get_type_hints
 
 from ..checks import near
 from ..errors import ConfigError
-from ..misp.knowledge import Knowledge
+from ..misp.knowledge import GALAXIES, Knowledge
 from .action import ATTRIBUTE, EVENT, OBJECT, Action
 from .actions import ACTIONS
 from .conditions import BadExpression, Expression, Template, compiled
@@ -75,7 +75,7 @@ def read_rules(path: Path, knowledge: Callable[[], Knowledge]) -> RuleFile:
     for at, table in enumerate(rules):
         line = lines[at] if at < len(lines) else 1
         found.extend(_checked(table, f"{path}:{line}", at, knowledge, problems))
-    problems.extend(_doubles(found))
+    problems.extend(doubles(found))
     if problems:
         raise ConfigError(problems)
     return RuleFile(path, found, tests)
@@ -91,13 +91,14 @@ def inline_rules(tables: Sequence[Any], where: str, knowledge: Callable[[], Know
     found: list[Rule] = []
     for at, table in enumerate(tables):
         found.extend(_checked(table, f"{where}[{at}]", at, knowledge, problems))
-    problems.extend(_doubles(found))
+    problems.extend(doubles(found))
     if problems:
         raise ConfigError(problems)
     return found
 
 
-def _doubles(rules: Iterable[Rule]) -> list[str]:
+def doubles(rules: Iterable[Rule]) -> list[str]:
+    """What is wrong with the names of rules: each has its own."""
     seen: dict[str, str] = {}
     problems = []
     for rule in rules:
@@ -204,8 +205,8 @@ def _known(
     wrong: list[str],
 ) -> None:
     """Types, templates, categories and tags of taxonomies that MISP does not have."""
-    from .element_actions import AddAttribute, AddObject
-    from .tag_actions import AddTags, MapTags
+    from .element_actions import AddAttribute, AddObject, SetCategory
+    from .tag_actions import AddGalaxy, AddTags, MapTags
 
     for type_ in sorted(types):
         if target == ATTRIBUTE and type_ not in knowledge().allowed:
@@ -219,6 +220,13 @@ def _known(
                 wrong.append(
                     f"add_attribute: {action.type} can't be in {action.category!r}; {', '.join(sorted(allowed))}"
                 )
+        if isinstance(action, SetCategory) and all(action.to not in found for found in knowledge().allowed.values()):
+            known = {name: None for found in knowledge().allowed.values() for name in found}
+            wrong.append(f"set_category: MISP has no category {action.to!r}{near(action.to, known)}")
+        if isinstance(action, AddGalaxy) and action.type not in GALAXIES:
+            wrong.append(f"add_galaxy: no type {action.type!r}{near(action.type, GALAXIES)}; {', '.join(GALAXIES)}")
+        if isinstance(action, AddObject) and not action.values:
+            wrong.append("add_object: an object has values")
         if isinstance(action, AddObject):
             relations = knowledge().relations(action.template)
             if not relations:

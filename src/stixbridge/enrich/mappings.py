@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import tlp
+from ..checks import near
 from ..errors import ConfigError
 from ..ledger import Ledger, Outcome, Reason
 from ..misp.knowledge import Knowledge
 from ..misp.model import Converted, level_of
-from .limits import distribute_event, put_tag, share_event
+from .limits import distribute_event, may_stand, put_tag, share_event
 
 StixObject = Mapping[str, Any]
 
@@ -90,12 +91,7 @@ class Mapped:
 
     def markings_allow(self, obj: StixObject) -> bool:
         """Whether what an object says may stand on the event: it is marked no more strictly (law 2)."""
-        refs = obj.get("object_marking_refs") or ()
-        if not refs and not obj.get("granular_markings"):
-            return True
-        level = tlp.strictest(tlp.level_of_marking(self.objects.get(ref, {"id": ref})) for ref in refs)
-        own = level_of(self.row.event)
-        return level is not None and not obj.get("granular_markings") and tlp.RANK[level] <= tlp.RANK[own or "green"]
+        return may_stand(self.row.event, obj, self.objects)
 
     def behind(self, uuid: str) -> Iterable[StixObject]:
         """The STIX objects behind an element."""
@@ -155,7 +151,8 @@ def _sectors(at: Mapped) -> None:
     """`sectors = true`: sectors of identities in the event as tags of the taxonomy `nis`; a table adds or overrides."""
     table = SECTORS if at.setting is True else {**SECTORS, **at.setting}
     for id_ in at.row.stix_ids:
-        for word in _words(at.objects.get(id_, {}), "sectors"):
+        obj = at.objects.get(id_, {})
+        for word in _words(obj, "sectors") if at.markings_allow(obj) else ():
             tag = table.get(word.lower())
             if tag is not None:
                 put_tag(at.row.event, tag)
@@ -239,8 +236,6 @@ def check_mappings(settings: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: naming all of them.
     """
-    from ..checks import near
-
     wrong = []
     for name, value in settings.items():
         if name not in MAPPINGS:

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from .. import tlp
 from ..config import ModuleSettings
 from ..errors import ConfigError, ServerError, StixbridgeError
 from ..ledger import Ledger, Outcome, Reason
@@ -23,6 +24,7 @@ from ..net import Answer, Http
 from .limits import put_tag
 
 _MAX_RESULTS = 200
+_NONSENSE = (LookupError, TypeError, ValueError, AttributeError)
 
 
 class Module:
@@ -41,6 +43,10 @@ class Module:
         self._cache: MutableMapping[str, tuple[int, Any]] = cache if cache is not None else {}
         self._http = Http(settings.url, accept="application/json", timeout=settings.timeout)
         self._about: dict[str, Any] | None = None
+        level = tlp.level_of_name(settings.max_tlp)
+        if level is None:
+            raise ConfigError(f"modules.{settings.name}: max_tlp {settings.max_tlp!r} is no TLP level")
+        self._most = tlp.RANK[level]
         self._left = settings.budget
 
     def close(self) -> None:
@@ -57,14 +63,19 @@ class Module:
             now: seconds.
         """
         try:
-            types = frozenset(self.settings.types or self._module()["mispattributes"].get("input", ()))
+            types = frozenset(self.settings.types or self._module()["mispattributes"]["input"])
         except StixbridgeError as error:
             self._failed(row, ledger, str(error))
+            return
+        except _NONSENSE:
+            self._failed(row, ledger, "the server does not say which types it takes; set types")
             return
         asked = [
             attribute
             for attribute in row.event["Attribute"]
-            if attribute["type"] in types and (attribute["to_ids"] or not self.settings.only_to_ids)
+            if attribute["type"] in types
+            and (attribute["to_ids"] or not self.settings.only_to_ids)
+            and self._may_ask(row, attribute)
         ]
         waiting = []
         for attribute in asked:
@@ -87,7 +98,17 @@ class Module:
         for attribute in asked:
             kept = self._cache.get(self._key(attribute))
             if kept is not None:
-                self._add(row, attribute, kept[1], knowledge)
+                try:
+                    self._add(row, attribute, kept[1], knowledge)
+                except _NONSENSE as error:
+                    self._failed(row, ledger, f"{attribute['value']}: its answer is nonsense ({error})")
+
+    def _may_ask(self, row: Converted, attribute: dict[str, Any]) -> bool:
+        """Whether an attribute's marking lets the module know of it."""
+        level = level_of(attribute)
+        if level is None and (row.closed or attribute.get("distribution") == "0"):
+            return False  # a marking that is no TLP level
+        return tlp.RANK[level or level_of(row.event) or "green"] <= self._most
 
     def _key(self, attribute: Mapping[str, Any]) -> str:
         return f"{self.settings.url} {self.settings.name} {attribute['type']} {attribute['value']}"
@@ -115,7 +136,10 @@ class Module:
             body["config"] = dict(self.settings.config)
         try:
             about = self._module()
-            if about["mispattributes"].get("format") == "misp_standard":
+            if (
+                isinstance(about.get("mispattributes"), dict)
+                and about["mispattributes"].get("format") == "misp_standard"
+            ):
                 body["attribute"] = {
                     "uuid": attribute["uuid"], "type": attribute["type"], "value": attribute["value"],
                 }  # fmt: skip
@@ -159,7 +183,7 @@ class Module:
     ) -> None:
         if not isinstance(value, str) or not value.strip() or value == asked["value"]:
             return
-        if type_ not in knowledge.allowed:
+        if not isinstance(type_, str) or type_ not in knowledge.allowed:
             type_ = "text"
         made = self._made(row, asked, str(type_), value, knowledge, row.event["uuid"])
         if made is not None and all(held["uuid"] != made["uuid"] for held in row.event["Attribute"]):
@@ -202,7 +226,7 @@ class Module:
         attributes = []
         for inner in _rows(found.get("Attribute")):
             relation, value = inner.get("object_relation"), inner.get("value")
-            if relation not in relations or not isinstance(value, str):
+            if not isinstance(relation, str) or relation not in relations or not isinstance(value, str):
                 continue
             made = self._made(row, asked, relations[relation][0], value, knowledge, f"{uuid}")
             if made is not None:

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from importlib import import_module, metadata
 from typing import Any
 
+from .. import tlp
 from ..errors import ConfigError
 from ..ledger import Ledger, Outcome, Reason
-from ..misp.model import Converted, all_attributes, level_of, set_level
-from .limits import WIDEST
+from ..misp.model import Converted, all_attributes, derived_uuid, level_of, set_level
+from .limits import narrow
 
 GROUP = "stixbridge.plugins"
 _LISTS = ("Attribute", "Object", "EventReport", "Tag")
@@ -41,8 +42,8 @@ class Plugin:
         before = copy.deepcopy(row.event)
         try:
             row.event.update(self._run(row.event))
-            _check(row.event, before)
-        except Exception as error:
+            _check(row.event, before, closed=row.closed)
+        except (Exception, SystemExit) as error:
             # somebody else's code: whatever it raises is a line in the ledger, and the event is as it was
             row.event.clear()
             row.event.update(before)
@@ -72,37 +73,75 @@ class Plugin:
         return {key: value for key, value in plain.items() if key in event or key in _LISTS}
 
 
-def _check(event: dict[str, Any], before: dict[str, Any]) -> None:
-    """Hold what came back against what no enrichment may do (law 2, and identities).
+def _check(event: dict[str, Any], before: dict[str, Any], *, closed: bool) -> None:
+    """Hold what came back against what no enrichment may do (law 2), and give what is new the UUID it will always have.
 
     Raises:
-        ValueError: saying what is wrong.
+        ValueError, KeyError, TypeError: saying what is wrong; nothing of it is taken.
     """
     if event.get("uuid") != before["uuid"]:
         raise ValueError("it changed the UUID of the event")
-    for attribute in all_attributes(event):
-        if not attribute.get("uuid") or not attribute.get("type") or "value" not in attribute:
-            raise ValueError("an attribute has no uuid, type or value")
-        attribute.setdefault("to_ids", False)
-        attribute.setdefault("distribution", "5")
-        attribute.setdefault("comment", "")
-        attribute.setdefault("timestamp", event["timestamp"])
-    level, held = level_of(event), level_of(before)
-    if held is not None and (level is None or WIDEST[level] > WIDEST[held]):
-        set_level(event, held)
-    if held is not None and int(event.get("distribution") or 0) in range(WIDEST[held] + 1, 4):
-        event["distribution"] = str(WIDEST[held])
-    kept = {row["uuid"]: row for row in all_attributes(before)}
-    for attribute in all_attributes(event):
-        old = kept.get(attribute["uuid"])
-        if old is None:
-            continue
-        own = level_of(old)
-        now = level_of(attribute)
-        if own is not None and (now is None or WIDEST[now] > WIDEST[own]):
-            set_level(attribute, own)
-        if old.get("distribution") == "0":
-            attribute["distribution"] = "0"
+    if not isinstance(event.get("info"), str) or not event["info"].strip():
+        raise ValueError("the event has no title")
+    for name in ("Attribute", "Object"):
+        if not isinstance(event[name], list) or not all(isinstance(part, dict) for part in event[name]):
+            raise ValueError(f"{name} is no list of mappings")
+    old = {str(part["uuid"]): part for part in (*before["Attribute"], *before["Object"], *all_attributes(before))}
+    values = {(row["type"], row["value"]) for row in all_attributes(before)}
+    for attribute in event["Attribute"]:
+        _new(attribute, old, values, str(event["uuid"]), str(event["timestamp"]))
+    for obj in event["Object"]:
+        rows = obj["Attribute"]
+        if str(obj.get("uuid")) not in old:
+            said = sorted(f"{row['object_relation']} {row['value']}" for row in rows)
+            obj["uuid"] = derived_uuid(str(event["uuid"]), "plug-in", str(obj["name"]), *said)
+            obj.setdefault("distribution", "5")
+            obj.setdefault("comment", "")
+            obj.setdefault("timestamp", event["timestamp"])
+        for row in rows:
+            _new(row, old, values, f"{obj['uuid']}", str(event["timestamp"]))
+    if closed:
+        event["distribution"] = "0"
+        event.pop("sharing_group", None)
+        event["Tag"] = [tag for tag in event.get("Tag") or () if not tlp.is_tlp_tag(str(tag["name"]))]
+    _tighten(event, before)
+    level = level_of(event)
+    if level is not None:
+        narrow(event, level)
+    for part in (*event["Attribute"], *event["Object"], *all_attributes(event)):
+        known = old.get(str(part["uuid"]))
+        if known is not None:
+            _tighten(part, known)
+            if known.get("distribution") == "0":
+                part["distribution"] = "0"
+    reports = {str(row["uuid"]): row for row in before.get("EventReport") or ()}
+    for report in event.get("EventReport") or ():
+        if reports.get(str(report["uuid"]), {}).get("distribution") == "0":
+            report["distribution"] = "0"
+
+
+def _new(
+    attribute: dict[str, Any], old: dict[str, Any], values: set[tuple[str, str]], space: str, timestamp: str
+) -> None:
+    """Check an attribute, and complete one that was not there."""
+    type_, value = attribute["type"], attribute["value"]
+    if not isinstance(type_, str) or not isinstance(value, str) or not value:
+        raise ValueError("an attribute has no type or value")
+    if str(attribute.get("uuid")) in old:
+        return
+    if (type_, value) in values:
+        raise ValueError(f"it changed the UUID of {type_} {value}")
+    relation = attribute.get("object_relation")
+    attribute["uuid"] = derived_uuid(space, relation, value) if relation else derived_uuid(space, type_, value)
+    for name, default in (("to_ids", False), ("distribution", "5"), ("comment", ""), ("timestamp", timestamp)):
+        attribute.setdefault(name, default)
+
+
+def _tighten(part: dict[str, Any], before: dict[str, Any]) -> None:
+    """Give a part its TLP level back where it has a looser one, or none."""
+    held, level = level_of(before), level_of(part)
+    if held is not None and (level is None or tlp.RANK[level] < tlp.RANK[held]):
+        set_level(part, held)
 
 
 def _function(name: str) -> Callable[[Any], Any]:

@@ -30,7 +30,7 @@ then = [{ set_to_ids = false }, { add_tags = ['false-positive:risk="high"'] }]
 | setting | meaning |
 |---|---|
 | `name` | needed, and each its own: it is in the ledger, in `find` and in `rules explain` |
-| `for` | `event`, `object`, `attribute`, or `end` (the event once more, after its elements). By itself what `when` speaks of |
+| `for` | `event`, `object`, `attribute`, or `end` (the event once more, after its elements). By itself what `when` speaks of: one that names neither `attribute` nor `object` is for the event, and `drop` leaves the whole event out |
 | `types` | attribute types or object names that the rule is for; a rule costs nothing for others. `attribute.type == "…"` or `attribute.type in […]` at the beginning of `when` does the same |
 | `when` | a condition in CEL, the [Common Expression Language](https://cel.dev); always, where it is left out |
 | `then` | actions, in order |

@@ -18,6 +18,7 @@ from ..misp.knowledge import Knowledge
 from ..misp.model import Converted
 from .action import ATTRIBUTE, EVENT, OBJECT, Action, On
 from .conditions import FUNCTIONS, BadExpression, Expression, Template
+from .limits import may_stand
 from .names import attribute_view, event_view, ledger_view, object_view
 
 if TYPE_CHECKING:
@@ -264,9 +265,11 @@ class _Run:
             return False
         event = self._row.event
         if event["uuid"] in self._gone:
-            return True
-        drop(event, self._gone, self._row)
-        return False
+            self._row.dropped = True
+            self._row.left_out.update(dict.fromkeys(self._row.stix_ids, Reason.RULE))
+        else:
+            drop(event, self._gone, self._row, Reason.RULE)
+        return self._row.dropped
 
     # what conditions see
 
@@ -289,7 +292,13 @@ class _Run:
         if used & {"stix", "ledger"}:
             ids = self._ids(kind, element, obj)
             if "stix" in used:
-                values["stix"] = [self._objects[id_] for id_ in ids if id_ in self._objects]
+                found = [self._objects[id_] for id_ in ids if id_ in self._objects]
+                if element is None:
+                    # what is marked more strictly than the event is not to be told on it
+                    event = self._row.event
+                    own = self._row.container
+                    found = [obj for obj in found if obj["id"] == own or may_stand(event, obj, self._objects)]
+                values["stix"] = found
             if "ledger" in used:
                 values["ledger"] = ledger_view(self._ledger, ids)
         return Context(values, FUNCTIONS)
@@ -318,7 +327,7 @@ class _Run:
         return attribute_view(element) if kind == ATTRIBUTE else object_view(element)
 
 
-def drop(event: dict[str, Any], gone: set[str], row: Converted) -> None:
+def drop(event: dict[str, Any], gone: set[str], row: Converted, reason: str) -> None:
     """Take elements out of an event, with what refers to them; an object without attributes goes, too."""
     for obj in event["Object"]:
         obj["Attribute"] = [attribute for attribute in obj["Attribute"] if attribute["uuid"] not in gone]
@@ -332,6 +341,9 @@ def drop(event: dict[str, Any], gone: set[str], row: Converted) -> None:
                 element[name] = [held for held in element[name] if held.get(target) not in gone]
                 if not element[name]:
                     del element[name]
+    # they stay members of the event: a later poll, or a replay, looks at them again
     lost = {id_ for uuid in gone for id_ in row.elements.pop(uuid, ())}
     lost -= {id_ for ids in row.elements.values() for id_ in ids}
-    row.stix_ids = [id_ for id_ in row.stix_ids if id_ not in lost]
+    row.left_out.update(dict.fromkeys(lost, reason))
+    if row.container is None and not event["Attribute"] and not event["Object"]:
+        row.dropped = True

@@ -9,7 +9,7 @@ from typing import ClassVar
 from ..misp.model import tag_names
 from .action import ANY, Action, On, joined, register
 from .conditions import Template, as_pattern
-from .limits import put_tag, tag_element, tag_event, untag
+from .limits import tag_element, tag_event, untag
 
 
 @register
@@ -58,7 +58,12 @@ class MapTags(Action):
             for name in [name for name in tag_names(element) if name in self.tags]:
                 why = untag(element, [name])
                 if why is None:
-                    put_tag(element, self.tags[name])
+                    holder = on.obj if on.obj is not None else on.element
+                    why = (
+                        tag_event(element, self.tags[name], closed=on.row.closed)
+                        if element is on.event
+                        else tag_element(on.event, element, self.tags[name], holder)
+                    )
                 refused.append(why)
         return joined(refused)
 
@@ -87,4 +92,7 @@ class AddGalaxy(Action):
 def _tag(on: On, tag: str) -> str | None:
     if on.element is None:
         return tag_event(on.event, tag, closed=on.row.closed)
-    return joined(tag_element(on.event, attribute, tag) for attribute in on.attributes)
+    return joined(
+        tag_element(on.event, attribute, tag, on.obj if on.obj is not None else on.element)
+        for attribute in on.attributes
+    )

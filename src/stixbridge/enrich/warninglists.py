@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from .. import tlp
 from ..checks import near
 from ..errors import ConfigError
 from ..misp.knowledge import cache_folder, package
@@ -372,6 +373,16 @@ def policies(settings: Sequence[Mapping[str, Any]]) -> list[Policy]:
         action = row.get("action", "to_ids_off")
         if action not in ACTIONS:
             wrong.append(f"{place}: action {action!r} is none of {', '.join(ACTIONS)}")
+        if not isinstance(row.get("lists", []), list) or not all(
+            isinstance(name, str) for name in row.get("lists", [])
+        ):
+            wrong.append(f'{place}: lists is a list of names, as ["*"]')
+            continue
+        if not isinstance(row.get("category", ""), str) or not isinstance(row.get("tag", ""), str):
+            wrong.append(f"{place}: category and tag are texts")
+            continue
+        if tlp.is_tlp_tag(row.get("tag", "")):
+            wrong.append(f"{place}: a TLP tag is no tag for a hit")
         slugs = {one.slug for one in lists}
         chosen = row.get("lists")
         if chosen is not None and chosen != ["*"]:

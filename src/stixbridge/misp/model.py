@@ -35,6 +35,8 @@ class Converted:
         publish: what a rule says about publishing; None where none does.
         held: why a rule holds it back; empty where none does.
         sinks: names of the sinks that a rule routes it to; None for all.
+        dropped: a rule leaves it out: it is not created, and withdrawn where it was delivered.
+        left_out: ids of objects that a rule or a warninglist left out -> the reason.
         touched: (rule, UUID of what it changed, action), in order.
     """
 
@@ -49,6 +51,8 @@ class Converted:
     publish: bool | None = None
     held: str = ""
     sinks: frozenset[str] | None = None
+    dropped: bool = False
+    left_out: dict[str, str] = field(default_factory=dict)
     touched: list[tuple[str, str, str]] = field(default_factory=list)
 
 
