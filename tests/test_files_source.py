@@ -22,7 +22,7 @@ from stixbridge.errors import InputError
 from stixbridge.ledger import Reason
 from stixbridge.making import Maker
 from stixbridge.pipeline import Pipeline, Summary
-from stixbridge.sources.files import Files, expand, read, read_all
+from stixbridge.sources.files import Files, Input, expand, read
 from stixbridge.stix.read import Document
 from stixbridge.store import Store
 
@@ -251,8 +251,9 @@ def stdin(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
 def test_standard_input(monkeypatch: pytest.MonkeyPatch, shape: str) -> None:
     for content in (SHAPES[shape], gzip.compress(SHAPES[shape])):
         stdin(monkeypatch, content)
-        ((name, document),) = read_all(["-"])
-        assert (name, good(document), bad(document)) == ("-", IDS, [])
+        (path,) = expand(["-"])
+        document = Input(path).document()
+        assert (path, good(document), bad(document)) == (None, IDS, [])
 
 
 def test_standard_input_over_the_limit_is_refused_and_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:

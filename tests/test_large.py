@@ -11,7 +11,6 @@ from typing import Any
 
 import orjson
 import pytest
-from conftest import corpora_folder
 from helpers.command import run as command
 from helpers.generated import bundles
 from helpers.rich import NOW, rich
@@ -192,10 +191,7 @@ def test_the_command_goes_this_way_by_itself(tmp_path: Path) -> None:
     assert not list((tmp_path / "scratch").iterdir())
 
 
-def test_files_of_the_corpora() -> None:
-    corpora = corpora_folder()
-    if corpora is None:
-        pytest.skip("no real STIX files")
+def test_files_of_the_corpora(corpora: Path) -> None:
     paths = [path for path in sorted(corpora.rglob("*.json")) if 20_000 < path.stat().st_size < 400_000][::9]
     for path in paths:
         same([path], at_a_time=50)

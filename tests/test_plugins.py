@@ -103,6 +103,15 @@ def test_a_marking_is_not_loosened() -> None:
     assert (tag_names(row), row["distribution"]) == (["tlp:red"], "0")
 
 
+def test_an_event_that_another_marking_closes_stays_closed() -> None:
+    one = indicator("198.51.100.1")
+    unknown = {"object_marking_refs": ["marking-definition--5ac1bd7c-8b3a-4c5e-9a53-7f0e2c0a1b13"]}
+    objects = [one, {**report("R", [one]), **unknown}]
+    for name in ("loosens", "shares"):
+        (event,) = convert(objects, NOW, enrich=Enrich(plugins=[f"my_plugins:{name}"])).events
+        assert (event["distribution"], "tlp:clear" in tag_names(event)) == ("0", False)
+
+
 @pytest.mark.parametrize("name", ["moves", "exits", "breaks"])
 def test_what_it_may_not_do_is_undone(name: str) -> None:
     result = run(name)

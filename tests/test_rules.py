@@ -11,7 +11,7 @@ from helpers.stix import EARLY, MARKINGS, Stix, indicator, relationship, report,
 from stixbridge import ConfigError, Enrich, Result, convert
 from stixbridge.enrich.action import Action
 from stixbridge.enrich.actions import ACTIONS, MODULES
-from stixbridge.enrich.conditions import FUNCTION_HELP, FUNCTIONS, BadExpression, Template, compiled
+from stixbridge.enrich.conditions import FUNCTION_HELP, FUNCTIONS, BadExpression, Template
 from stixbridge.enrich.loading import read_rules, tag_problem
 from stixbridge.enrich.mappings import MAPPINGS, check_mappings, tags_of_mappings
 from stixbridge.enrich.reference import reference
@@ -323,7 +323,10 @@ def test_hostile_values_stay_values() -> None:
     assert "{event.uuid}" in event_of(result)["info"]
     assert "\n" not in event_of(result)["info"]
     assert tag_names(event_of(result))[0].startswith("x:{event.uuid}")
-    assert compiled("event.info.matches('(a+)+$')").evaluate is not None  # a regular expression of linear time
+    # a regular expression that takes others for ever
+    slow = {**indicator("198.51.100.1"), "name": "a" * 40 + "!"}
+    result = done({"set_threat_level": 1}, slow, when="!stix[0].name.matches('^(a+)+$')")
+    assert event_of(result)["threat_level_id"] == "1"
 
 
 # mappings
@@ -458,10 +461,9 @@ def test_a_tlp_tag_goes_one_way_only() -> None:
             event_of(done(then, red, report("R", [red], tlp="green"), **{"for": "attribute"})), "198.51.100.1"
         )
         assert [tag for tag in tag_names(row) if tag.lower().startswith("tlp")] == ["tlp:red"], then
+    hits = Enrich(warninglists=[{"action": "tag", "tag": "tlp:clear"}])
     with pytest.raises(ConfigError, match="no tag for a hit"):
-        Enrich(warninglists=[{"action": "tag", "tag": "tlp:clear"}]) and convert(
-            [], NOW, enrich=Enrich(warninglists=[{"action": "tag", "tag": "tlp:clear"}])
-        )
+        convert([], NOW, enrich=hits)
 
 
 def test_a_value_that_is_there_gets_no_tags_made_of_something_red() -> None:
@@ -502,3 +504,49 @@ def test_an_event_without_anything_left_is_none() -> None:
     result = done({"drop": True}, indicator("198.51.100.1"), **{"for": "attribute"})
     assert result.events == []
     assert result.ledger.outcomes == {"mapped": 0, "preserved": 0, "dropped": 1, "invalid": 0}
+
+
+def test_an_event_inherits_no_distribution_and_amber_strict_is_not_shared() -> None:
+    assert event_of(done({"set_distribution": 5}, **{"for": "event"}))["distribution"] == "0"
+    strict = {
+        **report("R", [indicator("198.51.100.1")]),
+        "object_marking_refs": ["marking-definition--939a9414-2ddd-4d32-a0cd-375ea402b003"],
+    }
+    event = event_of(convert([strict, indicator("198.51.100.1")], NOW, enrich=Enrich(sharing_group="all")))
+    assert ("tlp:amber+strict" in tag_names(event), event["distribution"]) == (True, "0")
+
+
+def test_an_object_that_a_marking_holds_holds_its_attributes() -> None:
+    held = {**FILE, "object_marking_refs": ["marking-definition--5ac1bd7c-8b3a-4c5e-9a53-7f0e2c0a1b13"]}
+    for then, target in (({"add_tags": ["tlp:clear"]}, "object"), ({"set_distribution": 3}, "attribute")):
+        event = event_of(done(then, held, report("R", [held], tlp="green"), **{"for": target}))
+        (obj,) = event["Object"]
+        assert obj["distribution"] == "0"
+        for row in obj["Attribute"]:
+            assert ("tlp:clear" in tag_names(row), row["distribution"]) == (False, "5"), then
+
+
+@pytest.mark.parametrize(
+    ("type_", "name", "tag"),
+    [
+        ("identity", "finance", 'misp-galaxy:sector="'),
+        ("location", "DE", 'misp-galaxy:country="germany"'),
+        ("threat-actor", "Fancy Bear", 'misp-galaxy:threat-actor="'),
+        ("attack-pattern", "T1566", 'misp-galaxy:mitre-attack-pattern="Phishing - T1566"'),
+    ],
+)
+def test_clusters_by_name_alias_and_id(type_: str, name: str, tag: str) -> None:
+    event = event_of(done({"add_galaxy": {"type": type_, "value": name}}))
+    assert any(held.startswith(tag) for held in tag_names(event)), notes(
+        done({"add_galaxy": {"type": type_, "value": name}}), "rule:refused"
+    )
+
+
+def test_the_credibility_is_that_of_the_specification() -> None:
+    from stix2.confidence.scales import value_to_admiralty_credibility
+
+    objects = [{**indicator(f"198.51.100.{at}"), "confidence": at} for at in range(101)]
+    event = event_of(convert(objects, NOW, enrich=Enrich(mappings={"admiralty": True})))
+    for at in range(101):
+        expected = value_to_admiralty_credibility(at)[0]
+        assert f'admiralty-scale:information-credibility="{expected}"' in tag_names(value_of(event, f"198.51.100.{at}"))

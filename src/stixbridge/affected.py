@@ -13,10 +13,10 @@ from typing import Any
 
 from .mapping import table_of
 from .mapping.tables import LINK_TYPES, Role
+from .misp.model import Converted
 from .stix.references import everything, parts
 from .store import Store
 
-_LINK_TYPES = LINK_TYPES
 # What changes elements that it refers to, wherever they are: property by property.
 _ENDS = ("source_ref", "target_ref", "sighting_of_ref", "object_refs", "object_ref", "sample_refs")
 _REACHES_OUT = (*LINK_TYPES, "observed-data", "malware")
@@ -54,12 +54,6 @@ class Selector:
         self._pipeline = pipeline
         self._source = source
         self._container_types = {"report", "grouping"} | ({container_type} if container_type else set())
-
-    def on(self, store: Store) -> Selector:
-        """The same on another store."""
-        other = Selector(store, self._pipeline, self._source, None)
-        other._container_types = self._container_types
-        return other
 
     def select(self, changed: Iterable[str]) -> Affected:
         """What some changed objects affect.
@@ -126,7 +120,7 @@ class Selector:
             self._load(found, waiting)
             inside |= waiting
             here = [found.objects[id_][0] for id_ in waiting & found.objects.keys()]
-            waiting = {ref for obj in here if obj["type"] not in _LINK_TYPES for ref in parts(obj)} - inside
+            waiting = {ref for obj in here if obj["type"] not in LINK_TYPES for ref in parts(obj)} - inside
         self._load_around(found, self._members(found) | found.containers | inside)
         for id_, event, _, _ in self._store.placed(self._pipeline, found.objects):
             found.placed.setdefault(id_, set()).add(event)
@@ -155,7 +149,7 @@ class Selector:
             rows = self._store.referrers(self._source, waiting)
             waiting = set()
             for id_, type_, _ in rows:
-                if type_ in _LINK_TYPES:
+                if type_ in LINK_TYPES:
                     links.add(id_)
                 if id_ not in touched:
                     touched.add(id_)
@@ -217,7 +211,7 @@ class Selector:
         for id_ in found.containers & found.objects.keys():
             waiting |= everything(found.objects[id_][0])
             if self._type(found, id_) not in ("report", "grouping"):
-                linked = [link for link, type_, _ in self._store.referrers(self._source, [id_]) if type_ in _LINK_TYPES]
+                linked = [link for link, type_, _ in self._store.referrers(self._source, [id_]) if type_ in LINK_TYPES]
                 waiting.update(linked)
         while waiting:
             self._load(found, waiting)
@@ -276,3 +270,9 @@ class Selector:
                 Role.DETAIL
             )  # a specimen, unless MISP knows a family of its name: taken for content, more is looked at
         return table_of(row[0]).role
+
+
+def placements(row: Converted) -> list[dict[str, Any]]:
+    """What is in an event, as the store keeps it."""
+    collecting = int(row.container is None)
+    return [{"id": id_, "collecting": collecting, "day": row.day} for id_ in row.stix_ids]

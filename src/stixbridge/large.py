@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from . import times
-from .affected import Affected, Selector
+from .affected import Affected, Selector, placements
 from .api import without_collector
 from .conversion.engine import Conversion, convert_entries
 from .conversion.options import Options
@@ -47,7 +47,6 @@ class LargeConversion:
         settings: from `stixbridge.api.options`.
         enrich: settings for every event.
         group: how many objects are converted at a time, about.
-        folder: where the temporary store is; the system's when None.
     """
 
     def __init__(
@@ -56,25 +55,21 @@ class LargeConversion:
         enrich: Enrich | Enrichment | None = None,
         *,
         group: int = _GROUP,
-        folder: Path | None = None,
     ) -> None:
         self._settings = settings
         self._enrich = Enrichment(enrich, galaxies=settings.galaxies) if isinstance(enrich, Enrich) else enrich
         self._group = group
         try:
-            self._temporary = tempfile.TemporaryDirectory(prefix="stixbridge-", dir=folder, ignore_cleanup_errors=True)
+            self._temporary = tempfile.TemporaryDirectory(prefix="stixbridge-", ignore_cleanup_errors=True)
         except OSError as error:
             raise ConfigError(
                 f"no temporary folder for a large input: {error.strerror or error}; set TMPDIR to a folder with space"
             ) from None
         self._knowledge = load(settings.galaxies)
-        wanted = settings.group.removeprefix("type:") if settings.group.startswith("type:") else None
-        self._types = {"report", "grouping"} | ({wanted} if wanted else set())
+        self._container = settings.group.removeprefix("type:") if settings.group.startswith("type:") else None
+        self._types = {"report", "grouping"} | ({self._container} if self._container else set())
         self._lines: set[int] = set()
-        self._bundles: set[str] = set()
-        self._shelves = 0
-        self.ledger = self._shelf()
-        self._selector = Selector(self.ledger, PIPELINE, SOURCE, wanted)
+        self._begin()
 
     def __enter__(self) -> Self:
         return self
@@ -83,10 +78,13 @@ class LargeConversion:
         self.ledger.close()
         self._temporary.cleanup()
 
-    def _shelf(self) -> Shelf:
-        self._shelves += 1
-        path = Path(self._temporary.name) / f"{self._shelves}.db"
-        return Shelf(path, times.to_text(self._settings.now))
+    def _begin(self) -> None:
+        """An empty store."""
+        path = Path(self._temporary.name) / "input.db"
+        path.unlink(missing_ok=True)
+        self.ledger = Shelf(path, times.to_text(self._settings.now))
+        self._selector = Selector(self.ledger, PIPELINE, SOURCE, self._container)
+        self._bundles: set[str] = set()
 
     # 1. read
 
@@ -112,10 +110,7 @@ class LargeConversion:
                 broken.add(found)
             self._lines.add(found)
             self.ledger.close()
-            Path(self.ledger.path).unlink()
-            self.ledger = self._shelf()
-            self._selector = self._selector.on(self.ledger)
-            self._bundles.clear()
+            self._begin()
         for at in sorted(broken):
             entry = (None, "$", Outcome.INVALID, Reason.INVALID_JSON, inputs[at].name)
             self.ledger.lines([(entry, 0)])
@@ -155,6 +150,7 @@ class LargeConversion:
                     try:
                         self._keep(scan.entries(), given.name)
                     except (gzip.BadGzipFile, EOFError, zlib.error):
+                        self._lines.add(at)  # no lines either
                         return at
                 if scan.broken:
                     return at
@@ -190,9 +186,7 @@ class LargeConversion:
             refused |= group - {str(row.container) for row in conversion.converted}
             for row in conversion.converted:
                 self.ledger.put_inside(row.members)
-                self.ledger.place_also(
-                    PIPELINE, str(row.event["uuid"]), [{"id": id_, "collecting": 0, "day": ""} for id_ in row.stix_ids]
-                )
+                self.ledger.place_also(PIPELINE, str(row.event["uuid"]), placements(row))
             if self._selector.reaches_in(found, _inside(found, conversion)):
                 later.append(group)  # what joins it from outside depends on where that will be
             else:
@@ -201,9 +195,7 @@ class LargeConversion:
         free = self._selector.whole(refused, self.ledger.free(self._types))
         conversion = self._convert(free)
         for row in conversion.converted:
-            self.ledger.place_also(
-                PIPELINE, str(row.event["uuid"]), [{"id": id_, "collecting": 1, "day": ""} for id_ in row.stix_ids]
-            )
+            self.ledger.place_also(PIPELINE, str(row.event["uuid"]), placements(row))
         yield self._done(free, conversion)
         for group in later:
             found = self._selector.whole(group)

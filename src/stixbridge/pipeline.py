@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from . import times
+from .affected import placements
 from .errors import ServerError, StixbridgeError
 from .ledger import Ledger, Outcome, Reason
 from .making import Maker
@@ -189,7 +190,7 @@ class Pipeline:
         # on record before any sink has it: after a cut, or while one of the sinks fails, it is known where things are
         for uuid, row in wanted.items():
             if row is not None:
-                self.store.place_also(self.name, uuid, _placements(row))
+                self.store.place_also(self.name, uuid, placements(row))
         self._staying: dict[str, set[str]] = {}
         complete = True
         delivered: dict[str, int] = dict.fromkeys(wanted, 0)
@@ -326,15 +327,15 @@ class Pipeline:
     def _place(self, uuid: str, row: Converted | None) -> None:
         """Record what is in an event, once every sink has it; and what had to stay there."""
         staying = self._staying.get(uuid, set())
-        placements = [] if row is None else _placements(row)
-        placements += [
+        held = [] if row is None else placements(row)
+        held += [
             {"id": id_, "collecting": int(collecting), "day": day}
             for id_, _, collecting, day in self.store.members(self.name, [uuid])
             if id_ in staying
         ]
         kept = self.store.elements_of(self.name, uuid, staying)
         self.store.place(
-            self.name, uuid, placements, [*(_elements(row) if row is not None and not row.dropped else ()), *kept]
+            self.name, uuid, held, [*(_elements(row) if row is not None and not row.dropped else ()), *kept]
         )
 
     # 4. finish
@@ -351,11 +352,6 @@ class Pipeline:
         plain["ledger"] = {key: plain["ledger"][key] for key in ("objects", "outcomes", "properties")}
         plain["reasons"] = summary.ledger.reasons
         self.store.end_run(number, max(moment, times.now()), plain)
-
-
-def _placements(row: Converted) -> list[dict[str, Any]]:
-    collecting = int(row.container is None)
-    return [{"id": id_, "collecting": collecting, "day": row.day} for id_ in row.stix_ids]
 
 
 def _put_back(job: Job, elements: list[dict[str, Any]]) -> None:

@@ -23,7 +23,7 @@ from .errors import StixbridgeError
 from .misp.knowledge import load
 
 _KEYS = {"name", "stix", "file", "source", "now", "group", "expect"}
-_NAMES = frozenset({"events", "ledger"})
+_NAMES = frozenset({"events", "deliveries", "ledger"})
 
 
 @dataclass(slots=True)
@@ -92,7 +92,10 @@ def _run(table: dict[str, Any], path: Path, settings: Enrich) -> Iterator[str]:
         return
     from cel import Context
 
-    context = Context({"events": result.events, "ledger": result.ledger.to_dict()})
+    deliveries = [
+        {"held": row.held, "publish": bool(row.publish), "sinks": sorted(row.sinks or ())} for row in result.converted
+    ]
+    context = Context({"events": result.events, "deliveries": deliveries, "ledger": result.ledger.to_dict()})
     for expression in expressions:
         try:
             value = expression.evaluate(context)

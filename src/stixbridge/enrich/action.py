@@ -54,6 +54,11 @@ class On:
         return self.row.event
 
     @property
+    def holder(self) -> dict[str, Any] | None:
+        """What stands in the event by itself: the object that an attribute is in, else what was matched."""
+        return self.obj if self.obj is not None else self.element
+
+    @property
     def attributes(self) -> list[dict[str, Any]]:
         """The attribute, or those of the object."""
         if self.element is None:

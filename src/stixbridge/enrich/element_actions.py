@@ -291,18 +291,12 @@ class AddSighting(Action):
 
 def _behind(on: On) -> list[str]:
     """The STIX ids behind what a rule matched: what it adds comes from them, too."""
-    if on.element is None:
-        return []
-    holder = on.obj if on.obj is not None else on.element
-    return list(on.row.elements.get(holder["uuid"], ()))
+    return list(on.row.elements.get(on.holder["uuid"], ())) if on.holder is not None else []
 
 
 def _distribution(on: On) -> str:
     """What is made from an element that is kept close is kept as close."""
-    if on.element is None:
-        return "5"
-    held = on.obj if on.obj is not None else on.element
-    return "0" if "0" in (held.get("distribution"), on.element.get("distribution")) else "5"
+    return "0" if any(part and part.get("distribution") == "0" for part in (on.holder, on.element)) else "5"
 
 
 def _attribute(

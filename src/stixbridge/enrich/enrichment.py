@@ -119,7 +119,7 @@ class Enrichment:
                 module.apply(row, ledger, self._knowledge, now)
             for plugin in self._plugins:
                 plugin.apply(row, ledger)
-            if self.rules or self._policies or self._plugins:
+            if self.rules or self._policies or self._modules or self._plugins:
                 _in_order(row.event)
             kept.append(row)
         self.rules.report(ledger)

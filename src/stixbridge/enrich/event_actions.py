@@ -30,7 +30,7 @@ class SetInfo(Action):
         text = one_line(storable(self.to.render(on.context)))[:MAX_INFO]
         if not text:
             return "a title is not empty"
-        if on.element is not None and is_stricter(on.event, on.attributes, on.obj or on.element):
+        if on.element is not None and is_stricter(on.event, on.attributes, on.holder):
             return "what it is made of is marked more strictly than the event"
         on.event["info"] = text
         return None

@@ -18,13 +18,11 @@ _MARKINGS = ("tlp:", "pap:", "acs-marking:", "ais-marking:", "iep2-policy:")
 Element = dict[str, Any]
 
 
-def put_tag(element: Element, tag: str) -> bool:
-    """Add a plain tag, as long as MISP stores; False where it is there already, and for a TLP tag, which is none."""
+def put_tag(element: Element, tag: str) -> None:
+    """Add a plain tag, as long as MISP stores; a TLP tag is none (`tag_event`, `tag_element`)."""
     name = one_line(tag)[:MAX_TAG]
-    if not name or name in tag_names(element) or tlp.is_tlp_tag(name):
-        return False
-    element["Tag"] = sorted([*(element.get("Tag") or []), {"name": name}], key=lambda row: str(row["name"]))
-    return True
+    if name and name not in tag_names(element) and not tlp.is_tlp_tag(name):
+        element["Tag"] = sorted([*(element.get("Tag") or []), {"name": name}], key=lambda row: str(row["name"]))
 
 
 def tag_event(event: MispEvent, tag: str, *, closed: bool) -> str | None:

@@ -17,7 +17,7 @@ from .limits import distribute_event, may_stand, put_tag, share_event
 
 StixObject = Mapping[str, Any]
 
-# STIX 2.1, appendix A.2: confidence to the Admiralty credibility, by the lower end of each range
+# STIX 2.1, appendix A: confidence to the Admiralty credibility, by the lower end of each range
 _ADMIRALTY = ((80, "1"), (60, "2"), (40, "3"), (20, "4"), (0, "5"))
 
 _RELIABILITY = "abcdefg"
@@ -108,7 +108,7 @@ class Mapped:
 
 
 def _credibility(at: Mapped) -> None:
-    """`admiralty = true`: confidence as `admiralty-scale:information-credibility` (STIX 2.1, appendix A.2)."""
+    """`admiralty = true`: confidence as `admiralty-scale:information-credibility` (STIX 2.1, appendix A)."""
     at.tag_elements(lambda obj: [_credible(obj.get("confidence"))])
 
 

@@ -77,9 +77,13 @@ class Module:
             and (attribute["to_ids"] or not self.settings.only_to_ids)
             and self._may_ask(row, attribute)
         ]
+        answers: dict[str, Any] = {}
         waiting = []
         for attribute in asked:
-            kept = self._cache.get(self._key(attribute))
+            key = self._key(attribute)
+            kept = self._cache.get(key)
+            if kept is not None:
+                answers[key] = kept[1]
             if kept is None or kept[0] + self.settings.keep < now:
                 waiting.append(attribute)
         over = waiting[self._left :]
@@ -95,11 +99,12 @@ class Module:
                     self._failed(row, ledger, f"{attribute['value']}: {answer}"[:300])
                 else:
                     self._cache[self._key(attribute)] = (now, answer)
+                    answers[self._key(attribute)] = answer
         for attribute in asked:
-            kept = self._cache.get(self._key(attribute))
-            if kept is not None:
+            found = answers.get(self._key(attribute))
+            if found is not None:
                 try:
-                    self._add(row, attribute, kept[1], knowledge)
+                    self._add(row, attribute, found, knowledge)
                 except _NONSENSE as error:
                     self._failed(row, ledger, f"{attribute['value']}: its answer is nonsense ({error})")
 

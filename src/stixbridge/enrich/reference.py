@@ -49,8 +49,10 @@ what each rule did. After a change, `stixbridge replay --dry-run` shows what it 
 [[tests]]
 name = "A sinkhole is no indicator"
 stix = [{ type = "indicator", id = "indicator--8a1c9b9e-6a3f-4bd1-9f1e-0a2f3d4c5b6a", pattern_type = "stix", pattern = "[ipv4-addr:value = '192.0.2.7']" }]
-expect = ["events[0].Attribute.all(a, !a.to_ids)"]        # over `events` (as MISP has them) and `ledger`; or file = "bundle.json"
+expect = ["events[0].Attribute.all(a, !a.to_ids)"]        # or file = "bundle.json" for the input
 ```
+
+Expectations are about `events` (as MISP has them), `deliveries` (for each event `held`, `publish`, `sinks`) and `ledger`.
 """
 
 

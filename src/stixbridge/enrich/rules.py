@@ -130,10 +130,6 @@ class Rules:
     def __len__(self) -> int:
         return len(self.rules)
 
-    def tracing(self, trace: Callable[[Step], None]) -> Rules:
-        """The same, telling each step."""
-        return Rules(self.rules, self._knowledge, trace)
-
     def group(self, target: str, type_: str = "") -> Group:
         """The rules that can match something of a type: looked for once."""
         known = self._by_type.get((target, type_))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..misp.model import tag_names
 from .action import ANY, Action, On, joined, register
@@ -22,7 +22,8 @@ class AddTags(Action):
     on: ClassVar[frozenset[str]] = ANY
 
     def apply(self, on: On) -> str | None:
-        return joined(_tag(on, tag.render(on.context)) for tag in self.tags)
+        tags = [tag.render(on.context) for tag in self.tags]
+        return joined(_tag(on, element, tag) for element in _tagged(on) for tag in tags)
 
 
 @register
@@ -37,7 +38,7 @@ class RemoveTags(Action):
     def apply(self, on: On) -> str | None:
         patterns = [as_pattern(tag) for tag in self.tags]
         refused = []
-        for element in on.attributes if on.element is not None else [on.event]:
+        for element in _tagged(on):
             names = [name for name in tag_names(element) if any(pattern.fullmatch(name) for pattern in patterns)]
             refused.append(untag(element, names) if names else None)
         return joined(refused)
@@ -54,17 +55,10 @@ class MapTags(Action):
 
     def apply(self, on: On) -> str | None:
         refused = []
-        for element in on.attributes if on.element is not None else [on.event]:
+        for element in _tagged(on):
             for name in [name for name in tag_names(element) if name in self.tags]:
                 why = untag(element, [name])
-                if why is None:
-                    holder = on.obj if on.obj is not None else on.element
-                    why = (
-                        tag_event(element, self.tags[name], closed=on.row.closed)
-                        if element is on.event
-                        else tag_element(on.event, element, self.tags[name], holder)
-                    )
-                refused.append(why)
+                refused.append(why or _tag(on, element, self.tags[name]))
         return joined(refused)
 
 
@@ -86,13 +80,15 @@ class AddGalaxy(Action):
         tag = on.knowledge.cluster_tag(self.type, "", [value], [value])
         if tag is None:
             return f"no {self.type} cluster is called {value!r}"
-        return _tag(on, tag)
+        return joined(_tag(on, element, tag) for element in _tagged(on))
 
 
-def _tag(on: On, tag: str) -> str | None:
-    if on.element is None:
+def _tagged(on: On) -> list[dict[str, Any]]:
+    """What carries the tags of what was matched: the event, or attributes; an object has none of its own."""
+    return on.attributes if on.element is not None else [on.event]
+
+
+def _tag(on: On, element: dict[str, Any], tag: str) -> str | None:
+    if element is on.event:
         return tag_event(on.event, tag, closed=on.row.closed)
-    return joined(
-        tag_element(on.event, attribute, tag, on.obj if on.obj is not None else on.element)
-        for attribute in on.attributes
-    )
+    return tag_element(on.event, element, tag, on.holder)

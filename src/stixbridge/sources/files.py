@@ -181,13 +181,6 @@ def read(path: Path | None) -> Document:
     return read_bytes(given.data(), given.title)
 
 
-def read_all(names: Sequence[str | Path]) -> Iterator[tuple[str, Document]]:
-    """Read all that a list of names means: (name, document)."""
-    for path in expand(names):
-        given = Input(path)
-        yield given.name, given.document()
-
-
 def _named(document: Document, name: str) -> Document:
     """The document with its name in the entries that are wrong, so that they can be found."""
     entries = [entry if entry.obj is not None else entry._replace(where=name) for entry in document.entries]
