@@ -1,8 +1,8 @@
 """The engine: STIX objects in, MISP events and a ledger out. Pure: no I/O, no clock, no state between calls.
 
 The way of one object: `newest` (one version of it), `saying` (what it says), `_plan` (its events, in `grouping`),
-`_build` (placed, merged and marked, in `assemble`), `_link` (relationships and sightings, in `links`), `_finish` (the
-event's own fields), `accounting` (the ledger).
+`_build` (placed, merged and marked, in `assemble`; what stands `around` it), `_link` (relationships and sightings, in
+`links`), `_finish` (the event's own fields), `accounting` (the ledger).
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from ..stix.references import parts
 from ..stix.shape import shaped
 from . import restored
 from .accounting import Accounting
+from .around import Around, seen
 from .assemble import Element, EventBuilder
 from .context import Contexts, known_cluster
 from .elements import Said
 from .grouping import Grouping, Plan
-from .links import EXPIRATION, Link, Links, links_of, sighting
+from .links import Link, Links, links_of
 from .markings import UNMARKED, Marking, Markings, statement_of
 from .newest import newest
 from .notes import Notes
 from .options import Options
 from .preserving import Preserving
-from .saying import Sayings, fits_a_comment
+from .saying import Sayings
 from .tagging import Tagging, text
-from .walk import text_of
 
 StixObject = dict[str, Any]
 
@@ -94,6 +94,9 @@ class _Engine:
         for id_, drops in self._shape_drops.items():
             self._sayings.drops.setdefault(id_, []).extend(drops)
         self._tagging = Tagging(self._objects, self._options, self._knowledge, self._markings)
+        self._around = Around(
+            self._objects, self._tables, self._options, self._markings, self._sayings, self._extensions
+        )
         plans = self._plan()
         self._linked_clusters = self._clusters_of_elements() if self._from_misp else frozenset()
         builders = {plan.uuid: self._build(plan) for plan in plans}
@@ -256,7 +259,7 @@ class _Engine:
                 from_record = self._tables[id_].role is Role.RECORD
                 tags = self._tagging.of(obj, event_creator, from_misp=from_record)
                 builder.place(id_, said, marking, tags, seconds, detects=live)
-                self._around(builder, id_, obj, marking, seconds)
+                self._around.tell(builder, id_, obj, marking, seconds)
         for ref, id_ in said_inside.items():
             if id_ in builder.by_stix:
                 builder.by_stix.setdefault(ref, builder.by_stix[id_][:1])
@@ -287,68 +290,6 @@ class _Engine:
         for ref in marking.statements:
             builder.tell("Statements", ref, statement_of(self._objects[ref]) or "", UNMARKED)
 
-    def _around(self, builder: EventBuilder, id_: str, obj: StixObject, marking: Marking, seconds: int) -> None:
-        """What comes with an object besides its elements: links, the long description, the end of its life."""
-        table = self._tables[id_]
-        if obj.get("external_references") and table.role in (Role.INDICATOR, Role.DETAIL, Role.CUSTOM):
-            self._external(builder, id_, obj, marking, seconds)
-        if obj["type"] == "indicator" and not fits_a_comment(obj):
-            title = one_line(obj.get("name") or id_)
-            text_ = f"## {title}\n\n{str(obj.get('description') or '').strip()}\n"
-            builder.tell("Descriptions", id_, text_, marking)
-        if table.role is Role.RECORD:
-            names = ("first_observed", "last_observed") if "first_observed" in obj else ("valid_from", "valid_until")
-            written = times.read(obj.get("modified"))  # what the export fills in where MISP had no time
-            first, last = (obj.get(name) if times.read(obj.get(name)) != written else None for name in names)
-            for element in builder.elements_of(id_):
-                _seen(element, first, last)
-        if table.properties.get("first_seen") == "first_seen":
-            for element in builder.elements_of(id_):
-                _seen(element, obj.get("first_seen"), obj.get("last_seen"))
-        if self._options.custom == "all":
-            self._tell_custom(builder, id_, obj, table, marking)
-        if id_ in self._sayings.ended:
-            moment = times.read(obj.get("valid_until")) if self._sayings.ended[id_] is Reason.EXPIRED else None
-            second = (moment or times.read(obj.get("modified")) or self._options.now) // 1_000_000
-            for element in builder.elements_of(id_):
-                element.sightings.append(
-                    sighting(builder.uuid, id_, element.uuid, 0, second, self._options.name, type_=EXPIRATION)
-                )
-
-    def _external(self, builder: EventBuilder, id_: str, obj: StixObject, marking: Marking, seconds: int) -> None:
-        """External references: a URL is a link, a CVE a vulnerability (STIX 2.1, section 2.5)."""
-        links = Said()
-        drops: list[Drop] = []
-        for at, row in enumerate(obj["external_references"]):
-            url, external_id = row.get("url"), row.get("external_id")
-            found = None
-            if isinstance(external_id, str) and external_id.upper().startswith("CVE-"):
-                found = self._sayings.lone(
-                    "vulnerability", external_id, drops, f"external_references[{at}].external_id"
-                )
-            elif isinstance(url, str):
-                found = self._sayings.lone("link", url, drops, f"external_references[{at}].url")
-            if found is not None:
-                links.attributes.append(found)
-                carried = "external_id" if found.type == "vulnerability" else "url"
-                drops.extend(
-                    (f"external_references[{at}].{name}", Outcome.DROPPED, Reason.NO_PLACE)
-                    for name in row
-                    if name != carried
-                )
-            else:
-                drops.append((f"external_references[{at}]", Outcome.DROPPED, Reason.NO_PLACE))
-        if drops:
-            self._sayings.drops.setdefault(id_, []).extend(drops)
-        links.attributes = list(dict.fromkeys(links.attributes))
-        if links.attributes:
-            held = builder.by_stix.get(id_)
-            builder.place(id_, links, marking, set(), seconds, detects=False)
-            if held is None:
-                del builder.by_stix[id_]
-            else:
-                del held[-len(links.attributes) :]
-
     def _observe(self, builders: Mapping[str, EventBuilder]) -> None:
         """Observed-data says when its observables were seen, wherever they are."""
         holding: dict[str, list[EventBuilder]] = {}
@@ -367,7 +308,7 @@ class _Engine:
 
     def _observed(self, element: Element, id_: str, obj: StixObject) -> None:
         element.confinement.add(self._markings.of(obj))
-        _seen(element, obj.get("first_observed"), obj.get("last_observed"))
+        seen(element, obj.get("first_observed"), obj.get("last_observed"))
         count = obj.get("number_observed")
         if isinstance(count, int) and count > 1:
             element.comments[f"observed {count} times"] = None
@@ -427,28 +368,6 @@ class _Engine:
         for plan in plans:
             self._contexts.finish(builders[plan.uuid])
 
-    def _tell_custom(self, builder: EventBuilder, id_: str, obj: StixObject, table: Table, marking: Marking) -> None:
-        """Custom properties and extensions, as they are, in an event report (`custom = "all"`)."""
-        if table.role is Role.CUSTOM:
-            return
-        own = {name: value for name, value in obj.items() if table.fates.get(name, Reason.CUSTOM) is Reason.CUSTOM}
-        extensions = obj.get("extensions") or {}
-        other = {name: value for name, value in extensions.items() if name not in table.extensions}
-        if other:
-            own["extensions"] = other
-        if not own:
-            return
-        for name in other:
-            definition = self._objects.get(name)
-            if definition is not None and self._tables[name].role is Role.DEFINITION:
-                self._extensions.add(name)
-                text_ = f"## {one_line(definition.get('name') or name)}\n\n{definition.get('description') or ''}\n"
-                builder.tell("Custom properties", f"0 {name}", text_, self._markings.of(definition))
-        self._sayings.carried[id_] = frozenset(own)
-        shown = text_of(own)
-        text_ = f"## {one_line(obj.get('name') or id_)}\n\n```json\n{shown.replace('`', chr(92) + 'u0060')}\n```\n"
-        builder.tell("Custom properties", f"1 {id_}", text_, marking)
-
     def _inactive(self, id_: str, obj: StixObject) -> bool:
         if obj.get("revoked") is True:
             self._sayings.refused[id_] = (Outcome.DROPPED, Reason.REVOKED)
@@ -465,7 +384,7 @@ class _Engine:
         options = self._options
         moments = [element.timestamp for element in builder.elements.values()]
         if container is not None:
-            self._container(builder, container)
+            self._around.tell_container(builder, container)
             moments.append(
                 (times.read(container.get("modified")) or times.read(container.get("created")) or 0) // 1_000_000
             )
@@ -519,25 +438,3 @@ class _Engine:
             builder.confinement.restricted,
             names,
         )
-
-    def _container(self, builder: EventBuilder, container: Mapping[str, Any]) -> None:
-        id_ = str(container["id"])
-        description = container.get("description")
-        if description and description.strip():
-            builder.tell("Description", "", description, UNMARKED)
-        if container.get("external_references"):
-            seconds = (times.read(container.get("modified")) or 0) // 1_000_000
-            self._external(builder, id_, dict(container), self._markings.of(container), seconds)
-
-
-def _seen(element: Element, first_seen: object, last_seen: object) -> None:
-    """Widen the time in which an element was seen; MISP drops times in the wrong order."""
-    first, last = times.read(first_seen), times.read(last_seen)
-    if first is not None and last is not None and first > last:
-        first, last = last, first
-    if first is not None:
-        text_ = times.to_text(first)
-        element.first_seen = min(element.first_seen or text_, text_)
-    if last is not None:
-        text_ = times.to_text(last)
-        element.last_seen = max(element.last_seen or text_, text_)

@@ -12,42 +12,30 @@ from typing import Any
 
 from .. import tlp
 from ..ledger import Outcome, Reason
-from ..mapping import TABLES, misp_made
-from ..mapping.hashes import HASHES
-from ..mapping.tables import ByKind, Table, canonical_path
+from ..mapping import misp_made
+from ..mapping.tables import Table, canonical_path
 from ..misp.knowledge import Knowledge
 from ..misp.model import uuid_of
-from ..misp.values import BadValue, base64_of, kind, normalise
-from ..stix.patterns import (
-    Boolean,
-    Comparison,
-    Joined,
-    Observation,
-    ObservationExpression,
-    PatternError,
-    Qualified,
-    parse,
+from ..misp.values import BadValue, base64_of, normalise
+from .elements import NO_CORRELATION, Attribute, Object, Said
+from .leaves import (
+    Leaf,
+    compared_in,
+    files_in,
+    folded,
+    lone_value,
+    pieces_of,
+    plain,
+    properties_of,
+    references_of,
+    relation_of,
 )
-from .algebra import text_of as literal
-from .elements import CHOOSERS, NO_CORRELATION, Attribute, Object, Said
 from .markings import Marking
 from .walk import text_of
 
 StixObject = Mapping[str, Any]
-Leaf = tuple[str, str]
-"""(`file:hashes.MD5`, value)."""
-
 _MAX_DEPTH = 6
-_ADDRESSES = ("src_ref.value", "dst_ref.value")
 _REFERENCE = re.compile(r"_refs?(?:\[\d+\])?$")
-_GUARD = re.compile(r"_refs?(?:\[(?:\d+|\*)\])?\.type$")
-# Where the values of an object of its own begin: the template, and how the object above refers to it.
-_PARTS = (
-    (re.compile(r"file:extensions\.windows-pebinary-ext\.sections\[(?:\d+|\*)\]\."), "pe-section", "includes"),
-    (re.compile(r"file:extensions\.windows-pebinary-ext\."), "pe", "includes"),
-    (re.compile(r"windows-registry-key:values\[(?:\d+|\*)\]\."), "registry-key-value", "contains"),
-)
-_FILE = re.compile(r"(file:content_ref|email-message:body_multipart\[(?:\d+|\*)\]|.*x_misp_\w+(?:\[\d+\])?(?=\.))")
 _PROTOCOLS = "network-traffic:protocols"
 _REPORT_LAYER = 'misp:data-layer="Event Report"'
 
@@ -173,15 +161,15 @@ class Restorer:
             leaves = list(self._observed(obj, said))
             twin = self._twin(obj)
             if twin is not None:
-                second = list(_compared(twin))
+                second = list(compared_in(twin))
                 said.comment = said.comment or text_of(twin.get("description") or "")
         elif obj["type"] == "indicator" and obj.get("pattern_type", "stix") == "stix" and type_ not in misp_made.RULES:
-            leaves = second = list(_compared(obj))
+            leaves = second = list(compared_in(obj))
         else:
             rule = str(obj.get("pattern") or "")
             leaves = [("", rule.strip() if obj["type"] == "indicator" else text_of(obj.get("name") or ""))]
             second = leaves if obj["type"] == "indicator" else []
-        value = _value(type_, leaves)
+        value = lone_value(type_, leaves)
         flag = fields.get("to_ids")
         to_ids = bool(second) if flag is None else flag == "True"
         data = next((found for path, found in leaves if path in misp_made.CONTENT), None)
@@ -240,17 +228,17 @@ class Restorer:
         if obj["type"] == "observed-data":
             leaves = list(self._observed(obj, said))
             twin = self._twin(obj)
-            compared = list(_compared(twin)) if twin is not None else []
-            inner = [leaf for _, _, _, inside in _pieces(name, compared).values() for leaf in inside]
-            flagged = {_plain(leaf) for leaf in inner}
+            compared = list(compared_in(twin)) if twin is not None else []
+            inner = [leaf for _, _, _, inside in pieces_of(name, compared).values() for leaf in inside]
+            flagged = {plain(leaf) for leaf in inner}
         elif obj["type"] == "indicator" and obj.get("pattern_type", "stix") == "stix" and name not in misp_made.RULES:
-            leaves = list(_compared(obj))
+            leaves = list(compared_in(obj))
         elif obj["type"] == "indicator":
             leaves = [*self._rule(obj, name)]
         else:
-            leaves, flagged = [*_properties(obj)], set()
-        files, leaves = _files(name, leaves, uuid_of(str(obj["id"])) or "")
-        pieces = _pieces(name, leaves)
+            leaves, flagged = [*properties_of(obj)], set()
+        files, leaves = files_in(name, leaves, uuid_of(str(obj["id"])) or "")
+        pieces = pieces_of(name, leaves)
         for key, (template, verb, parent, inside) in pieces.items():
             rows: list[tuple[str, Attribute]] = []
             for relation, value, data in files if not key else ():
@@ -261,7 +249,7 @@ class Restorer:
                 if not relation:
                     said.drops.append((_place(obj), Outcome.DROPPED, Reason.NO_PLACE))
                     continue
-                row = self._row(template, relation, value, detects and (flagged is None or _plain(leaf) in flagged))
+                row = self._row(template, relation, value, detects and (flagged is None or plain(leaf) in flagged))
                 if row is None:
                     said.drops.append((_place(obj), Outcome.DROPPED, Reason.INVALID_VALUE))
                 else:
@@ -299,14 +287,14 @@ class Restorer:
     def _related(self, name: str, leaves: list[Leaf]) -> Iterator[tuple[str, str, Leaf]]:
         """(relation, value, leaf) of each value that is one of the object's."""
         relations = self._knowledge.relations(name)
-        unfolded = {_folded(relation): relation for relation in relations}
+        unfolded = {folded(relation): relation for relation in relations}
         for path, value in leaves:
             if path.startswith("="):
                 yield path[1:] if path[1:] in relations else "contact_information", value, (path, value)
                 continue
             if name == "ip-port" and path.startswith(_PROTOCOLS) and value in ("ipv4", "ipv6"):
                 continue
-            relation = _relation(name, path, value, relations)
+            relation = relation_of(name, path, value, relations)
             if relation is None:
                 last = canonical_path(path).rpartition(".")[2].rpartition(":")[2].removesuffix("[*]")
                 if not last.startswith("x_misp_"):
@@ -339,7 +327,7 @@ class Restorer:
         refs = [ref for ref in obj.get("object_refs") or () if ref in self._objects]
         said.consumed.extend(refs)
         inner = {ref: self._objects[ref] for ref in refs}
-        below = {ref for id_, one in inner.items() for ref in _references(one) if ref in inner and ref != id_}
+        below = {ref for id_, one in inner.items() for ref in references_of(one) if ref in inner and ref != id_}
         for id_ in [ref for ref in refs if ref not in below] or refs[:1]:
             yield from self._leaves(inner[id_]["type"], "", inner[id_], 0)
 
@@ -363,185 +351,6 @@ class Restorer:
             yield from self._leaves(type_, path, inner, depth + 1)
         elif isinstance(value, str | int | float):
             yield f"{type_}:{path}", text_of(value)
-
-
-def _files(name: str, leaves: list[Leaf], uuid: str) -> tuple[list[tuple[str, str, str | None]], list[Leaf]]:
-    """Files inside a record, as (relation, value, content), and the other values.
-
-    An attachment or sample is the file's content; `x_misp_…` with value and data is one too; of an email, its parts.
-    """
-    files: list[tuple[str, str, str | None]] = []
-    others: list[Leaf] = []
-    groups: dict[str, dict[str, str]] = {}
-    for path, value in leaves:
-        if path == "artifact:payload_bin":
-            files.append(("payload_bin", uuid, value))
-            continue
-        match = _FILE.match(path)
-        if match is None or (name == "image" and path.endswith("url")):
-            others.append((path, value))
-        else:
-            groups.setdefault(match[1], {})[path[len(match[1]) :].lstrip(".")] = value
-    for prefix, found in groups.items():
-        content = found.get("payload_bin") or found.get("body_raw_ref.payload_bin") or found.get("data")
-        if prefix.startswith("email-message"):
-            relation = found.get("content_disposition", "attachment").split(";")[0]
-            shown = found.get("content_disposition", "").rpartition("=")[2].strip("'")
-            value = found.get("body_raw_ref.name") or found.get("body_raw_ref.x_misp_filename") or shown
-        elif prefix.endswith("content_ref"):
-            value, md5 = found.get("x_misp_filename", ""), found.get("hashes.MD5")
-            relation = "malware-sample" if md5 or name == "lnk" else "attachment"
-            value = f"{value}|{md5}" if md5 else value
-        else:
-            relation = prefix.rpartition("x_misp_")[2].partition("[")[0].replace("_", "-")
-            value = found.get("value", "")
-        files.append((relation, value, content))
-    return files, others
-
-
-def _pieces(name: str, leaves: list[Leaf]) -> dict[str, tuple[str, str, str, list[Leaf]]]:
-    """The values by object: key -> (template, verb, key of the object above, values); "" is the record itself.
-
-    One value of a registry key stays with the key.
-    """
-    pieces: dict[str, tuple[str, str, str, list[Leaf]]] = {"": (name, "", "", [])}
-    several = len({match[0] for path, _ in leaves if (match := _PARTS[2][0].match(path))}) > 1
-    for path, value in leaves:
-        for at, (regex, template, verb) in enumerate(_PARTS):
-            match = regex.match(path)
-            if match is None or template == name or (template == "registry-key-value" and not several):
-                continue
-            key = match[0]
-            # a section is a piece of the program, which is one of the file
-            parent = "file:extensions.windows-pebinary-ext." if at == 0 and name != "pe" else ""
-            if parent and parent not in pieces:
-                pieces[parent] = ("pe", "includes", "", [])
-            inside = f"{template}:{path[len(key) :]}"
-            pieces.setdefault(key, (template, verb, parent, []))[3].append((inside, value))
-            break
-        else:
-            pieces[""][3].append((path, value))
-    return pieces
-
-
-def _plain(leaf: Leaf) -> Leaf:
-    """A leaf without the places in lists: a pattern and an observable count them differently."""
-    return canonical_path(leaf[0]).replace("[*]", ""), leaf[1]
-
-
-def _references(obj: StixObject) -> Iterator[str]:
-    for name, value in obj.items():
-        if isinstance(value, str) and name.endswith("_ref"):
-            yield value
-        elif isinstance(value, list) and name.endswith("_refs"):
-            yield from value
-        elif isinstance(value, list):
-            for item in value:
-                if isinstance(item, dict):
-                    yield from _references(item)
-
-
-def _compared(indicator: StixObject) -> Iterator[Leaf]:
-    """The values that a pattern compares with, in order; type guards are none."""
-    pattern = indicator.get("pattern")
-    if not isinstance(pattern, str):
-        raise PatternError("no pattern", 0)
-    if indicator.get("pattern_type", "stix") != "stix":
-        return
-    waiting: list[ObservationExpression | Boolean | Comparison] = [parse(pattern)]
-    while waiting:
-        tree = waiting.pop()
-        if isinstance(tree, Comparison):
-            if tree.operator == "=" and tree.values and not _GUARD.search(tree.path):
-                value = literal(tree.values[0])
-                # the export escapes a percent sign as if it were compared with LIKE
-                escaped = tree.object_type == "windows-registry-key"
-                yield f"{tree.object_type}:{tree.path}", value.replace("\\%", "%") if escaped else value
-        elif isinstance(tree, Boolean | Joined):
-            waiting.extend(reversed(tree.operands))
-        elif isinstance(tree, Observation | Qualified):
-            waiting.append(tree.expression)
-
-
-def _properties(obj: StixObject) -> Iterator[Leaf]:
-    """The properties of a domain object that stands for a MISP object."""
-    type_ = obj["type"]
-    for name, value in obj.items():
-        if name in ("type", "id", "spec_version", "created", "modified", "created_by_ref", "labels", "object_refs",
-                    "object_marking_refs", "external_references", "kill_chain_phases", "confidence"):  # fmt: skip
-            continue
-        if name == "contact_information" and isinstance(value, str) and ": " in value:
-            for part in value.split(" / "):
-                kind_, sign, rest = part.partition(": ")
-                yield (f"={kind_}", rest) if sign else (f"{type_}:{name}", part)
-            continue
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, dict):
-                for part in ("value", "data"):
-                    if isinstance(item.get(part), str):
-                        yield f"{type_}:{name}.{part}", item[part]
-            elif isinstance(item, str | int | float):
-                yield f"{type_}:{name}[*]" if isinstance(value, list) else f"{type_}:{name}", text_of(item)
-    for row in obj.get("external_references") or ():
-        if isinstance(row.get("external_id"), str):
-            number = row["external_id"].removeprefix("CAPEC-") if type_ == "attack-pattern" else row["external_id"]
-            yield "=id", number
-        elif isinstance(row.get("url"), str):
-            yield "=references", row["url"]
-
-
-def _value(type_: str, leaves: list[Leaf]) -> str | None:
-    """The value of a lone attribute, its halves joined; None where one is missing."""
-    if type_.startswith("filename|"):
-        halves = [_first(leaves, ("file:name",)), _first(leaves, ("file:hashes.",))]
-    elif type_ in misp_made.VALUES:
-        halves = [_first(leaves, paths) for paths in misp_made.VALUES[type_]]
-    else:
-        hashes = _first(leaves, ("file:hashes.", "x509-certificate:hashes."))
-        halves = [hashes or (leaves[0][1] if leaves else None)]
-    if None in halves:
-        return None
-    return "|".join(half for half in halves if half is not None)
-
-
-def _first(leaves: list[Leaf], paths: tuple[str, ...]) -> str | None:
-    for wanted in paths:
-        for raw, value in leaves:
-            path = canonical_path(raw)
-            if path.replace("[*]", "") == wanted.replace("[*]", "") or (
-                wanted.endswith(".") and path.startswith(wanted)
-            ):
-                return value
-    return None
-
-
-def _relation(name: str, path: str, value: str, relations: Mapping[str, Any]) -> str | None:
-    """The relation of a value in an object: the template's own, else by the tables of the types."""
-    path = canonical_path(path)
-    own = misp_made.BY_TEMPLATE.get(name, {}).get(path)
-    if own is not None:
-        return own
-    type_, _, below = path.partition(":")
-    if below in _ADDRESSES and name in misp_made.HOSTS and kind(value) == "domain":
-        return misp_made.HOSTS[name]
-    general = misp_made.RELATIONS.get(path)
-    if general in relations:
-        return general
-    table = TABLES.get(type_)
-    target = table.fields.get(below) or table.fields.get(f"{below}[*]") if table is not None else None
-    if isinstance(target, ByKind):
-        target = target.fields.get(CHOOSERS[target.chooser](value))
-    if target is not None and target.relation in relations:
-        return target.relation
-    last = below.rpartition(".")[2].removesuffix("[*]")
-    for candidate in (HASHES.get(last, last), last.replace("_", "-"), last.lower()):
-        if candidate in relations:
-            return candidate
-    return None
-
-
-def _folded(relation: str) -> str:
-    return "x_misp_" + "".join(char if char.isalnum() else "_" for char in relation.lower())
 
 
 def _place(obj: StixObject) -> str:

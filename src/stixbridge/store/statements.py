@@ -1,4 +1,4 @@
-"""The statements that write to the store: named, and the same for every database."""
+"""The statements of the store: named, and the same for every database."""
 
 OBJECT_COLUMNS = ("source", "id", "type", "version", "digest", "body", "date_added", "valid_until", "seq")
 LAST_SEQ = """
@@ -68,3 +68,9 @@ INSERT_NOTE = """
 INSERT INTO notes (sink, event, id, outcome, reason, target)
 VALUES (:sink, :event, :id, :outcome, :reason, :target)
 """
+JOINING = """
+SELECT id FROM links WHERE source = :source
+AND source_ref IN (SELECT value FROM json_each(:ends)) AND target_ref IN"""
+REFERRERS = """
+SELECT r.id, o.type, r.target FROM refs r JOIN objects o ON o.source = r.source AND o.id = r.id
+WHERE r.source = :source AND """

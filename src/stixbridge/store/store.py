@@ -23,8 +23,10 @@ from .statements import (
     INSERT_PLACEMENT,
     INSERT_REF,
     INSERT_REJECT,
+    JOINING,
     LAST_SEQ,
     OBJECT_COLUMNS,
+    REFERRERS,
     UPSERT_CURSOR,
     UPSERT_DELIVERY,
     UPSERT_OBJECT,
@@ -69,12 +71,6 @@ class PageCount:
 
 
 _ENDS_AT_ONCE = 200
-_JOINING = """
-SELECT id FROM links WHERE source = :source
-AND source_ref IN (SELECT value FROM json_each(:ends)) AND target_ref IN"""
-_REFERRERS = """
-SELECT r.id, o.type, r.target FROM refs r JOIN objects o ON o.source = r.source AND o.id = r.id
-WHERE r.source = :source AND """
 
 
 class Store(Database):
@@ -292,7 +288,7 @@ class Store(Database):
                 # the ids of one type lie together in the index: those of other types are not looked at
                 bounds = "r.id > :low AND r.id < :high AND " if type_ else ""
                 values = {"source": source, **({"low": f"{type_}--", "high": f"{type_}-."} if type_ else {})}
-                sql = f"{_REFERRERS}{bounds}r.target IN"
+                sql = f"{REFERRERS}{bounds}r.target IN"
                 for rows in in_slices(connection, sql, wanted, values):
                     found.extend((id_, kind, target) for id_, kind, target in rows)
         return found
@@ -304,7 +300,7 @@ class Store(Database):
         with self._transaction() as connection:
             for start in range(0, len(wanted), _ENDS_AT_ONCE):
                 ends = listed(wanted[start : start + _ENDS_AT_ONCE])
-                for rows in in_slices(connection, _JOINING, wanted, {"source": source, "ends": ends}):
+                for rows in in_slices(connection, JOINING, wanted, {"source": source, "ends": ends}):
                     found.update(row[0] for row in rows)
         return found
 
