@@ -9,11 +9,12 @@ import pytest
 from helpers.stix import EARLY, MARKINGS, Stix, indicator, relationship, report, sighting
 
 from stixbridge import ConfigError, Enrich, Result, convert
+from stixbridge.config import ModuleSettings
 from stixbridge.enrich.action import Action
 from stixbridge.enrich.actions import ACTIONS, MODULES
 from stixbridge.enrich.conditions import FUNCTION_HELP, FUNCTIONS, BadExpression, Template
 from stixbridge.enrich.loading import read_rules, tag_problem
-from stixbridge.enrich.mappings import MAPPINGS, check_mappings, tags_of_mappings
+from stixbridge.enrich.mappings import MAPPINGS, mapping_problems, tags_of_mappings
 from stixbridge.enrich.reference import reference
 from stixbridge.enrich.rules import types_in
 from stixbridge.misp.knowledge import load
@@ -394,8 +395,9 @@ def test_mapping(name: str) -> None:
     ],
 )
 def test_a_wrong_mapping_is_said(settings: dict[str, Any], text: str) -> None:
+    assert mapping_problems(settings)
     with pytest.raises(ConfigError, match=text):
-        check_mappings(settings)
+        convert([], NOW, enrich=Enrich(mappings=settings))
 
 
 def test_no_mapping_says_on_the_event_what_only_red_says() -> None:
@@ -550,3 +552,17 @@ def test_the_credibility_is_that_of_the_specification() -> None:
     for at in range(101):
         expected = value_to_admiralty_credibility(at)[0]
         assert f'admiralty-scale:information-credibility="{expected}"' in tag_names(value_of(event, f"198.51.100.{at}"))
+
+
+def test_mistakes_in_every_part_are_told_at_once() -> None:
+    wrong = Enrich(
+        rules=({"name": "a", "when": "x", "then": {"drop": True}}, "/no/such.toml"),
+        mappings={"admirality": True},
+        warninglists=[{"action": "delete"}],
+        plugins=["no_such_module:f"],
+        modules=[ModuleSettings("m", max_tlp="tlp:pink")],
+    )
+    with pytest.raises(ConfigError, match="enrich: 6 mistakes") as raised:
+        convert([], NOW, enrich=wrong)
+    for text in ("nothing is called 'x'", "/no/such.toml", "admiralty", "delete", "no_such_module", "tlp:pink"):
+        assert text in str(raised.value)

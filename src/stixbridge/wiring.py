@@ -117,11 +117,15 @@ def make_maker(config: Config, store: Store, name: str, *, offline: bool = False
     """
     settings = config.pipelines[name]
     galaxies = Path(settings.galaxies) if settings.galaxies else None
+    try:
+        enrich = Enrichment(_enrich(settings.enrich, name, offline), galaxies=galaxies, answers=store.answers())
+    except ConfigError as error:
+        raise ConfigError(error.problems, f"$.pipelines.{name}.enrich") from None
     return Maker(
         name,
         settings.source,
         store,
-        enrich=Enrichment(_enrich(settings.enrich, name, offline), galaxies=galaxies, answers=store.answers()),
+        enrich=enrich,
         settings={
             "group": settings.group,
             "default_tlp": config.sources[settings.source].default_tlp,

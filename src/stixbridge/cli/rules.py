@@ -52,7 +52,10 @@ def test_(files: tuple[Path, ...]) -> int:
 
     failed = 0
     for file in files:
-        for trial in run_tests(file):
+        trials = list(run_tests(file))
+        if not trials:
+            emit(f"{file}: no [[tests]]")
+        for trial in trials:
             emit(f"{'ok    ' if not trial.failures else 'FAILED'}  {file}: {trial.name}")
             for failure in trial.failures:
                 emit(f"          {failure}")

@@ -6,18 +6,20 @@ within the limits that markings set; each failure is a line in the ledger and ta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import times
+from ..errors import ConfigError
 from ..ledger import Ledger, Outcome, Reason
 from ..misp.knowledge import Knowledge, load
 from ..misp.model import Converted, MispEvent, all_attributes
 from .event_actions import Route
 from .limits import put_tag
-from .mappings import apply_mappings, check_mappings
+from .mappings import apply_mappings, mapping_problems
 from .plugins import Plugin
 from .rules import Rule, Rules, Step, drop
 from .settings import Enrich
@@ -53,15 +55,37 @@ class Enrichment:
     ) -> None:
         self.settings = settings
         self._galaxies = galaxies
-        self.rules = Rules(_rules(settings, lambda: self._knowledge), lambda: self._knowledge, trace)
-        check_mappings(settings.mappings)
-        self._policies: list[Policy] = policies(settings.warninglists) if settings.warninglists else []
-        self._plugins = [Plugin(name) for name in settings.plugins]
+        problems: list[str] = []
+
+        @contextmanager
+        def gathered() -> Iterator[None]:
+            try:
+                yield
+            except ConfigError as error:
+                problems.extend(error.problems)
+
+        rules: list[Rule] = []
+        with gathered():
+            rules = _rules(settings, lambda: self._knowledge)
+        self.rules = Rules(rules, lambda: self._knowledge, trace)
+        problems.extend(mapping_problems(settings.mappings))
+        self._policies: list[Policy] = []
+        if settings.warninglists:
+            with gathered():
+                self._policies = policies(settings.warninglists)
+        self._plugins: list[Plugin] = []
+        for name in settings.plugins:
+            with gathered():
+                self._plugins.append(Plugin(name))
         self._modules: list[Module] = []
         if settings.modules:
             from .modules import Module
 
-            self._modules = [Module(module, answers) for module in settings.modules]
+            for module in settings.modules:
+                with gathered():
+                    self._modules.append(Module(module, answers))
+        if problems:
+            raise ConfigError(problems, "enrich")
 
     def keeping(self, answers: MutableMapping[str, tuple[int, Any]]) -> Enrichment:
         """The same, with what modules answer kept elsewhere: a dry run writes to no store but its copy."""
@@ -166,7 +190,6 @@ def _rules(settings: Enrich, knowledge: Callable[[], Knowledge]) -> list[Rule]:
     """
     if not settings.rules:
         return []
-    from ..errors import ConfigError
     from .loading import doubles, inline_rules, read_rules
 
     found: list[Rule] = []

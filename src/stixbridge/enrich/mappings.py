@@ -9,7 +9,6 @@ from typing import Any
 
 from .. import tlp
 from ..checks import near
-from ..errors import ConfigError
 from ..ledger import Ledger, Outcome, Reason
 from ..misp.knowledge import Knowledge
 from ..misp.model import Converted, level_of
@@ -230,12 +229,8 @@ MAPPINGS: Mapping[str, Callable[[Mapped], None]] = {
 """By the name of their setting, in the order in which they are applied."""
 
 
-def check_mappings(settings: Mapping[str, Any]) -> None:
-    """Find every mistake in `enrich.mappings`.
-
-    Raises:
-        ConfigError: naming all of them.
-    """
+def mapping_problems(settings: Mapping[str, Any]) -> list[str]:
+    """Every mistake in `enrich.mappings`."""
     wrong = []
     for name, value in settings.items():
         if name not in MAPPINGS:
@@ -251,8 +246,7 @@ def check_mappings(settings: Mapping[str, Any]) -> None:
                 wrong.append(f"mappings.{name}: write true, or a table of tags")
         elif name in ("admiralty", "kill_chain", "attack_ids", "licence") and value is not True:
             wrong.append(f"mappings.{name}: write true, or leave it out")
-    if wrong:
-        raise ConfigError(wrong, "enrich")
+    return wrong
 
 
 def _distribution_problems(value: Any, levels: Iterable[str]) -> Iterable[str]:

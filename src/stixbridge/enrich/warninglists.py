@@ -397,5 +397,5 @@ def policies(settings: Sequence[Mapping[str, Any]]) -> list[Policy]:
             slugs &= {one.slug for one in lists if one.category == category}
         found.append(Policy(str(action), frozenset(slugs), str(row.get("tag", DEFAULT_TAG))))
     if wrong:
-        raise ConfigError(wrong, "enrich")
+        raise ConfigError(wrong)
     return found
