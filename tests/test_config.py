@@ -9,9 +9,10 @@ import pytest
 
 from stixbridge import config
 from stixbridge.cli.template import CONFIGURATION
-from stixbridge.config import Config, Secret, load, parse
+from stixbridge.config import load, parse
 from stixbridge.enrich import Enrich
 from stixbridge.errors import ConfigError
+from stixbridge.settings import Config, Secret
 
 GOOD: dict[str, Any] = {
     "sources": {
@@ -58,7 +59,7 @@ def test_the_smallest_configuration() -> None:
         ("sources.acme.page_size", 0, r"0 is not above 0 @ \$.sources.acme.page_size"),
         ("sources.acme.collections", "indicators", r'write \["indicators"\] @ \$.sources.acme.collections'),
         ("sources.acme.default_tlp", "tlp:pink", r"no TLP level"),
-        ("sources.acme.type", "taxi", r"type 'taxi' is none of taxii21, files"),
+        ("sources.acme.type", "taxi", r"type 'taxi' is none of taxii21, taxii20, files"),
         ("sources.acme.auth", {"type": "basic", "user": "me"}, r"basic needs password @ \$.sources.acme.auth"),
         ("sinks.misp.key", "0123456789secret", r"a secret is a reference: .* @ \$.sinks.misp.key"),
         ("sinks.misp.mode", "fast", r"'fast' is none of api, upload_stix"),

@@ -14,9 +14,9 @@ from helpers.stix import indicator, report
 from servers.modules import misp_modules
 
 from stixbridge import Enrich, Result, convert
-from stixbridge.config import ModuleSettings
 from stixbridge.enrich.enrichment import Enrichment
 from stixbridge.misp.model import all_attributes, tag_names
+from stixbridge.settings import ModuleSettings
 from stixbridge.store import Store
 
 NOW = "2026-02-01T00:00:00Z"

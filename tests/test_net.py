@@ -31,7 +31,8 @@ EACH_WAY = pytest.mark.parametrize(("options", "auth"), WAYS, ids=["basic", "bea
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Waits that were asked for, none of which takes time."""
     asked: list[float] = []
-    monkeypatch.setattr("time.sleep", asked.append)
+    monkeypatch.setattr("time.sleep", asked.append)  # between two attempts
+    monkeypatch.setattr("stixbridge.net.wait_unless_stopped", asked.append)
     monkeypatch.setenv("NO_PROXY", "*")
     return asked
 

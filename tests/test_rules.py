@@ -9,7 +9,6 @@ import pytest
 from helpers.stix import EARLY, MARKINGS, Stix, indicator, relationship, report, sighting
 
 from stixbridge import ConfigError, Enrich, Result, convert
-from stixbridge.config import ModuleSettings
 from stixbridge.enrich.action import Action
 from stixbridge.enrich.actions import ACTIONS, MODULES
 from stixbridge.enrich.conditions import FUNCTION_HELP, FUNCTIONS, BadExpression, Template
@@ -19,6 +18,7 @@ from stixbridge.enrich.reference import reference
 from stixbridge.enrich.rules import types_in
 from stixbridge.misp.knowledge import load
 from stixbridge.misp.model import all_attributes, tag_names
+from stixbridge.settings import ModuleSettings
 
 NOW = "2026-02-01T00:00:00Z"
 RISK = 'false-positive:risk="high"'

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy
+from helpers.bridge import Bridge, actions
 from helpers.pull import NOW
 from servers.reading import ADDRESS, INDICATORS, Stix, ids, indicator
 
@@ -18,7 +19,8 @@ from stixbridge.errors import StoreError
 from stixbridge.ledger import Reason
 from stixbridge.stix.read import Entry
 from stixbridge.store import Store
-from stixbridge.store.store import PageCount
+from stixbridge.store.intake import PageCount
+from stixbridge.store.schema import VERSION, metadata
 
 MOMENT = times.microseconds(NOW) or 0
 OLD, NEW, NEWEST = (f"2026-01-0{day}T00:00:00.000Z" for day in (1, 2, 3))
@@ -297,23 +299,26 @@ def test_the_command_ends_with_2_on_a_locked_store(
             assert "Traceback" not in shown
 
 
-def test_a_store_of_an_older_version_is_brought_up_to_date(path: Path) -> None:
-    one, two = indicator(1), indicator(2)
-    link = {"type": "relationship", "id": "relationship--5ac1bd7c-8b3a-4c5e-9a53-7f0e2c0a1b11", "created": OLD}
-    link.update(source_ref=one["id"], target_ref=two["id"], relationship_type="related-to")
-    first = Store(path)
-    add(first, one, two, link)
-    assert first.joining("acme", [one["id"], two["id"]]) == {link["id"]}
-    first.close()
-    with closing(sqlite3.connect(path)) as other:
-        other.execute("DROP TABLE links")
-        other.execute("UPDATE meta SET value = '1' WHERE name = 'version'")
-        other.commit()
-    again = Store(path)
-    assert again.joining("acme", [one["id"], two["id"]]) == {link["id"]}
-    assert again.joining("acme", [one["id"]]) == set()
-    assert again.query("SELECT value FROM meta")[0]["value"] == "2"
-    again.close()
+@pytest.mark.parametrize("version", range(1, VERSION))
+def test_a_store_of_every_older_version_is_brought_up_to_date(tmp_path: Path, version: int) -> None:
+    """As that version left it: a report of two indicators, a third, a relationship, and a bad entry, delivered."""
+    path = tmp_path / "stixbridge.db"
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript((Path(__file__).parent / "schemas" / f"{version}.sql").read_text())
+    store = Store(path)
+    for name, table in metadata.tables.items():
+        found = [row["name"] for row in store.query(f"SELECT name FROM pragma_table_info('{name}')")]
+        assert sorted(found) == sorted(column.name for column in table.columns), name
+    one, two = (f"indicator--00000000-0000-4000-8000-{number:012d}" for number in (1, 2))
+    assert store.joining("acme", [one, two]) == {"relationship--00000000-0000-4000-8000-000000000001"}
+    assert store.query("SELECT value FROM meta")[0]["value"] == str(VERSION)
+    store.close()
+    bridge = Bridge(tmp_path, {"out": {"type": "files", "path": str(tmp_path / "out")}})
+    held = bridge.store.load("acme", [one])[one][0]
+    summary = bridge.poll({**held, "modified": "2026-01-06T00:00:00.000Z", "name": "renamed"})
+    assert (summary.changed, sum(actions(summary).values())) == (1, 1)
+    assert actions(bridge.run()) == {}
+    bridge.close()
 
 
 def test_a_store_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:

@@ -23,6 +23,12 @@ CUSTOM = ("drop", "objects", "all")
 PRESERVE = ("none", "source")
 """Whether an event carries the STIX objects behind it."""
 
+MATCH = ("type", "id", "version", "spec_version")
+"""What TAXII can be asked for by `match[…]`."""
+
+VANISHED = ("keep", "tag", "to_ids_off", "delete")
+"""What becomes of objects that a server has no longer."""
+
 ENGINES = ("native", "misp-stix")
 MODES = ("api", "upload_stix")
 
@@ -36,6 +42,13 @@ def value_problems(table: Mapping[str, Any]) -> list[tuple[str, str]]:
             text = check(value)
             if text:
                 found.append((key, text))
+    match = table.get("match")
+    for key in match if isinstance(match, dict) else ():
+        if key not in MATCH:
+            found.append((f"match.{key}", f"{key!r} is none of {', '.join(MATCH)}{near(key, dict.fromkeys(MATCH))}"))
+    confidence = table.get("min_confidence")
+    if isinstance(confidence, int) and not 0 <= confidence <= 100:
+        found.append(("min_confidence", f"{confidence} is not between 0 and 100"))
     for key in ("page_size", "timeout", "max_bytes"):
         value = table.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
@@ -80,6 +93,13 @@ def _duration_problem(value: str) -> str | None:
     return None
 
 
+def _rate_problem(value: str) -> str | None:
+    count, _, span = value.partition("/")
+    if not count.isdigit() or not int(count) or _duration_problem(span):
+        return f"{value!r} is no rate; write requests and a duration, as 10/10m"
+    return None
+
+
 def _group_problem(value: str) -> str | None:
     return (
         None if value in GROUPS or value.startswith("type:") else f"{value!r} is none of {', '.join(GROUPS)}, type:NAME"
@@ -104,6 +124,14 @@ _CHECKS: dict[str, Callable[[str], str | None]] = {
     "max_tlp": _tlp_problem,
     "since": _span_problem,
     "overlap": _duration_problem,
+    "max_age": _duration_problem,
+    "vanished_every": _duration_problem,
+    "every": _duration_problem,
+    "jitter": _duration_problem,
+    "history": _duration_problem,
+    "rate_limit": _rate_problem,
+    "vanished": _one_of(*VANISHED),
+    "proxy": _url_problem,
     "group": _group_problem,
     "custom": _one_of(*CUSTOM),
     "preserve": _one_of(*PRESERVE),

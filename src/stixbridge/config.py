@@ -6,10 +6,9 @@ connection; secrets are looked up only when a component is made.
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,213 +17,16 @@ from cattrs.errors import ForbiddenExtraKeysError
 
 from .checks import enrich_problems, near, value_problems
 from .errors import ConfigError
-
-
-@dataclass(frozen=True)
-class Secret:
-    """A reference to a secret: an environment variable, a file, or an entry of the system's keyring."""
-
-    env: str | None = None
-    file: str | None = None
-    keyring: str | None = None
-
-    def read(self, where: str) -> str:
-        """Look the secret up.
-
-        Args:
-            where: the place in the configuration, for the message.
-
-        Raises:
-            ConfigError: when it is not there; never shows a value.
-        """
-        if self.env is not None:
-            value = os.environ.get(self.env)
-            if not value:
-                raise ConfigError(f"{where}: the environment variable {self.env} is not set; export it")
-            return value
-        if self.file is not None:
-            try:
-                value = Path(self.file).expanduser().read_text().strip()
-            except OSError as error:
-                raise ConfigError(f"{where}: {self.file}: {error.strerror or error}") from None
-            if not value:
-                raise ConfigError(f"{where}: {self.file} is empty")
-            return value
-        try:
-            import keyring
-        except ImportError:
-            raise ConfigError(f"{where}: keyring is not installed; pip install 'stixbridge[keyring]'") from None
-        found = keyring.get_password("stixbridge", self.keyring or "")
-        if not found:
-            raise ConfigError(f"{where}: no entry {self.keyring!r} of service 'stixbridge' in the keyring")
-        return str(found)
-
-
-@dataclass(frozen=True)
-class AuthSettings:
-    """`auth` of a source: `type` is basic, bearer, token or header."""
-
-    type: str
-    user: str | None = None
-    password: Secret | None = None
-    token: Secret | None = None
-    name: str | None = None
-    value: Secret | None = None
-
-
-@dataclass(frozen=True)
-class StoreSettings:
-    """`[store]`."""
-
-    path: str = "stixbridge.db"
-
-
-@dataclass(frozen=True)
-class TaxiiSettings:
-    """`[sources.NAME]` with `type = "taxii21"`."""
-
-    url: str
-    type: str = "taxii21"
-    collections: tuple[str, ...] = ()
-    since: str | None = None
-    overlap: str = "10m"
-    page_size: int = 1000
-    auth: AuthSettings | None = None
-    ca: str | None = None
-    verify_tls: bool = True
-    timeout: float = 60.0
-    max_bytes: int = 200_000_000
-    default_tlp: str | None = None
-
-
-@dataclass(frozen=True)
-class FilesSettings:
-    """`[sources.NAME]` with `type = "files"`."""
-
-    paths: tuple[str, ...]
-    type: str = "files"
-    default_tlp: str | None = None
-
-
-@dataclass(frozen=True)
-class Organisation:
-    """`orgc` of a feed: the organisation that its events carry."""
-
-    name: str
-    uuid: str
-
-
-@dataclass(frozen=True)
-class MispSettings:
-    """`[sinks.NAME]` with `type = "misp"`."""
-
-    url: str
-    key: Secret
-    type: str = "misp"
-    ca: str | None = None
-    verify_tls: bool = True
-    mode: str = "api"
-    timeout: float = 300.0
-
-
-@dataclass(frozen=True)
-class FeedSettings:
-    """`[sinks.NAME]` with `type = "feed"`."""
-
-    path: str
-    type: str = "feed"
-    orgc: Organisation | None = None
-    max_tlp: str = "tlp:amber+strict"
-
-
-@dataclass(frozen=True)
-class FilesSinkSettings:
-    """`[sinks.NAME]` with `type = "files"`."""
-
-    path: str
-    type: str = "files"
-
-
-@dataclass(frozen=True)
-class ModuleSettings:
-    """`enrich.modules` of a pipeline: a table for each module of a misp-modules server.
-
-    Attributes:
-        name: of the module.
-        types: attribute types it is asked for; those it takes when empty.
-        url: of the server.
-        timeout: seconds that one question may take.
-        concurrency: questions at a time.
-        budget: questions a run.
-        keep: seconds that an answer is kept.
-        config: settings of the module itself; a value may be a reference to a secret.
-        only_to_ids: ask for what detects only.
-        tag: put on what it adds.
-        max_tlp: what is marked more strictly is not asked about: a module may ask somebody else.
-    """
-
-    name: str
-    types: tuple[str, ...] = ()
-    url: str = "http://127.0.0.1:6666"
-    timeout: float = 10.0
-    concurrency: int = 4
-    budget: int = 1_000
-    keep: int = 86_400
-    config: Mapping[str, Any] = field(default_factory=dict)
-    only_to_ids: bool = False
-    tag: str = ""
-    max_tlp: str = "tlp:green"
-
-
-@dataclass(frozen=True)
-class EnrichSettings:
-    """`enrich` of a pipeline; applied by `stixbridge.enrich.Enrich`, which describes the settings."""
-
-    info: str | None = None
-    threat_level: int | None = None
-    analysis: int | None = None
-    distribution: int | None = None
-    sharing_group: str | None = None
-    tags: Sequence[str] = ()
-    publish: bool = False
-    rules: Sequence[str | Mapping[str, Any]] = ()
-    mappings: Mapping[str, Any] = field(default_factory=dict)
-    warninglists: Sequence[Mapping[str, Any]] = ()
-    plugins: Sequence[str] = ()
-    modules: Sequence[ModuleSettings] = ()
-
-
-@dataclass(frozen=True)
-class PipelineSettings:
-    """`[pipelines.NAME]`."""
-
-    source: str
-    sinks: tuple[str, ...]
-    enrich: EnrichSettings = field(default_factory=EnrichSettings)
-    group: str = "report"
-    engine: str = "native"
-    labels: tuple[str, ...] = ()
-    galaxies: str | None = None
-    custom: str = "objects"
-    preserve: str = "none"
-    uuid_namespace: str | None = None
-
-
-SourceSettings = TaxiiSettings | FilesSettings
-SinkSettings = MispSettings | FeedSettings | FilesSinkSettings
-
-SOURCES: dict[str, type[SourceSettings]] = {"taxii21": TaxiiSettings, "files": FilesSettings}
-SINKS: dict[str, type[SinkSettings]] = {"misp": MispSettings, "feed": FeedSettings, "files": FilesSinkSettings}
-
-
-@dataclass(frozen=True)
-class Config:
-    """A whole configuration."""
-
-    sources: dict[str, SourceSettings] = field(default_factory=dict)
-    sinks: dict[str, SinkSettings] = field(default_factory=dict)
-    pipelines: dict[str, PipelineSettings] = field(default_factory=dict)
-    store: StoreSettings = field(default_factory=StoreSettings)
+from .presets import PRESETS, needs, with_preset
+from .settings import (
+    SINKS,
+    SOURCES,
+    AuthSettings,
+    Config,
+    Secret,
+    SinkSettings,
+    SourceSettings,
+)
 
 
 def load(path: Path) -> Config:
@@ -273,14 +75,6 @@ def _beside(config: Config, folder: Path) -> Config:
         rules = [str(folder / Path(one).expanduser()) if isinstance(one, str) else one for one in pipeline.enrich.rules]
         pipelines[name] = replace(pipeline, enrich=replace(pipeline.enrich, rules=tuple(rules)))
     return replace(config, pipelines=pipelines)
-
-
-def secret_in(value: Any) -> Secret | None:
-    """The reference to a secret that a value is, `{ env = … }` and the like; None for any other."""
-    if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in ("env", "file", "keyring"):
-        name, target = next(iter(value.items()))
-        return Secret(**{name: str(target)})
-    return None
 
 
 def _cross_checked(value: Mapping[str, Any]) -> list[str]:
@@ -375,6 +169,24 @@ def _by_type(known: Mapping[str, type[Any]]) -> Callable[[Any, Any], Any]:
     return structure
 
 
+def _source(value: Any, _: Any) -> Any:
+    """A source, with what its preset adds."""
+    preset = value.get("preset") if isinstance(value, dict) else None
+    if preset is not None and preset not in PRESETS:
+        raise _Wrong(f"preset {preset!r} is none of {', '.join(PRESETS)}{near(str(preset), PRESETS)}")
+    settings = _by_type(SOURCES)(with_preset(value) if preset is not None else value, None)
+    missing = [name for name in needs(preset) if getattr(settings, name, None) is None]
+    if missing:
+        raise _Wrong(f"{preset} wants {' and '.join(missing)} of every client")
+    return settings
+
+
+def _match(value: Any, _: Any) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, dict):
+        raise _Wrong(f"expected a table of lists, got {_called(value)}")
+    return {key: _texts(values, None) for key, values in value.items()}
+
+
 def _texts(value: Any, _: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         raise _Wrong(f'expected a list, got text; write ["{value}"]')
@@ -409,7 +221,8 @@ _CONVERTER.register_structure_hook_func(lambda kind: kind in (tuple[str, ...], S
 _CONVERTER.register_structure_hook_func(lambda kind: kind == Sequence[str | Mapping[str, Any]], _tables_or_texts)
 _CONVERTER.register_structure_hook_func(lambda kind: kind == Sequence[Mapping[str, Any]], _several_tables)
 _CONVERTER.register_structure_hook_func(lambda kind: kind == Mapping[str, Any], _one_table)
-_CONVERTER.register_structure_hook_func(lambda kind: kind == SourceSettings, _by_type(SOURCES))
+_CONVERTER.register_structure_hook_func(lambda kind: kind == SourceSettings, _source)
+_CONVERTER.register_structure_hook_func(lambda kind: kind == Mapping[str, tuple[str, ...]], _match)
 _CONVERTER.register_structure_hook_func(lambda kind: kind == SinkSettings, _by_type(SINKS))
 _structure_auth = cattrs.gen.make_dict_structure_fn(AuthSettings, _CONVERTER, _cattrs_forbid_extra_keys=True)
 _CONVERTER.register_structure_hook(AuthSettings, _auth)

@@ -33,6 +33,8 @@ class Reason(StrEnum):
     UNLINKED = "unlinked-context"
     DANGLING = "dangling"
     FILTERED = "filtered"
+    VANISHED = "vanished"
+    DEAD_LETTER = "dead-letter"
     INVALID_OBJECT = "invalid-object"
     INVALID_JSON = "invalid-json"
     NOT_STIX = "not-stix"
@@ -76,6 +78,8 @@ MEANING: Mapping[Reason, str] = {
     Reason.UNLINKED: "context (actor, malware, technique, identity …) that nothing in the output refers to",
     Reason.DANGLING: "refers to an object that is not in the input or has no element in the output",
     Reason.FILTERED: "left out by the settings of the source or pipeline",
+    Reason.VANISHED: "the source has it no longer, and `vanished` is `delete`",
+    Reason.DEAD_LETTER: "the conversion fails on it, by an error of its own; see stixbridge dead-letters",
     Reason.INVALID_OBJECT: "not a usable STIX object: no id, no type, or a required property is missing",
     Reason.INVALID_JSON: "the text is not JSON",
     Reason.NOT_STIX: "JSON, but neither STIX nor a list or envelope of it",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import orjson
 
 from . import times
-from .config import Config
+from .letters import letters
+from .settings import Config
 from .store import Store
 from .wiring import make_maker
 
@@ -104,17 +106,19 @@ def _made(config: Config, store: Store, pipeline: str, id_: str) -> tuple[list[d
 def status(config: Config, store: Store) -> dict[str, Any]:
     """How things stand: collections, deliveries, the last run of each pipeline."""
     collections = store.query(
-        "SELECT c.source, c.collection, c.title, c.watermark, c.polled, c.error,"
-        " (SELECT count(*) FROM objects o WHERE o.source = c.source) AS objects"
-        " FROM cursors c ORDER BY c.source, c.title, c.collection"
+        "SELECT source, collection, title, watermark, polled, error FROM cursors ORDER BY source, title, collection"
     )
     for row in collections:
+        row["lag"] = _lag(row["polled"], row["watermark"])
         row["polled"] = times.to_text(row["polled"]) if row["polled"] is not None else None
+    sources = store.query(
+        "SELECT source, count(*) AS objects, count(vanished) AS vanished FROM objects GROUP BY source ORDER BY source"
+    )
     deliveries = store.query(
         "SELECT sink, state, count(*) AS events FROM deliveries GROUP BY sink, state ORDER BY sink, state"
     )
     pipelines = []
-    for name in config.pipelines:
+    for name, settings in config.pipelines.items():
         rows = store.query(
             "SELECT started, finished, summary FROM runs WHERE pipeline = :name ORDER BY number DESC LIMIT 1", name=name
         )
@@ -125,6 +129,7 @@ def status(config: Config, store: Store) -> dict[str, Any]:
                 "pipeline": name,
                 "last_run": times.to_text(last["started"]) if last else None,
                 "finished": bool(last and last["finished"]),
+                "next_run": times.to_text(last["started"] + times.duration(settings.every)) if last else None,
                 "events": summary.get("events", {}),
                 "errors": summary.get("errors", []),
             }
@@ -137,8 +142,18 @@ def status(config: Config, store: Store) -> dict[str, Any]:
     return {
         "store": store.path,
         "collections": collections,
+        "sources": sources,
         "deliveries": deliveries,
         "notes": notes,
         "rejects": rejects,
         "pipelines": pipelines,
+        "dead_letters": len(letters(store)),
     }
+
+
+def _lag(polled: int | None, watermark: str | None) -> str | None:
+    """How far behind its last poll the newest thing of a collection is, as `3 days, 4:05:06`."""
+    moment = times.read(watermark)
+    if polled is None or moment is None:
+        return None
+    return str(timedelta(seconds=max(0, polled - moment) // 1_000_000))

@@ -5,22 +5,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .affected import Affected, Selector
+from .affected import Affected, Loaded, Selector
 from .api import options
 from .conversion.engine import Conversion
 from .enrich import Enrich, Enrichment
-from .ledger import Ledger
+from .errors import StixbridgeError
+from .ledger import Ledger, Outcome, Reason
 from .mapping.tables import LINK_TYPES
-from .misp.model import Converted
+from .misp.model import Converted, all_attributes, tag_names
 from .sinks.delivery import RESTRICTED
 from .stix.read import Entry
 from .store import Store
 
 _ROUNDS = 20
+_BATCH = 20_000
+"""Objects after which a batch is closed."""
+_TAG = 'stixbridge:source="vanished"'
+_CULPRITS = 20
+"""Objects that the conversion fails on, of one batch; more are no accident of the data."""
 
 
 @dataclass(slots=True)
@@ -46,6 +52,7 @@ class Maker:
         enrich: settings for every event.
         settings: keyword arguments of `stixbridge.api.options`.
         engine: `native` or `misp-stix`.
+        vanished: what becomes of objects that the source has no longer: `keep`, `tag`, `to_ids_off`, `delete`.
     """
 
     def __init__(
@@ -57,6 +64,7 @@ class Maker:
         enrich: Enrich | Enrichment | None = None,
         settings: Mapping[str, Any] | None = None,
         engine: str = "native",
+        vanished: str = "keep",
     ) -> None:
         self.pipeline = pipeline
         self.source = source
@@ -68,11 +76,48 @@ class Maker:
             else Enrichment(enrich or Enrich(), galaxies=self.settings.get("galaxies"))
         )
         self.engine = engine
+        self.vanished = vanished
 
     def on(self, store: Store) -> Maker:
         """The same on another store."""
         enrich = self.enrich.keeping(store.answers())
-        return Maker(self.pipeline, self.source, store, enrich=enrich, settings=self.settings, engine=self.engine)
+        return Maker(
+            self.pipeline,
+            self.source,
+            store,
+            enrich=enrich,
+            settings=self.settings,
+            engine=self.engine,
+            vanished=self.vanished,
+        )
+
+    def batches(self, changed: set[str]) -> list[set[str]]:
+        """Changed objects in parts that fit into memory, one after the other giving what all at once would.
+
+        Reports come first, each with its members, so that what is in one is not collected elsewhere before; then the
+        rest, those of one day together, since they go to one event.
+
+        Args:
+            changed: ids.
+        """
+        if len(changed) <= _BATCH:
+            return [changed] if changed else []
+        containers = ("report", "grouping", str(self.settings.get("group", "")).removeprefix("type:"))
+        batches: list[set[str]] = []
+        left = set(changed)
+        batch: set[str] = set()
+        for members in self.store.members_of_changed(self.source, containers, changed):
+            batch |= members & left
+            left -= members
+            if len(batch) >= _BATCH:
+                batches.append(batch)
+                batch = set()
+        for day in self.store.days_of_changed(self.source, left):
+            batch |= day
+            if len(batch) >= _BATCH:
+                batches.append(batch)
+                batch = set()
+        return [*batches, batch] if batch else batches
 
     def make(self, changed: set[str], rejected: Sequence[Entry], moment: int) -> Made:
         """Make the affected events.
@@ -82,9 +127,16 @@ class Maker:
             rejected: bad entries, for the ledger.
             moment: the reference time, microseconds.
         """
-        affected, conversion = self._converted(changed, rejected, moment)
+        self._gone: set[str] = set()
+        affected, conversion = self._survived(changed, rejected, moment)
+        if self.vanished == "tag":
+            _tag(conversion.converted, self._gone)
         self.enrich.apply(conversion.converted, conversion.objects, conversion.ledger, self.source)
         conversion.ledger.restrict(changed)
+        dead = self.store.dead(self.pipeline)
+        for id_ in sorted(changed - affected.objects.keys()):
+            reason = Reason.DEAD_LETTER if id_ in dead else Reason.VANISHED
+            conversion.ledger.entry(id_, None, Outcome.DROPPED, reason)
         made = Made(ledger=conversion.ledger)
         for row in conversion.converted:
             if row.closed:
@@ -94,14 +146,70 @@ class Maker:
             made.wanted[uuid] = None
         return made
 
+    def _survived(self, changed: set[str], rejected: Sequence[Entry], moment: int) -> tuple[Affected, Conversion]:
+        """Convert, without the objects that the conversion fails on: those are put aside, for a person to look at."""
+        for _ in range(_CULPRITS):
+            try:
+                return self._converted(changed, rejected, moment)
+            except StixbridgeError:
+                raise
+            except Exception as error:
+                for id_ in self._culprits(changed, moment):
+                    self.store.bury(self.pipeline, id_, f"{type(error).__name__}: {error}", moment)
+        return self._converted(changed, rejected, moment)
+
+    def _culprits(self, changed: set[str], moment: int) -> list[str]:
+        """What the conversion fails on: halved as long as one half alone makes it fail."""
+        affected = self._selector().select(changed)
+
+        def fails(ids: list[str]) -> bool:
+            part = replace(affected, objects={id_: affected.objects[id_] for id_ in ids})
+            try:
+                self._convert(part, [], moment)
+            except StixbridgeError:
+                raise
+            except Exception:
+                return True
+            return False
+
+        suspects = sorted(affected.objects)
+        while len(suspects) > 1:
+            middle = len(suspects) // 2
+            half = next((part for part in (suspects[:middle], suspects[middle:]) if fails(part)), None)
+            if half is None:  # it takes several of them: those that just came are put aside
+                return [id_ for id_ in suspects if id_ in changed] or suspects
+            suspects = half
+        return suspects
+
+    def _selector(self) -> Selector:
+        group = str(self.settings.get("group", "report"))
+        container = group.removeprefix("type:") if group.startswith("type:") else None
+        dead = self.store.dead(self.pipeline)
+
+        def mend(rows: Loaded) -> Loaded:
+            """Leave out what is put aside, and treat what vanished as the policy says."""
+            kept = {id_: row for id_, row in rows.items() if id_ not in dead}
+            if self.vanished == "keep":
+                return kept
+            gone = self.store.vanished(self.source, kept)
+            self._gone |= gone
+            if self.vanished == "delete":
+                return {id_: row for id_, row in kept.items() if id_ not in gone}
+            if self.vanished == "to_ids_off":
+                for id_ in gone:
+                    obj, added = kept[id_]
+                    if obj["type"] == "indicator":
+                        kept[id_] = ({**obj, "revoked": True}, added)
+            return kept
+
+        return Selector(self.store, self.pipeline, self.source, container, mend)
+
     def _converted(self, changed: set[str], rejected: Sequence[Entry], moment: int) -> tuple[Affected, Conversion]:
         """Convert what is affected, until nothing more is drawn in.
 
         Drawn in are objects elsewhere that say one of the values, and what is in a collecting event that gets more.
         """
-        group = str(self.settings.get("group", "report"))
-        container = group.removeprefix("type:") if group.startswith("type:") else None
-        selector = Selector(self.store, self.pipeline, self.source, container)
+        selector = self._selector()
         touched = set(changed)
         for _ in range(_ROUNDS):
             affected = selector.select(touched)
@@ -154,3 +262,14 @@ class Maker:
         wanted.update(id_ for id_, type_, _ in rows if type_ in LINK_TYPES)
         loaded.update(self.store.load(self.source, wanted))
         return [loaded[id_][0] for id_ in sorted(loaded)]
+
+
+def _tag(rows: Iterable[Converted], gone: set[str]) -> None:
+    """Tag what only objects say that their source has no longer."""
+    for row in rows:
+        uuids = {uuid for uuid, ids in row.elements.items() if ids and gone.issuperset(ids)}
+        alone = [part for part in row.event["Attribute"] if part["uuid"] in uuids]
+        inside = [obj for obj in row.event["Object"] if obj["uuid"] in uuids]
+        for attribute in (*alone, *all_attributes({"Object": inside})):
+            if _TAG not in tag_names(attribute):
+                attribute["Tag"] = [*(attribute.get("Tag") or []), {"name": _TAG}]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import re
 import ssl
+import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +20,9 @@ from urllib.parse import urlsplit
 import httpx
 import stamina
 
+from . import times
 from .errors import ConfigError, ServerError, Unreachable
+from .stopping import wait as wait_unless_stopped
 
 MAX_BYTES = 200_000_000
 MAX_WAIT = 300.0
@@ -60,6 +64,68 @@ class Auth:
         return (self.user, self.password or "") if self.user is not None else None
 
 
+@dataclass(frozen=True)
+class Certificate:
+    """A client certificate; `repr` never shows the password.
+
+    Attributes:
+        cert: a PEM file with the certificate, and its key where `key` names no other file.
+        key: a PEM file with the key.
+        password: of the key.
+    """
+
+    cert: Path
+    key: Path | None = None
+    password: str | None = field(default=None, repr=False)
+
+    def load(self, context: ssl.SSLContext) -> None:
+        """Put it into a TLS context.
+
+        Raises:
+            ConfigError: when it can't be read.
+        """
+        try:
+            # without a password the library would ask for one at the terminal
+            context.load_cert_chain(self.cert, self.key, self.password or (lambda: b""))
+        except OSError as error:  # of which ssl.SSLError is one
+            missing = [path for path in (self.cert, self.key) if path is not None and not path.is_file()]
+            reason = f"{missing[0]} is no file" if missing else str(error)
+            raise ConfigError(
+                f"cert {self.cert}: {reason}; give PEM files of the certificate and its key, and cert_password where"
+                " the key has one"
+            ) from None
+
+
+def rate(text: str) -> tuple[int, float]:
+    """Read `10/10m` as (requests, seconds).
+
+    Raises:
+        ValueError: for anything else.
+    """
+    count, slash, span = text.partition("/")
+    if not slash or not count.isdigit() or int(count) < 1:
+        raise ValueError(f"{text!r} is no rate; write requests and a duration, as 10/10m")
+    return int(count), times.duration(span) / 1_000_000
+
+
+class _Pace:
+    """Keeps requests below a rate: no more than so many in any span of time."""
+
+    def __init__(self, limit: str) -> None:
+        self._count, self._seconds = rate(limit)
+        self._sent: deque[float] = deque(maxlen=self._count)
+        self._lock = threading.Lock()
+
+    def keep(self) -> None:
+        """Wait until a request may go."""
+        with self._lock:
+            if len(self._sent) == self._count:
+                left = self._sent[0] + self._seconds - time.monotonic()
+                if left > 0:
+                    pause(left)
+            self._sent.append(time.monotonic())
+
+
 @dataclass(slots=True)
 class Answer:
     """One answer, read whole."""
@@ -82,6 +148,10 @@ class Http:
         timeout: seconds to wait for the server at any one point.
         max_bytes: the most an answer may hold.
         max_wait: the longest `Retry-After` that is waited for, seconds.
+        certificate: a client certificate; shown to the host of `base` only.
+        proxy: URL of a proxy, `http://host:port`; the environment's (`HTTPS_PROXY`) when None.
+        proxy_auth: user and password at the proxy.
+        rate_limit: as `10/10m`: no more requests than that.
     """
 
     def __init__(
@@ -95,6 +165,10 @@ class Http:
         timeout: float = 60.0,
         max_bytes: int = MAX_BYTES,
         max_wait: float = MAX_WAIT,
+        certificate: Certificate | None = None,
+        proxy: str | None = None,
+        proxy_auth: tuple[str, str] | None = None,
+        rate_limit: str | None = None,
     ) -> None:
         try:
             parts = urlsplit(base)
@@ -105,38 +179,55 @@ class Http:
             raise ConfigError("a URL holds no credentials; give them as auth")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(f"{base!r} is no URL; write it as https://host/path/")
+        self.base = base
         self._auth = auth
         self._secrets = _checked(auth) if auth is not None else ()
         self._max_bytes = max_bytes
         self._max_wait = max_wait
         self._headers = {"Accept": accept, "User-Agent": "stixbridge"}
-        context: ssl.SSLContext | bool = verify
-        if ca is not None:
-            try:
-                context = ssl.create_default_context(cafile=str(ca))
-            except (OSError, ssl.SSLError) as error:
-                raise ConfigError(
-                    f"ca {ca}: {error}; give a PEM file with the server's certificate authority"
-                ) from None
-        self._client = httpx.Client(
+        self._verify = _tls(ca, verify)
+        self._timeout = timeout
+        try:
+            self._pace = _Pace(rate_limit) if rate_limit is not None else None
+            self._proxy = httpx.Proxy(proxy, auth=proxy_auth) if proxy is not None else None
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        self._client = self._made(self._verify)
+        self._elsewhere = self._client
+        if certificate is not None:
+            own = _tls(ca, verify)
+            certificate.load(own)
+            self._client = self._made(own)
+
+    def _made(self, context: ssl.SSLContext) -> httpx.Client:
+        return httpx.Client(
             verify=context,
-            timeout=httpx.Timeout(timeout, connect=min(timeout, 15.0)),
+            timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, 15.0)),
             follow_redirects=False,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            proxy=self._proxy,
         )
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+        self._elsewhere.close()
 
-    def get(self, url: str, params: Mapping[str, str] | None = None, *, idempotent: bool = True) -> Answer:
+    def get(
+        self,
+        url: str,
+        params: Mapping[str, str] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        idempotent: bool = True,
+    ) -> Answer:
         """GET; tried again after faults and `Retry-After` when `idempotent`.
 
         Raises:
             ServerError: for any answer but 2xx, with its `status`.
             Unreachable: for none.
         """
-        return self._tried("GET", url, params, None, idempotent=idempotent)
+        return self._tried("GET", url, params, None, idempotent=idempotent, headers=headers)
 
     def post(self, url: str, body: bytes, *, idempotent: bool = False) -> Answer:
         """POST JSON. Any answer is returned: at MISP 403 and 404 say things. Never retried unless `idempotent`.
@@ -155,13 +246,14 @@ class Http:
         *,
         idempotent: bool,
         any_status: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         attempts = _ATTEMPTS if idempotent else 1
         for attempt in stamina.retry_context(
             on=self._again, attempts=attempts, timeout=self._max_wait + 60, wait_max=8.0
         ):
             with attempt:
-                answer = self._once(method, url, params, body)
+                answer = self._once(method, url, params, body, headers or {})
                 if answer.status in (429, 503) or (not any_status and not 200 <= answer.status < 300):
                     raise _refusal(answer, self._secrets)
                 return answer
@@ -177,9 +269,11 @@ class Http:
             return error.status in (429, 500, 502, 503, 504)
         return False
 
-    def _once(self, method: str, url: str, params: Mapping[str, str] | None, body: bytes | None) -> Answer:
+    def _once(
+        self, method: str, url: str, params: Mapping[str, str] | None, body: bytes | None, more: Mapping[str, str]
+    ) -> Answer:
         for _ in range(_REDIRECTS + 1):
-            headers = dict(self._headers)
+            headers = {**self._headers, **more}
             basic: Any = None
             try:
                 here = _origin(url) == self._origin
@@ -190,7 +284,10 @@ class Http:
                 basic = self._auth.basic
             if body is not None:
                 headers["Content-Type"] = "application/json"
-            answer, location = self._send(method, url, params, body, headers, basic)
+            if self._pace is not None:
+                self._pace.keep()
+            client = self._client if here else self._elsewhere
+            answer, location = self._send(client, method, url, params, body, headers, basic)
             if location is None:
                 return answer
             try:
@@ -206,10 +303,17 @@ class Http:
         raise ServerError(f"{url} redirects in circles")
 
     def _send(
-        self, method: str, url: str, params: Any, body: bytes | None, headers: dict[str, str], basic: Any
+        self,
+        client: httpx.Client,
+        method: str,
+        url: str,
+        params: Any,
+        body: bytes | None,
+        headers: dict[str, str],
+        basic: Any,
     ) -> tuple[Answer, str | None]:
         try:
-            with self._client.stream(method, url, params=params, content=body, headers=headers, auth=basic) as response:
+            with client.stream(method, url, params=params, content=body, headers=headers, auth=basic) as response:
                 chunks: list[bytes] = []
                 size = 0
                 for chunk in response.iter_bytes():
@@ -239,6 +343,16 @@ class _Refused(ServerError):
     def __init__(self, message: str, status: int, wait: float | None) -> None:
         super().__init__(message, status=status)
         self.wait = wait
+
+
+def _tls(ca: Path | None, verify: bool) -> ssl.SSLContext:
+    """What is trusted of a server: its own authority where one is given, else those of the system's packages."""
+    if ca is None:
+        return httpx.create_ssl_context(verify=verify)
+    try:
+        return ssl.create_default_context(cafile=str(ca))
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"ca {ca}: {error}; give a PEM file with the server's certificate authority") from None
 
 
 def _checked(auth: Auth) -> tuple[str, ...]:
@@ -291,8 +405,8 @@ def retry_after(text: str | None) -> float | None:
 
 
 def pause(seconds: float) -> None:
-    """Wait; the one place that sleeps."""
-    time.sleep(seconds)
+    """Wait, unless the process is asked to end; the one place that sleeps."""
+    wait_unless_stopped(seconds)
 
 
 def _origin(url: str) -> str:
@@ -311,7 +425,9 @@ def _explained(url: str, error: httpx.HTTPError) -> str:
             return f"{_FINAL}{place} is not good ({reason}); is the URL right, is the server's certificate?"
         return f"{_FINAL}{place} is not trusted ({reason}); set ca to the PEM file of its authority"
     if "CERTIFICATE_REQUIRED" in text or "HANDSHAKE_FAILURE" in text:
-        return f"{place}: the server wants a client certificate, which stixbridge does not send ({text})"
+        return f"{place}: the server wants a client certificate, or another one; set cert and cert_key ({text})"
+    if isinstance(error, httpx.ProxyError):
+        return f"{place}: the proxy refuses ({text}); are its URL and proxy_auth right?"
     if isinstance(error, httpx.TimeoutException):
         return f"{place}: no answer in time; is the server up, is a proxy or firewall between?"
     if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):

@@ -2,8 +2,9 @@
 
 A run does four things, each of which can be cut at any moment and done again:
 
-1. `_pull`: pages from the source into the store; the watermark moves in the transaction that stores the page.
-2. `_work`: what the changed objects affect is made again as MISP events, in memory (`making`).
+1. `_pull`: pages from the source into the store; the watermark moves in the transaction that stores the page
+   (`pulling`).
+2. `_work`: what the changed objects affect is made again as MISP events, in memory, some at a time (`making`).
 3. `_deliver`: each event to each sink, when it is not what was delivered before; recorded once the sink has confirmed.
 4. `_finish`: only now are the changed objects done.
 """
@@ -11,25 +12,24 @@ A run does four things, each of which can be cut at any moment and done again:
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import times
+from . import stopping, times
 from .affected import placements
 from .errors import ServerError, StixbridgeError
 from .ledger import Ledger, Outcome, Reason
-from .making import Maker
+from .making import Made, Maker
 from .misp.model import Converted, MispEvent
+from .pulling import Progress, Puller, Reach
 from .sinks.changes import told
 from .sinks.delivery import SETTLED, UNFINISHED, Delivery, Job, Last, Sink, State, merge, parts
-from .sources.page import Collection, Source
+from .sources.page import Source
 from .stix.read import Entry
 from .stix.versions import digest_of
 from .store.store import Delivered
-
-Progress = Callable[[str], None]
 
 _WITHDRAWN = "[withdrawn] "
 # States that no later run changes by itself: waiting for them would be for ever.
@@ -85,18 +85,27 @@ class Pipeline:
         maker: makes its events; names the pipeline and has its store.
         source: where objects come from.
         sinks: where events go.
+        reach: what the source is asked for besides what is new.
         progress: called with a line of text now and then.
     """
 
     def __init__(
-        self, maker: Maker, source: Source, sinks: Sequence[Sink], *, progress: Progress | None = None
+        self,
+        maker: Maker,
+        source: Source,
+        sinks: Sequence[Sink],
+        *,
+        reach: Reach | None = None,
+        progress: Progress | None = None,
     ) -> None:
         self.maker = maker
         self.name = maker.pipeline
         self.store = maker.store
         self.source = source
         self.sinks = list(sinks)
+        self.reach = reach
         self._say = progress or (lambda _: None)
+        self._puller = Puller(source, maker.store, reach, progress=progress)
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -105,12 +114,13 @@ class Pipeline:
         for sink in self.sinks:
             sink.close()
 
-    def run(self, now: int | None = None, *, replay: bool = False) -> Summary:
+    def run(self, now: int | None = None, *, replay: bool = False, full: bool = False) -> Summary:
         """One pass. Servers that fail are in the summary's `errors`; what they did not take is done at the next run.
 
         Args:
             now: the reference time, microseconds.
             replay: ask no source; make everything that is in the store again, as after a change of rules or version.
+            full: ask the source for everything, not for what is new.
 
         Raises:
             StoreError: when the store can't be used.
@@ -120,7 +130,7 @@ class Pipeline:
         summary = Summary(self.name, ledger=Ledger(times.to_text(moment)))
         number = self.store.begin_run(self.name, moment)
         if not replay:
-            self._pull(summary, moment)
+            self._pull(summary, moment, full)
         done, expiry = self.store.progress(self.name)
         seq = self.store.last_seq(self.source.name)
         changed = set(self.store.changed(self.source.name, 0 if replay else done))
@@ -134,59 +144,34 @@ class Pipeline:
 
     # 1. pull
 
-    def _pull(self, summary: Summary, moment: int) -> None:
-        try:
-            collections = self.source.collections()
-        except ServerError as error:
+    def _pull(self, summary: Summary, moment: int, full: bool) -> None:
+        # two pipelines of one source don't ask it at the same time
+        with self.store.lock(f"source {self.source.name}"):
+            pulled = self._puller.pull(moment, full=full)
+        summary.pages, summary.entries, summary.changed = pulled.pages, pulled.entries, pulled.changed
+        summary.ledger.merge(pulled.ledger)
+        for error in pulled.errors:
             self._failed(summary, error)
-            return
-        for collection in collections:
-            try:
-                self._pull_one(summary, collection, moment)
-            except ServerError as error:
-                self.store.polled(self.source.name, collection.id, moment, str(error), collection.title)
-                self._failed(summary, error)
-
-    def _pull_one(self, summary: Summary, collection: Collection, moment: int) -> None:
-        source = self.source.name
-        watermark = self.store.watermark(source, collection.id)
-        pages = 0
-        fresh: set[str] = set()
-        for page in self.source.pages(collection, watermark):
-            pages += 1
-            count = self.store.add_page(
-                source,
-                collection.id,
-                page.entries,
-                watermark=page.watermark,
-                date_added=page.date_added,
-                received=moment,
-                title=collection.title,
-            )
-            summary.pages += 1
-            summary.entries += count.entries
-            summary.changed += len(count.changed)
-            for id_, properties in count.superseded:
-                summary.ledger.entry(id_, None, Outcome.DROPPED, Reason.SUPERSEDED, properties)
-            for id_ in fresh.intersection(count.changed):  # an earlier page of this run had an older version
-                summary.ledger.entry(id_, None, Outcome.DROPPED, Reason.SUPERSEDED)
-            fresh.update(count.changed)
-            if count.entries:
-                self._say(
-                    f"{collection.title}: page {pages}, {count.entries} entries, {len(count.changed)} new or newer"
-                )
-        if not pages:
-            self.store.polled(source, collection.id, moment, title=collection.title)
 
     # 2. make
 
     def _work(self, summary: Summary, changed: set[str], rejected: list[Entry], moment: int) -> bool:
         """Make and deliver what changed, and what was cut or held before; True when nothing is left to do."""
-        wanted: dict[str, Converted | None] = {}
-        if changed or rejected:
-            made = self.maker.make(changed, rejected, moment)
-            wanted = made.wanted
-            summary.ledger.merge(made.ledger)
+        complete = True
+        batches = self.maker.batches(changed) or [set()]
+        for at, batch in enumerate(batches, 1):
+            stopping.check()
+            made = Made()
+            if batch or (rejected and at == 1):
+                made = self.maker.make(batch, rejected if at == 1 else [], moment)
+                summary.ledger.merge(made.ledger)
+            if len(batches) > 1:
+                self._say(f"{self.name}: part {at} of {len(batches)}, {len(made.wanted)} events")
+            complete &= self._work_on(summary, made.wanted, moment, last=at == len(batches))
+        return complete and not summary.waiting
+
+    def _work_on(self, summary: Summary, wanted: dict[str, Converted | None], moment: int, *, last: bool) -> bool:
+        """Deliver some events to every sink, and record where things are; True when every sink took them."""
         # on record before any sink has it: after a cut, or while one of the sinks fails, it is known where things are
         for uuid, row in wanted.items():
             if row is not None:
@@ -196,21 +181,23 @@ class Pipeline:
         delivered: dict[str, int] = dict.fromkeys(wanted, 0)
         for sink in self.sinks:
             try:
-                for delivery in self._deliver(sink, wanted, moment, summary):
-                    if delivery.event in delivered:
-                        delivered[delivery.event] += 1
+                # two pipelines don't deliver to one sink at the same time: they may share an event
+                with self.store.lock(f"sink {sink.name}"):
+                    for delivery in self._deliver(sink, wanted, moment, summary, last=last):
+                        if delivery.event in delivered:
+                            delivered[delivery.event] += 1
             except ServerError as error:
                 complete = False
                 self._failed(summary, error)
         for uuid, count in delivered.items():
             if count == len(self.sinks):
                 self._place(uuid, wanted[uuid])
-        return complete and not summary.waiting
+        return complete
 
     # 3. deliver
 
     def _deliver(
-        self, sink: Sink, wanted: dict[str, Converted | None], moment: int, summary: Summary
+        self, sink: Sink, wanted: dict[str, Converted | None], moment: int, summary: Summary, *, last: bool
     ) -> Iterator[Delivery]:
         """Deliver to one sink: what adds first, what only withdraws last, so that nothing is ever missing between."""
         jobs: list[Job] = []
@@ -233,7 +220,7 @@ class Pipeline:
                 yield self._unchanged(sink, uuid, summary)
             else:
                 jobs.append(job)
-        for uuid in self.store.unfinished(sink.name, self.name):
+        for uuid in self.store.unfinished(sink.name, self.name) if last else ():
             if uuid not in wanted:
                 held = self.store.delivered(sink.name, uuid)
                 jobs.append(self._made(sink, merge(self.store.wanted(sink.name, uuid)), held, moment, None))
@@ -251,6 +238,7 @@ class Pipeline:
     ) -> Iterator[Job]:
         """Hand out jobs; what did not arrive in its new event is put back into the one that it would leave."""
         for job in jobs:
+            stopping.check()
             uuid = str(job.event["uuid"])
             if stranded and job.last is not None and _takes_away(job) and uuid in wanted:
                 row = wanted[uuid]
@@ -352,6 +340,7 @@ class Pipeline:
         plain["ledger"] = {key: plain["ledger"][key] for key in ("objects", "outcomes", "properties")}
         plain["reasons"] = summary.ledger.reasons
         self.store.end_run(number, max(moment, times.now()), plain)
+        self.store.forget_history(moment)
 
 
 def _put_back(job: Job, elements: list[dict[str, Any]]) -> None:
@@ -410,20 +399,23 @@ def _element(attribute: dict[str, Any], id_: str, kind: str) -> dict[str, Any]:
     }
 
 
-def rehearse(pipeline: Pipeline, now: int | None = None, *, replay: bool = False) -> Summary:
+def rehearse(pipeline: Pipeline, now: int | None = None, *, replay: bool = False, full: bool = False) -> Summary:
     """A dry run: everything but writing. Works on a copy of the store, with sinks that only say what they would do.
 
     Args:
         pipeline: as configured; neither its store nor its sinks are touched.
         now: the reference time, microseconds.
         replay: as for `Pipeline.run`.
+        full: the same.
     """
     with tempfile.TemporaryDirectory() as folder:
         copy = pipeline.store.copy_to(Path(folder) / "dry.db")
         try:
             sinks = [_Rehearsal(sink.name) for sink in pipeline.sinks]
-            dry = Pipeline(pipeline.maker.on(copy), pipeline.source, sinks, progress=pipeline._say)
-            return dry.run(now, replay=replay)
+            dry = Pipeline(
+                pipeline.maker.on(copy), pipeline.source, sinks, reach=pipeline.reach, progress=pipeline._say
+            )
+            return dry.run(now, replay=replay, full=full)
         finally:
             copy.close()
 

@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from .config import (
+from . import times
+from .enrich import Enrich, Enrichment
+from .errors import ConfigError
+from .making import Maker
+from .net import Auth, Certificate, Http
+from .pipeline import Pipeline
+from .pulling import Progress, Reach
+from .settings import (
     AuthSettings,
     Config,
+    Connection,
     EnrichSettings,
     FeedSettings,
     FilesSettings,
@@ -20,19 +29,17 @@ from .config import (
     TaxiiSettings,
     secret_in,
 )
-from .enrich import Enrich, Enrichment
-from .errors import ConfigError
-from .making import Maker
-from .net import Auth, Http
-from .pipeline import Pipeline, Progress
 from .sinks.delivery import Sink
 from .sources.page import Source
+from .sources.window import Window
 from .store import Store
 
 
 def open_store(config: Config) -> Store:
     """Open the store that a configuration names."""
-    return Store(Path(config.store.path).expanduser())
+    store = Store(Path(config.store.path).expanduser())
+    store.history = times.duration(config.store.history)
+    return store
 
 
 def check_secrets(config: Config, names: tuple[str, ...] = ()) -> None:
@@ -48,13 +55,17 @@ def check_secrets(config: Config, names: tuple[str, ...] = ()) -> None:
             continue
         wanted: list[tuple[Secret | None, str]] = []
         source = config.sources[settings.source]
-        if isinstance(source, TaxiiSettings) and source.auth is not None:
-            place = f"$.sources.{settings.source}.auth"
-            wanted += [(getattr(source.auth, part), f"{place}.{part}") for part in ("password", "token", "value")]
+        if isinstance(source, TaxiiSettings):
+            place = f"$.sources.{settings.source}"
+            wanted += _secrets_of_connection(source, place)
+            if source.auth is not None:
+                parts = ("password", "token", "value")
+                wanted += [(getattr(source.auth, part), f"{place}.auth.{part}") for part in parts]
         for sink in settings.sinks:
             section = config.sinks[sink]
             if isinstance(section, MispSettings):
                 wanted.append((section.key, f"$.sinks.{sink}.key"))
+                wanted += _secrets_of_connection(section, f"$.sinks.{sink}")
         for module in settings.enrich.modules:
             place = f"$.pipelines.{name}.enrich.modules.{module.name}"
             wanted += [(secret_in(value), f"{place}.config.{key}") for key, value in module.config.items()]
@@ -66,6 +77,11 @@ def check_secrets(config: Config, names: tuple[str, ...] = ()) -> None:
                 problems.update(dict.fromkeys(error.problems))
     if problems:
         raise ConfigError(list(problems))
+
+
+def _secrets_of_connection(settings: Connection, place: str) -> list[tuple[Secret | None, str]]:
+    proxy = settings.proxy_auth.password if settings.proxy_auth is not None else None
+    return [(settings.cert_password, f"{place}.cert_password"), (proxy, f"{place}.proxy_auth.password")]
 
 
 def make_pipelines(
@@ -98,12 +114,24 @@ def _pipeline(config: Config, store: Store, name: str, progress: Progress | None
             f"$.pipelines.{name}: a rule routes to {', '.join(map(repr, unknown))};"
             f" the sinks of the pipeline are {', '.join(settings.sinks)}"
         )
+    source = config.sources[settings.source]
     return Pipeline(
         maker,
-        make_source(settings.source, config.sources[settings.source]),
+        make_source(settings.source, source),
         [make_sink(sink, config.sinks[sink]) for sink in settings.sinks],
+        reach=_reach(source),
         progress=progress,
     )
+
+
+def _reach(settings: SourceSettings) -> Reach:
+    """What a source is asked for besides what is new."""
+    age = times.duration(settings.max_age) if settings.max_age is not None else None
+    window = Window(frozenset(settings.types), age, settings.min_confidence)
+    if not isinstance(settings, TaxiiSettings):
+        return Reach(window)
+    every = times.duration(settings.vanished_every) if settings.vanished != "keep" else None
+    return Reach(window, settings.ask, every)
 
 
 def make_maker(config: Config, store: Store, name: str, *, offline: bool = False) -> Maker:
@@ -136,6 +164,7 @@ def make_maker(config: Config, store: Store, name: str, *, offline: bool = False
             "galaxies": galaxies,
         },
         engine=settings.engine,
+        vanished=getattr(config.sources[settings.source], "vanished", "keep"),
     )
 
 
@@ -162,27 +191,48 @@ def make_sink(name: str, settings: SinkSettings) -> Sink:
     return _SINKS[type(settings)](name, settings)
 
 
-def _taxii21(name: str, settings: TaxiiSettings) -> Source:
-    from .sources.taxii21 import MEDIA_TYPE, Taxii21
+def _taxii(name: str, settings: TaxiiSettings) -> Source:
+    from .sources.taxii20 import Taxii20
+    from .sources.taxii21 import Taxii21
 
+    kind = Taxii20 if settings.type == "taxii20" else Taxii21
     http = Http(
         settings.url,
         auth=_auth(settings.auth, f"$.sources.{name}.auth"),
-        accept=MEDIA_TYPE,
-        ca=Path(settings.ca).expanduser() if settings.ca else None,
-        verify=settings.verify_tls,
+        accept=kind.MEDIA_TYPE,
         timeout=settings.timeout,
         max_bytes=settings.max_bytes,
+        rate_limit=settings.rate_limit,
+        **_connection(settings, f"$.sources.{name}"),
     )
-    return Taxii21(
+    return kind(
         settings.url,
         collections=settings.collections,
         since=settings.since,
         page_size=settings.page_size,
         overlap=settings.overlap,
+        match=settings.match,
+        full=settings.full,
         name=name,
         http=http,
     )
+
+
+def _connection(settings: Connection, place: str) -> dict[str, Any]:
+    """How a server is reached, as arguments of `Http`."""
+    certificate = None
+    if settings.cert is not None:
+        key = Path(settings.cert_key).expanduser() if settings.cert_key else None
+        secret = settings.cert_password.read(f"{place}.cert_password") if settings.cert_password else None
+        certificate = Certificate(Path(settings.cert).expanduser(), key, secret)
+    proxy = settings.proxy_auth
+    return {
+        "ca": Path(settings.ca).expanduser() if settings.ca else None,
+        "verify": settings.verify_tls,
+        "certificate": certificate,
+        "proxy": settings.proxy,
+        "proxy_auth": (proxy.user, proxy.password.read(f"{place}.proxy_auth.password")) if proxy else None,
+    }
 
 
 def _auth(settings: AuthSettings | None, where: str) -> Auth | None:
@@ -206,15 +256,9 @@ def _files(name: str, settings: FilesSettings) -> Source:
 def _misp(name: str, settings: MispSettings) -> Sink:
     from .sinks.misp import MispSink
 
-    return MispSink(
-        settings.url,
-        settings.key.read(f"$.sinks.{name}.key"),
-        name=name,
-        ca=Path(settings.ca).expanduser() if settings.ca else None,
-        verify=settings.verify_tls,
-        mode=settings.mode,
-        timeout=settings.timeout,
-    )
+    key = Auth(header="Authorization", value=settings.key.read(f"$.sinks.{name}.key"))
+    http = Http(settings.url, auth=key, timeout=settings.timeout, **_connection(settings, f"$.sinks.{name}"))
+    return MispSink(http, name=name, mode=settings.mode)
 
 
 def _feed(name: str, settings: FeedSettings) -> Sink:
@@ -230,5 +274,5 @@ def _files_sink(name: str, settings: FilesSinkSettings) -> Sink:
     return FilesSink(Path(settings.path).expanduser(), name=name)
 
 
-_SOURCES: dict[type, Callable[..., Source]] = {TaxiiSettings: _taxii21, FilesSettings: _files}
+_SOURCES: dict[type, Callable[..., Source]] = {TaxiiSettings: _taxii, FilesSettings: _files}
 _SINKS: dict[type, Callable[..., Sink]] = {MispSettings: _misp, FeedSettings: _feed, FilesSinkSettings: _files_sink}

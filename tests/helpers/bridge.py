@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from stixbridge import times
-from stixbridge.config import Config, parse
+from stixbridge.config import parse
 from stixbridge.pipeline import Summary
+from stixbridge.settings import Config
 from stixbridge.wiring import make_pipelines, open_store
 
 from .stix import Stix, bundle
@@ -22,6 +23,7 @@ class Bridge:
         sinks: their sections; a sink with `key` gets it by reference to a file.
         enrich: settings of every pipeline.
         sources: further sections by name; `acme` is always there, a folder of files.
+        source: settings of `acme`; with a `type`, all of them.
         more: further settings of every pipeline.
     """
 
@@ -42,8 +44,9 @@ class Bridge:
                 path = folder / f"{name}.key"
                 path.write_text(settings["key"])
                 settings["key"] = {"file": str(path)}
-        files = {"acme": {"type": "files", "paths": [str(folder / "acme")], **(source or {})}}
-        self.sources = {**files, **(sources or {})}
+        files = {"type": "files", "paths": [str(folder / "acme")]}
+        own = source or {}
+        self.sources = {"acme": own if "type" in own else {**files, **own}, **(sources or {})}
         for name, settings in self.sources.items():
             if settings["type"] == "files":
                 settings.setdefault("paths", [str(folder / name)])
@@ -67,13 +70,13 @@ class Bridge:
             path.write_text(json.dumps(bundle(list(objects))))
         return self.run(source=source, now=now)
 
-    def run(self, *, source: str = "acme", now: str = NOW) -> Summary:
+    def run(self, *, source: str = "acme", now: str = NOW, **how: bool) -> Summary:
         """Run the pipeline of a source."""
         moment = times.microseconds(now)
         assert moment is not None
         (pipeline,) = make_pipelines(self.config, self.store, (source,))
         try:
-            return pipeline.run(moment)
+            return pipeline.run(moment, **how)
         finally:
             pipeline.close()
 

@@ -6,6 +6,8 @@ from typing import Any
 from stixbridge import times
 from stixbridge.making import Maker
 from stixbridge.pipeline import Pipeline, Summary
+from stixbridge.pulling import Reach
+from stixbridge.sources.taxii import Taxii
 from stixbridge.sources.taxii21 import Taxii21
 from stixbridge.store import Store
 
@@ -23,12 +25,21 @@ class Pull:
     def __init__(self, folder: Path) -> None:
         self.store = Store(folder / "stixbridge.db")
 
-    def __call__(self, url: str, **settings: Any) -> Summary:
+    def __call__(
+        self,
+        url: str,
+        *,
+        kind: type[Taxii] = Taxii21,
+        reach: Reach | None = None,
+        now: str = NOW,
+        full: bool = False,
+        **settings: Any,
+    ) -> Summary:
         """Poll once, as a run of a pipeline does."""
-        source = Taxii21(url, name=SOURCE, **settings)
-        pipeline = Pipeline(Maker("pipeline", SOURCE, self.store), source, [])
+        source = kind(url, name=SOURCE, **settings)
+        pipeline = Pipeline(Maker("pipeline", SOURCE, self.store), source, [], reach=reach)
         try:
-            return pipeline.run(times.microseconds(NOW))
+            return pipeline.run(times.microseconds(now), full=full)
         finally:
             pipeline.close()
 

@@ -10,7 +10,7 @@ from types import FrameType
 
 import click
 
-from .. import __version__
+from .. import __version__, stopping
 from ..errors import StixbridgeError
 from .screen import ReaderGone, complain, finish
 
@@ -24,6 +24,7 @@ def stixbridge() -> None:
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> None:
+    stopping.request()  # for what works in other threads
     raise KeyboardInterrupt
 
 
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from . import commands
 
     commands.register(stixbridge)
+    stopping.withdraw()
     if arguments is None:
         # asked to end by the system: as by a person, with what is temporary removed
         for number in (signal.SIGTERM, signal.SIGHUP):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import click
@@ -62,3 +62,19 @@ def finish() -> None:
     """Write out what is still on its way to standard output; errors as for `emit`."""
     with _output():
         sys.stdout.flush()
+
+
+_SHOWN = 10
+
+
+def tell_bad(entries: Iterable[dict[str, str]], out: Callable[[str], None]) -> None:
+    """Say what is no usable STIX, and where it stands."""
+    count = 0
+    for entry in entries:
+        if entry["outcome"] == "invalid":
+            count += 1
+            if count <= _SHOWN:
+                place = " ".join(part for part in (entry.get("target"), entry.get("path"), entry["id"]) if part)
+                out(f"  invalid  {place}: {entry['reason']}")
+    if count > _SHOWN:
+        out(f"  invalid  … and {count - _SHOWN} more; --ledger FILE or --json has them all")

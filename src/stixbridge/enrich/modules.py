@@ -14,13 +14,13 @@ from typing import Any
 import orjson
 
 from .. import tlp
-from ..config import ModuleSettings
 from ..errors import ConfigError, ServerError, StixbridgeError
 from ..ledger import Ledger, Outcome, Reason
 from ..misp.knowledge import Knowledge
 from ..misp.model import Converted, derived_uuid, level_of, machine_tag, one_line, set_level
 from ..misp.values import BadValue, normalise, storable
 from ..net import Answer, Http
+from ..settings import ModuleSettings
 from .limits import put_tag
 
 _MAX_RESULTS = 200

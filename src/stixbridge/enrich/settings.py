@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from ..checks import enrich_problems
-from ..config import EnrichSettings
 from ..errors import ConfigError
 from ..ledger import Ledger, Outcome, Reason
 from ..misp.model import MispEvent, one_line
 from ..misp.values import storable
+from ..settings import EnrichSettings
 from .limits import distribute_event, share_event, tag_event
 
 

@@ -47,18 +47,18 @@ class MispSink:
     """A MISP.
 
     Args (of the constructor):
-        misp: its URL, or an existing `PyMISP`, which brings its key and TLS settings.
+        misp: its URL; or an existing `PyMISP`, which brings its key and TLS settings; or a connection.
         key: an auth key, beside a URL.
         name: of the sink.
-        ca: a PEM file of the server's own certificate authority.
-        verify: False trusts any certificate.
+        ca: a PEM file of the server's own certificate authority, beside a URL.
+        verify: False trusts any certificate, beside a URL.
         mode: `api`, or `upload_stix`: MISP's own import of raw STIX, add-only.
-        timeout: seconds.
+        timeout: seconds, beside a URL or `PyMISP`.
     """
 
     def __init__(
         self,
-        misp: str | PyMISP,
+        misp: str | PyMISP | Http,
         key: str | None = None,
         *,
         name: str = "misp",
@@ -67,7 +67,11 @@ class MispSink:
         mode: str = "api",
         timeout: float = 300.0,
     ) -> None:
-        if isinstance(misp, str):
+        if mode not in MODES:
+            raise ConfigError(f"mode: {mode!r} is none of {', '.join(MODES)}")
+        if isinstance(misp, Http):
+            url, key = misp.base, "in the connection"
+        elif isinstance(misp, str):
             url = misp
         else:
             url, key = misp.root_url, misp.key
@@ -76,12 +80,14 @@ class MispSink:
                 ca = Path(misp.ssl)
         if not url or not key:
             raise ConfigError("a MISP sink takes a URL and a key, or an existing PyMISP object")
-        if mode not in MODES:
-            raise ConfigError(f"mode: {mode!r} is none of {', '.join(MODES)}")
         self.name = name
         self._url = url.rstrip("/")
         self._mode = mode
-        self._http = Http(url, auth=Auth(header="Authorization", value=key), ca=ca, verify=verify, timeout=timeout)
+        self._http = (
+            misp
+            if isinstance(misp, Http)
+            else Http(url, auth=Auth(header="Authorization", value=key), ca=ca, verify=verify, timeout=timeout)
+        )
         self._rights: Rights | None = None
         self._tags: set[str] | None = None
         self._groups: list[dict[str, Any]] | None = None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..stix.read import Entry
+
+Listed = tuple[str, int | None]
+"""An entry of a manifest: the id, and when the server got the object, microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,22 @@ class Source(Protocol):
         """What there is to poll."""
 
     def pages(self, collection: Collection, watermark: str | None) -> Iterator[Page]:
-        """The pages after a watermark (None: the first run); each must be stored before the next is asked for."""
+        """The pages after a watermark (None: the first run), to be stored in their order."""
 
     def close(self) -> None:
         """Let go of connections."""
+
+
+@runtime_checkable
+class Server(Source, Protocol):
+    """A source that can be asked for more than what is new."""
+
+    @property
+    def settings(self) -> str:
+        """What the list of collections depends on: another text means to ask again."""
+
+    def named(self, collection: Collection, ids: Sequence[str]) -> Iterator[Page]:
+        """Objects by their ids."""
+
+    def manifest(self, collection: Collection) -> Iterator[list[Listed]]:
+        """All that a collection holds now."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,6 +38,8 @@ class Database:
 
     def __init__(self, path: str | Path, *, durable: bool = True) -> None:
         self.path = str(path)
+        self._locks: dict[str, threading.Lock] = {}
+        self._guard = threading.Lock()
         if self.path.startswith(("postgresql:", "postgres:")):
             raise StoreError("store.url: PostgreSQL is not supported yet; use store.path with a file")
         folder = Path(self.path).parent
@@ -64,15 +69,56 @@ class Database:
         """Let go of the file."""
         self._engine.dispose()
 
+    def lock(self, name: str) -> threading.Lock:
+        """A lock that all who share this store object share by its name."""
+        with self._guard:
+            return self._locks.setdefault(name, threading.Lock())
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Be the only process that works with the store; those that only look need not ask.
+
+        Raises:
+            StoreError: when another process does.
+        """
+        with Path(f"{self.path}.lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                number = file.read(20).strip()
+                raise StoreError(
+                    f"store {self.path}: another stixbridge (process {number or 'unknown'}) works with it; wait until"
+                    " it has ended, or stop it"
+                ) from None
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            yield
+
     def copy_to(self, path: Path) -> Self:
         """A copy of the whole store in another file, made while others may use it."""
-        source = sqlite3.connect(self.path)
-        target = sqlite3.connect(path)
-        with target:
-            source.backup(target)
-        target.close()
-        source.close()
+        self._copy(path)
         return type(self)(path)
+
+    def backup(self, path: Path) -> None:
+        """Write a copy of the whole store, whole or not at all, while others may use it.
+
+        Raises:
+            StoreError: when the file can't be written.
+        """
+        temporary = path.with_name(f".{path.name}.part")
+        try:
+            temporary.unlink(missing_ok=True)
+            self._copy(temporary)
+            temporary.replace(path)
+        except (OSError, sqlite3.Error) as error:
+            temporary.unlink(missing_ok=True)
+            raise StoreError(f"backup {path}: {error}; check the folder's rights and free space") from None
+
+    def _copy(self, path: Path) -> None:
+        with closing(sqlite3.connect(self.path)) as source, closing(sqlite3.connect(path)) as target:
+            source.backup(target)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

@@ -36,4 +36,16 @@ def _links(connection: Connection) -> None:
             connection.execute(text(INSERT_LINK), links)
 
 
-_STEPS: dict[int, Callable[[Connection], None]] = {1: _links}
+def _upkeep(connection: Connection) -> None:
+    """2 to 3: what vanished at its source, what a person has settled, and indexes that are used."""
+    connection.execute(text("ALTER TABLE objects ADD COLUMN vanished BIGINT"))
+    for table in ("rejects", "deliveries"):
+        connection.execute(text(f"ALTER TABLE {table} ADD COLUMN settled INTEGER NOT NULL DEFAULT 0"))
+    for name in ("refs_id", "placements_id", "elements_value"):
+        connection.execute(text(f"DROP INDEX {name}"))
+    for made in schema.metadata.tables.values():
+        for index in made.indexes:
+            index.create(connection, checkfirst=True)
+
+
+_STEPS: dict[int, Callable[[Connection], None]] = {1: _links, 2: _upkeep}

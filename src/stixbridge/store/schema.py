@@ -1,13 +1,16 @@
 """The tables of the store, one schema for every database SQLAlchemy Core knows; SQLite is what is run today.
 
 Times are microseconds since 1970, UTC. Bodies are JSON under zlib.
+
+An index that leads to an id also has what is asked for with it: else SQLite takes the primary key, which has all of
+that, by its first column alone, and reads half of the table.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text
 
-VERSION = 2
+VERSION = 3
 
 metadata = MetaData()
 
@@ -26,6 +29,8 @@ objects = Table(
     Column("date_added", BigInteger),
     Column("valid_until", BigInteger),
     Column("seq", BigInteger, nullable=False),
+    # when a manifest no longer had it
+    Column("vanished", BigInteger),
     Index("objects_seq", "source", "seq"),
     Index("objects_valid_until", "source", "valid_until"),
 )
@@ -37,7 +42,7 @@ refs = Table(
     Column("source", Text, primary_key=True),
     Column("target", Text, primary_key=True),
     Column("id", Text, primary_key=True),
-    Index("refs_id", "source", "id"),
+    Index("refs_id", "source", "id", "target"),
 )
 
 # The ends of each relationship: finds what joins two objects that many others are joined to.
@@ -51,7 +56,8 @@ links = Table(
     Index("links_id", "source", "id"),
 )
 
-# Entries that are no usable object, each once.
+# Entries that are no usable object, each once. `settled`: 1 by a person, 2 to be told anew when it comes again; no row
+# is ever removed, since `seq` must only grow.
 rejects = Table(
     "rejects",
     metadata,
@@ -63,6 +69,8 @@ rejects = Table(
     Column("collection", Text, nullable=False),
     Column("properties", Integer, nullable=False),
     Column("seq", BigInteger, nullable=False),
+    Column("settled", Integer, nullable=False, server_default="0"),
+    Index("rejects_seq", "source", "seq"),
 )
 
 # Pages as they came; the watermark moves in the transaction that stores the page.
@@ -77,6 +85,37 @@ pages = Table(
     Column("changed", Integer, nullable=False),
     Column("last_added", Text),
 )
+
+# What a server offers, so that not every poll asks for it.
+offers = Table(
+    "offers",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("settings", Text, nullable=False),
+    Column("asked", BigInteger, nullable=False),
+    Column("collections", LargeBinary, nullable=False),
+)
+
+# Of each source: when its manifests were compared last, and up to which seq missing references were asked for.
+checks = Table(
+    "checks",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("checked", BigInteger, nullable=False, server_default="0"),
+    Column("asked", BigInteger, nullable=False, server_default="0"),
+)
+
+# Ids that something refers to and the server did not have when it was asked.
+absent = Table(
+    "absent",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("asked", BigInteger, nullable=False),
+)
+
+# The ids of a manifest while it is compared.
+listed = Table("listed", metadata, Column("source", Text, primary_key=True), Column("id", Text, primary_key=True))
 
 cursors = Table(
     "cursors",
@@ -106,7 +145,7 @@ placements = Table(
     Column("id", Text, primary_key=True),
     Column("collecting", Integer, nullable=False),
     Column("day", Text, nullable=False, default=""),
-    Index("placements_id", "pipeline", "id"),
+    Index("placements_id", "pipeline", "id", "event"),
 )
 
 # The values in the events: for `find`, and to bring equal values of different polls together.
@@ -120,7 +159,7 @@ elements = Table(
     Column("kind", Text, nullable=False),
     Column("type", Text, nullable=False),
     Column("value", Text, nullable=False),
-    Index("elements_value", "value"),
+    Index("elements_value", "value", "pipeline", "kind", "event", "id"),
     Index("elements_uuid", "uuid"),
     Index("elements_id", "id"),
 )
@@ -147,6 +186,9 @@ deliveries = Table(
     Column("info", Text, nullable=False),
     Column("published", Integer, nullable=False),
     Column("updated", BigInteger, nullable=False),
+    Column("settled", Integer, nullable=False, server_default="0"),
+    Index("deliveries_state", "sink", "state", "event"),
+    Index("deliveries_event", "event", "state"),
 )
 
 notes = Table(
@@ -169,6 +211,17 @@ answers = Table(
     Column("question", Text, primary_key=True),
     Column("asked", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),
+)
+
+# Objects that no conversion gets through, by an error of ours; left out until a person decides.
+dead = Table(
+    "dead",
+    metadata,
+    Column("pipeline", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("error", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("settled", Integer, nullable=False, server_default="0"),
 )
 
 runs = Table(

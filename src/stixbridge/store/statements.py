@@ -11,7 +11,9 @@ INSERT INTO objects (source, id, type, version, digest, body, date_added, valid_
 VALUES (:source, :id, :type, :version, :digest, :body, :date_added, :valid_until, :seq)
 ON CONFLICT (source, id) DO UPDATE SET
   type = excluded.type, version = excluded.version, digest = excluded.digest, body = excluded.body,
-  date_added = coalesce(objects.date_added, excluded.date_added), valid_until = excluded.valid_until, seq = excluded.seq
+  date_added = coalesce(objects.date_added, excluded.date_added), valid_until = excluded.valid_until,
+  seq = excluded.seq,
+  vanished = NULL
 """
 INSERT_REF = "INSERT INTO refs (source, target, id) VALUES (:source, :target, :id) ON CONFLICT DO NOTHING"
 INSERT_LINK = """
@@ -24,7 +26,8 @@ ON CONFLICT (question) DO UPDATE SET asked = excluded.asked, body = excluded.bod
 """
 INSERT_REJECT = """
 INSERT INTO rejects (source, digest, id, path, reason, collection, properties, seq)
-VALUES (:source, :digest, :id, :path, :reason, :collection, :properties, :seq) ON CONFLICT DO NOTHING
+VALUES (:source, :digest, :id, :path, :reason, :collection, :properties, :seq)
+ON CONFLICT (source, digest) DO UPDATE SET seq = excluded.seq, settled = 0 WHERE rejects.settled = 2
 """
 INSERT_PAGE = """
 INSERT INTO pages (source, collection, received, entries, changed, last_added)
@@ -41,6 +44,30 @@ UPSERT_POLL = """
 INSERT INTO cursors (source, collection, title, watermark, polled, error)
 VALUES (:source, :collection, :title, NULL, :polled, :error)
 ON CONFLICT (source, collection) DO UPDATE SET polled = excluded.polled, error = excluded.error
+"""
+UPSERT_OFFER = """
+INSERT INTO offers (source, settings, asked, collections) VALUES (:source, :settings, :asked, :collections)
+ON CONFLICT (source) DO UPDATE SET
+  settings = excluded.settings, asked = excluded.asked, collections = excluded.collections
+"""
+UPSERT_CHECKED = """
+INSERT INTO checks (source, checked) VALUES (:source, :checked)
+ON CONFLICT (source) DO UPDATE SET checked = excluded.checked
+"""
+UPSERT_ASKED = """
+INSERT INTO checks (source, asked) VALUES (:source, :asked) ON CONFLICT (source) DO UPDATE SET asked = excluded.asked
+"""
+VANISHED = """
+SELECT id FROM objects o WHERE source = :source AND vanished IS NULL
+AND NOT EXISTS (SELECT 1 FROM listed l WHERE l.source = o.source AND l.id = o.id) ORDER BY id
+"""
+# CROSS JOIN keeps the order: the new objects first
+WANTING = """
+SELECT DISTINCT r.target FROM objects o CROSS JOIN refs r ON r.source = o.source AND r.id = o.id
+WHERE o.source = :source AND o.seq > :after
+AND NOT EXISTS (SELECT 1 FROM objects x WHERE x.source = r.source AND x.id = r.target)
+AND NOT EXISTS (SELECT 1 FROM absent a WHERE a.source = r.source AND a.id = r.target)
+ORDER BY r.target
 """
 UPSERT_PROGRESS = """
 INSERT INTO progress (pipeline, seq, expiry) VALUES (:pipeline, :seq, :expiry)
@@ -62,7 +89,9 @@ INSERT INTO deliveries (sink, event, state, digest, body, info, published, updat
 VALUES (:sink, :event, :state, :digest, :body, :info, :published, :updated)
 ON CONFLICT (sink, event) DO UPDATE SET
   state = excluded.state, digest = excluded.digest, body = excluded.body, info = excluded.info,
-  published = excluded.published, updated = excluded.updated
+  published = excluded.published, updated = excluded.updated,
+  settled = CASE WHEN deliveries.state = excluded.state AND deliveries.digest = excluded.digest
+    THEN deliveries.settled ELSE 0 END
 """
 INSERT_NOTE = """
 INSERT INTO notes (sink, event, id, outcome, reason, target)
@@ -74,3 +103,6 @@ AND source_ref IN (SELECT value FROM json_each(:ends)) AND target_ref IN"""
 REFERRERS = """
 SELECT r.id, o.type, r.target FROM refs r JOIN objects o ON o.source = r.source AND o.id = r.id
 WHERE r.source = :source AND """
+FORGET_RUNS = """
+DELETE FROM runs WHERE started < :before AND number NOT IN (SELECT max(number) FROM runs GROUP BY pipeline)
+"""

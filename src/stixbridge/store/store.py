@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from hashlib import blake2b
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from ..ledger import Outcome, Reason
 from ..stix.read import Entry
 from .answers import Answers
-from .database import Database, Rows, in_slices, listed
-from .rows import object_row, pack, unpack
+from .database import Rows, in_slices, listed
+from .intake import Intake
+from .rows import pack, unpack
 from .statements import (
+    FORGET_RUNS,
     INSERT_ELEMENT,
-    INSERT_LINK,
     INSERT_NOTE,
-    INSERT_PAGE,
     INSERT_PLACEMENT,
-    INSERT_REF,
-    INSERT_REJECT,
     JOINING,
     LAST_SEQ,
-    OBJECT_COLUMNS,
     REFERRERS,
-    UPSERT_CURSOR,
     UPSERT_DELIVERY,
-    UPSERT_OBJECT,
-    UPSERT_POLL,
     UPSERT_PROGRESS,
     UPSERT_WANTED,
 )
@@ -46,178 +39,17 @@ class Delivered:
     published: bool = False
 
 
-@dataclass(slots=True)
-class PageCount:
-    """What a page brought.
-
-    Attributes:
-        entries: in the page.
-        changed: ids that were new or newer.
-        duplicates: (id, number of properties) of entries that were there in this version.
-        superseded: (id, number of properties) of versions older than another.
-        rejected: bad entries that were not known.
-    """
-
-    entries: int = 0
-    changed: list[str] = field(default_factory=list)
-    duplicates: list[tuple[str, int]] = field(default_factory=list)
-    superseded: list[tuple[str, int]] = field(default_factory=list)
-    rejected: int = 0
-
-    @property
-    def known(self) -> int:
-        """How many entries were there in this version."""
-        return len(self.duplicates)
-
-
 _ENDS_AT_ONCE = 200
 
 
-class Store(Database):
-    """The store of one configuration; made and opened as a `Database`."""
+class Store(Intake):
+    """The store of one configuration; made and opened as a `Database`.
 
-    # incoming
+    Attributes:
+        history: microseconds for which pages and runs are remembered; None for ever.
+    """
 
-    def add_page(
-        self,
-        source: str,
-        collection: str,
-        entries: Iterable[Entry],
-        *,
-        watermark: str | None,
-        date_added: int | None,
-        received: int,
-        title: str = "",
-    ) -> PageCount:
-        """Store a page and move the watermark, in one transaction.
-
-        Args:
-            source: name of the source.
-            collection: its id at the server, or a file's name.
-            entries: what a reader found.
-            watermark: the new watermark; None leaves it.
-            date_added: when the server got the objects, as far as it says.
-            received: now.
-            title: of the collection.
-
-        Returns:
-            What the page brought. An object that is stored in this version or a newer one changes nothing.
-        """
-        count = PageCount()
-        with self._transaction() as connection:
-            seq = connection.execute(text(LAST_SEQ), {"source": source}).scalar_one()
-            fresh: dict[str, dict[str, Any]] = {}
-            bad: Rows = []
-            for entry in entries:
-                count.entries += 1
-                if entry.obj is None:
-                    bad.append(_reject(source, collection, entry))
-                    continue
-                try:
-                    row = object_row(source, entry.obj, date_added)
-                except TypeError:
-                    bad.append(
-                        _reject(source, collection, Entry(entry.path, None, Reason.LIMIT, entry.id, len(entry.obj)))
-                    )
-                    continue
-                other = fresh.get(row["id"])
-                if other is not None and (row["version"], row["digest"]) == (other["version"], other["digest"]):
-                    count.duplicates.append((row["id"], row["properties"]))
-                    continue
-                if other is None or (row["version"], row["digest"]) > (other["version"], other["digest"]):
-                    fresh[row["id"]], row = row, other or {}
-                if row:
-                    count.superseded.append((row["id"], row["properties"]))
-            held = self._versions(connection, source, list(fresh))
-            changed: Rows = []
-            for id_, row in fresh.items():
-                known = held.get(id_)
-                if known is None or (row["version"], row["digest"]) > known:
-                    seq += 1
-                    row["seq"] = seq
-                    changed.append(row)
-                elif (row["version"], row["digest"]) < known:
-                    count.superseded.append((id_, row["properties"]))
-                else:
-                    count.duplicates.append((id_, row["properties"]))
-            self._write_objects(connection, source, changed)
-            if bad:
-                seq += 1
-                for row in bad:
-                    row["seq"] = seq
-                result = connection.execute(text(INSERT_REJECT), bad)
-                count.rejected = len(bad) if result.rowcount < 0 else result.rowcount
-            count.changed = [row["id"] for row in changed]
-            connection.execute(
-                text(INSERT_PAGE),
-                {
-                    "source": source,
-                    "collection": collection,
-                    "received": received,
-                    "entries": count.entries,
-                    "changed": len(changed),
-                    "last_added": watermark,
-                },
-            )
-            connection.execute(
-                text(UPSERT_CURSOR),
-                {
-                    "source": source,
-                    "collection": collection,
-                    "title": title,
-                    "watermark": watermark,
-                    "polled": received,
-                },
-            )
-        return count
-
-    @staticmethod
-    def _versions(connection: Connection, source: str, ids: list[str]) -> dict[str, tuple[int, bytes]]:
-        found: dict[str, tuple[int, bytes]] = {}
-        for rows in in_slices(
-            connection,
-            "SELECT id, version, digest FROM objects WHERE source = :source AND id IN",
-            ids,
-            {"source": source},
-        ):
-            found.update({id_: (version, digest) for id_, version, digest in rows})
-        return found
-
-    @staticmethod
-    def _write_objects(connection: Connection, source: str, rows: Rows) -> None:
-        if not rows:
-            return
-        pairs: Rows = []
-        for row in rows:
-            pairs.extend({"source": source, "target": target, "id": row["id"]} for target in row["targets"])
-        connection.execute(text(UPSERT_OBJECT), [{key: row[key] for key in OBJECT_COLUMNS} for row in rows])
-        for table in ("refs", "links"):
-            connection.execute(
-                text(f"DELETE FROM {table} WHERE source = :source AND id = :id"),  # noqa: S608
-                [{"source": source, "id": row["id"]} for row in rows],
-            )
-        if pairs:
-            connection.execute(text(INSERT_REF), pairs)
-        links = [row["link"] for row in rows if row["link"] is not None]
-        if links:
-            connection.execute(text(INSERT_LINK), links)
-
-    def polled(self, source: str, collection: str, moment: int, error: str | None = None, title: str = "") -> None:
-        """Record that a collection was asked, and what went wrong."""
-        with self._transaction() as connection:
-            connection.execute(
-                text(UPSERT_POLL),
-                {"source": source, "collection": collection, "title": title, "polled": moment, "error": error},
-            )
-
-    def watermark(self, source: str, collection: str) -> str | None:
-        """The watermark of a collection, as the server gave it; None before the first page."""
-        found = self._scalar(
-            "SELECT watermark FROM cursors WHERE source = :source AND collection = :collection",
-            source=source,
-            collection=collection,
-        )
-        return str(found) if found is not None else None
+    history: int | None = None
 
     # what is to be done
 
@@ -239,6 +71,39 @@ class Store(Database):
         """Ids of objects changed after a seq, in the order they came."""
         sql = "SELECT id FROM objects WHERE source = :source AND seq > :after ORDER BY seq"
         return [row["id"] for row in self._rows(sql, source=source, after=after)]
+
+    def members_of_changed(self, source: str, types: Sequence[str], changed: set[str]) -> Iterator[set[str]]:
+        """Of each changed object of some types: itself and what it refers to, in the order they came."""
+        with self._transaction() as connection:
+            rows = connection.execute(
+                text(
+                    "SELECT id FROM objects WHERE source = :source AND type IN (SELECT value FROM json_each(:types))"
+                    " ORDER BY seq"
+                ),
+                {"source": source, "types": listed(list(types))},
+            ).fetchall()
+        for (id_,) in rows:
+            if id_ in changed:
+                targets = self._rows(
+                    "SELECT target FROM refs WHERE source = :source AND id = :id", source=source, id=id_
+                )
+                yield {id_, *(row["target"] for row in targets)}
+
+    def days_of_changed(self, source: str, ids: set[str]) -> Iterator[set[str]]:
+        """Some objects, those of one day together, in order of the days: of their version, else of their arrival."""
+        days: dict[int, set[str]] = {}
+        with self._transaction() as connection:
+            for rows in in_slices(
+                connection,
+                "SELECT id, CASE WHEN version > 0 THEN version ELSE coalesce(date_added, 0) END / 86400000000"
+                " FROM objects WHERE source = :source AND id IN",
+                list(ids),
+                {"source": source},
+            ):
+                for id_, day in rows:
+                    days.setdefault(day, set()).add(id_)
+        for day in sorted(days):
+            yield days[day]
 
     def expired(self, source: str, after: int, until: int) -> list[str]:
         """Ids of objects whose `valid_until` passed between two times."""
@@ -332,9 +197,8 @@ class Store(Database):
         with self._transaction() as connection:
             for rows in in_slices(
                 connection,
-                "SELECT p.id FROM placements p JOIN deliveries d ON d.event = p.event"
-                " AND d.state IN ('adding', 'delivered', 'waiting', 'out')"
-                " WHERE p.pipeline = :pipeline AND p.id IN",
+                "SELECT p.id FROM placements p WHERE p.pipeline = :pipeline AND EXISTS (SELECT 1 FROM deliveries d"
+                " WHERE d.event = p.event AND d.state IN ('adding', 'delivered', 'waiting', 'out')) AND p.id IN",
                 list(ids),
                 {"pipeline": pipeline},
             ):
@@ -347,7 +211,7 @@ class Store(Database):
         with self._transaction() as connection:
             for rows in in_slices(
                 connection,
-                "SELECT e.id FROM elements e JOIN placements p ON p.pipeline = e.pipeline AND p.event = e.event"
+                "SELECT e.id FROM elements e CROSS JOIN placements p ON p.pipeline = e.pipeline AND p.event = e.event"
                 " AND p.id = e.id WHERE e.pipeline = :pipeline AND e.kind = 'Attribute' AND p.collecting = 1"
                 " AND e.value IN",
                 list(values),
@@ -383,6 +247,36 @@ class Store(Database):
             return []
         sql = "SELECT uuid, id, kind, type, value FROM elements WHERE pipeline = :pipeline AND event = :event"
         return [row for row in self._rows(sql, pipeline=pipeline, event=event_uuid) if row["id"] in wanted]
+
+    # dead letters
+
+    def dead(self, pipeline: str) -> set[str]:
+        """Objects that no conversion of a pipeline gets through."""
+        return {row["id"] for row in self._rows("SELECT id FROM dead WHERE pipeline = :name", name=pipeline)}
+
+    def bury(self, pipeline: str, id_: str, error: str, moment: int) -> None:
+        """Put an object aside that a conversion fails on."""
+        self.execute(
+            "INSERT INTO dead (pipeline, id, error, since) VALUES (:pipeline, :id, :error, :since)"
+            " ON CONFLICT DO NOTHING",
+            pipeline=pipeline,
+            id=id_,
+            error=error[:500],
+            since=moment,
+        )
+
+    def exhume(self, pipeline: str, id_: str) -> None:
+        """Let an object that was put aside be converted again: it counts as changed."""
+        with self._transaction() as connection:
+            connection.execute(
+                text("DELETE FROM dead WHERE pipeline = :pipeline AND id = :id"), {"pipeline": pipeline, "id": id_}
+            )
+            for (source,) in connection.execute(text("SELECT source FROM objects WHERE id = :id"), {"id": id_}).all():
+                seq = connection.execute(text(LAST_SEQ), {"source": source}).scalar_one()
+                connection.execute(
+                    text("UPDATE objects SET seq = :seq WHERE source = :source AND id = :id"),
+                    {"seq": seq + 1, "source": source, "id": id_},
+                )
 
     def answers(self) -> Answers:
         """What modules answered."""
@@ -455,7 +349,7 @@ class Store(Database):
         """Events that a pipeline wants in a sink and whose delivery was cut or held."""
         sql = """
         SELECT d.event FROM deliveries d JOIN wanted w ON w.sink = d.sink AND w.event = d.event
-        WHERE d.sink = :sink AND w.pipeline = :pipeline AND d.state IN ('adding', 'waiting', 'held') ORDER BY d.event
+        WHERE d.sink = :sink AND w.pipeline = :pipeline AND d.state IN ('adding', 'waiting', 'held') ORDER BY +d.event
         """
         return [row["event"] for row in self._rows(sql, sink=sink, pipeline=pipeline)]
 
@@ -487,17 +381,12 @@ class Store(Database):
                 {"finished": moment, "summary": orjson.dumps(summary).decode(), "number": number},
             )
 
-
-def _reject(source: str, collection: str, entry: Entry) -> dict[str, Any]:
-    place = entry.path if entry.id is None else ""
-    mark = f"{entry.id}|{place}|{entry.reason}|{collection}|{entry.properties}"
-    return {
-        "source": source,
-        "digest": blake2b(mark.encode("utf-8", "replace"), digest_size=16).hexdigest(),
-        "id": entry.id,
-        "path": entry.path,
-        "reason": str(entry.reason),
-        "collection": entry.where or collection,
-        "properties": entry.properties,
-        "seq": 0,
-    }
+    def forget_history(self, moment: int) -> None:
+        """Forget pages, runs but the last of each pipeline, and answers of modules that are older than `history`."""
+        if self.history is None:
+            return
+        before = moment - self.history
+        with self._transaction() as connection:
+            connection.execute(text("DELETE FROM pages WHERE received < :before"), {"before": before})
+            connection.execute(text("DELETE FROM answers WHERE asked < :before"), {"before": before // 1_000_000})
+            connection.execute(text(FORGET_RUNS), {"before": before})

@@ -45,6 +45,7 @@ class Misbehaviour:
     no_date_headers: bool = False
     undefined_headers: bool | Literal["empty"] = False  # X-TAXII-…: undefined, on all pages or on empty ones
     date_header_format: str | None = None  # strftime; "%a %b %d %Y" is MITRE's
+    ignores_match: bool = False  # every `match[…]` is accepted and does nothing
     denied_status: int = 403  # for a collection that may not be read; OpenTAXII answers 404
 
 
@@ -293,6 +294,8 @@ class TaxiiDouble(Misbehaviour):
 
     def _page(self, request: Request, collection: Collection) -> tuple[list[Record], bool, str | None]:
         query = dict(request.query)
+        if self.ignores_match:
+            query = {name: value for name, value in query.items() if not name.startswith("match")}
         token = query.pop("next", None)
         size = int(query.get("limit", self.page_size))
         if not self.no_limit_max:

@@ -1,0 +1,38 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import ConfigError
+
+CONFIG = click.option(
+    "-c",
+    "--config",
+    "config_path",
+    default="stixbridge.toml",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="The configuration.",
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+NOW = click.option(
+    "--now", metavar="TIME", help="The reference time, as 2026-01-31T00:00:00Z; decides what has expired."
+)
+PIPELINES = click.argument("pipelines", nargs=-1, metavar="[PIPELINE…]")
+
+
+def moment(now: str | None) -> int | None:
+    """The reference time that `--now` gives, microseconds.
+
+    Raises:
+        ConfigError: when it is no time.
+    """
+    from .. import times
+
+    found = times.microseconds(now) if now is not None else None
+    if now is not None and found is None:
+        raise ConfigError(f"--now: {now!r} is no time; write it as 2026-01-31T00:00:00Z")
+    return found

@@ -1,0 +1,198 @@
+"""`stixbridge run` and `replay`: once, by schedule, or as a rehearsal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .. import stopping
+from ..errors import ConfigError
+from ..ledger import counted
+from .options import CONFIG, JSON, NOW, PIPELINES, moment
+from .screen import complain, emit, emit_bytes, finish, say, tell_bad
+
+if TYPE_CHECKING:
+    from ..pipeline import Summary
+    from ..running import Scheduled
+    from ..settings import Config
+    from ..store import Store
+
+_LINES = 40
+_COLOURS = {"+": "green", "-": "red", "~": "yellow"}
+
+
+@click.command()
+@CONFIG
+@PIPELINES
+@click.option("--dry-run", is_flag=True, help="Show as a diff what would be done; write nothing anywhere.")
+@click.option("--once", is_flag=True, help="One pass, as for cron (what happens anyway).")
+@click.option("--watch", is_flag=True, help="Run by the schedule of each pipeline, until stopped.")
+@click.option("--full", is_flag=True, help="Ask for everything again, from `since` on, not for what is new.")
+@NOW
+@JSON
+def run(
+    config_path: Path,
+    pipelines: tuple[str, ...],
+    dry_run: bool,
+    once: bool,
+    watch: bool,
+    full: bool,
+    now: str | None,
+    as_json: bool,
+) -> int:
+    """Pull, convert, enrich and deliver. What was done before is not done again."""
+    import stamina
+
+    stamina.instrumentation.set_on_retry_hooks([])  # our errors say what a retry could not mend
+    if watch and (once or dry_run or now is not None or full):
+        raise ConfigError("--watch goes with none of --once, --dry-run, --now, --full")
+    if watch:
+        return _watch(config_path, pipelines, as_json=as_json)
+    return _passes(config_path, pipelines, moment(now), dry_run=dry_run, as_json=as_json, full=full)
+
+
+@click.command()
+@CONFIG
+@PIPELINES
+@click.option("--dry-run", is_flag=True, help="Show as a diff what would change; write nothing anywhere.")
+@NOW
+@JSON
+def replay(config_path: Path, pipelines: tuple[str, ...], dry_run: bool, now: str | None, as_json: bool) -> int:
+    """Make and deliver everything in the store again, asking no source: after a change of rules or version."""
+    return _passes(config_path, pipelines, moment(now), dry_run=dry_run, as_json=as_json, again=True)
+
+
+def _passes(
+    config_path: Path,
+    names: tuple[str, ...],
+    now: int | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+    again: bool = False,
+    full: bool = False,
+) -> int:
+    """One pass of each pipeline."""
+    from ..config import load
+    from ..pipeline import rehearse
+    from ..running import run_once
+    from ..wiring import check_secrets, make_pipelines, open_store
+
+    config = load(config_path)
+    check_secrets(config, names)
+    with tempfile.TemporaryDirectory() as empty:
+        progress = None if as_json else say
+        if dry_run:
+            # a dry run writes nothing, not even an empty store
+            there = Path(config.store.path).expanduser().exists()
+            store = open_store(config if there else config.with_store(Path(empty) / "dry.db"))
+            summaries = []
+            try:
+                for pipeline in make_pipelines(config, store, names, progress):
+                    try:
+                        summaries.append(rehearse(pipeline, now, replay=again, full=full))
+                    finally:
+                        pipeline.close()
+            finally:
+                store.close()
+        else:
+            store = open_store(config)
+            try:
+                with store.claimed():
+                    summaries = run_once(make_pipelines(config, store, names, progress), now, replay=again, full=full)
+            finally:
+                store.close()
+    _show(summaries, dry_run=dry_run, as_json=as_json)
+    return max((summary.status for summary in summaries), default=0)
+
+
+def _watch(config_path: Path, names: tuple[str, ...], *, as_json: bool) -> int:
+    """Run until the process is asked to end; SIGHUP reads the configuration again."""
+    from ..config import load
+    from ..running import Watch
+    from ..wiring import open_store
+
+    config = load(config_path)
+    store = open_store(config)
+
+    def scheduled() -> list[Scheduled]:
+        return _scheduled(load(config_path), config, store, names)
+
+    def report(summary: Summary) -> None:
+        _show([summary], dry_run=False, as_json=as_json)
+        finish()
+
+    daemon = Watch(scheduled, report, complain)
+    signal.signal(signal.SIGHUP, lambda *_: daemon.reload())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.request())
+    with store.claimed():
+        ended = daemon.run()
+    say("stopped" if ended else "stopped in the middle of something; nothing is lost, the next start goes on with it")
+    if not ended:
+        # what is under way waits for a server: the end of the process rolls it back
+        sys.stdout.flush()
+        os._exit(0)
+    store.close()
+    return 0
+
+
+def _scheduled(config: Config, first: Config, store: Store, names: tuple[str, ...]) -> list[Scheduled]:
+    """The pipelines of a configuration with their schedules."""
+    from ..running import Scheduled
+    from ..times import duration
+    from ..wiring import check_secrets, make_pipelines
+
+    if config.store != first.store:
+        raise ConfigError("store: can't be changed while it is in use; stop and start again")
+    check_secrets(config, names)
+    return [
+        Scheduled(
+            pipeline,
+            duration(config.pipelines[pipeline.name].every) / 1_000_000,
+            duration(config.pipelines[pipeline.name].jitter) / 1_000_000,
+        )
+        for pipeline in make_pipelines(config, store, names)
+    ]
+
+
+def _show(summaries: Sequence[Summary], *, dry_run: bool, as_json: bool) -> None:
+    import orjson
+
+    if as_json:
+        emit_bytes(orjson.dumps([summary.to_dict() for summary in summaries], option=orjson.OPT_INDENT_2))
+        return
+    for summary in summaries:
+        _report(summary, dry_run)
+
+
+def _report(summary: Summary, dry_run: bool) -> None:
+    """The end of a run, for a person."""
+    ledger = summary.ledger
+    would = "would be " if dry_run else ""
+    emit(f"{summary.pipeline}: {summary.entries} entries in {summary.pages} pages, {summary.changed} new or newer")
+    if ledger.objects:
+        emit(f"  objects  {counted(ledger.outcomes)}")
+        if ledger.reasons:
+            emit(f"  reasons  {counted(ledger.reasons)}")
+    emit(f"  events   {would}{counted(summary.events)}")
+    for sink, delivery in summary.deliveries if dry_run else ():
+        if delivery.changes:
+            emit(f"  {sink}: {delivery.action} {delivery.event} {delivery.body.get('info', '')}")
+            for line in delivery.changes[:_LINES]:
+                emit(f"    {line}", colour=_COLOURS.get(line[:1]))
+            if len(delivery.changes) > _LINES:
+                emit(f"    … and {len(delivery.changes) - _LINES} more; --json has them all")
+    for entry in ledger.entries:
+        if "target" in entry and entry.get("path", "").find(": ") > 0:
+            emit(f"  note     {entry['path']}: {entry['reason']}: {entry['target']}")
+    tell_bad(ledger.entries, emit)
+    for error in summary.errors:
+        emit(f"  error    {error}")

@@ -1,0 +1,186 @@
+"""Looking after a bridge: how things stand, where something went, what can't pass, and a copy of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import ConfigError
+from ..ledger import counted
+from .options import CONFIG, JSON
+from .screen import emit, emit_bytes
+
+if TYPE_CHECKING:
+    from ..settings import Config
+    from ..store import Store
+
+
+@click.command()
+@CONFIG
+@JSON
+def status(config_path: Path, as_json: bool) -> None:
+    """How things stand: collections, deliveries, the last runs."""
+    import orjson
+
+    from ..lookup import status as look
+
+    with opened(config_path) as (config, store):
+        found = look(config, store)
+    if as_json:
+        emit_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+        return
+    emit(f"store {found['store']}")
+    for row in found["collections"]:
+        emit(f"collection {row['source']} / {row['title'] or row['collection']}")
+        emit(f"  polled {row['polled']}  watermark {row['watermark']}  lag {row['lag'] or 'unknown'}")
+        if row["error"]:
+            emit(f"  last error: {row['error']}")
+    for row in found["sources"]:
+        emit(f"source {row['source']}: {row['objects']} objects, {row['vanished']} of them no longer there")
+    for row in found["pipelines"]:
+        state = "never run" if not row["last_run"] else row["last_run"] + ("" if row["finished"] else " (was cut)")
+        emit(f"pipeline {row['pipeline']}: last run {state}; events {counted(row['events'])}")
+        emit(f"  next run {row['next_run'] or 'at once'} with --watch")
+        for error in row["errors"]:
+            emit(f"  error: {error}")
+    for row in found["deliveries"]:
+        emit(f"sink {row['sink']}: {row['events']} events {row['state']}")
+    for row in found["rejects"]:
+        emit(f"bad entries in {row['source']} / {row['collection']}: {row['count']} {row['reason']}")
+    for row in found["notes"]:
+        emit(f"notes: {row['count']} {row['reason']}")
+    if found["dead_letters"]:
+        emit(f"dead letters: {found['dead_letters']}; stixbridge dead-letters lists them")
+
+
+@click.command(name="find")
+@CONFIG
+@JSON
+@click.argument("what")
+def find(config_path: Path, as_json: bool, what: str) -> int:
+    """Find a STIX id, a value or a MISP UUID: where it is, and what of it is missing and why."""
+    import orjson
+
+    from ..lookup import find as look
+
+    with opened(config_path) as (config, store):
+        found = look(config, store, what)
+    if as_json:
+        emit_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
+    else:
+        for row in found:
+            _found(row)
+        if not found:
+            emit(f"nothing in the store is or says {what}")
+    return 0 if found else 1
+
+
+def _found(row: dict[str, Any]) -> None:
+    emit(f"{row['id']}  {row['name']}")
+    ended = ", revoked" if row["revoked"] else ""
+    emit(f"  source {row['source']}, modified {row['modified'] or 'never said'}{ended}")
+    for event in row["events"]:
+        for sink in event["sinks"]:
+            emit(f"  event {event['event']} in {sink['sink']}: {sink['state']}  {sink['info']}")
+        for element in event["elements"]:
+            emit(f"    {element['kind']} {element['uuid']}  {element['type']} = {element['value'][:120]}")
+        for note in event["notes"]:
+            emit(f"    note ({note['sink']}): {note['reason']}: {note['target']}")
+    for entry in row["touched"]:
+        emit(f"  rule {entry['rule']}: {entry['action']}{' (the event)' if entry['uuid'] == entry['event'] else ''}")
+    if not row["events"]:
+        emit("  in no event")
+    for entry in row["missing"]:
+        emit(f"  missing {entry.get('path', 'the object')}: {entry.get('reason', entry['outcome'])}")
+
+
+@click.group(name="dead-letters", invoke_without_command=True)
+@CONFIG
+@JSON
+@click.pass_context
+def dead_letters(context: click.Context, config_path: Path, as_json: bool) -> int | None:
+    """What can't pass: bad entries, objects the conversion fails on, events a sink refused. Lists them."""
+    context.obj = config_path
+    if context.invoked_subcommand is not None:
+        return None
+    import orjson
+
+    from ..letters import letters
+
+    with opened(config_path) as (_, store):
+        found = letters(store)
+    if as_json:
+        emit_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_DATACLASS))
+        return 0
+    for letter in found:
+        emit(f"{letter.key}  {letter.what}")
+        emit(f"  {letter.reason}{f' (since {letter.since})' if letter.since else ''}")
+    emit(f"{len(found)} dead letter{'' if len(found) == 1 else 's'}")
+    return 0
+
+
+@dead_letters.command(name="show")
+@click.argument("key")
+@click.pass_obj
+def show_letter(config_path: Path, key: str) -> None:
+    """Show all that is known of one, as JSON."""
+    import orjson
+
+    from ..letters import show
+
+    with opened(config_path) as (_, store):
+        emit_bytes(orjson.dumps(show(store, key), option=orjson.OPT_INDENT_2))
+
+
+@dead_letters.command(name="retry")
+@click.argument("keys", nargs=-1, required=True, metavar="KEY…")
+@click.pass_obj
+def retry_letters(config_path: Path, keys: tuple[str, ...]) -> None:
+    """Let the next run try again."""
+    from ..letters import retry
+
+    with opened(config_path) as (_, store), store.claimed():
+        for key in keys:
+            emit(f"{key}: {retry(store, key)}")
+
+
+@dead_letters.command(name="drop")
+@click.argument("keys", nargs=-1, required=True, metavar="KEY…")
+@click.pass_obj
+def drop_letters(config_path: Path, keys: tuple[str, ...]) -> None:
+    """Leave out for good, and list no longer."""
+    from ..letters import drop
+
+    with opened(config_path) as (_, store), store.claimed():
+        for key in keys:
+            emit(f"{key}: {drop(store, key)}")
+
+
+@click.command()
+@CONFIG
+@click.argument("file", type=click.Path(path_type=Path))
+def backup(config_path: Path, file: Path) -> None:
+    """Write a copy of the store, while a run may be under way. To restore, put the file in the store's place."""
+    if not file.parent.is_dir():
+        raise ConfigError(f"{file}: the folder {file.parent} does not exist; make it first")
+    with opened(config_path) as (_, store):
+        store.backup(file)
+    emit(f"{file} written")
+
+
+@contextmanager
+def opened(config_path: Path) -> Iterator[tuple[Config, Store]]:
+    """The configuration and its store."""
+    from ..config import load
+    from ..wiring import open_store
+
+    config = load(config_path)
+    store = open_store(config)
+    try:
+        yield config, store
+    finally:
+        store.close()

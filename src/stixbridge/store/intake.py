@@ -1,0 +1,312 @@
+"""What comes into the store: pages with their watermarks, and what is known of each source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, text
+
+from ..ledger import Reason
+from ..stix.read import Entry
+from .database import Database, Rows, in_slices
+from .rows import object_row
+from .statements import (
+    INSERT_LINK,
+    INSERT_PAGE,
+    INSERT_REF,
+    INSERT_REJECT,
+    LAST_SEQ,
+    OBJECT_COLUMNS,
+    UPSERT_ASKED,
+    UPSERT_CHECKED,
+    UPSERT_CURSOR,
+    UPSERT_OBJECT,
+    UPSERT_OFFER,
+    UPSERT_POLL,
+    VANISHED,
+    WANTING,
+)
+
+
+@dataclass(slots=True)
+class PageCount:
+    """What a page brought.
+
+    Attributes:
+        entries: in the page.
+        changed: ids that were new or newer.
+        duplicates: (id, number of properties) of entries that were there in this version.
+        superseded: (id, number of properties) of versions older than another.
+        rejected: bad entries that were not known.
+    """
+
+    entries: int = 0
+    changed: list[str] = field(default_factory=list)
+    duplicates: list[tuple[str, int]] = field(default_factory=list)
+    superseded: list[tuple[str, int]] = field(default_factory=list)
+    rejected: int = 0
+
+    @property
+    def known(self) -> int:
+        """How many entries were there in this version."""
+        return len(self.duplicates)
+
+
+class Intake(Database):
+    """The part of a store that sources fill."""
+
+    def add_page(
+        self,
+        source: str,
+        collection: str,
+        entries: Iterable[Entry],
+        *,
+        watermark: str | None,
+        date_added: int | None,
+        received: int,
+        title: str = "",
+    ) -> PageCount:
+        """Store a page and move the watermark, in one transaction.
+
+        Args:
+            source: name of the source.
+            collection: its id at the server, or a file's name.
+            entries: what a reader found.
+            watermark: the new watermark; None leaves it.
+            date_added: when the server got the objects, as far as it says.
+            received: now.
+            title: of the collection.
+
+        Returns:
+            What the page brought. An object that is stored in this version or a newer one changes nothing.
+        """
+        count = PageCount()
+        with self._transaction() as connection:
+            seq = connection.execute(text(LAST_SEQ), {"source": source}).scalar_one()
+            fresh: dict[str, dict[str, Any]] = {}
+            bad: Rows = []
+            for entry in entries:
+                count.entries += 1
+                if entry.obj is None:
+                    bad.append(_reject(source, collection, entry))
+                    continue
+                try:
+                    row = object_row(source, entry.obj, date_added)
+                except TypeError:
+                    bad.append(
+                        _reject(source, collection, Entry(entry.path, None, Reason.LIMIT, entry.id, len(entry.obj)))
+                    )
+                    continue
+                other = fresh.get(row["id"])
+                if other is not None and (row["version"], row["digest"]) == (other["version"], other["digest"]):
+                    count.duplicates.append((row["id"], row["properties"]))
+                    continue
+                if other is None or (row["version"], row["digest"]) > (other["version"], other["digest"]):
+                    fresh[row["id"]], row = row, other or {}
+                if row:
+                    count.superseded.append((row["id"], row["properties"]))
+            held = self._versions(connection, source, list(fresh))
+            changed: Rows = []
+            for id_, row in fresh.items():
+                known = held.get(id_)
+                came = (row["version"], row["digest"])
+                if known is None or came > known[:2] or (came == known[:2] and known[2]):
+                    seq += 1
+                    row["seq"] = seq
+                    changed.append(row)
+                elif came < known[:2]:
+                    count.superseded.append((id_, row["properties"]))
+                else:
+                    count.duplicates.append((id_, row["properties"]))
+            self._write_objects(connection, source, changed)
+            if bad:
+                seq += 1
+                for row in bad:
+                    row["seq"] = seq
+                result = connection.execute(text(INSERT_REJECT), bad)
+                count.rejected = len(bad) if result.rowcount < 0 else result.rowcount
+            count.changed = [row["id"] for row in changed]
+            connection.execute(
+                text(INSERT_PAGE),
+                {
+                    "source": source,
+                    "collection": collection,
+                    "received": received,
+                    "entries": count.entries,
+                    "changed": len(changed),
+                    "last_added": watermark,
+                },
+            )
+            connection.execute(
+                text(UPSERT_CURSOR),
+                {
+                    "source": source,
+                    "collection": collection,
+                    "title": title,
+                    "watermark": watermark,
+                    "polled": received,
+                },
+            )
+        return count
+
+    @staticmethod
+    def _versions(connection: Connection, source: str, ids: list[str]) -> dict[str, tuple[int, bytes, bool]]:
+        """The stored versions of some objects, and whether the source has them no longer."""
+        found: dict[str, tuple[int, bytes, bool]] = {}
+        for rows in in_slices(
+            connection,
+            "SELECT id, version, digest, vanished FROM objects WHERE source = :source AND id IN",
+            ids,
+            {"source": source},
+        ):
+            found.update({id_: (version, digest, gone is not None) for id_, version, digest, gone in rows})
+        return found
+
+    @staticmethod
+    def _write_objects(connection: Connection, source: str, rows: Rows) -> None:
+        if not rows:
+            return
+        pairs: Rows = []
+        for row in rows:
+            pairs.extend({"source": source, "target": target, "id": row["id"]} for target in row["targets"])
+        connection.execute(text(UPSERT_OBJECT), [{key: row[key] for key in OBJECT_COLUMNS} for row in rows])
+        for table in ("refs", "links"):
+            connection.execute(
+                text(f"DELETE FROM {table} WHERE source = :source AND id = :id"),  # noqa: S608
+                [{"source": source, "id": row["id"]} for row in rows],
+            )
+        if pairs:
+            connection.execute(text(INSERT_REF), pairs)
+        links = [row["link"] for row in rows if row["link"] is not None]
+        if links:
+            connection.execute(text(INSERT_LINK), links)
+
+    def polled(self, source: str, collection: str, moment: int, error: str | None = None, title: str = "") -> None:
+        """Record that a collection was asked, and what went wrong."""
+        with self._transaction() as connection:
+            connection.execute(
+                text(UPSERT_POLL),
+                {"source": source, "collection": collection, "title": title, "polled": moment, "error": error},
+            )
+
+    def watermark(self, source: str, collection: str) -> str | None:
+        """The watermark of a collection, as the server gave it; None before the first page."""
+        found = self._scalar(
+            "SELECT watermark FROM cursors WHERE source = :source AND collection = :collection",
+            source=source,
+            collection=collection,
+        )
+        return str(found) if found is not None else None
+
+    def known(self, source: str, ids: Iterable[str]) -> set[str]:
+        """Those of some ids that are stored."""
+        with self._transaction() as connection:
+            return set(self._versions(connection, source, list(ids)))
+
+    # what a source offers
+
+    def offered(self, source: str, settings: str, after: int) -> list[dict[str, str]] | None:
+        """The collections of a source as they were asked for after a time with the same settings; else None."""
+        rows = self._rows(
+            "SELECT collections FROM offers WHERE source = :source AND settings = :settings AND asked > :after",
+            source=source,
+            settings=settings,
+            after=after,
+        )
+        found: list[dict[str, str]] | None = orjson.loads(rows[0]["collections"]) if rows else None
+        return found
+
+    def set_offered(self, source: str, settings: str, moment: int, collections: list[dict[str, str]]) -> None:
+        """Record what a source offers."""
+        offer = {"source": source, "settings": settings, "asked": moment, "collections": orjson.dumps(collections)}
+        self.execute(UPSERT_OFFER, **offer)
+
+    def forget_offered(self, source: str) -> None:
+        """Ask a source again what it offers."""
+        self.execute("DELETE FROM offers WHERE source = :source", source=source)
+
+    # references that lead nowhere
+
+    def wanting(self, source: str) -> list[str]:
+        """Ids that objects refer to which came since the last `asked`, not stored and not known to be absent."""
+        after = self._scalar("SELECT asked FROM checks WHERE source = :source", source=source) or 0
+        return [row["target"] for row in self._rows(WANTING, source=source, after=after)]
+
+    def asked(self, source: str, seq: int | None, absent: Sequence[str], moment: int) -> None:
+        """Record up to which seq missing references were asked for (None: not all), and which ids are not there."""
+        with self._transaction() as connection:
+            if absent:
+                connection.execute(
+                    text("INSERT INTO absent (source, id, asked) VALUES (:source, :id, :asked) ON CONFLICT DO NOTHING"),
+                    [{"source": source, "id": id_, "asked": moment} for id_ in absent],
+                )
+            if seq is not None:
+                connection.execute(text(UPSERT_ASKED), {"source": source, "asked": seq})
+
+    # what vanished
+
+    def checked(self, source: str) -> int:
+        """When the manifests of a source were compared last, microseconds; 0 for never."""
+        return int(self._scalar("SELECT checked FROM checks WHERE source = :source", source=source) or 0)
+
+    def list_ids(self, source: str, ids: Sequence[str], *, first: bool = False) -> None:
+        """Take down ids that a manifest lists; the `first` ones of a comparison take the place of earlier ones."""
+        with self._transaction() as connection:
+            if first:
+                connection.execute(text("DELETE FROM listed WHERE source = :source"), {"source": source})
+            if ids:
+                connection.execute(
+                    text("INSERT INTO listed (source, id) VALUES (:source, :id) ON CONFLICT DO NOTHING"),
+                    [{"source": source, "id": id_} for id_ in ids],
+                )
+
+    def compare(self, source: str, moment: int) -> list[str]:
+        """Mark what is stored and not listed as vanished, a change like any other; returns those ids.
+
+        Nothing is marked where nothing is listed.
+        """
+        with self._transaction() as connection:
+            key = {"source": source}
+            there = connection.execute(text("SELECT 1 FROM listed WHERE source = :source LIMIT 1"), key).scalar()
+            gone = [row[0] for row in connection.execute(text(VANISHED), key)] if there else []
+            seq = connection.execute(text(LAST_SEQ), key).scalar_one()
+            if gone:
+                connection.execute(
+                    text("UPDATE objects SET vanished = :moment, seq = :seq WHERE source = :source AND id = :id"),
+                    [{**key, "id": id_, "moment": moment, "seq": seq + at} for at, id_ in enumerate(gone, 1)],
+                )
+            connection.execute(text("DELETE FROM listed WHERE source = :source"), key)
+            connection.execute(text(UPSERT_CHECKED), {**key, "checked": moment})
+        return gone
+
+    def vanished(self, source: str, ids: Iterable[str]) -> set[str]:
+        """Those of some objects that the source has no longer."""
+        found: set[str] = set()
+        with self._transaction() as connection:
+            for rows in in_slices(
+                connection,
+                "SELECT id FROM objects WHERE source = :source AND vanished IS NOT NULL AND id IN",
+                list(ids),
+                {"source": source},
+            ):
+                found.update(row[0] for row in rows)
+        return found
+
+
+def _reject(source: str, collection: str, entry: Entry) -> dict[str, Any]:
+    place = entry.path if entry.id is None else ""
+    mark = f"{entry.id}|{place}|{entry.reason}|{collection}|{entry.properties}"
+    return {
+        "source": source,
+        "digest": blake2b(mark.encode("utf-8", "replace"), digest_size=16).hexdigest(),
+        "id": entry.id,
+        "path": entry.path,
+        "reason": str(entry.reason),
+        "collection": entry.where or collection,
+        "properties": entry.properties,
+        "seq": 0,
+    }
