@@ -20,6 +20,8 @@ from . import schema
 from .migrations import migrate
 
 Rows = list[dict[str, Any]]
+_BUSY_SECONDS = 10.0
+"""How long another process may hold the file."""
 _SLICE = 5_000
 """How many values go into one IN list."""
 AMONG_KEYS = "(SELECT value FROM json_each(:keys))"
@@ -45,7 +47,7 @@ class Database:
         folder = Path(self.path).parent
         if not folder.is_dir():
             raise StoreError(f"store {self.path}: the folder {folder} does not exist; make it, or change store.path")
-        self._engine = create_engine(URL.create("sqlite", database=self.path), connect_args={"timeout": 10})
+        self._engine = create_engine(URL.create("sqlite", database=self.path), connect_args={"timeout": _BUSY_SECONDS})
         event.listen(self._engine, "connect", _on_connect if durable else _on_connect_to_scratch)
         event.listen(self._engine, "begin", _on_begin)
         with self._transaction() as connection:
