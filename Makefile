@@ -6,7 +6,7 @@ SELECT := not slow
 # set-up is done when this file is newer than what it depends on
 READY  := $(VENV)/.ready
 
-.PHONY: setup demo test slow explore cases reference fuzz lint types contract check lock bench clean
+.PHONY: setup demo test slow explore cases reference fuzz soak lint types contract check lock bench clean
 
 setup: $(READY)
 
@@ -60,6 +60,11 @@ SECONDS ?= 60
 fuzz: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/fuzz/requirements.txt
 	PYTHONPATH=tests $(BIN)/python -m fuzz.run --seconds $(SECONDS)
+
+# an hour of runs against every server, with faults and kills at random: writes docs/reliability.md
+SOAK ?= 3600
+soak: setup
+	PYTHONPATH=tests $(BIN)/python -m soak.run --seconds $(SOAK)
 
 bench: setup
 	$(BIN)/python -m benchmarks

@@ -189,7 +189,7 @@ def test_a_server_that_can_not_be_asked_so_is_left_in_peace(pull: Pull, server: 
 
 
 def bridge_to(server: TaxiiDouble, misp: MispDouble, folder: Path, **source: Any) -> Bridge:
-    source = {"type": "taxii21", "url": server.url, "vanished_every": "1d", **source}
+    source = {"type": "taxii21", "url": server.url, **source}
     return Bridge(folder, {"misp": {"type": "misp", "url": misp.url, "key": misp.key}}, source=source)
 
 
@@ -202,7 +202,8 @@ def test_what_vanished_follows_the_policy_and_may_come_back(
     server: TaxiiDouble, misp: MispDouble, tmp_path: Path, policy: str
 ) -> None:
     server.add("All", [stix.indicator(A), stix.indicator(B)])
-    bridge = bridge_to(server, misp, tmp_path, vanished=policy)
+    compared = {} if policy == "keep" else {"compare_every": "1d"}
+    bridge = bridge_to(server, misp, tmp_path, vanished=policy, **compared)
     assert actions(bridge.run(now="2026-01-10T00:00:00Z")) == {"created": 1}
     server.remove("All", stix.indicator(A)["id"])
     bridge.run(now="2026-01-10T12:00:00Z")  # not yet time for a comparison
@@ -229,7 +230,7 @@ def test_what_vanished_follows_the_policy_and_may_come_back(
 
 def test_an_empty_manifest_withdraws_nothing(server: TaxiiDouble, misp: MispDouble, tmp_path: Path) -> None:
     server.add("All", [stix.indicator(A)])
-    bridge = bridge_to(server, misp, tmp_path, vanished="delete")
+    bridge = bridge_to(server, misp, tmp_path, vanished="delete", compare_every="1d")
     bridge.run(now="2026-01-10T00:00:00Z")
     server.remove("All", stix.indicator(A)["id"])
     assert actions(bridge.run(now="2026-01-12T00:00:00Z")) == {}
@@ -239,7 +240,7 @@ def test_an_empty_manifest_withdraws_nothing(server: TaxiiDouble, misp: MispDoub
 
 def test_a_manifest_that_breaks_off_withdraws_nothing(server: TaxiiDouble, misp: MispDouble, tmp_path: Path) -> None:
     server.add("All", [stix.indicator(f"198.51.100.{at}") for at in range(25)])
-    bridge = bridge_to(server, misp, tmp_path, vanished="delete")
+    bridge = bridge_to(server, misp, tmp_path, vanished="delete", compare_every="1d")
     bridge.run(now="2026-01-10T00:00:00Z")
     server.fail_next(500, times=9, when=lambda request: "/manifest/" in request.path and "next" in request.query)
     summary = bridge.run(now="2026-01-12T00:00:00Z")

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from helpers.pull import Pull
 from servers import TaxiiServer, medallion20
 from servers.reading import INDICATORS, Stix, ids, indicator
 
+from stixbridge import times
 from stixbridge.errors import ConfigError
 from stixbridge.net import Auth
+from stixbridge.pulling import Reach
 from stixbridge.sources.taxii20 import STIX_TYPE, Taxii20
 
 OLD = [{key: value for key, value in item.items() if key != "spec_version"} for item in INDICATORS]
@@ -57,6 +60,20 @@ def test_a_later_poll_asks_for_what_is_new(pull: Pull, server: TaxiiServer) -> N
 
 
 @pytest.mark.servers
+def test_newer_versions_are_found_in_the_manifest(pull: Pull, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The server keeps the time at which it got the first version, so that `added_after` never shows another."""
+    with medallion20({"Old": DATED}, page_size=10, dir=tmp_path_factory.mktemp("newer")) as server:
+        reach = Reach(compare_every=times.duration("1d"))
+        poll = partial(pull, server.url, kind=Taxii20, auth=basic(server), reach=reach, overlap="1s")
+        poll(now="2026-01-10T00:00:00Z")
+        server.add("Old", [{**OLD[3], "spec_version": "2.0", "modified": "2026-01-07T00:00:00.000Z"}])
+        assert poll(now="2026-01-10T12:00:00Z").changed == 0
+        summary = poll(now="2026-01-11T12:00:00Z")
+        assert (summary.errors, summary.changed) == ([], 1)
+        assert poll(now="2026-01-13T12:00:00Z").changed == 0
+
+
+@pytest.mark.servers
 def test_filters_and_what_may_not_be_read(pull: Pull, server: TaxiiServer) -> None:
     match = {"id": [OLD[3]["id"], OLD[5]["id"]], "version": ["all"]}
     assert pull(server.url, kind=Taxii20, auth=basic(server), match=match).entries == 2
@@ -70,7 +87,7 @@ def test_manifest_and_single_objects(server: TaxiiServer) -> None:
     (collection,) = source.collections()
     rows = [row for page in source.manifest(collection) for row in page]
     assert {id_ for id_, _ in rows} >= set(ids(OLD[:20]))
-    assert all(added is not None for _, added in rows)
+    assert all(version is not None for _, version in rows)
     (page,) = source.named(collection, [OLD[1]["id"], indicator(98)["id"]])
     assert [entry.id for entry in page.entries] == [OLD[1]["id"]]
     source.close()

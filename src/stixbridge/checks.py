@@ -125,7 +125,7 @@ _CHECKS: dict[str, Callable[[str], str | None]] = {
     "since": _span_problem,
     "overlap": _duration_problem,
     "max_age": _duration_problem,
-    "vanished_every": _duration_problem,
+    "compare_every": _duration_problem,
     "every": _duration_problem,
     "jitter": _duration_problem,
     "history": _duration_problem,

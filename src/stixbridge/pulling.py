@@ -234,18 +234,23 @@ class Puller:
         wanted = not types or id_.partition("--")[0] in types
         return wanted and id_ not in tlp.WELL_KNOWN and _ID.fullmatch(id_) is not None
 
-    # what the source has no longer
+    # what the source has no longer, or in another version
 
     def _compare(self, source: Server, collections: list[Collection], pulled: Pulled, moment: int) -> None:
         """Hold the store against the manifests, when it is time for that."""
         if self.reach.compare_every is None or moment - self.store.checked(source.name) < self.reach.compare_every:
             return
-        self.store.list_ids(source.name, [], first=True)
+        self.store.take_down(source.name, [], first=True)
         for collection in collections:
             for rows in source.manifest(collection):
                 stopping.check()
-                self.store.list_ids(source.name, [id_ for id_, _ in rows])
-        gone = self.store.compare(source.name, moment)
+                self.store.take_down(source.name, rows)
+        gone, outdated = self.store.compare(source.name, moment)
         pulled.changed += len(gone)
         if gone:
             self._say(f"{source.name}: {len(gone)} objects are no longer there")
+        for collection in collections if outdated else ():
+            # a server that keeps the time of the first version never says that there is another
+            for page in source.named(collection, outdated):
+                stopping.check()
+                self._store_page(pulled, collection, page, moment)

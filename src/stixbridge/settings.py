@@ -117,7 +117,7 @@ class TaxiiSettings(_Window, Connection):
     full: bool = False
     ask: bool = True
     vanished: str = "keep"
-    vanished_every: str = "7d"
+    compare_every: str | None = None
     rate_limit: str | None = None
     auth: AuthSettings | None = None
     timeout: float = 60.0

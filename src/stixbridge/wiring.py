@@ -124,14 +124,20 @@ def _pipeline(config: Config, store: Store, name: str, progress: Progress | None
     )
 
 
+_COMPARED = {"taxii20": "1d"}
+"""How often manifests are compared by default: servers of 2.0 keep the time at which they got the first version."""
+
+
 def _reach(settings: SourceSettings) -> Reach:
     """What a source is asked for besides what is new."""
     age = times.duration(settings.max_age) if settings.max_age is not None else None
     window = Window(frozenset(settings.types), age, settings.min_confidence)
     if not isinstance(settings, TaxiiSettings):
         return Reach(window)
-    every = times.duration(settings.vanished_every) if settings.vanished != "keep" else None
-    return Reach(window, settings.ask, every)
+    every = settings.compare_every or _COMPARED.get(settings.type)
+    if every is None and settings.vanished != "keep":
+        every = "7d"
+    return Reach(window, settings.ask, times.duration(every) if every is not None else None)
 
 
 def make_maker(config: Config, store: Store, name: str, *, offline: bool = False) -> Maker:

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from ..stix.read import Entry
 
 Listed = tuple[str, int | None]
-"""An entry of a manifest: the id, and when the server got the object, microseconds."""
+"""An entry of a manifest: the id, and the newest version that the server has, microseconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -295,11 +295,13 @@ class Taxii:
 
 
 def listed(rows: object) -> list[Listed]:
-    """The entries of a manifest: id, and when the server got the object, microseconds."""
-    found = []
+    """The entries of a manifest: 2.1 has an entry for each `version`, 2.0 one for all `versions`."""
+    found: list[Listed] = []
     for row in rows if isinstance(rows, list) else []:
         if isinstance(row, dict) and isinstance(row.get("id"), str):
-            found.append((row["id"], times.read(row.get("date_added"))))
+            versions = row.get("versions")
+            known = [times.read(one) for one in (versions if isinstance(versions, list) else [row.get("version")])]
+            found.append((row["id"], max((one for one in known if one is not None), default=None)))
     return found
 
 

@@ -16,11 +16,13 @@ from .database import Database, Rows, in_slices
 from .rows import object_row
 from .statements import (
     INSERT_LINK,
+    INSERT_LISTED,
     INSERT_PAGE,
     INSERT_REF,
     INSERT_REJECT,
     LAST_SEQ,
     OBJECT_COLUMNS,
+    OUTDATED,
     UPSERT_ASKED,
     UPSERT_CHECKED,
     UPSERT_CURSOR,
@@ -253,26 +255,30 @@ class Intake(Database):
         """When the manifests of a source were compared last, microseconds; 0 for never."""
         return int(self._scalar("SELECT checked FROM checks WHERE source = :source", source=source) or 0)
 
-    def list_ids(self, source: str, ids: Sequence[str], *, first: bool = False) -> None:
-        """Take down ids that a manifest lists; the `first` ones of a comparison take the place of earlier ones."""
+    def take_down(self, source: str, rows: Sequence[tuple[str, int | None]], *, first: bool = False) -> None:
+        """Take down what a manifest lists: ids and versions; the `first` of a comparison replaces an earlier one."""
         with self._transaction() as connection:
             if first:
                 connection.execute(text("DELETE FROM listed WHERE source = :source"), {"source": source})
-            if ids:
+            if rows:
                 connection.execute(
-                    text("INSERT INTO listed (source, id) VALUES (:source, :id) ON CONFLICT DO NOTHING"),
-                    [{"source": source, "id": id_} for id_ in ids],
+                    text(INSERT_LISTED),
+                    [{"source": source, "id": id_, "version": version or 0} for id_, version in rows],
                 )
 
-    def compare(self, source: str, moment: int) -> list[str]:
-        """Mark what is stored and not listed as vanished, a change like any other; returns those ids.
+    def compare(self, source: str, moment: int) -> tuple[list[str], list[str]]:
+        """Mark what is stored and not listed as vanished, a change like any other.
 
         Nothing is marked where nothing is listed.
+
+        Returns:
+            The ids of what vanished, and of what is listed in a newer version than the stored one.
         """
         with self._transaction() as connection:
             key = {"source": source}
             there = connection.execute(text("SELECT 1 FROM listed WHERE source = :source LIMIT 1"), key).scalar()
             gone = [row[0] for row in connection.execute(text(VANISHED), key)] if there else []
+            outdated = [row[0] for row in connection.execute(text(OUTDATED), key)]
             seq = connection.execute(text(LAST_SEQ), key).scalar_one()
             if gone:
                 connection.execute(
@@ -281,7 +287,7 @@ class Intake(Database):
                 )
             connection.execute(text("DELETE FROM listed WHERE source = :source"), key)
             connection.execute(text(UPSERT_CHECKED), {**key, "checked": moment})
-        return gone
+        return gone, outdated
 
     def vanished(self, source: str, ids: Iterable[str]) -> set[str]:
         """Those of some objects that the source has no longer."""

@@ -114,8 +114,14 @@ absent = Table(
     Column("asked", BigInteger, nullable=False),
 )
 
-# The ids of a manifest while it is compared.
-listed = Table("listed", metadata, Column("source", Text, primary_key=True), Column("id", Text, primary_key=True))
+# What a manifest lists, while it is compared.
+listed = Table(
+    "listed",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+)
 
 cursors = Table(
     "cursors",

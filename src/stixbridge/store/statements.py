@@ -61,6 +61,14 @@ VANISHED = """
 SELECT id FROM objects o WHERE source = :source AND vanished IS NULL
 AND NOT EXISTS (SELECT 1 FROM listed l WHERE l.source = o.source AND l.id = o.id) ORDER BY id
 """
+OUTDATED = """
+SELECT o.id FROM listed l CROSS JOIN objects o ON o.source = l.source AND o.id = l.id
+WHERE l.source = :source AND l.version > o.version AND o.version > 0 ORDER BY o.id
+"""
+INSERT_LISTED = """
+INSERT INTO listed (source, id, version) VALUES (:source, :id, :version)
+ON CONFLICT (source, id) DO UPDATE SET version = max(listed.version, excluded.version)
+"""
 # CROSS JOIN keeps the order: the new objects first
 WANTING = """
 SELECT DISTINCT r.target FROM objects o CROSS JOIN refs r ON r.source = o.source AND r.id = o.id

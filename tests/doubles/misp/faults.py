@@ -37,6 +37,10 @@ class Faults:
         """Let a fault wait."""
         self._waiting.append(fault)
 
+    def clear(self) -> None:
+        """Forget the faults that still wait."""
+        self._waiting.clear()
+
     def take(self, request: Request) -> Fault | None:
         """The fault for this request, used up once."""
         for fault in self._waiting:

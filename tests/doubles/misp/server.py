@@ -197,6 +197,10 @@ class MispDouble:
         """Answer the next matching requests with an HTML page, as a proxy or an expired session would."""
         self._faults.add(Fault(page(status, body), False, path, times))
 
+    def calm_down(self) -> None:
+        """Forget the faults that still wait for their request."""
+        self._faults.clear()
+
     # serving
 
     def _time(self) -> int:
