@@ -150,12 +150,12 @@ class Puller:
     def _pull_one(self, pulled: Pulled, collection: Collection, moment: int, *, full: bool) -> None:
         source = self.source.name
         watermark = None if full else self.store.watermark(source, collection.id)
-        fresh: set[str] = set()
+        begun = self.store.last_seq(source)
         pages = ahead(self.source.pages(collection, watermark))
         try:
             for page in pages:
                 stopping.check()
-                self._store_page(pulled, collection, page, moment, fresh)
+                self._store_page(pulled, collection, page, moment, begun)
         except ServerError as error:
             if error.status in _GONE:
                 self.store.forget_offered(source)
@@ -167,7 +167,7 @@ class Puller:
             self.store.polled(source, collection.id, moment, title=collection.title)
 
     def _store_page(
-        self, pulled: Pulled, collection: Collection, page: Page, moment: int, fresh: set[str] | None = None
+        self, pulled: Pulled, collection: Collection, page: Page, moment: int, begun: int | None = None
     ) -> None:
         entries, outside = self.reach.window.split(page.entries, moment)
         if outside:
@@ -186,16 +186,13 @@ class Puller:
             date_added=page.date_added,
             received=moment,
             title=collection.title,
+            begun=begun,
         )
         pulled.pages += 1
         pulled.entries += len(page.entries)
         pulled.changed += len(count.changed)
         for id_, properties in count.superseded:
             pulled.ledger.entry(id_, None, Outcome.DROPPED, Reason.SUPERSEDED, properties)
-        if fresh is not None:
-            for id_ in fresh.intersection(count.changed):  # an earlier page of this run had an older version
-                pulled.ledger.entry(id_, None, Outcome.DROPPED, Reason.SUPERSEDED)
-            fresh.update(count.changed)
         if page.entries:
             self._say(
                 f"{collection.title}: page {pulled.pages}, {len(page.entries)} entries, {len(count.changed)} new or"

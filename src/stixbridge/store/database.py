@@ -152,6 +152,12 @@ class Database:
             return connection.execute(text(sql), values).scalar()
 
 
+def many(connection: Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Run a statement for many rows, whose values stand in the order of its question marks."""
+    if rows:
+        connection.exec_driver_sql(sql, list(rows))
+
+
 def in_slices(connection: Connection, sql: str, keys: list[str], values: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
     """Run a query that ends in `IN` for many keys, a slice of them at a time."""
     # one parameter for all: a statement with a parameter for each costs more to prepare than to run
@@ -171,6 +177,8 @@ def _on_connect(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA wal_autocheckpoint = 8000")
+    cursor.execute("PRAGMA cache_size = -8000")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -12,16 +12,17 @@ from sqlalchemy import Connection, text
 
 from ..ledger import Reason
 from ..stix.read import Entry
-from .database import Database, Rows, in_slices
-from .rows import object_row
+from .database import Database, Rows, in_slices, many
+from .rows import ObjectRow, object_row
 from .statements import (
+    DELETE_LINKS,
+    DELETE_REFS,
     INSERT_LINK,
     INSERT_LISTED,
     INSERT_PAGE,
     INSERT_REF,
     INSERT_REJECT,
     LAST_SEQ,
-    OBJECT_COLUMNS,
     OUTDATED,
     UPSERT_ASKED,
     UPSERT_CHECKED,
@@ -58,6 +59,10 @@ class PageCount:
         return len(self.duplicates)
 
 
+_Held = tuple[int, bytes, bool, int]
+"""(version, digest, whether the source has it no longer, seq) of a stored object."""
+
+
 class Intake(Database):
     """The part of a store that sources fill."""
 
@@ -71,6 +76,7 @@ class Intake(Database):
         date_added: int | None,
         received: int,
         title: str = "",
+        begun: int | None = None,
     ) -> PageCount:
         """Store a page and move the watermark, in one transaction.
 
@@ -82,6 +88,7 @@ class Intake(Database):
             date_added: when the server got the objects, as far as it says.
             received: now.
             title: of the collection.
+            begun: the seq at the beginning of the poll: what came after it and is replaced counts as superseded.
 
         Returns:
             What the page brought. An object that is stored in this version or a newer one changes nothing.
@@ -89,7 +96,7 @@ class Intake(Database):
         count = PageCount()
         with self._transaction() as connection:
             seq = connection.execute(text(LAST_SEQ), {"source": source}).scalar_one()
-            fresh: dict[str, dict[str, Any]] = {}
+            fresh: dict[str, ObjectRow] = {}
             bad: Rows = []
             for entry in entries:
                 count.entries += 1
@@ -97,41 +104,47 @@ class Intake(Database):
                     bad.append(_reject(source, collection, entry))
                     continue
                 try:
-                    row = object_row(source, entry.obj, date_added)
+                    row = object_row(entry.obj)
                 except TypeError:
                     bad.append(
                         _reject(source, collection, Entry(entry.path, None, Reason.LIMIT, entry.id, len(entry.obj)))
                     )
                     continue
-                other = fresh.get(row["id"])
-                if other is not None and (row["version"], row["digest"]) == (other["version"], other["digest"]):
-                    count.duplicates.append((row["id"], row["properties"]))
+                other = fresh.setdefault(row.id, row)
+                if other is row:
                     continue
-                if other is None or (row["version"], row["digest"]) > (other["version"], other["digest"]):
-                    fresh[row["id"]], row = row, other or {}
-                if row:
-                    count.superseded.append((row["id"], row["properties"]))
+                if (row.version, row.digest) == (other.version, other.digest):
+                    count.duplicates.append((row.id, row.properties))
+                    continue
+                older = row
+                if (row.version, row.digest) > (other.version, other.digest):
+                    fresh[row.id], older = row, other
+                count.superseded.append((older.id, older.properties))
             held = self._versions(connection, source, list(fresh))
-            changed: Rows = []
+            changed: list[ObjectRow] = []
             for id_, row in fresh.items():
                 known = held.get(id_)
-                came = (row["version"], row["digest"])
-                if known is None or came > known[:2] or (came == known[:2] and known[2]):
-                    seq += 1
-                    row["seq"] = seq
+                if known is None:
                     changed.append(row)
+                    continue
+                came = (row.version, row.digest)
+                if came > known[:2] or (came == known[:2] and known[2]):
+                    changed.append(row)
+                    if begun is not None and known[3] > begun:
+                        count.superseded.append((id_, 0))
                 elif came < known[:2]:
-                    count.superseded.append((id_, row["properties"]))
+                    count.superseded.append((id_, row.properties))
                 else:
-                    count.duplicates.append((id_, row["properties"]))
-            self._write_objects(connection, source, changed)
+                    count.duplicates.append((id_, row.properties))
+            self._write_objects(connection, source, changed, held, date_added, seq)
+            seq += len(changed)
             if bad:
                 seq += 1
-                for row in bad:
-                    row["seq"] = seq
+                for reject in bad:
+                    reject["seq"] = seq
                 result = connection.execute(text(INSERT_REJECT), bad)
                 count.rejected = len(bad) if result.rowcount < 0 else result.rowcount
-            count.changed = [row["id"] for row in changed]
+            count.changed = [row.id for row in changed]
             connection.execute(
                 text(INSERT_PAGE),
                 {
@@ -156,36 +169,41 @@ class Intake(Database):
         return count
 
     @staticmethod
-    def _versions(connection: Connection, source: str, ids: list[str]) -> dict[str, tuple[int, bytes, bool]]:
-        """The stored versions of some objects, and whether the source has them no longer."""
-        found: dict[str, tuple[int, bytes, bool]] = {}
+    def _versions(connection: Connection, source: str, ids: list[str]) -> dict[str, _Held]:
+        """The stored versions of some objects."""
+        found: dict[str, _Held] = {}
         for rows in in_slices(
             connection,
-            "SELECT id, version, digest, vanished FROM objects WHERE source = :source AND id IN",
+            "SELECT id, version, digest, vanished, seq FROM objects WHERE source = :source AND id IN",
             ids,
             {"source": source},
         ):
-            found.update({id_: (version, digest, gone is not None) for id_, version, digest, gone in rows})
+            found.update({id_: (version, digest, gone is not None, seq) for id_, version, digest, gone, seq in rows})
         return found
 
     @staticmethod
-    def _write_objects(connection: Connection, source: str, rows: Rows) -> None:
-        if not rows:
-            return
-        pairs: Rows = []
-        for row in rows:
-            pairs.extend({"source": source, "target": target, "id": row["id"]} for target in row["targets"])
-        connection.execute(text(UPSERT_OBJECT), [{key: row[key] for key in OBJECT_COLUMNS} for row in rows])
-        for table in ("refs", "links"):
-            connection.execute(
-                text(f"DELETE FROM {table} WHERE source = :source AND id = :id"),  # noqa: S608
-                [{"source": source, "id": row["id"]} for row in rows],
-            )
-        if pairs:
-            connection.execute(text(INSERT_REF), pairs)
-        links = [row["link"] for row in rows if row["link"] is not None]
-        if links:
-            connection.execute(text(INSERT_LINK), links)
+    def _write_objects(
+        connection: Connection,
+        source: str,
+        rows: list[ObjectRow],
+        held: Container[str],
+        date_added: int | None,
+        seq: int,
+    ) -> None:
+        """Write objects, in place of those that are held, with the numbers after `seq`."""
+        again = [(source, row.id) for row in rows if row.id in held]
+        many(connection, DELETE_REFS, again)
+        many(connection, DELETE_LINKS, again)
+        many(
+            connection,
+            UPSERT_OBJECT,
+            [
+                (source, row.id, row.type, row.version, row.digest, row.body, date_added, row.valid_until, seq + at)
+                for at, row in enumerate(rows, 1)
+            ],
+        )
+        many(connection, INSERT_REF, [(source, target, row.id) for row in rows for target in row.targets])
+        many(connection, INSERT_LINK, [(source, *row.link, row.id) for row in rows if row.link is not None])
 
     def polled(self, source: str, collection: str, moment: int, error: str | None = None, title: str = "") -> None:
         """Record that a collection was asked, and what went wrong."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection, text
 
 from . import schema
-from .rows import link_row, unpack
+from .rows import ends_of, unpack
 from .statements import INSERT_LINK
 
 _AT_ONCE = 5_000
@@ -29,20 +29,27 @@ def migrate(connection: Connection, found: int) -> None:
 
 def _links(connection: Connection) -> None:
     """1 to 2: the ends of relationships."""
-    rows = connection.execute(text("SELECT source, body FROM objects WHERE type = 'relationship'"))
+    rows = connection.execute(text("SELECT source, id, body FROM objects WHERE type = 'relationship'"))
     while part := rows.fetchmany(_AT_ONCE):
-        links = [link for source, body in part if (link := link_row(source, unpack(body))) is not None]
+        ends = [(source, ends_of(unpack(body)), id_) for source, id_, body in part]
+        links = [(source, *pair, id_) for source, pair, id_ in ends if pair is not None]
         if links:
-            connection.execute(text(INSERT_LINK), links)
+            connection.exec_driver_sql(INSERT_LINK, links)
 
 
 def _upkeep(connection: Connection) -> None:
-    """2 to 3: what vanished at its source, what a person has settled, and indexes that are used."""
+    """2 to 3: what vanished at its source, what a person has settled; smaller tables, and indexes that are used."""
     connection.execute(text("ALTER TABLE objects ADD COLUMN vanished BIGINT"))
     for table in ("rejects", "deliveries"):
         connection.execute(text(f"ALTER TABLE {table} ADD COLUMN settled INTEGER NOT NULL DEFAULT 0"))
-    for name in ("refs_id", "placements_id", "elements_value"):
+    for name in ("refs_id", "links_id", "placements_id", "elements_value", "objects_valid_until"):
         connection.execute(text(f"DROP INDEX {name}"))
+    for name in ("refs", "links"):
+        columns = ", ".join(column.name for column in schema.metadata.tables[name].columns)
+        connection.execute(text(f"ALTER TABLE {name} RENAME TO old_{name}"))
+        schema.metadata.tables[name].create(connection)
+        connection.execute(text(f"INSERT INTO {name} ({columns}) SELECT {columns} FROM old_{name}"))  # noqa: S608
+        connection.execute(text(f"DROP TABLE old_{name}"))
     for made in schema.metadata.tables.values():
         for index in made.indexes:
             index.create(connection, checkfirst=True)

@@ -4,53 +4,79 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from .. import times
 from ..stix.references import everything
 from ..stix.versions import digest_of, version_of
+from ..tlp import WELL_KNOWN
+
+_SHORT = 1_000
+"""Bytes up to which packing takes more time than it saves room."""
 
 
 def pack(body: Mapping[str, Any]) -> bytes:
-    """A body as it is stored."""
-    return zlib.compress(orjson.dumps(body), 1)
+    """A body as it is stored: JSON, under zlib where it is long."""
+    data = orjson.dumps(body)
+    return data if len(data) <= _SHORT else zlib.compress(data, 1)
 
 
 def unpack(body: bytes) -> dict[str, Any]:
     """A stored body."""
-    value: dict[str, Any] = orjson.loads(zlib.decompress(body))
+    value: dict[str, Any] = orjson.loads(body if body[:1] == b"{" else zlib.decompress(body))
     return value
 
 
-def object_row(source: str, obj: dict[str, Any], date_added: int | None) -> dict[str, Any]:
-    """The row of an object: its columns, and beside them `targets`, `link` and `properties`.
+class ObjectRow(NamedTuple):
+    """What the store keeps of an object.
 
-    Those are what it refers to, the ends of a relationship, and how many properties it has.
+    Attributes:
+        id: its id.
+        type: its type.
+        version: of it, and `digest` as well: the greater pair is the newer version.
+        digest: of its content.
+        body: packed.
+        valid_until: microseconds.
+        targets: what it refers to.
+        link: the ends of a relationship.
+        properties: how many it has.
+    """
+
+    id: str
+    type: str
+    version: int
+    digest: bytes
+    body: bytes
+    valid_until: int | None
+    targets: set[str]
+    link: tuple[str, str] | None
+    properties: int
+
+
+def object_row(obj: dict[str, Any]) -> ObjectRow:
+    """The row of an object.
 
     Raises:
         TypeError: for values that JSON can't hold, or that nest too deep to be written.
     """
-    return {
-        "source": source,
-        "id": obj["id"],
-        "type": obj["type"],
-        "version": version_of(obj),
-        "digest": digest_of(obj),
-        "body": pack(obj),
-        "date_added": date_added,
-        "valid_until": times.read(obj.get("valid_until")),
-        "seq": 0,
-        "targets": sorted(everything(obj)),
-        "link": link_row(source, obj),
-        "properties": len(obj),
-    }
+    until = obj.get("valid_until")
+    return ObjectRow(
+        obj["id"],
+        obj["type"],
+        version_of(obj),
+        digest_of(obj),
+        pack(obj),
+        times.read(until) if until is not None else None,
+        # the TLP markings that everybody knows need no object, and refer half of the store to themselves
+        everything(obj) - WELL_KNOWN.keys(),
+        ends_of(obj) if obj["type"] == "relationship" else None,
+        len(obj),
+    )
 
 
-def link_row(source: str, obj: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The ends of a relationship; None for anything else."""
-    ends = {name: obj.get(name) for name in ("source_ref", "target_ref")}
-    if obj["type"] != "relationship" or not all(isinstance(end, str) for end in ends.values()):
-        return None
-    return {"source": source, "id": obj["id"], **ends}
+def ends_of(relationship: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The ends of a relationship, where it has both."""
+    source, target = relationship.get("source_ref"), relationship.get("target_ref")
+    return (source, target) if isinstance(source, str) and isinstance(target, str) else None

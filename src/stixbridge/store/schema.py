@@ -8,7 +8,7 @@ that, by its first column alone, and reads half of the table.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
 VERSION = 3
 
@@ -32,7 +32,7 @@ objects = Table(
     # when a manifest no longer had it
     Column("vanished", BigInteger),
     Index("objects_seq", "source", "seq"),
-    Index("objects_valid_until", "source", "valid_until"),
+    Index("objects_valid_until", "source", "valid_until", sqlite_where=text("valid_until IS NOT NULL")),
 )
 
 # Who refers to whom: `id` refers to `target`. Finds the reports, relationships and sightings of an object.
@@ -43,6 +43,7 @@ refs = Table(
     Column("target", Text, primary_key=True),
     Column("id", Text, primary_key=True),
     Index("refs_id", "source", "id", "target"),
+    sqlite_with_rowid=False,
 )
 
 # The ends of each relationship: finds what joins two objects that many others are joined to.
@@ -54,6 +55,7 @@ links = Table(
     Column("target_ref", Text, primary_key=True),
     Column("id", Text, primary_key=True),
     Index("links_id", "source", "id"),
+    sqlite_with_rowid=False,
 )
 
 # Entries that are no usable object, each once. `settled`: 1 by a person, 2 to be told anew when it comes again; no row

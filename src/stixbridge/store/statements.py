@@ -1,25 +1,23 @@
 """The statements of the store: named, and the same for every database."""
 
-OBJECT_COLUMNS = ("source", "id", "type", "version", "digest", "body", "date_added", "valid_until", "seq")
 LAST_SEQ = """
 SELECT max(
   (SELECT coalesce(max(seq), 0) FROM objects WHERE source = :source),
   (SELECT coalesce(max(seq), 0) FROM rejects WHERE source = :source))
 """
+# Those with ? are run for many rows at once, by position: naming each value costs more than writing it.
 UPSERT_OBJECT = """
 INSERT INTO objects (source, id, type, version, digest, body, date_added, valid_until, seq)
-VALUES (:source, :id, :type, :version, :digest, :body, :date_added, :valid_until, :seq)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (source, id) DO UPDATE SET
   type = excluded.type, version = excluded.version, digest = excluded.digest, body = excluded.body,
   date_added = coalesce(objects.date_added, excluded.date_added), valid_until = excluded.valid_until,
-  seq = excluded.seq,
-  vanished = NULL
+  seq = excluded.seq, vanished = NULL
 """
-INSERT_REF = "INSERT INTO refs (source, target, id) VALUES (:source, :target, :id) ON CONFLICT DO NOTHING"
-INSERT_LINK = """
-INSERT INTO links (source, source_ref, target_ref, id) VALUES (:source, :source_ref, :target_ref, :id)
-ON CONFLICT DO NOTHING
-"""
+INSERT_REF = "INSERT INTO refs (source, target, id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+INSERT_LINK = "INSERT INTO links (source, source_ref, target_ref, id) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+DELETE_REFS = "DELETE FROM refs WHERE source = ? AND id = ?"
+DELETE_LINKS = "DELETE FROM links WHERE source = ? AND id = ?"
 UPSERT_ANSWER = """
 INSERT INTO answers (question, asked, body) VALUES (:question, :asked, :body)
 ON CONFLICT (question) DO UPDATE SET asked = excluded.asked, body = excluded.body
