@@ -230,6 +230,33 @@ def enriching(folder: Path, scale: float) -> Figures:
     return {"rules": child("enriching", "rules", path), "lists": child("enriching", "lists", path)}
 
 
+def pulling(folder: Path, scale: float) -> Figures:
+    """100,000 objects from a loopback server into a store, and polls of stores of several sizes."""
+    count, many = scaled(100_000, scale), scaled(1_000_000, scale)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.pulling", "serve"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        url = server.stdout.readline().strip()
+        found: Figures = {"count": count, "many": many}
+        for way in ("ours", "loop", "taxii2-client"):
+            runs = [
+                child("pulling", way, f"{url}/{count}", folder / f"{way}{at}.db")
+                for at in range(1 if way == "taxii2-client" else RUNS)
+            ]
+            found[way] = sorted(runs, key=lambda run: run.get("cpu", 0))[len(runs) // 2]
+        found["all of many"] = child("pulling", "ours", f"{url}/{many}", folder / "many.db")
+        found["quiet"] = child("pulling", "quiet", f"{url}/{count}", folder / "ours0.db")
+    finally:
+        server.kill()
+        server.wait()
+    child("pulling", "poll", "0", folder / "few.db")  # so that there is something in it
+    found["poll of few"] = child("pulling", "poll", "100000", folder / "few.db")
+    found["poll of many"] = child("pulling", "poll", "100000000", folder / "many.db")
+    return found
+
+
 def streaming(objects: int) -> Figures:
     """Convert a bundle file of about that many objects, in reports, with the command line."""
     count = max(1, round(objects / PER_COUNT["reports"]))

@@ -129,6 +129,15 @@ def test_bit_by_bit_at_length(objects: list[Stix], chance: Any, count: int, grou
     check(objects, chance, count, group)
 
 
+@settings(MANY, max_examples=60)
+@given(bundles(), st.integers(1, 9), st.sampled_from(["report", "creator", "day"]))
+def test_in_parts_ends_where_all_at_once_does(objects: list[Stix], batch: int, group: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stixbridge.making._BATCH", batch)
+        parts = polled([objects], group)
+    assert parts == polled([objects], group)
+
+
 @pytest.mark.parametrize("group", ["report", "day", "creator", "input"])
 def test_what_comes_later_joins_the_collecting_event(group: str, tmp_path: Path) -> None:
     with MispDouble() as misp:

@@ -317,6 +317,15 @@ def test_a_large_change_is_worked_on_in_parts_with_the_same_end(
             found.append(stix.indicator(f"198.51.100.{at}", modified=f"2026-01-{at % 5 + 1:02}T00:00:00.000Z"))
         reports = [stix.report(f"report {at}", found[at * 6 : at * 6 + 4]) for at in range(8)]
         links = [stix.relationship(found[at], "related-to", found[at + 5]) for at in range(0, 50, 7)]
+        common = {"spec_version": "2.1", "created": stix.EARLY, "modified": stix.EARLY}
+        malware, actor, maker = (
+            {"type": kind, "id": stix.stix_id(kind, name), "name": name, **common}
+            for kind, name in (("malware", "Emotet"), ("threat-actor", "Nobody"), ("identity", "Maker"))
+        )
+        malware["is_family"] = True
+        found[3]["created_by_ref"] = maker["id"]
+        links += [stix.relationship(one, "indicates", malware) for one in found[::2]]
+        links += [actor, malware, maker]
         with MispDouble() as misp:
             bridge = Bridge(folder, {"misp": {"type": "misp", "url": misp.url, "key": misp.key}})
             summary = bridge.poll(*links, *found, *reports)

@@ -219,8 +219,8 @@ class Selector:
         found: set[str] = set()
         waiting = set(ids)
         while waiting:
-            rows = self._store.referrers(self._source, waiting)
-            waiting = {id_ for id_, type_, _ in rows if links or type_ != "relationship"} - found
+            rows = self._store.referrers(self._source, waiting, without="" if links else "relationship")
+            waiting = {id_ for id_, _, _ in rows} - found
             found |= waiting
         return found
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,8 @@ from .conversion.engine import Conversion
 from .enrich import Enrich, Enrichment
 from .errors import StixbridgeError
 from .ledger import Ledger, Outcome, Reason
-from .mapping.tables import LINK_TYPES
+from .mapping import table_of
+from .mapping.tables import LINK_TYPES, Role
 from .misp.model import Converted, all_attributes, tag_names
 from .sinks.delivery import RESTRICTED
 from .stix.read import Entry
@@ -24,6 +25,8 @@ from .store import Store
 _ROUNDS = 20
 _BATCH = 20_000
 """Objects after which a batch is closed."""
+_NAMED = (Role.CONTEXT, Role.MARKING, Role.DEFINITION)
+"""What events name, and what is in none of them by itself."""
 _TAG = 'stixbridge:source="vanished"'
 _CULPRITS = 20
 """Objects that the conversion fails on, of one batch; more are no accident of the data."""
@@ -40,6 +43,19 @@ class Made:
 
     wanted: dict[str, Converted | None] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
+
+
+@dataclass(slots=True)
+class Batch:
+    """A part of what changed.
+
+    Attributes:
+        changed: ids of objects whose events are to be made.
+        named: ids of changed objects that the same events name.
+    """
+
+    changed: set[str] = field(default_factory=set)
+    named: set[str] = field(default_factory=set)
 
 
 class Maker:
@@ -91,48 +107,64 @@ class Maker:
             vanished=self.vanished,
         )
 
-    def batches(self, changed: set[str]) -> list[set[str]]:
+    def batches(self, changed: set[str], *, whole: bool = False) -> list[Batch]:
         """Changed objects in parts that fit into memory, one after the other giving what all at once would.
 
-        Reports come first, each with its members, so that what is in one is not collected elsewhere before; then the
-        rest, those of one day together, since they go to one event.
+        Reports come first, each with what its event is made of, so that nothing of that is collected elsewhere
+        before; then the rest, those of one day together, since they go to one event.
 
         Args:
             changed: ids.
+            whole: whether that is everything in the store. Then every report is made, and an actor or malware that
+                half of them name need not make all of those again.
         """
         if len(changed) <= _BATCH:
-            return [changed] if changed else []
+            return [Batch(changed)] if changed else []
         containers = ("report", "grouping", str(self.settings.get("group", "")).removeprefix("type:"))
-        batches: list[set[str]] = []
+        batches = [Batch()]
         left = set(changed)
-        batch: set[str] = set()
-        for members in self.store.members_of_changed(self.source, containers, changed):
-            batch |= members & left
-            left -= members
-            if len(batch) >= _BATCH:
-                batches.append(batch)
-                batch = set()
-        for day in self.store.days_of_changed(self.source, left):
-            batch |= day
-            if len(batch) >= _BATCH:
-                batches.append(batch)
-                batch = set()
-        return [*batches, batch] if batch else batches
 
-    def make(self, changed: set[str], rejected: Sequence[Entry], moment: int) -> Made:
+        def put(ids: set[str], named: set[str]) -> None:
+            batches[-1].changed |= ids
+            batches[-1].named |= named
+            if len(batches[-1].changed) >= _BATCH:
+                batches.append(Batch())
+
+        for container, inside in self.store.groups(self.source, containers):
+            if container in changed:
+                named = {id_ for id_, type_ in inside if whole and id_ in left and self._is_named(id_, type_)}
+                ids = {container, *(id_ for id_, _ in inside)} & left - named
+                left -= ids | named
+                put(ids, named)
+        for ids in self.store.days_of_changed(self.source, left):
+            put(ids, set())
+        return [batch for batch in batches if batch.changed or batch.named]
+
+    def _is_named(self, id_: str, type_: str) -> bool:
+        if table_of({"type": type_}).role not in _NAMED:
+            return False
+        if type_ != "malware":
+            return True
+        rows = self.store.load(self.source, [id_])
+        return id_ in rows and rows[id_][0].get("is_family") is not False
+
+    def make(
+        self, changed: set[str], rejected: Sequence[Entry], moment: int, named: Container[str] = frozenset()
+    ) -> Made:
         """Make the affected events.
 
         Args:
             changed: ids of the changed objects.
             rejected: bad entries, for the ledger.
             moment: the reference time, microseconds.
+            named: ids that are accounted too, where they are in those events.
         """
         self._gone: set[str] = set()
         affected, conversion = self._survived(changed, rejected, moment)
         if self.vanished == "tag":
             _tag(conversion.converted, self._gone)
         self.enrich.apply(conversion.converted, conversion.objects, conversion.ledger, self.source)
-        conversion.ledger.restrict(changed)
+        conversion.ledger.restrict({id_ for id_ in affected.objects if id_ in changed or id_ in named})
         dead = self.store.dead(self.pipeline)
         for id_ in sorted(changed - affected.objects.keys()):
             reason = Reason.DEAD_LETTER if id_ in dead else Reason.VANISHED

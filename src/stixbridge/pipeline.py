@@ -12,8 +12,9 @@ A run does four things, each of which can be cut at any moment and done again:
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from . import stopping, times
 from .affected import placements
 from .errors import ServerError, StixbridgeError
 from .ledger import Ledger, Outcome, Reason
-from .making import Made, Maker
-from .misp.model import Converted, MispEvent
+from .making import Batch, Made, Maker
+from .misp.model import Converted, MispEvent, all_attributes, tag_names
 from .pulling import Progress, Puller, Reach
 from .sinks.changes import told
 from .sinks.delivery import SETTLED, UNFINISHED, Delivery, Job, Last, Sink, State, merge, parts
@@ -49,8 +50,9 @@ class Summary:
         ledger: of the changed objects, and notes about events.
         errors: what failed; empty after a good run.
         status: the exit status that this asks for.
-        deliveries: (sink, what became of one event), in order.
+        deliveries: (sink, what became of one event), in order; of the body only the title.
         waiting: something was left for the next run.
+        volume: in a dry run, what would be sent: attributes, objects, tags, clusters.
     """
 
     pipeline: str
@@ -63,6 +65,7 @@ class Summary:
     status: int = 0
     deliveries: list[tuple[str, Delivery]] = field(default_factory=list)
     waiting: bool = False
+    volume: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as JSON data."""
@@ -73,6 +76,7 @@ class Summary:
             "changed": self.changed,
             "events": self.events,
             "changes": {delivery.event: delivery.changes for _, delivery in self.deliveries if delivery.changes},
+            "volume": self.volume,
             "ledger": self.ledger.to_dict(),
             "errors": self.errors,
         }
@@ -136,7 +140,8 @@ class Pipeline:
         changed = set(self.store.changed(self.source.name, 0 if replay else done))
         changed.update(self.store.expired(self.source.name, expiry, moment))
         rejected = self.store.rejected(self.source.name, done)
-        complete = self._work(summary, changed, rejected, moment)
+        batches = self.maker.batches(changed, whole=replay or done == 0)
+        complete = self._work(summary, batches, rejected, moment)
         if complete and (changed or rejected or seq != done or moment > expiry):
             self.store.set_progress(self.name, seq, max(moment, expiry))
         self._finish(summary, number, moment)
@@ -155,15 +160,19 @@ class Pipeline:
 
     # 2. make
 
-    def _work(self, summary: Summary, changed: set[str], rejected: list[Entry], moment: int) -> bool:
+    def _work(self, summary: Summary, batches: list[Batch], rejected: list[Entry], moment: int) -> bool:
         """Make and deliver what changed, and what was cut or held before; True when nothing is left to do."""
         complete = True
-        batches = self.maker.batches(changed) or [set()]
+        batches = batches or [Batch()]
         for at, batch in enumerate(batches, 1):
             stopping.check()
             made = Made()
-            if batch or (rejected and at == 1):
-                made = self.maker.make(batch, rejected if at == 1 else [], moment)
+            if at == len(batches):
+                # what no event named after all is looked at by itself
+                named: set[str] = set().union(*(one.named for one in batches))
+                batch.changed |= named - summary.ledger.accounts.keys()
+            if batch.changed or (rejected and at == 1):
+                made = self.maker.make(batch.changed, rejected if at == 1 else [], moment, batch.named)
                 summary.ledger.merge(made.ledger)
             if len(batches) > 1:
                 self._say(f"{self.name}: part {at} of {len(batches)}, {len(made.wanted)} events")
@@ -310,7 +319,8 @@ class Pipeline:
     @staticmethod
     def _count(sink: Sink, delivery: Delivery, summary: Summary) -> None:
         summary.events[delivery.action] = summary.events.get(delivery.action, 0) + 1
-        summary.deliveries.append((sink.name, delivery))
+        slim = replace(delivery, body={"info": delivery.body.get("info", "")})
+        summary.deliveries.append((sink.name, slim))
 
     def _place(self, uuid: str, row: Converted | None) -> None:
         """Record what is in an event, once every sink has it; and what had to stay there."""
@@ -336,7 +346,7 @@ class Pipeline:
         if not summary.status and summary.ledger.alarming:
             summary.status = 1
         plain = summary.to_dict()
-        del plain["changes"]
+        del plain["changes"], plain["volume"]
         plain["ledger"] = {key: plain["ledger"][key] for key in ("objects", "outcomes", "properties")}
         plain["reasons"] = summary.ledger.reasons
         self.store.end_run(number, max(moment, times.now()), plain)
@@ -415,7 +425,10 @@ def rehearse(pipeline: Pipeline, now: int | None = None, *, replay: bool = False
             dry = Pipeline(
                 pipeline.maker.on(copy), pipeline.source, sinks, reach=pipeline.reach, progress=pipeline._say
             )
-            return dry.run(now, replay=replay, full=full)
+            summary = dry.run(now, replay=replay, full=full)
+            for sink in sinks:
+                summary.volume = dict(Counter(summary.volume) + Counter(sink.volume))
+            return summary
         finally:
             copy.close()
 
@@ -425,12 +438,27 @@ class _Rehearsal:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.volume: Counter[str] = Counter()
+        self._tags: set[str] = set()
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
         for job in jobs:
             action = "created" if job.last is None else "updated"
-            changes = told(job.last.body if job.last is not None else {}, job.event)
-            yield Delivery(str(job.event["uuid"]), State.DELIVERED, job.event, action, changes=changes)
+            before = job.last.body if job.last is not None else {}
+            self._measure(job.event, before)
+            yield Delivery(str(job.event["uuid"]), State.DELIVERED, job.event, action, changes=told(before, job.event))
+
+    def _measure(self, event: MispEvent, before: MispEvent) -> None:
+        """Count what is new in an event."""
+        there = parts(before)
+        attributes = all_attributes(event)
+        self.volume["attributes"] += sum(str(row["uuid"]) not in there for row in attributes)
+        self.volume["objects"] += sum(str(row["uuid"]) not in there for row in event.get("Object") or ())
+        tags = {name for part in (event, *attributes) for name in tag_names(part)} - self._tags
+        self._tags |= tags
+        clusters = sum(name.startswith("misp-galaxy:") for name in tags)
+        self.volume["tags"] += len(tags) - clusters
+        self.volume["clusters"] += clusters
 
     def close(self) -> None:
         """Nothing to close."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ..store import Store
 
 _LINES = 40
+_SECONDS_AN_ATTRIBUTE = 0.003
+"""What a MISP takes to store one, as measured."""
 _COLOURS = {"+": "green", "-": "red", "~": "yellow"}
 
 
@@ -183,6 +185,9 @@ def _report(summary: Summary, dry_run: bool) -> None:
         if ledger.reasons:
             emit(f"  reasons  {counted(ledger.reasons)}")
     emit(f"  events   {would}{counted(summary.events)}")
+    if dry_run:
+        seconds = summary.volume.get("attributes", 0) * _SECONDS_AN_ATTRIBUTE
+        emit(f"  sends    {counted(summary.volume)}; a MISP needs about {_shown(seconds)} for that")
     for sink, delivery in summary.deliveries if dry_run else ():
         if delivery.changes:
             emit(f"  {sink}: {delivery.action} {delivery.event} {delivery.body.get('info', '')}")
@@ -196,3 +201,10 @@ def _report(summary: Summary, dry_run: bool) -> None:
     tell_bad(ledger.entries, emit)
     for error in summary.errors:
         emit(f"  error    {error}")
+
+
+def _shown(seconds: float) -> str:
+    """A time as a person says it."""
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

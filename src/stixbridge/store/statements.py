@@ -112,3 +112,15 @@ WHERE r.source = :source AND """
 FORGET_RUNS = """
 DELETE FROM runs WHERE started < :before AND number NOT IN (SELECT max(number) FROM runs GROUP BY pipeline)
 """
+INSIDE = """
+WITH members AS (SELECT target AS id FROM refs WHERE source = :source AND id = :id),
+  joined AS (SELECT l.id, l.target_ref FROM members m CROSS JOIN links l ON l.source = :source AND l.source_ref = m.id)
+SELECT o.id, o.type FROM (SELECT id FROM members UNION SELECT id FROM joined UNION SELECT target_ref FROM joined) f
+CROSS JOIN objects o ON o.source = :source AND o.id = f.id
+"""
+OF_TYPES = """
+SELECT id FROM objects WHERE source = :source AND type IN (SELECT value FROM json_each(:types)) ORDER BY seq
+"""
+DAYS = """
+SELECT id, type, seq, CASE WHEN version > 0 THEN version ELSE coalesce(date_added, 0) END / 86400000000
+FROM objects WHERE source = :source AND id IN"""

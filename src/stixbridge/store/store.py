@@ -10,18 +10,22 @@ import orjson
 from sqlalchemy import text
 
 from ..ledger import Outcome, Reason
+from ..mapping.tables import LINK_TYPES
 from ..stix.read import Entry
 from .answers import Answers
 from .database import Rows, in_slices, listed
 from .intake import Intake
 from .rows import pack, unpack
 from .statements import (
+    DAYS,
     FORGET_RUNS,
     INSERT_ELEMENT,
     INSERT_NOTE,
     INSERT_PLACEMENT,
+    INSIDE,
     JOINING,
     LAST_SEQ,
+    OF_TYPES,
     REFERRERS,
     UPSERT_DELIVERY,
     UPSERT_PROGRESS,
@@ -72,38 +76,38 @@ class Store(Intake):
         sql = "SELECT id FROM objects WHERE source = :source AND seq > :after ORDER BY seq"
         return [row["id"] for row in self._rows(sql, source=source, after=after)]
 
-    def members_of_changed(self, source: str, types: Sequence[str], changed: set[str]) -> Iterator[set[str]]:
-        """Of each changed object of some types: itself and what it refers to, in the order they came."""
-        with self._transaction() as connection:
-            rows = connection.execute(
-                text(
-                    "SELECT id FROM objects WHERE source = :source AND type IN (SELECT value FROM json_each(:types))"
-                    " ORDER BY seq"
-                ),
-                {"source": source, "types": listed(list(types))},
-            ).fetchall()
-        for (id_,) in rows:
-            if id_ in changed:
-                targets = self._rows(
-                    "SELECT target FROM refs WHERE source = :source AND id = :id", source=source, id=id_
-                )
-                yield {id_, *(row["target"] for row in targets)}
+    def groups(self, source: str, types: Sequence[str]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+        """Each object of some types, in the order they came, with (id, type) of what its event is made of.
+
+        That is what it refers to, the relationships from there, and their other ends.
+        """
+        for row in self._rows(OF_TYPES, source=source, types=listed(list(types))):
+            inside = self._rows(INSIDE, source=source, id=row["id"])
+            yield row["id"], [(one["id"], one["type"]) for one in inside]
 
     def days_of_changed(self, source: str, ids: set[str]) -> Iterator[set[str]]:
-        """Some objects, those of one day together, in order of the days: of their version, else of their arrival."""
+        """Some objects, those of one day together, in order of the days: of their version, else of their arrival.
+
+        Links go by themselves, in the order they came: they are in the events of their ends.
+        """
         days: dict[int, set[str]] = {}
+        links: list[tuple[int, str]] = []
         with self._transaction() as connection:
             for rows in in_slices(
                 connection,
-                "SELECT id, CASE WHEN version > 0 THEN version ELSE coalesce(date_added, 0) END / 86400000000"
-                " FROM objects WHERE source = :source AND id IN",
+                DAYS,
                 list(ids),
                 {"source": source},
             ):
-                for id_, day in rows:
-                    days.setdefault(day, set()).add(id_)
+                for id_, type_, seq, day in rows:
+                    if type_ in LINK_TYPES:
+                        links.append((seq, id_))
+                    else:
+                        days.setdefault(day, set()).add(id_)
         for day in sorted(days):
             yield days[day]
+        for _, id_ in sorted(links):
+            yield {id_}
 
     def expired(self, source: str, after: int, until: int) -> list[str]:
         """Ids of objects whose `valid_until` passed between two times."""
@@ -138,22 +142,27 @@ class Store(Intake):
                 found.update({id_: (unpack(body), added) for id_, body, added in rows})
         return found
 
-    def referrers(self, source: str, ids: Iterable[str], types: Sequence[str] = ()) -> list[tuple[str, str, str]]:
+    def referrers(
+        self, source: str, ids: Iterable[str], types: Sequence[str] = (), without: str = ""
+    ) -> list[tuple[str, str, str]]:
         """Who refers to any of some ids: (id, its type, the id referred to).
 
         Args:
             source: name of the source.
             ids: what is referred to.
             types: only referrers whose ids begin with one of these types; all where there is none.
+            without: no referrers whose ids begin with this type.
         """
+        # the ids of one type lie together in the index: those of other types are not looked at; none begins with ~
+        bounds = [(f"{type_}--", f"{type_}-.") for type_ in types] or [("", "~")]
+        if without:
+            bounds = [("", f"{without}--"), (f"{without}-.", "~")]
         found: list[tuple[str, str, str]] = []
         wanted = list(ids)
         with self._transaction() as connection:
-            for type_ in types or ("",):
-                # the ids of one type lie together in the index: those of other types are not looked at
-                bounds = "r.id > :low AND r.id < :high AND " if type_ else ""
-                values = {"source": source, **({"low": f"{type_}--", "high": f"{type_}-."} if type_ else {})}
-                sql = f"{REFERRERS}{bounds}r.target IN"
+            for low, high in bounds:
+                values = {"source": source, "low": low, "high": high}
+                sql = f"{REFERRERS}r.id > :low AND r.id < :high AND r.target IN"
                 for rows in in_slices(connection, sql, wanted, values):
                     found.extend((id_, kind, target) for id_, kind, target in rows)
         return found
