@@ -8,7 +8,8 @@ CONFIGURATION = """\
 path = "stixbridge.db"                      # SQLite: what came in, what was delivered where
 
 [sources.acme]
-type = "taxii21"                            # or "files" with paths = ["inbox/*.json"]
+type = "taxii21"                            # or "taxii20", or "files" with paths = ["inbox/*.json"]
+# preset = "opencti"                        # what a known server needs; docs/configuration.md lists them
 url = "https://taxii.example.com/taxii2/"   # discovery, API root or collection
 collections = ["indicators"]                # by title or id; all readable ones when left out
 since = "5d"                                # first run only: how far back
@@ -17,6 +18,10 @@ auth = { type = "basic", user = "me", password = { env = "ACME_PASSWORD" } }
 # auth = { type = "bearer", token = { env = "ACME_TOKEN" } }
 # auth = { type = "header", name = "x-api-key", value = { env = "ACME_KEY" } }
 # ca = "/etc/ssl/acme-ca.pem"               # the server's own certificate authority
+# cert = "/etc/ssl/me.pem"                  # a client certificate, with its key
+# proxy = "http://proxy.example.com:3128"
+# types = ["indicator", "report"]           # a smaller window; also max_age = "90d", min_confidence = 50
+# vanished = "to_ids_off"                   # what the server has no longer; also keep, tag, delete
 
 [sinks.misp]
 type = "misp"
@@ -32,6 +37,7 @@ path = "feed"
 [pipelines.acme]
 source = "acme"
 sinks = ["misp"]                            # or ["misp", "feed"]
+# every = "15m"                             # with stixbridge run --watch
 # group = "report"                          # what is in no report goes by day; or input, creator, type:malware
 # labels = ["*"]                            # labels that become tags
 # preserve = "source"                       # attach the STIX objects behind each event
