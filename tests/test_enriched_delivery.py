@@ -13,7 +13,7 @@ from helpers.stix import LATER, bundle, indicator, report
 from stixbridge import ConfigError
 from stixbridge.config import load
 from stixbridge.lookup import find
-from stixbridge.pipeline import rehearse
+from stixbridge.rehearsal import rehearse
 from stixbridge.wiring import make_pipelines, open_store
 
 ONE, TWO = indicator("198.51.100.1"), indicator("198.51.100.2")

@@ -33,7 +33,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No fault takes its time; what is waited for is another matter."""
     monkeypatch.setattr("time.sleep", lambda _: None)
     monkeypatch.setattr("stixbridge.net.wait_unless_stopped", lambda _: None)
-    monkeypatch.setattr("stixbridge.sinks.misp.pause", lambda _: None)
+    monkeypatch.setattr("stixbridge.sinks.misp_api.pause", lambda _: None)
     monkeypatch.setenv("NO_PROXY", "*")
 
 

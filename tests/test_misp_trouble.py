@@ -15,7 +15,7 @@ from helpers.misp_fixtures import SHARING_GROUP
 from helpers.stix import indicator, report
 
 from stixbridge.errors import ServerError
-from stixbridge.sinks import misp as sink_module
+from stixbridge.sinks import misp_api as sink_module
 from stixbridge.sinks.delivery import Last, State
 from stixbridge.sinks.misp import MispSink
 

@@ -30,6 +30,9 @@ VANISHED = ("keep", "tag", "to_ids_off", "delete")
 """What becomes of objects that a server has no longer."""
 
 ENGINES = ("native", "misp-stix")
+FOREIGN = ("skip", "adopt", "extend")
+"""What becomes of an event that is in MISP and not ours."""
+
 MODES = ("api", "upload_stix")
 
 
@@ -49,7 +52,11 @@ def value_problems(table: Mapping[str, Any]) -> list[tuple[str, str]]:
     confidence = table.get("min_confidence")
     if isinstance(confidence, int) and not 0 <= confidence <= 100:
         found.append(("min_confidence", f"{confidence} is not between 0 and 100"))
-    for key in ("page_size", "timeout", "max_bytes"):
+    guard = table.get("guard")
+    for key, value in guard.items() if isinstance(guard, dict) else ():
+        if isinstance(value, str) and not re.fullmatch(r"\d+|\d+(\.\d+)?%", value, re.ASCII):
+            found.append((f"guard.{key}", f'{value!r} is no limit; write "10000" or "10%"'))
+    for key in ("page_size", "timeout", "max_bytes", "chunk", "max_request", "concurrency"):
         value = table.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
             found.append((key, f"{value} is not above 0"))
@@ -137,6 +144,7 @@ _CHECKS: dict[str, Callable[[str], str | None]] = {
     "preserve": _one_of(*PRESERVE),
     "engine": _one_of(*ENGINES),
     "mode": _one_of(*MODES),
+    "foreign": _one_of(*FOREIGN),
     "uuid_namespace": _uuid_problem,
 }
 

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     FILTERED = "filtered"
     VANISHED = "vanished"
     DEAD_LETTER = "dead-letter"
+    UNDONE = "undone"
     INVALID_OBJECT = "invalid-object"
     INVALID_JSON = "invalid-json"
     NOT_STIX = "not-stix"
@@ -63,6 +64,7 @@ class Reason(StrEnum):
     MARKING = "marking"
     HELD_MARKING = "held:marking"
     FOREIGN = "foreign"
+    ADOPTED = "adopted"
     BLOCKED = "blocked"
     REFUSED = "refused"
     MISP_DROPPED = "misp-dropped"
@@ -80,6 +82,7 @@ MEANING: Mapping[Reason, str] = {
     Reason.FILTERED: "left out by the settings of the source or pipeline",
     Reason.VANISHED: "the source has it no longer, and `vanished` is `delete`",
     Reason.DEAD_LETTER: "the conversion fails on it, by an error of its own; see stixbridge dead-letters",
+    Reason.UNDONE: "taken back by stixbridge undo",
     Reason.INVALID_OBJECT: "not a usable STIX object: no id, no type, or a required property is missing",
     Reason.INVALID_JSON: "the text is not JSON",
     Reason.NOT_STIX: "JSON, but neither STIX nor a list or envelope of it",
@@ -105,6 +108,7 @@ MEANING: Mapping[Reason, str] = {
     Reason.MARKING: "a marking that would loosen what the source said was refused, or a part too strict for the sink",
     Reason.HELD_MARKING: "held back: the sink can't store the marking",
     Reason.FOREIGN: "the event in the sink is someone else's; left as it is",
+    Reason.ADOPTED: "an event of someone else was taken over or extended, as `foreign` says",
     Reason.BLOCKED: "the event is on the sink's blocklist",
     Reason.REFUSED: "the sink refused it",
     Reason.MISP_DROPPED: "MISP answered 200 and did not store it",

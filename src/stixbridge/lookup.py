@@ -120,7 +120,8 @@ def status(config: Config, store: Store) -> dict[str, Any]:
     pipelines = []
     for name, settings in config.pipelines.items():
         rows = store.query(
-            "SELECT started, finished, summary FROM runs WHERE pipeline = :name ORDER BY number DESC LIMIT 1", name=name
+            "SELECT number, started, finished, summary FROM runs WHERE pipeline = :name ORDER BY number DESC LIMIT 1",
+            name=name,
         )
         last = rows[0] if rows else None
         summary = orjson.loads(last["summary"]) if last and last["summary"] else {}
@@ -128,6 +129,8 @@ def status(config: Config, store: Store) -> dict[str, Any]:
             {
                 "pipeline": name,
                 "last_run": times.to_text(last["started"]) if last else None,
+                "number": last["number"] if last else None,
+                "brought": store.query(_BROUGHT, name=name),
                 "finished": bool(last and last["finished"]),
                 "next_run": times.to_text(last["started"] + times.duration(settings.every)) if last else None,
                 "events": summary.get("events", {}),
@@ -149,6 +152,12 @@ def status(config: Config, store: Store) -> dict[str, Any]:
         "pipelines": pipelines,
         "dead_letters": len(letters(store)),
     }
+
+
+_BROUGHT = """
+SELECT number, started, seq_after - seq_before AS objects FROM runs
+WHERE pipeline = :name AND seq_after > seq_before ORDER BY number DESC LIMIT 10
+"""
 
 
 def _lag(polled: int | None, watermark: str | None) -> str | None:

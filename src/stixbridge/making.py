@@ -17,7 +17,7 @@ from .errors import StixbridgeError
 from .ledger import Ledger, Outcome, Reason
 from .mapping import table_of
 from .mapping.tables import LINK_TYPES, Role
-from .misp.model import Converted, all_attributes, tag_names
+from .misp.model import NAMESPACE, Converted, all_attributes, derived_uuid, tag_names, uuid_of
 from .sinks.delivery import RESTRICTED
 from .stix.read import Entry
 from .store import Store
@@ -93,6 +93,7 @@ class Maker:
         )
         self.engine = engine
         self.vanished = vanished
+        self._gone: set[str] = set()
 
     def on(self, store: Store) -> Maker:
         """The same on another store."""
@@ -159,24 +160,47 @@ class Maker:
             moment: the reference time, microseconds.
             named: ids that are accounted too, where they are in those events.
         """
-        self._gone: set[str] = set()
-        affected, conversion = self._survived(changed, rejected, moment)
+        self._gone = set()
+        aside = self.store.set_aside(self.pipeline, self.source)
+        emptied = self._without_container(changed)
+        # what was in them goes elsewhere
+        drawn_in = {id_ for id_, _, _, _ in self.store.members(self.pipeline, emptied)}
+        affected, conversion = self._survived(changed | drawn_in, rejected, moment)
         if self.vanished == "tag":
             _tag(conversion.converted, self._gone)
         self.enrich.apply(conversion.converted, conversion.objects, conversion.ledger, self.source)
         conversion.ledger.restrict({id_ for id_ in affected.objects if id_ in changed or id_ in named})
-        dead = self.store.dead(self.pipeline)
+        aside |= self.store.set_aside(self.pipeline, self.source)  # by this conversion
         for id_ in sorted(changed - affected.objects.keys()):
-            reason = Reason.DEAD_LETTER if id_ in dead else Reason.VANISHED
-            conversion.ledger.entry(id_, None, Outcome.DROPPED, reason)
+            conversion.ledger.entry(id_, None, Outcome.DROPPED, aside.get(id_, Reason.VANISHED))
         made = Made(ledger=conversion.ledger)
         for row in conversion.converted:
             if row.closed:
                 row.event[RESTRICTED] = True
             made.wanted[str(row.event["uuid"])] = row
-        for uuid in sorted(affected.events - made.wanted.keys()):
+        for uuid in sorted((affected.events | emptied) - made.wanted.keys()):
             made.wanted[uuid] = None
         return made
+
+    def _without_container(self, changed: set[str]) -> set[str]:
+        """The events of changed reports and the like that are there no longer: vanished, taken back, put aside."""
+        kinds = ("report", "grouping", str(self.settings.get("group", "")).removeprefix("type:"))
+        containers = {id_ for id_ in changed if id_.partition("--")[0] in kinds}
+        if not containers:
+            return set()
+        there = self._mend(self.store.load(self.source, containers))
+        space = self.settings.get("uuid_namespace")
+        uuids = {
+            uuid
+            for id_ in containers - there.keys()
+            for uuid in (
+                uuid_of(id_),
+                derived_uuid(str(space).lower(), id_) if space else None,
+                derived_uuid(NAMESPACE, "event", self.source, id_),
+            )
+            if uuid is not None
+        }
+        return {event for _, event, _, _ in self.store.members(self.pipeline, uuids)}
 
     def _survived(self, changed: set[str], rejected: Sequence[Entry], moment: int) -> tuple[Affected, Conversion]:
         """Convert, without the objects that the conversion fails on: those are put aside, for a person to look at."""
@@ -216,25 +240,24 @@ class Maker:
     def _selector(self) -> Selector:
         group = str(self.settings.get("group", "report"))
         container = group.removeprefix("type:") if group.startswith("type:") else None
-        dead = self.store.dead(self.pipeline)
+        return Selector(self.store, self.pipeline, self.source, container, self._mend)
 
-        def mend(rows: Loaded) -> Loaded:
-            """Leave out what is put aside, and treat what vanished as the policy says."""
-            kept = {id_: row for id_, row in rows.items() if id_ not in dead}
-            if self.vanished == "keep":
-                return kept
-            gone = self.store.vanished(self.source, kept)
-            self._gone |= gone
-            if self.vanished == "delete":
-                return {id_: row for id_, row in kept.items() if id_ not in gone}
-            if self.vanished == "to_ids_off":
-                for id_ in gone:
-                    obj, added = kept[id_]
-                    if obj["type"] == "indicator":
-                        kept[id_] = ({**obj, "revoked": True}, added)
+    def _mend(self, rows: Loaded) -> Loaded:
+        """Leave out what is set aside, and treat what vanished as the policy says."""
+        aside = self.store.set_aside(self.pipeline, self.source)
+        kept = {id_: row for id_, row in rows.items() if id_ not in aside}
+        if self.vanished == "keep":
             return kept
-
-        return Selector(self.store, self.pipeline, self.source, container, mend)
+        gone = self.store.vanished(self.source, kept)
+        self._gone |= gone
+        if self.vanished == "delete":
+            return {id_: row for id_, row in kept.items() if id_ not in gone}
+        if self.vanished == "to_ids_off":
+            for id_ in gone:
+                obj, added = kept[id_]
+                if obj["type"] == "indicator":
+                    kept[id_] = ({**obj, "revoked": True}, added)
+        return kept
 
     def _converted(self, changed: set[str], rejected: Sequence[Entry], moment: int) -> tuple[Affected, Conversion]:
         """Convert what is affected, until nothing more is drawn in.

@@ -11,21 +11,18 @@ A run does four things, each of which can be cut at any moment and done again:
 
 from __future__ import annotations
 
-import tempfile
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from . import stopping, times
 from .affected import placements
-from .errors import ServerError, StixbridgeError
+from .errors import ConfigError, ServerError, StixbridgeError
+from .guard import Guard, Toll
 from .ledger import Ledger, Outcome, Reason
 from .making import Batch, Made, Maker
-from .misp.model import Converted, MispEvent, all_attributes, tag_names
+from .misp.model import Converted, MispEvent
 from .pulling import Progress, Puller, Reach
-from .sinks.changes import told
 from .sinks.delivery import SETTLED, UNFINISHED, Delivery, Job, Last, Sink, State, merge, parts
 from .sources.page import Source
 from .stix.read import Entry
@@ -43,6 +40,7 @@ class Summary:
 
     Attributes:
         pipeline: its name.
+        run: its number, for `undo`.
         pages: pages that came.
         entries: entries in them.
         changed: objects that were new or newer.
@@ -56,6 +54,7 @@ class Summary:
     """
 
     pipeline: str
+    run: int = 0
     pages: int = 0
     entries: int = 0
     changed: int = 0
@@ -71,6 +70,7 @@ class Summary:
         """The summary as JSON data."""
         return {
             "pipeline": self.pipeline,
+            "run": self.run,
             "pages": self.pages,
             "entries": self.entries,
             "changed": self.changed,
@@ -82,6 +82,18 @@ class Summary:
         }
 
 
+@dataclass(slots=True)
+class _Run:
+    """What a run is asked for, and what became of it so far."""
+
+    number: int
+    moment: int
+    summary: Summary
+    replay: bool = False
+    full: bool = False
+    confirmed: bool = False
+
+
 class Pipeline:
     """Joins a source, the conversion, enrichment and sinks.
 
@@ -90,6 +102,7 @@ class Pipeline:
         source: where objects come from.
         sinks: where events go.
         reach: what the source is asked for besides what is new.
+        guard: what a run may add and withdraw without being confirmed.
         progress: called with a line of text now and then.
     """
 
@@ -100,6 +113,7 @@ class Pipeline:
         sinks: Sequence[Sink],
         *,
         reach: Reach | None = None,
+        guard: Guard | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.maker = maker
@@ -108,7 +122,8 @@ class Pipeline:
         self.source = source
         self.sinks = list(sinks)
         self.reach = reach
-        self._say = progress or (lambda _: None)
+        self.guard = guard
+        self.say = progress or (lambda _: None)
         self._puller = Puller(source, maker.store, reach, progress=progress)
 
     def close(self) -> None:
@@ -118,41 +133,75 @@ class Pipeline:
         for sink in self.sinks:
             sink.close()
 
-    def run(self, now: int | None = None, *, replay: bool = False, full: bool = False) -> Summary:
+    def run(
+        self, now: int | None = None, *, replay: bool = False, full: bool = False, confirmed: bool = False
+    ) -> Summary:
         """One pass. Servers that fail are in the summary's `errors`; what they did not take is done at the next run.
 
         Args:
             now: the reference time, microseconds.
             replay: ask no source; make everything that is in the store again, as after a change of rules or version.
             full: ask the source for everything, not for what is new.
+            confirmed: whatever the guard says.
 
         Raises:
             StoreError: when the store can't be used.
             ConfigError: when the source or a sink can't be used as configured.
         """
+        run = self._begin(now, replay=replay, full=full, confirmed=confirmed)
+        if not replay:
+            self._pull(run)
+        return self._rest(run)
+
+    def undo(self, number: int, now: int | None = None) -> Summary:
+        """Take back what a run brought: the objects of its poll, out of every event they are in.
+
+        Args:
+            number: of the run.
+            now: the reference time, microseconds.
+
+        Raises:
+            ConfigError: when this pipeline had no such run, or it brought nothing.
+        """
+        rows = self.store.query("SELECT * FROM runs WHERE number = :number AND pipeline = :name",
+                                number=number, name=self.name)  # fmt: skip
+        if not rows or rows[0]["seq_after"] is None or rows[0]["seq_after"] == rows[0]["seq_before"]:
+            raise ConfigError(f"run {number} of pipeline {self.name} brought nothing; stixbridge status lists the runs")
+        run = self._begin(now, confirmed=True)
+        ids = self.store.take_back(self.source.name, number, rows[0]["seq_before"], rows[0]["seq_after"])
+        run.summary.changed = len(ids)
+        return self._rest(run)
+
+    def _begin(self, now: int | None, *, replay: bool = False, full: bool = False, confirmed: bool = False) -> _Run:
         moment = times.now() if now is None else now
         summary = Summary(self.name, ledger=Ledger(times.to_text(moment)))
-        number = self.store.begin_run(self.name, moment)
-        if not replay:
-            self._pull(summary, moment, full)
+        summary.run = self.store.begin_run(self.name, moment)
+        return _Run(summary.run, moment, summary, replay, full, confirmed)
+
+    def _rest(self, run: _Run) -> Summary:
+        """Make, deliver and finish what is to be done."""
+        moment = run.moment
         done, expiry = self.store.progress(self.name)
         seq = self.store.last_seq(self.source.name)
-        changed = set(self.store.changed(self.source.name, 0 if replay else done))
+        changed = set(self.store.changed(self.source.name, 0 if run.replay else done))
         changed.update(self.store.expired(self.source.name, expiry, moment))
         rejected = self.store.rejected(self.source.name, done)
-        batches = self.maker.batches(changed, whole=replay or done == 0)
-        complete = self._work(summary, batches, rejected, moment)
+        batches = self.maker.batches(changed, whole=run.replay or done == 0) or [Batch()]
+        complete = self._guarded(run, batches) and self._work(run, batches, rejected)
         if complete and (changed or rejected or seq != done or moment > expiry):
             self.store.set_progress(self.name, seq, max(moment, expiry))
-        self._finish(summary, number, moment)
-        return summary
+        self._finish(run.summary, run.number, moment)
+        return run.summary
 
     # 1. pull
 
-    def _pull(self, summary: Summary, moment: int, full: bool) -> None:
+    def _pull(self, run: _Run) -> None:
+        summary = run.summary
         # two pipelines of one source don't ask it at the same time
         with self.store.lock(f"source {self.source.name}"):
-            pulled = self._puller.pull(moment, full=full)
+            before = self.store.last_seq(self.source.name)
+            pulled = self._puller.pull(run.moment, full=run.full)
+            self.store.run_brought(run.number, before, self.store.last_seq(self.source.name))
         summary.pages, summary.entries, summary.changed = pulled.pages, pulled.entries, pulled.changed
         summary.ledger.merge(pulled.ledger)
         for error in pulled.errors:
@@ -160,10 +209,32 @@ class Pipeline:
 
     # 2. make
 
-    def _work(self, summary: Summary, batches: list[Batch], rejected: list[Entry], moment: int) -> bool:
+    def _guarded(self, run: _Run, batches: list[Batch]) -> bool:
+        """Whether the guard lets a run go on; it looks at all of it before anything is written to a sink."""
+        if self.guard is None or run.confirmed:
+            return True
+        tolls = [Toll() for _ in self.sinks]
+        for batch in batches:
+            stopping.check()
+            made = self.maker.make(batch.changed, [], run.moment, batch.named) if batch.changed else Made()
+            for uuid, row in made.wanted.items():
+                for sink, toll in zip(self.sinks, tolls, strict=True):
+                    held = self.store.delivered(sink.name, uuid)
+                    before = held.body if held is not None else {}
+                    toll.add(before, {} if row is None or row.dropped or row.held else row.event)
+        there = self.store.attribute_count(self.name)
+        for sink, toll in zip(self.sinks, tolls, strict=True):
+            problem = self.guard.problem(toll, there)
+            if problem is not None:
+                run.summary.errors.append(f"{sink.name}: {problem}. Look with --dry-run; then stixbridge run --confirm")
+                run.summary.status = max(run.summary.status, 1)
+                return False
+        return True
+
+    def _work(self, run: _Run, batches: list[Batch], rejected: list[Entry]) -> bool:
         """Make and deliver what changed, and what was cut or held before; True when nothing is left to do."""
         complete = True
-        batches = batches or [Batch()]
+        summary = run.summary
         for at, batch in enumerate(batches, 1):
             stopping.check()
             made = Made()
@@ -172,14 +243,14 @@ class Pipeline:
                 named: set[str] = set().union(*(one.named for one in batches))
                 batch.changed |= named - summary.ledger.accounts.keys()
             if batch.changed or (rejected and at == 1):
-                made = self.maker.make(batch.changed, rejected if at == 1 else [], moment, batch.named)
+                made = self.maker.make(batch.changed, rejected if at == 1 else [], run.moment, batch.named)
                 summary.ledger.merge(made.ledger)
             if len(batches) > 1:
-                self._say(f"{self.name}: part {at} of {len(batches)}, {len(made.wanted)} events")
-            complete &= self._work_on(summary, made.wanted, moment, last=at == len(batches))
+                self.say(f"{self.name}: part {at} of {len(batches)}, {len(made.wanted)} events")
+            complete &= self._work_on(run, made.wanted, last=at == len(batches))
         return complete and not summary.waiting
 
-    def _work_on(self, summary: Summary, wanted: dict[str, Converted | None], moment: int, *, last: bool) -> bool:
+    def _work_on(self, run: _Run, wanted: dict[str, Converted | None], *, last: bool) -> bool:
         """Deliver some events to every sink, and record where things are; True when every sink took them."""
         # on record before any sink has it: after a cut, or while one of the sinks fails, it is known where things are
         for uuid, row in wanted.items():
@@ -192,12 +263,12 @@ class Pipeline:
             try:
                 # two pipelines don't deliver to one sink at the same time: they may share an event
                 with self.store.lock(f"sink {sink.name}"):
-                    for delivery in self._deliver(sink, wanted, moment, summary, last=last):
+                    for delivery in self._deliver(run, sink, wanted, last=last):
                         if delivery.event in delivered:
                             delivered[delivery.event] += 1
             except ServerError as error:
                 complete = False
-                self._failed(summary, error)
+                self._failed(run.summary, error)
         for uuid, count in delivered.items():
             if count == len(self.sinks):
                 self._place(uuid, wanted[uuid])
@@ -205,10 +276,9 @@ class Pipeline:
 
     # 3. deliver
 
-    def _deliver(
-        self, sink: Sink, wanted: dict[str, Converted | None], moment: int, summary: Summary, *, last: bool
-    ) -> Iterator[Delivery]:
+    def _deliver(self, run: _Run, sink: Sink, wanted: dict[str, Converted | None], *, last: bool) -> Iterator[Delivery]:
         """Deliver to one sink: what adds first, what only withdraws last, so that nothing is ever missing between."""
+        summary, moment = run.summary, run.moment
         jobs: list[Job] = []
         stranded: dict[str, State] = {}
         for uuid, row in wanted.items():
@@ -221,7 +291,7 @@ class Pipeline:
                 continue
             if row is not None and row.sinks is not None and sink.name not in row.sinks:
                 row = None  # routed elsewhere: what was delivered here before is withdrawn
-            job = self._job(sink, uuid, row, moment)
+            job = self._job(sink, uuid, row, moment, again=run.replay)
             if job is None:
                 held = self.store.delivered(sink.name, uuid)
                 if held is not None and row is not None and held.state in _FINAL:
@@ -235,12 +305,17 @@ class Pipeline:
                 jobs.append(self._made(sink, merge(self.store.wanted(sink.name, uuid)), held, moment, None))
         jobs.sort(key=lambda job: (_takes_away(job), str(job.event["uuid"])))
         by_uuid = {str(job.event["uuid"]): job for job in jobs}
-        for delivery in sink.deliver(self._in_order(jobs, wanted, stranded, summary)):
-            self._acknowledge(sink, by_uuid[delivery.event], delivery, moment, summary)
-            row = wanted.get(delivery.event)
-            if delivery.state not in SETTLED and row is not None:
-                stranded.update(dict.fromkeys(row.stix_ids, delivery.state))
-            yield delivery
+        # a sink may work on several at a time, but on none that takes away before those that add are done
+        for kind in (0, 1, 2):
+            some = [job for job in jobs if _takes_away(job) == kind]
+            if not some:
+                continue
+            for delivery in sink.deliver(self._in_order(some, wanted, stranded, summary)):
+                self._acknowledge(sink, by_uuid[delivery.event], delivery, moment, summary)
+                row = wanted.get(delivery.event)
+                if delivery.state not in SETTLED and row is not None:
+                    stranded.update(dict.fromkeys(row.stix_ids, delivery.state))
+                yield delivery
 
     def _in_order(
         self, jobs: list[Job], wanted: dict[str, Converted | None], stranded: dict[str, State], summary: Summary
@@ -259,8 +334,11 @@ class Pipeline:
                     _put_back(job, self.store.elements_of(self.name, uuid, staying))
             yield job
 
-    def _job(self, sink: Sink, uuid: str, row: Converted | None, moment: int) -> Job | None:
-        """The job of one event; None where it is delivered as it is wanted."""
+    def _job(self, sink: Sink, uuid: str, row: Converted | None, moment: int, *, again: bool) -> Job | None:
+        """The job of one event; None where it is delivered as it is wanted.
+
+        With `again` what a sink would not take is offered once more: `foreign` may have changed, or the sink.
+        """
         held = self.store.delivered(sink.name, uuid)
         if row is None or row.dropped:
             if held is None:
@@ -270,7 +348,7 @@ class Pipeline:
             body = row.event
         event = merge(self.store.want(sink.name, uuid, self.name, body))
         if held is not None and held.digest == digest_of(event):
-            waiting = held.state in UNFINISHED
+            waiting = held.state in UNFINISHED or (again and held.state in (State.FOREIGN, State.REFUSED))
             unpublished = self._publish(row) and not held.published and held.state == State.DELIVERED
             if not waiting and not unpublished:
                 return None
@@ -314,7 +392,7 @@ class Pipeline:
             where = f"{sink.name}: {job.event.get('info', '')}"
             summary.ledger.note(id_ or delivery.event, where, outcome, reason, target)
         self._count(sink, delivery, summary)
-        self._say(f"{sink.name}: {delivery.action} {delivery.event} {job.event.get('info', '')}")
+        self.say(f"{sink.name}: {delivery.action} {delivery.event} {job.event.get('info', '')}")
 
     @staticmethod
     def _count(sink: Sink, delivery: Delivery, summary: Summary) -> None:
@@ -407,58 +485,3 @@ def _element(attribute: dict[str, Any], id_: str, kind: str) -> dict[str, Any]:
         "type": attribute["type"],
         "value": attribute["value"],
     }
-
-
-def rehearse(pipeline: Pipeline, now: int | None = None, *, replay: bool = False, full: bool = False) -> Summary:
-    """A dry run: everything but writing. Works on a copy of the store, with sinks that only say what they would do.
-
-    Args:
-        pipeline: as configured; neither its store nor its sinks are touched.
-        now: the reference time, microseconds.
-        replay: as for `Pipeline.run`.
-        full: the same.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        copy = pipeline.store.copy_to(Path(folder) / "dry.db")
-        try:
-            sinks = [_Rehearsal(sink.name) for sink in pipeline.sinks]
-            dry = Pipeline(
-                pipeline.maker.on(copy), pipeline.source, sinks, reach=pipeline.reach, progress=pipeline._say
-            )
-            summary = dry.run(now, replay=replay, full=full)
-            for sink in sinks:
-                summary.volume = dict(Counter(summary.volume) + Counter(sink.volume))
-            return summary
-        finally:
-            copy.close()
-
-
-class _Rehearsal:
-    """A sink that writes nothing and says what a real one would be asked to do."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.volume: Counter[str] = Counter()
-        self._tags: set[str] = set()
-
-    def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
-        for job in jobs:
-            action = "created" if job.last is None else "updated"
-            before = job.last.body if job.last is not None else {}
-            self._measure(job.event, before)
-            yield Delivery(str(job.event["uuid"]), State.DELIVERED, job.event, action, changes=told(before, job.event))
-
-    def _measure(self, event: MispEvent, before: MispEvent) -> None:
-        """Count what is new in an event."""
-        there = parts(before)
-        attributes = all_attributes(event)
-        self.volume["attributes"] += sum(str(row["uuid"]) not in there for row in attributes)
-        self.volume["objects"] += sum(str(row["uuid"]) not in there for row in event.get("Object") or ())
-        tags = {name for part in (event, *attributes) for name in tag_names(part)} - self._tags
-        self._tags |= tags
-        clusters = sum(name.startswith("misp-galaxy:") for name in tags)
-        self.volume["tags"] += len(tags) - clusters
-        self.volume["clusters"] += clusters
-
-    def close(self) -> None:
-        """Nothing to close."""

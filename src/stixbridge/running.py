@@ -40,7 +40,12 @@ class Scheduled:
 
 
 def run_once(
-    pipelines: Sequence[Pipeline], now: int | None = None, *, replay: bool = False, full: bool = False
+    pipelines: Sequence[Pipeline],
+    now: int | None = None,
+    *,
+    replay: bool = False,
+    full: bool = False,
+    confirmed: bool = False,
 ) -> list[Summary]:
     """Run each pipeline once, side by side; closes them.
 
@@ -49,6 +54,7 @@ def run_once(
         now: the reference time, microseconds.
         replay: as for `Pipeline.run`.
         full: the same.
+        confirmed: the same.
 
     Returns:
         The summaries in order; a pipeline that could not run at all has its error in one.
@@ -62,7 +68,7 @@ def run_once(
     def run(number: int) -> None:
         pipeline = pipelines[number]
         try:
-            found[number] = pipeline.run(now, replay=replay, full=full)
+            found[number] = pipeline.run(now, replay=replay, full=full, confirmed=confirmed)
         finally:
             pipeline.close()
 

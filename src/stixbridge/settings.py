@@ -149,6 +149,10 @@ class MispSettings(Connection):
     type: str = "misp"
     mode: str = "api"
     timeout: float = 300.0
+    foreign: str = "skip"
+    chunk: int = 1_000
+    max_request: int = 10_000_000
+    concurrency: int = 4
 
 
 @dataclass(frozen=True)
@@ -219,12 +223,21 @@ class EnrichSettings:
 
 
 @dataclass(frozen=True)
+class GuardSettings:
+    """`guard` of a pipeline: what a run may do without being confirmed, as `10000` or `10%`."""
+
+    add: str | None = None
+    withdraw: str | None = None
+
+
+@dataclass(frozen=True)
 class PipelineSettings:
     """`[pipelines.NAME]`."""
 
     source: str
     sinks: tuple[str, ...]
     enrich: EnrichSettings = field(default_factory=EnrichSettings)
+    guard: GuardSettings | None = None
     every: str = "15m"
     jitter: str = "1m"
     group: str = "report"

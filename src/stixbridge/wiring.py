@@ -10,6 +10,7 @@ from typing import Any
 from . import times
 from .enrich import Enrich, Enrichment
 from .errors import ConfigError
+from .guard import Guard
 from .making import Maker
 from .net import Auth, Certificate, Http
 from .pipeline import Pipeline
@@ -120,6 +121,7 @@ def _pipeline(config: Config, store: Store, name: str, progress: Progress | None
         make_source(settings.source, source),
         [make_sink(sink, config.sinks[sink]) for sink in settings.sinks],
         reach=_reach(source),
+        guard=Guard(settings.guard.add, settings.guard.withdraw) if settings.guard is not None else None,
         progress=progress,
     )
 
@@ -264,7 +266,15 @@ def _misp(name: str, settings: MispSettings) -> Sink:
 
     key = Auth(header="Authorization", value=settings.key.read(f"$.sinks.{name}.key"))
     http = Http(settings.url, auth=key, timeout=settings.timeout, **_connection(settings, f"$.sinks.{name}"))
-    return MispSink(http, name=name, mode=settings.mode)
+    return MispSink(
+        http,
+        name=name,
+        mode=settings.mode,
+        foreign=settings.foreign,
+        chunk=settings.chunk,
+        max_request=settings.max_request,
+        concurrency=settings.concurrency,
+    )
 
 
 def _feed(name: str, settings: FeedSettings) -> Sink:

@@ -40,6 +40,8 @@ class Bridge:
         self._folder = folder
         self._polls = 0
         for name, settings in sinks.items():
+            if settings["type"] == "misp":
+                settings.setdefault("concurrency", 1)  # faults hit the request they are meant for
             if isinstance(settings.get("key"), str):
                 path = folder / f"{name}.key"
                 path.write_text(settings["key"])

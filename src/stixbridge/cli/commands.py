@@ -23,10 +23,10 @@ LARGE = 50_000_000
 def register(group: click.Group) -> None:
     """Add the commands to the program."""
     from .rules import rules
-    from .run import replay, run
+    from .run import replay, run, undo
     from .upkeep import backup, dead_letters, find, status
 
-    for command in (convert, run, replay, rules, demo, init, status, find, dead_letters, backup):
+    for command in (convert, run, replay, undo, rules, demo, init, status, find, dead_letters, backup):
         group.add_command(command)
 
 

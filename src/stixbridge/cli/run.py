@@ -37,6 +37,7 @@ _COLOURS = {"+": "green", "-": "red", "~": "yellow"}
 @click.option("--once", is_flag=True, help="One pass, as for cron (what happens anyway).")
 @click.option("--watch", is_flag=True, help="Run by the schedule of each pipeline, until stopped.")
 @click.option("--full", is_flag=True, help="Ask for everything again, from `since` on, not for what is new.")
+@click.option("--confirm", is_flag=True, help="Go on where the guard of a pipeline would stop the run.")
 @NOW
 @JSON
 def run(
@@ -46,6 +47,7 @@ def run(
     once: bool,
     watch: bool,
     full: bool,
+    confirm: bool,
     now: str | None,
     as_json: bool,
 ) -> int:
@@ -53,22 +55,60 @@ def run(
     import stamina
 
     stamina.instrumentation.set_on_retry_hooks([])  # our errors say what a retry could not mend
-    if watch and (once or dry_run or now is not None or full):
-        raise ConfigError("--watch goes with none of --once, --dry-run, --now, --full")
+    if watch and (once or dry_run or now is not None or full or confirm):
+        raise ConfigError("--watch goes with none of --once, --dry-run, --now, --full, --confirm")
     if watch:
         return _watch(config_path, pipelines, as_json=as_json)
-    return _passes(config_path, pipelines, moment(now), dry_run=dry_run, as_json=as_json, full=full)
+    return _passes(config_path, pipelines, moment(now), dry_run=dry_run, as_json=as_json, full=full, confirmed=confirm)
 
 
 @click.command()
 @CONFIG
 @PIPELINES
 @click.option("--dry-run", is_flag=True, help="Show as a diff what would change; write nothing anywhere.")
+@click.option("--confirm", is_flag=True, help="Go on where the guard of a pipeline would stop the run.")
 @NOW
 @JSON
-def replay(config_path: Path, pipelines: tuple[str, ...], dry_run: bool, now: str | None, as_json: bool) -> int:
+def replay(
+    config_path: Path, pipelines: tuple[str, ...], dry_run: bool, confirm: bool, now: str | None, as_json: bool
+) -> int:
     """Make and deliver everything in the store again, asking no source: after a change of rules or version."""
-    return _passes(config_path, pipelines, moment(now), dry_run=dry_run, as_json=as_json, again=True)
+    return _passes(config_path, pipelines, moment(now), dry_run=dry_run, as_json=as_json, again=True, confirmed=confirm)
+
+
+@click.command()
+@CONFIG
+@click.argument("number", metavar="RUN", type=int)
+@click.option("--dry-run", is_flag=True, help="Show as a diff what would change; write nothing anywhere.")
+@NOW
+@JSON
+def undo(config_path: Path, number: int, dry_run: bool, now: str | None, as_json: bool) -> int:
+    """Take back what a run brought, out of every event; a newer version of it comes in as ever."""
+    from ..config import load
+    from ..rehearsal import rehearse
+    from ..wiring import check_secrets, make_pipelines, open_store
+
+    config = load(config_path)
+    store = open_store(config)
+    try:
+        rows = store.query("SELECT pipeline FROM runs WHERE number = :number", number=number)
+        name = rows[0]["pipeline"] if rows else ""
+        if name not in config.pipelines:
+            raise ConfigError(f"there is no run {number}; stixbridge status lists the runs")
+        check_secrets(config, (name,))
+        (pipeline,) = make_pipelines(config, store, (name,), None if as_json else say)
+        try:
+            if dry_run:
+                summary = rehearse(pipeline, moment(now), undo=number)
+            else:
+                with store.claimed():
+                    summary = pipeline.undo(number, moment(now))
+        finally:
+            pipeline.close()
+    finally:
+        store.close()
+    _show([summary], dry_run=dry_run, as_json=as_json)
+    return summary.status
 
 
 def _passes(
@@ -80,10 +120,11 @@ def _passes(
     as_json: bool,
     again: bool = False,
     full: bool = False,
+    confirmed: bool = False,
 ) -> int:
     """One pass of each pipeline."""
     from ..config import load
-    from ..pipeline import rehearse
+    from ..rehearsal import rehearse
     from ..running import run_once
     from ..wiring import check_secrets, make_pipelines, open_store
 
@@ -108,7 +149,8 @@ def _passes(
             store = open_store(config)
             try:
                 with store.claimed():
-                    summaries = run_once(make_pipelines(config, store, names, progress), now, replay=again, full=full)
+                    made = make_pipelines(config, store, names, progress)
+                    summaries = run_once(made, now, replay=again, full=full, confirmed=confirmed)
             finally:
                 store.close()
     _show(summaries, dry_run=dry_run, as_json=as_json)

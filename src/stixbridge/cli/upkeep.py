@@ -44,6 +44,8 @@ def status(config_path: Path, as_json: bool) -> None:
     for row in found["pipelines"]:
         state = "never run" if not row["last_run"] else row["last_run"] + ("" if row["finished"] else " (was cut)")
         emit(f"pipeline {row['pipeline']}: last run {state}; events {counted(row['events'])}")
+        for one in row["brought"]:
+            emit(f"  run {one['number']} brought {one['objects']} objects (stixbridge undo {one['number']})")
         emit(f"  next run {row['next_run'] or 'at once'} with --watch")
         for error in row["errors"]:
             emit(f"  error: {error}")

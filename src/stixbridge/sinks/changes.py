@@ -32,7 +32,7 @@ OBJECT_FIELDS = ("comment", "first_seen", "last_seen", "distribution")
 REPORT_FIELDS = ("name", "content", "distribution")
 
 # What an object needs to be found and taken by an edit.
-_OBJECT_HEAD = ("uuid", "name", "meta-category", "template_uuid", "template_version")
+OBJECT_HEAD = ("uuid", "name", "meta-category", "template_uuid", "template_version")
 
 
 @dataclass(slots=True)
@@ -131,7 +131,7 @@ def _new(part: Part, *, revived: bool) -> Part:
 
 def _head(part: Part, name: str) -> Part:
     if name == "Object":
-        return {key: part[key] for key in _OBJECT_HEAD if key in part}
+        return {key: part[key] for key in OBJECT_HEAD if key in part}
     if name == "EventReport":
         return {"uuid": part["uuid"], "name": part["name"]}
     if name == "ObjectReference":

@@ -6,41 +6,34 @@ missing part is asked for by itself, for the reason.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from .. import tlp
-from ..checks import MODES
+from ..checks import FOREIGN, MODES
 from ..errors import ConfigError, ServerError, Unreachable
 from ..ledger import Outcome, Reason
 from ..misp.model import MispEvent, tag_names
-from ..net import Answer, Auth, Http, pause
+from ..net import Auth, Http
+from ..stopping import check
 from .changes import Changes, compute, resume_base
 from .clusters import ClusterNames
 from .delivery import RESTRICTED, Delivery, Job, Note, State
+from .flight import Flight
+from .foreign import TAKEN, as_taken, equal_values, extending
+from .misp_api import MispApi, message_of, value_of
+from .pieces import pieces
 from .verification import lost_tags, missing, without, without_tags
 
 if TYPE_CHECKING:
     from pymisp import MISPEvent, PyMISP
 
-_SETTLE_TRIES = 60
-_SETTLE_SECONDS = 1.0
 # Fields of ours that are no MISP's.
 _OWN_FIELDS = ("sharing_group", RESTRICTED)
-
-
-@dataclass(frozen=True, slots=True)
-class Rights:
-    """What the key's user may do, and who it is."""
-
-    org_uuid: str
-    tag_editor: bool
-    publish: bool
-    add: bool
 
 
 class MispSink:
@@ -54,6 +47,10 @@ class MispSink:
         verify: False trusts any certificate, beside a URL.
         mode: `api`, or `upload_stix`: MISP's own import of raw STIX, add-only.
         timeout: seconds, beside a URL or `PyMISP`.
+        foreign: what becomes of an event that is in MISP and not ours: `skip`, `adopt` or `extend`.
+        chunk: attributes in one request; a larger event goes in several.
+        max_request: bytes of one request.
+        concurrency: events in flight at a time.
     """
 
     def __init__(
@@ -66,9 +63,15 @@ class MispSink:
         verify: bool = True,
         mode: str = "api",
         timeout: float = 300.0,
+        foreign: str = "skip",
+        chunk: int = 1_000,
+        max_request: int = 10_000_000,
+        concurrency: int = 1,
     ) -> None:
         if mode not in MODES:
             raise ConfigError(f"mode: {mode!r} is none of {', '.join(MODES)}")
+        if foreign not in FOREIGN:
+            raise ConfigError(f"foreign: {foreign!r} is none of {', '.join(FOREIGN)}")
         if isinstance(misp, Http):
             url, key = misp.base, "in the connection"
         elif isinstance(misp, str):
@@ -81,26 +84,28 @@ class MispSink:
         if not url or not key:
             raise ConfigError("a MISP sink takes a URL and a key, or an existing PyMISP object")
         self.name = name
-        self._url = url.rstrip("/")
         self._mode = mode
         self._http = (
             misp
             if isinstance(misp, Http)
             else Http(url, auth=Auth(header="Authorization", value=key), ca=ca, verify=verify, timeout=timeout)
         )
-        self._rights: Rights | None = None
-        self._tags: set[str] | None = None
-        self._groups: list[dict[str, Any]] | None = None
-        self._clusters = ClusterNames(self._clusters_of)
+        self._api = MispApi(self._http, name)
+        self._clusters = ClusterNames(self._api.clusters)
+        self._foreign = foreign
+        self._chunk = chunk
+        self._max_request = max_request
+        # what is known of the MISP is asked for once, whichever event needs it first
+        self._lock = threading.Lock()
+        self._flight = Flight(self._upload if mode == "upload_stix" else self._one, concurrency)
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
-        """Deliver events one by one; see `Sink`."""
-        for job in jobs:
-            yield self._upload(job) if self._mode == "upload_stix" else self._one(job)
+        """Deliver events, several at a time; see `Sink`."""
+        return self._flight.run(jobs)
 
     def add(self, events: Iterable[MispEvent | MISPEvent], *, publish: bool = False) -> list[Delivery]:
         """Deliver events without a store: what exists in MISP already is left as it is.
@@ -116,59 +121,47 @@ class MispSink:
         jobs = [Job(event, None, lambda: None, publish=publish) for event in plain]
         return list(self.deliver(jobs))
 
-    def rights(self) -> Rights:
-        """What the key may do.
-
-        Raises:
-            ServerError: for a wrong key, or an answer that is not MISP's.
-        """
-        if self._rights is None:
-            me = self._read("users/view/me")
-            role = me.get("Role") or {}
-            user = me.get("User") or {}
-            organisation = me.get("Organisation") or user.get("Organisation") or {}
-            self._rights = Rights(
-                str(organisation.get("uuid") or ""),
-                bool(role.get("perm_tag_editor")),
-                bool(role.get("perm_publish")),
-                bool(role.get("perm_add")),
-            )
-            if not self._rights.add:
-                raise ServerError(
-                    f"sink {self.name}: the role of this key may not add events; use another key", status=403
-                )
-        return self._rights
-
     # one event
 
     def _one(self, job: Job) -> Delivery:
-        self.rights()
-        event = {key: value for key, value in job.event.items() if key not in _OWN_FIELDS}
+        """Deliver one event; under other UUIDs where a foreign one was taken over or extended before."""
+        taken = job.last.body.get(TAKEN) if job.last is not None else None
         notes: list[Note] = []
-        if job.event.get("sharing_group") and not self._share(event, str(job.event["sharing_group"]), notes):
-            return self._put_off(job, event, "refused", notes)
-        self._clusters.apply(event)
-        self._known_tags(event, notes)
+        event = as_taken({key: value for key, value in job.event.items() if key not in _OWN_FIELDS}, taken)
+        with self._lock:
+            self._api.rights()
+            group = job.event.get("sharing_group")
+            if group and not self._share(event, str(group), notes):
+                return self._put_off(job, event, "refused", notes)
+            self._clusters.apply(event)
+            self._known_tags(event, notes)
         if any(note[2] is Reason.HELD_MARKING for note in notes):
             return self._put_off(job, event, "held", notes)
+        delivery = self._sent(job, event, notes)
+        delivery.event = str(job.event["uuid"])
+        if taken and TAKEN not in delivery.body:
+            delivery.body = {**delivery.body, TAKEN: taken}
+        return delivery
+
+    def _sent(self, job: Job, event: MispEvent, notes: list[Note]) -> Delivery:
         last = job.last
         if last is not None and last.state is State.BLOCKED:
             notes.append((None, Outcome.DROPPED, Reason.BLOCKED, "deleted in MISP; not created again"))
             return Delivery(str(event["uuid"]), State.BLOCKED, event, "blocked", notes=notes)
         if last is None or last.state not in (State.ADDING, State.DELIVERED, State.WAITING):
             return self._add(job, event, notes)
-        held = self._get(str(event["uuid"]))
+        held = self._api.event(str(event["uuid"]))
         if held is None:
             if last.state is State.ADDING:
                 return self._add(job, event, notes)
             notes.append((None, Outcome.DROPPED, Reason.BLOCKED, "deleted in MISP; not created again"))
             return Delivery(str(event["uuid"]), State.BLOCKED, event, "blocked", notes=notes)
         if last.state is State.ADDING:
-            return self._resume(job, event, last.body, self._settled(str(event["uuid"])), notes)
+            return self._resume(job, event, last.body, self._api.settled(str(event["uuid"])), notes)
         if last.state is State.WAITING and last.body.get("distribution") == "0" != event.get("distribution"):
             # a marking was lost: it has to be there before anything gets wider
             narrow = self._edit(job, {**event, "distribution": "0"}, last.body, held, [], published=False, finish=False)
-            held = self._get(str(event["uuid"]))
+            held = self._api.event(str(event["uuid"]))
             if narrow.state is not State.DELIVERED or held is None:
                 return narrow
             return self._edit(job, event, narrow.body, held, notes, published=False)
@@ -179,39 +172,41 @@ class MispSink:
         """What can't be delivered now and is tried again; an event that is ours already stays what it is."""
         ours = job.last is not None and job.last.state in (State.DELIVERED, State.WAITING)
         if ours and job.last is not None:
-            return Delivery(str(event["uuid"]), State.WAITING, job.last.body, action, job.last.published, notes)
-        return Delivery(str(event["uuid"]), State.HELD, event, action, notes=notes)
+            return Delivery(str(job.event["uuid"]), State.WAITING, job.last.body, action, job.last.published, notes)
+        return Delivery(str(job.event["uuid"]), State.HELD, event, action, notes=notes)
 
     def _add(self, job: Job, event: MispEvent, notes: list[Note]) -> Delivery:
         uuid = str(event["uuid"])
         job.begin()
+        first, *rest = pieces(event, self._chunk, self._max_request)
+        route = "events/add/metadata:1" if rest else "events/add"
         try:
-            answer = self._post("events/add", event)
+            answer = self._api.post(route, first)
         except Unreachable:
             # the server may go on without us: look, never send again blindly
-            held = self._settled(uuid)
+            held = self._api.settled(uuid)
             if held is None:
                 raise
             return self._resume(job, event, event, held, notes)
-        value = _value(answer)
+        value = value_of(answer)
         if answer.status == 200 and isinstance(value.get("Event"), dict):
-            return self._verified(job, event, value["Event"], notes, "created")
-        message = _message(value, answer)
+            stored = self._followed(uuid, rest, notes) if rest else value["Event"]
+            return self._verified(job, event, stored, notes, "created")
+        message = message_of(value, answer)
         if answer.status == 404 and "already exists" in message:
-            notes.append((None, Outcome.DROPPED, Reason.FOREIGN, "the event in MISP is not ours; left as it is"))
-            return Delivery(uuid, State.FOREIGN, event, "foreign", notes=notes)
+            return self._not_ours(job, event, notes)
         if answer.status == 403 and "blocklist" in message:
             notes.append(
                 (None, Outcome.DROPPED, Reason.BLOCKED, "deleted in MISP before; it is on the event blocklist")
             )
             return Delivery(uuid, State.BLOCKED, event, "blocked", notes=notes)
         if answer.status in (401, 403) and not value.get("errors"):
-            raise self._failed("events/add", answer, message)
+            raise self._api.failed("events/add", answer, message)
         if answer.status >= 500 or not value:
-            held = self._settled(uuid)
+            held = self._api.settled(uuid)
             if held is not None:
                 return self._resume(job, event, event, held, notes)
-            raise self._failed("events/add", answer, message)
+            raise self._api.failed("events/add", answer, message)
         notes.append((None, Outcome.DROPPED, Reason.REFUSED, message))
         return Delivery(uuid, State.REFUSED, event, "refused", notes=notes)
 
@@ -229,9 +224,8 @@ class MispSink:
         owner = str((held.get("Orgc") or {}).get("uuid") or "")
         wanted = {str(row["uuid"]) for name in ("Attribute", "Object") for row in event.get(name) or []}
         theirs = {str(row["uuid"]) for name in ("Attribute", "Object") for row in held.get(name) or []}
-        if owner != self.rights().org_uuid or (theirs and wanted and not theirs & wanted):
-            notes.append((None, Outcome.DROPPED, Reason.FOREIGN, "the event in MISP is not ours; left as it is"))
-            return Delivery(str(event["uuid"]), State.FOREIGN, event, "foreign", notes=notes)
+        if owner != self._api.rights().org_uuid or (theirs and wanted and not theirs & wanted):
+            return self._not_ours(job, event, notes)
         base = resume_base(sent, held)
         return self._edit(job, event, base, held, notes, published=False, action="created")
 
@@ -255,19 +249,73 @@ class MispSink:
                 uuid, State.DELIVERED, event, action if action == "created" else "unchanged", published, notes
             )
             return self._publish(job, delivery, str(held.get("id") or uuid)) if finish else delivery
-        answer = self._post(f"events/edit/{uuid}", {"Event": changes.body})
-        value = _value(answer)
-        if answer.status != 200 or not isinstance(value.get("Event"), dict):
-            message = _message(value, answer)
-            if answer.status >= 500 or not value or (answer.status in (401, 403) and not value.get("errors")):
-                raise self._failed(f"events/edit/{uuid}", answer, message)
-            notes.append((None, Outcome.DROPPED, Reason.REFUSED, message))
+        first, *rest = pieces(changes.body, self._chunk, self._max_request)
+        stored = self._edited(uuid, first, notes, whole=not rest)
+        if stored is None:
             return Delivery(uuid, State.WAITING, dict(base), "refused", published, notes)
+        if rest:
+            stored = self._followed(uuid, rest, notes)
         if held.get("published") in (True, "1", 1) and not job.publish:
             notes.append(
                 (None, Outcome.PRESERVED, Reason.CONFLICT, "was published; an edit unpublishes, publish it again")
             )
-        return self._verified(job, event, value["Event"], notes, action, changes, finish=finish)
+        return self._verified(job, event, stored, notes, action, changes, finish=finish)
+
+    def _edited(self, uuid: str, body: MispEvent, notes: list[Note], *, whole: bool = False) -> dict[str, Any] | None:
+        """Send an edit; what MISP answers of the event, without its parts unless `whole`; None where it refuses."""
+        route = f"events/edit/{uuid}" if whole else f"events/edit/{uuid}/metadata:1"
+        answer = self._api.post(route, {"Event": body})
+        value = value_of(answer)
+        if answer.status == 200 and isinstance(value.get("Event"), dict):
+            return dict(value["Event"])
+        message = message_of(value, answer)
+        if answer.status >= 500 or not value or (answer.status in (401, 403) and not value.get("errors")):
+            raise self._api.failed(route, answer, message)
+        notes.append((None, Outcome.DROPPED, Reason.REFUSED, message))
+        return None
+
+    def _followed(self, uuid: str, rest: list[MispEvent], notes: list[Note]) -> dict[str, Any]:
+        """Send the other pieces of a large event; what is stored in the end.
+
+        A cut leaves some of them: the next run sees which, and sends the others.
+        """
+        for piece in rest:
+            check()
+            self._edited(uuid, piece, notes)
+        stored = self._api.event(uuid)
+        if stored is None:
+            raise ServerError(f"sink {self.name}: event {uuid} is gone while it was being filled")
+        return stored
+
+    # events of someone else
+
+    def _not_ours(self, job: Job, event: MispEvent, notes: list[Note]) -> Delivery:
+        """An event of this UUID is in MISP, and we did not make it: what `foreign` says."""
+        uuid = str(event["uuid"])
+        held = self._api.event(uuid) if self._foreign == "adopt" else None
+        if self._foreign == "extend":
+            own = extending(event)
+            there = self._api.event(str(own["uuid"]))
+            notes.append(
+                (None, Outcome.PRESERVED, Reason.ADOPTED, f"extends the event of someone else, as {own['uuid']}")
+            )
+            base = resume_base(own, there) if there is not None else {}
+            delivery = (
+                self._edit(job, own, base, there, notes, published=False) if there else self._add(job, own, notes)
+            )
+            delivery.body = {**delivery.body, TAKEN: {"as": "extend"}}
+            return delivery
+        if held is not None:
+            uuids = equal_values(event, held)
+            taken = {"as": "adopt", "uuids": uuids}
+            own = as_taken(event, taken)
+            notes.append((None, Outcome.PRESERVED, Reason.ADOPTED, "the event of someone else was taken over"))
+            delivery = self._edit(job, own, resume_base(own, held), held, notes, published=False)
+            if delivery.state in (State.DELIVERED, State.WAITING) and delivery.action != "refused":
+                delivery.body = {**delivery.body, TAKEN: taken}
+                return delivery
+        notes.append((None, Outcome.DROPPED, Reason.FOREIGN, "the event in MISP is not ours; left as it is"))
+        return Delivery(uuid, State.FOREIGN, event, "foreign", notes=notes)
 
     # verification
 
@@ -300,7 +348,7 @@ class MispSink:
         delivery = Delivery(str(event["uuid"]), State.DELIVERED, body, action, False, notes)
         if any(note[2] is Reason.HELD_MARKING for note in notes):
             if str(stored.get("distribution")) != "0":
-                self._post(f"events/edit/{event['uuid']}", {"Event": {"distribution": "0"}})
+                self._api.post(f"events/edit/{event['uuid']}", {"Event": {"distribution": "0"}})
             delivery.state = State.WAITING
             delivery.body = {**without_tags(body, lost), "distribution": "0"}
             return delivery
@@ -313,12 +361,12 @@ class MispSink:
         if route is None:
             notes.append((uuid, Outcome.DROPPED, Reason.MISP_DROPPED, f"{name}: MISP does not say why"))
             return uuid
-        answer = self._post(f"{route}/{event_id}", part)
-        value = _value(answer)
+        answer = self._api.post(f"{route}/{event_id}", part)
+        value = value_of(answer)
         if answer.status == 200 and name in value:
             return None
         label = part.get("value") or part.get("name") or ""
-        notes.append((uuid, Outcome.DROPPED, Reason.MISP_DROPPED, f"{label}: {_message(value, answer)}"))
+        notes.append((uuid, Outcome.DROPPED, Reason.MISP_DROPPED, f"{label}: {message_of(value, answer)}"))
         return uuid
 
     def _publish(self, job: Job, delivery: Delivery, event_id: str) -> Delivery:
@@ -327,14 +375,14 @@ class MispSink:
         if not job.publish or last_published:
             delivery.published = last_published
             return delivery
-        if not self.rights().publish:
+        if not self._api.rights().publish:
             delivery.notes.append((None, Outcome.DROPPED, Reason.REFUSED, "not published: the role may not publish"))
             return delivery
-        answer = self._post(f"events/publish/{event_id}", {})
-        if answer.status == 200 and _value(answer).get("saved") is True:
+        answer = self._api.post(f"events/publish/{event_id}", {})
+        if answer.status == 200 and value_of(answer).get("saved") is True:
             delivery.published = True
         else:
-            message = f"not published: {_message(_value(answer), answer)}"
+            message = f"not published: {message_of(value_of(answer), answer)}"
             delivery.notes.append((None, Outcome.DROPPED, Reason.REFUSED, message))
         return delivery
 
@@ -342,7 +390,7 @@ class MispSink:
 
     def _upload(self, job: Job) -> Delivery:
         """Hand the STIX over as it is (`events/upload_stix/2`); MISP converts it, add-only."""
-        self.rights()
+        self._api.rights()
         uuid = str(job.event["uuid"])
         notes: list[Note] = []
         if job.last is not None and job.last.state is not State.ADDING:
@@ -355,8 +403,8 @@ class MispSink:
         if not any(obj.get("spec_version") == "2.1" for obj in objects):
             bundle["spec_version"] = "2.0"
         job.begin()
-        answer = self._post("events/upload_stix/2", bundle)
-        value = _value(answer)
+        answer = self._api.post("events/upload_stix/2", bundle)
+        value = value_of(answer)
         if answer.status == 200:
             held = value.get("Event") if isinstance(value.get("Event"), dict) else {}
             saved = [len(value.get(name) or (held or {}).get(name) or []) for name in ("Attribute", "Object")]
@@ -364,47 +412,18 @@ class MispSink:
                 return Delivery(uuid, State.DELIVERED, job.event, "created", notes=notes)
             notes.append((None, Outcome.DROPPED, Reason.REFUSED, "MISP answered 200 and saved no attribute"))
         else:
-            message = _message(value, answer)
+            message = message_of(value, answer)
             if answer.status in (401,) or answer.status >= 500:
-                raise self._failed("events/upload_stix/2", answer, message)
+                raise self._api.failed("events/upload_stix/2", answer, message)
             reason = Reason.FOREIGN if "already exists" in message else Reason.REFUSED
             notes.append((None, Outcome.DROPPED, reason, message))
         return Delivery(uuid, State.REFUSED, job.event, "refused", notes=notes)
 
-    # reading
-
-    def _get(self, uuid: str) -> dict[str, Any] | None:
-        """An event with its soft-deleted parts; None where there is none."""
-        body = orjson.dumps({"uuid": [uuid], "deleted": [0, 1], "returnFormat": "json"})
-        answer = self._http.post(f"{self._url}/events/restSearch", body, idempotent=True)
-        value = _value(answer)
-        rows = value.get("response")
-        if answer.status != 200 or not isinstance(rows, list):
-            raise self._failed("events/restSearch", answer, _message(value, answer))
-        for row in rows:
-            event = row.get("Event") if isinstance(row, dict) else None
-            if isinstance(event, dict) and event.get("uuid") == uuid:
-                return event
-        return None
-
-    def _settled(self, uuid: str) -> dict[str, Any] | None:
-        """An event once it has stopped growing: a server whose client went away goes on filling it."""
-        before: str | None = None
-        event = None
-        for _ in range(_SETTLE_TRIES):
-            event = self._get(uuid)
-            count = None if event is None else str(event.get("attribute_count"))
-            if count is not None and count == before:
-                return event
-            if count is None and before == "":
-                return None
-            before = count if count is not None else ""
-            pause(_SETTLE_SECONDS)
-        return event
+    # before anything is sent
 
     def _known_tags(self, event: MispEvent, notes: list[Note]) -> None:
         """For a role that may not create tags: hold an event whose marking can't be stored."""
-        if self.rights().tag_editor:
+        if self._api.rights().tag_editor:
             return
         needed = set(tag_names(event))
         for name in ("Attribute", "Object"):
@@ -413,73 +432,18 @@ class MispSink:
                 for inner in part.get("Attribute") or [] if name == "Object" else []:
                     needed.update(tag_names(inner))
         markings = {tag for tag in needed if tlp.is_tlp_tag(tag) or tag.startswith("PAP:")}
-        if not self._absent(markings, fresh=False):
+        if not self._api.absent_tags(markings, fresh=False):
             return
-        for tag in self._absent(markings, fresh=True):  # it may have been created since we looked
+        for tag in self._api.absent_tags(markings, fresh=True):  # it may have been created since we looked
             text = f"{tag} does not exist in MISP and this role may not create tags; create it, then run again"
             notes.append((None, Outcome.PRESERVED, Reason.HELD_MARKING, text))
 
-    def _absent(self, tags: set[str], *, fresh: bool) -> list[str]:
-        """Those of some tags that do not exist in MISP, as of the last look or a fresh one."""
-        if self._tags is None or fresh:
-            value = self._read("tags/index")
-            self._tags = {str(row.get("name", "")).lower() for row in value.get("Tag") or []}
-        return sorted(tag for tag in tags if tag.lower() not in self._tags)
-
-    def _clusters_of(self, uuids: list[str]) -> list[Mapping[str, Any]]:
-        answer = self._post("galaxy_clusters/restSearch", {"uuid": uuids})
-        rows = _value(answer).get("response") if answer.status == 200 else None
-        found = [row.get("GalaxyCluster") for row in rows or () if isinstance(row, dict)]
-        return [row for row in found if isinstance(row, dict)]
-
     def _share(self, event: MispEvent, wanted: str, notes: list[Note]) -> bool:
-        if self._groups is None:
-            rows = self._read("sharing_groups/index").get("response") or []
-            self._groups = [row["SharingGroup"] for row in rows if isinstance(row, dict) and "SharingGroup" in row]
-        for group in self._groups:
+        groups = self._api.sharing_groups()
+        for group in groups:
             if wanted in (group.get("uuid"), group.get("name")):
                 event["sharing_group_id"] = str(group["id"])
                 return True
-        names = ", ".join(sorted(str(group.get("name")) for group in self._groups)) or "none"
+        names = ", ".join(sorted(str(group.get("name")) for group in groups)) or "none"
         notes.append((None, Outcome.DROPPED, Reason.REFUSED, f"no sharing group {wanted!r}; this key sees: {names}"))
         return False
-
-    def _read(self, route: str) -> dict[str, Any]:
-        try:
-            answer = self._http.get(f"{self._url}/{route}")
-        except Unreachable:
-            raise
-        except ServerError as error:
-            hint = "; is the key right?" if error.status in (401, 403) else ""
-            raise ServerError(f"sink {self.name}: {error}{hint}", status=error.status) from None
-        value = _value(answer)
-        if not value:
-            raise ServerError(
-                f"sink {self.name}: {answer.url} answered with a web page, not MISP's API; is the URL right?"
-            )
-        return value
-
-    def _post(self, route: str, body: Mapping[str, Any]) -> Answer:
-        return self._http.post(f"{self._url}/{route}", orjson.dumps(body))
-
-    def _failed(self, route: str, answer: Answer, message: str) -> ServerError:
-        return ServerError(
-            f"sink {self.name}: {self._url}/{route} answered {answer.status}: {message}", status=answer.status
-        )
-
-
-def _value(answer: Answer) -> dict[str, Any]:
-    try:
-        value = orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
-        return {}
-    return value if isinstance(value, dict) else {"response": value}
-
-
-def _message(value: Mapping[str, Any], answer: Answer) -> str:
-    """What MISP says, in one line."""
-    errors = value.get("errors")
-    text = errors if isinstance(errors, str) else orjson.dumps(errors).decode() if errors else ""
-    said = str(value.get("message") or value.get("name") or "")
-    joined = f"{said} {text}".strip() if text not in said else said
-    return " ".join((joined or "a web page, not MISP's API; is the URL right?").split())[:500]

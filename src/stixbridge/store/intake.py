@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from ..ledger import Reason
 from ..stix.read import Entry
 from .database import Database, Rows, in_slices, many
-from .rows import ObjectRow, object_row
+from .rows import ObjectRow, object_row, unpack
 from .statements import (
     DELETE_LINKS,
     DELETE_REFS,
@@ -22,6 +22,8 @@ from .statements import (
     INSERT_PAGE,
     INSERT_REF,
     INSERT_REJECT,
+    INSERT_UNDONE,
+    KEEP_PREVIOUS,
     LAST_SEQ,
     OUTDATED,
     UPSERT_ASKED,
@@ -121,9 +123,13 @@ class Intake(Database):
                     fresh[row.id], older = row, other
                 count.superseded.append((older.id, older.properties))
             held = self._versions(connection, source, list(fresh))
+            undone = self._undone(connection, source, list(fresh))
             changed: list[ObjectRow] = []
             for id_, row in fresh.items():
                 known = held.get(id_)
+                if (id_, row.version, row.digest) in undone:
+                    count.duplicates.append((id_, row.properties))
+                    continue
                 if known is None:
                     changed.append(row)
                     continue
@@ -136,6 +142,7 @@ class Intake(Database):
                     count.superseded.append((id_, row.properties))
                 else:
                     count.duplicates.append((id_, row.properties))
+            many(connection, KEEP_PREVIOUS, [(source, row.id) for row in changed if row.id in held])
             self._write_objects(connection, source, changed, held, date_added, seq)
             seq += len(changed)
             if bad:
@@ -180,6 +187,52 @@ class Intake(Database):
         ):
             found.update({id_: (version, digest, gone is not None, seq) for id_, version, digest, gone, seq in rows})
         return found
+
+    @staticmethod
+    def _undone(connection: Connection, source: str, ids: list[str]) -> set[tuple[str, int, bytes]]:
+        """Versions of some objects that were taken back: they do not come in again."""
+        found: set[tuple[str, int, bytes]] = set()
+        sql = "SELECT id, version, digest FROM undone WHERE source = :source AND id IN"
+        for rows in in_slices(connection, sql, ids, {"source": source}):
+            found.update((id_, version, digest) for id_, version, digest in rows)
+        return found
+
+    def take_back(self, source: str, run: int, before: int, after: int) -> list[str]:
+        """Take back what came between two seqs: the version before is put in its place, where there was one.
+
+        What had none stays in the store and is set aside. A newer version than the one taken back comes in as ever.
+
+        Args:
+            source: name of the source.
+            run: that brought it.
+            before: the seq before it.
+            after: the seq after it.
+
+        Returns:
+            The ids, each of which counts as changed now.
+        """
+        with self._transaction() as connection:
+            key = {"source": source, "before": before, "after": after}
+            sql = "SELECT id, version, digest FROM objects WHERE source = :source AND seq > :before AND seq <= :after"
+            rows = connection.execute(text(sql), key).fetchall()
+            many(connection, INSERT_UNDONE, [(source, *row, run) for row in rows])
+            ids = [row[0] for row in rows]
+            seq = connection.execute(text(LAST_SEQ), {"source": source}).scalar_one()
+            earlier: list[ObjectRow] = []
+            for found in in_slices(
+                connection, "SELECT body FROM previous WHERE source = :source AND id IN", ids, {"source": source}
+            ):
+                earlier.extend(object_row(unpack(body)) for (body,) in found)
+            self._write_objects(connection, source, earlier, set(ids), None, seq)
+            seq += len(earlier)
+            restored = {row.id for row in earlier}
+            aside = [id_ for id_ in ids if id_ not in restored]
+            many(
+                connection,
+                "UPDATE objects SET seq = ? WHERE source = ? AND id = ?",
+                [(seq + at, source, id_) for at, id_ in enumerate(aside, 1)],
+            )
+        return ids
 
     @staticmethod
     def _write_objects(

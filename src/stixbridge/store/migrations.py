@@ -40,6 +40,8 @@ def _links(connection: Connection) -> None:
 def _upkeep(connection: Connection) -> None:
     """2 to 3: what vanished at its source, what a person has settled; smaller tables, and indexes that are used."""
     connection.execute(text("ALTER TABLE objects ADD COLUMN vanished BIGINT"))
+    for name in ("seq_before", "seq_after"):
+        connection.execute(text(f"ALTER TABLE runs ADD COLUMN {name} BIGINT"))
     for table in ("rejects", "deliveries"):
         connection.execute(text(f"ALTER TABLE {table} ADD COLUMN settled INTEGER NOT NULL DEFAULT 0"))
     for name in ("refs_id", "links_id", "placements_id", "elements_value", "objects_valid_until"):

@@ -88,6 +88,24 @@ pages = Table(
     Column("last_added", Text),
 )
 
+# The version before the stored one; and versions that were taken back, which do not come in again.
+previous = Table(
+    "previous",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+undone = Table(
+    "undone",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+    Column("run", Integer, nullable=False),
+)
+
 # What a server offers, so that not every poll asks for it.
 offers = Table(
     "offers",
@@ -240,4 +258,7 @@ runs = Table(
     Column("started", BigInteger, nullable=False),
     Column("finished", BigInteger),
     Column("summary", Text),
+    # what its poll brought: the objects with a seq above the first, up to the second
+    Column("seq_before", BigInteger),
+    Column("seq_after", BigInteger),
 )

@@ -16,6 +16,18 @@ ON CONFLICT (source, id) DO UPDATE SET
 """
 INSERT_REF = "INSERT INTO refs (source, target, id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 INSERT_LINK = "INSERT INTO links (source, source_ref, target_ref, id) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+KEEP_PREVIOUS = """
+INSERT INTO previous (source, id, body) SELECT source, id, body FROM objects WHERE source = ? AND id = ?
+ON CONFLICT (source, id) DO UPDATE SET body = excluded.body
+"""
+INSERT_UNDONE = """
+INSERT INTO undone (source, id, version, digest, run) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
+SET_ASIDE = """
+SELECT id, 'dead-letter' AS reason FROM dead WHERE pipeline = :pipeline
+UNION ALL SELECT o.id, 'undone' FROM undone u CROSS JOIN objects o ON o.source = u.source AND o.id = u.id
+  AND o.version = u.version AND o.digest = u.digest WHERE u.source = :source
+"""
 DELETE_REFS = "DELETE FROM refs WHERE source = ? AND id = ?"
 DELETE_LINKS = "DELETE FROM links WHERE source = ? AND id = ?"
 UPSERT_ANSWER = """

@@ -27,6 +27,7 @@ from .statements import (
     LAST_SEQ,
     OF_TYPES,
     REFERRERS,
+    SET_ASIDE,
     UPSERT_DELIVERY,
     UPSERT_PROGRESS,
     UPSERT_WANTED,
@@ -259,9 +260,10 @@ class Store(Intake):
 
     # dead letters
 
-    def dead(self, pipeline: str) -> set[str]:
-        """Objects that no conversion of a pipeline gets through."""
-        return {row["id"] for row in self._rows("SELECT id FROM dead WHERE pipeline = :name", name=pipeline)}
+    def set_aside(self, pipeline: str, source: str) -> dict[str, Reason]:
+        """Objects that are left out: no conversion of a pipeline gets through them, or they were taken back."""
+        rows = self._rows(SET_ASIDE, pipeline=pipeline, source=source)
+        return {row["id"]: Reason(row["reason"]) for row in rows}
 
     def bury(self, pipeline: str, id_: str, error: str, moment: int) -> None:
         """Put an object aside that a conversion fails on."""
@@ -381,6 +383,20 @@ class Store(Intake):
                 {"pipeline": pipeline, "started": moment},
             )
             return int(result.lastrowid)
+
+    def run_brought(self, number: int, before: int, after: int) -> None:
+        """Record which objects the poll of a run brought."""
+        self.execute(
+            "UPDATE runs SET seq_before = :before, seq_after = :after WHERE number = :number",
+            before=before,
+            after=after,
+            number=number,
+        )
+
+    def attribute_count(self, pipeline: str) -> int:
+        """How many attributes a pipeline has in its events."""
+        sql = "SELECT count(*) FROM (SELECT DISTINCT event, uuid FROM elements WHERE pipeline = :pipeline)"
+        return int(self._scalar(sql, pipeline=pipeline))
 
     def end_run(self, number: int, moment: int, summary: Mapping[str, Any]) -> None:
         """Close a run."""

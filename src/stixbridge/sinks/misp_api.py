@@ -1,0 +1,173 @@
+"""MISP's REST API, as far as it is needed: reading answers, looking before acting, what the key may do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from ..errors import ServerError, Unreachable
+from ..net import Answer, Http, pause
+
+_SETTLE_TRIES = 60
+_SETTLE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What the key's user may do, and who it is."""
+
+    org_uuid: str
+    tag_editor: bool
+    publish: bool
+    add: bool
+
+
+class MispApi:
+    """One MISP, by one key.
+
+    Args (of the constructor):
+        http: a connection that carries the key.
+        name: of the sink, for messages.
+    """
+
+    def __init__(self, http: Http, name: str) -> None:
+        self.http = http
+        self._url = http.base.rstrip("/")
+        self._name = name
+        self._rights: Rights | None = None
+        self._tags: set[str] | None = None
+        self._groups: list[dict[str, Any]] | None = None
+
+    def rights(self) -> Rights:
+        """What the key may do.
+
+        Raises:
+            ServerError: for a wrong key, or an answer that is not MISP's.
+        """
+        if self._rights is None:
+            me = self.read("users/view/me")
+            role = me.get("Role") or {}
+            user = me.get("User") or {}
+            organisation = me.get("Organisation") or user.get("Organisation") or {}
+            self._rights = Rights(
+                str(organisation.get("uuid") or ""),
+                bool(role.get("perm_tag_editor")),
+                bool(role.get("perm_publish")),
+                bool(role.get("perm_add")),
+            )
+            if not self._rights.add:
+                raise ServerError(
+                    f"sink {self._name}: the role of this key may not add events; use another key", status=403
+                )
+        return self._rights
+
+    # events
+
+    def event(self, uuid: str) -> dict[str, Any] | None:
+        """An event with its soft-deleted parts; None where there is none."""
+        body = orjson.dumps({"uuid": [uuid], "deleted": [0, 1], "returnFormat": "json"})
+        answer = self.http.post(f"{self._url}/events/restSearch", body, idempotent=True)
+        value = value_of(answer)
+        rows = value.get("response")
+        if answer.status != 200 or not isinstance(rows, list):
+            raise self.failed("events/restSearch", answer, message_of(value, answer))
+        for row in rows:
+            event = row.get("Event") if isinstance(row, dict) else None
+            if isinstance(event, dict) and event.get("uuid") == uuid:
+                return event
+        return None
+
+    def settled(self, uuid: str) -> dict[str, Any] | None:
+        """An event once it has stopped growing: a server whose client went away goes on filling it."""
+        before: str | None = None
+        event = None
+        for _ in range(_SETTLE_TRIES):
+            event = self.event(uuid)
+            count = None if event is None else str(event.get("attribute_count"))
+            if count is not None and count == before:
+                return event
+            if count is None and before == "":
+                return None
+            before = count if count is not None else ""
+            pause(_SETTLE_SECONDS)
+        return event
+
+    # what there is
+
+    def absent_tags(self, tags: set[str], *, fresh: bool) -> list[str]:
+        """Those of some tags that do not exist in MISP, as of the last look or a fresh one."""
+        if self._tags is None or fresh:
+            value = self.read("tags/index")
+            self._tags = {str(row.get("name", "")).lower() for row in value.get("Tag") or []}
+        return sorted(tag for tag in tags if tag.lower() not in self._tags)
+
+    def clusters(self, uuids: list[str]) -> list[Mapping[str, Any]]:
+        """The galaxy clusters that this MISP has of some UUIDs."""
+        answer = self.post("galaxy_clusters/restSearch", {"uuid": uuids})
+        rows = value_of(answer).get("response") if answer.status == 200 else None
+        found = [row.get("GalaxyCluster") for row in rows or () if isinstance(row, dict)]
+        return [row for row in found if isinstance(row, dict)]
+
+    def sharing_groups(self) -> list[dict[str, Any]]:
+        """The sharing groups that the key sees."""
+        if self._groups is None:
+            rows = self.read("sharing_groups/index").get("response") or []
+            self._groups = [row["SharingGroup"] for row in rows if isinstance(row, dict) and "SharingGroup" in row]
+        return self._groups
+
+    # calls
+
+    def read(self, route: str) -> dict[str, Any]:
+        """GET what is known to be JSON.
+
+        Raises:
+            ServerError: for anything else.
+        """
+        try:
+            answer = self.http.get(f"{self._url}/{route}")
+        except Unreachable:
+            raise
+        except ServerError as error:
+            hint = "; is the key right?" if error.status in (401, 403) else ""
+            raise ServerError(f"sink {self._name}: {error}{hint}", status=error.status) from None
+        value = value_of(answer)
+        if not value:
+            raise ServerError(
+                f"sink {self._name}: {answer.url} answered with a web page, not MISP's API; is the URL right?"
+            )
+        return value
+
+    def post(self, route: str, body: Mapping[str, Any]) -> Answer:
+        """POST, once. Any answer is returned: at MISP 403 and 404 say things.
+
+        Raises:
+            Unreachable: when no answer came; MISP may have acted all the same.
+        """
+        return self.http.post(f"{self._url}/{route}", orjson.dumps(body))
+
+    def failed(self, route: str, answer: Answer, message: str) -> ServerError:
+        """An answer that ends the delivery, as an error."""
+        return ServerError(
+            f"sink {self._name}: {self._url}/{route} answered {answer.status}: {message}", status=answer.status
+        )
+
+
+def value_of(answer: Answer) -> dict[str, Any]:
+    """The JSON object of an answer; a list as its `response`; empty for anything else."""
+    try:
+        value = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {"response": value}
+
+
+def message_of(value: Mapping[str, Any], answer: Answer) -> str:
+    """What MISP says, in one line."""
+    errors = value.get("errors")
+    text = errors if isinstance(errors, str) else orjson.dumps(errors).decode() if errors else ""
+    said = str(value.get("message") or value.get("name") or "")
+    joined = f"{said} {text}".strip() if text not in said else said
+    return " ".join((joined or "a web page, not MISP's API; is the URL right?").split())[:500]
