@@ -1,0 +1,216 @@
+"""Scenario 15: the guard stops a poisoned run; `undo` takes one back, with no blocklist entry and no analyst's loss."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from doubles.misp import MispDouble
+from helpers import stix
+from helpers.bridge import Bridge, actions
+from helpers.command import run
+
+from stixbridge.errors import ConfigError
+from stixbridge.guard import Guard, Toll
+from stixbridge.pipeline import Summary
+from stixbridge.wiring import make_pipelines
+
+A, B, C, POISON = "198.51.100.1", "198.51.100.2", "198.51.100.3", "8.8.8.8"
+Json = dict[str, Any]
+
+
+@pytest.fixture
+def misp() -> Iterator[MispDouble]:
+    with MispDouble() as double:
+        yield double
+
+
+def bridge_to(misp: MispDouble, folder: Path, **more: Any) -> Bridge:
+    return Bridge(folder, {"misp": {"type": "misp", "url": misp.url, "key": misp.key}}, **more)
+
+
+def undo(bridge: Bridge, number: int) -> Summary:
+    (pipeline,) = make_pipelines(bridge.config, bridge.store, ("acme",))
+    try:
+        return pipeline.undo(number)
+    finally:
+        pipeline.close()
+
+
+def live(misp: MispDouble) -> dict[str, bool]:
+    """The live values and whether they detect."""
+    return {
+        row["value"]: row["to_ids"]
+        for event in misp.events.values()
+        for row in event["Attribute"]
+        if not row["deleted"]
+    }
+
+
+# The guard
+
+
+def test_a_run_that_adds_too_much_writes_nothing_until_it_is_confirmed(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(misp, tmp_path, guard={"add": "10"})
+    many = [stix.indicator(f"198.51.100.{at}") for at in range(11)]
+    summary = bridge.poll(*many)
+    assert summary.status == 1
+    assert "would add 11 attributes, more than 10; nothing was written" in summary.errors[0]
+    assert "--confirm" in summary.errors[0]
+    assert (misp.writes(), bridge.run().status) == ([], 1)
+    assert bridge.run(confirmed=True).status == 0
+    assert len(live(misp)) == 11
+    assert bridge.poll(*[stix.indicator(f"192.0.2.{at}") for at in range(10)]).status == 0
+    bridge.close()
+
+
+def test_a_run_that_withdraws_too_much(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(misp, tmp_path, guard={"withdraw": "20%"})
+    many = [stix.indicator(f"198.51.100.{at}") for at in range(10)]
+    assert bridge.poll(*many).status == 0
+    gone = [{**one, "revoked": True, "modified": stix.LATER} for one in many[:3]]
+    summary = bridge.poll(*gone)
+    assert "would withdraw 3 attributes, more than 20% of 10" in summary.errors[0]
+    assert all(live(misp).values())
+    assert bridge.run(confirmed=True).status == 0
+    assert sum(live(misp).values()) == 7
+    bridge.close()
+
+
+def test_the_guard_looks_at_all_parts_of_a_large_run_before_the_first_is_written(
+    misp: MispDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stixbridge.making._BATCH", 5)
+    bridge = bridge_to(misp, tmp_path, guard={"add": "30"})
+    many = [stix.indicator(f"198.51.100.{at}") for at in range(31)]
+    reports = [stix.report(f"report {at}", many[at * 3 : at * 3 + 3]) for at in range(10)]
+    assert bridge.poll(*many, *reports).status == 1
+    assert misp.writes() == []
+    bridge.close()
+
+
+@pytest.mark.parametrize(
+    ("limit", "there", "stops"),
+    [("5", 0, True), ("6", 0, False), ("10%", 59, True), ("10%", 60, False), ("1%", 0, False)],
+)
+def test_limits(limit: str, there: int, stops: bool) -> None:
+    assert (Guard(add=limit).problem(Toll(added=6), there) is not None) is stops
+    assert (Guard(withdraw=limit).problem(Toll(withdrawn=6), there) is not None) is stops
+
+
+# Undo
+
+
+def test_undo_takes_back_what_a_run_brought_and_nothing_else(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(misp, tmp_path)
+    good = [stix.indicator(value) for value in (A, B)]
+    bridge.poll(*good, stix.report("good", good))
+    before = {uuid: json.dumps(event["Attribute"]) for uuid, event in misp.events.items()}
+    poison = [stix.indicator(POISON), stix.indicator(C)]
+    renamed = {**good[0], "name": "poisoned", "modified": stix.LATER}
+    run = bridge.poll(*poison, stix.report("bad", [poison[0]]), renamed)
+    assert {POISON, C} <= live(misp).keys()
+    bad = stix.uuid_in(stix.stix_id("report", "bad"))
+    summary = undo(bridge, run.run)
+    assert (summary.errors, summary.status, summary.changed) == ([], 0, 4)
+    assert live(misp) == {A: True, B: True}
+    kept = stix.uuid_in(stix.stix_id("report", "good"))
+    (row,) = [row for row in misp.events[kept]["Attribute"] if row["value"] == A]
+    assert row["comment"] in {old["comment"] for old in json.loads(before[kept]) if old["value"] == A}
+    assert misp.events[bad]["info"] == "[withdrawn] bad"
+    assert not any("delete" in request.path for request in misp.writes())
+    # neither the next poll, which brings it all again, nor a replay brings it back
+    writes = len(misp.writes())
+    assert bridge.run(full=True).errors == []
+    assert bridge.run(replay=True).errors == []
+    assert len(misp.writes()) == writes
+    assert live(misp) == {A: True, B: True}
+    bridge.close()
+
+
+def test_a_newer_version_of_what_was_taken_back_comes_in(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(misp, tmp_path)
+    run = bridge.poll(stix.indicator(POISON))
+    undo(bridge, run.run)
+    assert live(misp) == {}
+    bridge.poll(stix.indicator(POISON, modified=stix.LATER, name="vouched for"))
+    assert live(misp) == {POISON: True}
+    bridge.close()
+
+
+def test_what_analysts_did_in_between_stays(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(misp, tmp_path)
+    good = [stix.indicator(value) for value in (A, B)]
+    bridge.poll(*good, stix.report("wave", good))
+    run = bridge.poll(stix.indicator(POISON), stix.report("wave", [*good, stix.indicator(POISON)], modified=stix.LATER))
+    uuid = stix.uuid_in(stix.stix_id("report", "wave"))
+    rows = {row["value"]: row["uuid"] for row in misp.events[uuid]["Attribute"]}
+    misp.analyst_edit(rows[A], comment="seen at our gateway")
+    misp.analyst_tag(rows[B], "mine")
+    misp.analyst_tag(uuid, "case:open")
+    undo(bridge, run.run)
+    found = {row["value"]: row for row in misp.events[uuid]["Attribute"]}
+    assert found[POISON]["deleted"]
+    assert found[A]["comment"] == "seen at our gateway"
+    assert "mine" in [tag["name"] for tag in found[B]["Tag"]]
+    assert "case:open" in [tag["name"] for tag in misp.events[uuid]["Tag"]]
+    bridge.close()
+
+
+def test_a_member_of_a_report_that_is_taken_back_goes_where_it_was(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(misp, tmp_path)
+    bridge.poll(stix.indicator(A))
+    (collecting,) = misp.events
+    run = bridge.poll(stix.report("wave", [stix.indicator(A)]))
+    undo(bridge, run.run)
+    assert [row["deleted"] for row in misp.events[collecting]["Attribute"]] == [False]
+    assert live(misp) == {A: True}
+    bridge.close()
+
+
+def test_undo_of_what_is_no_run(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(misp, tmp_path)
+    bridge.poll(stix.indicator(A))
+    quiet = bridge.run()
+    for number in (quiet.run, 99):
+        with pytest.raises(ConfigError, match=f"run {number} of pipeline acme brought nothing"):
+            undo(bridge, number)
+    assert actions(bridge.run()) == {}
+    bridge.close()
+
+
+def test_the_command(misp: MispDouble, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(misp.key)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "stixbridge.toml").write_text(f"""
+[sources.acme]
+type = "files"
+paths = ["in"]
+[sinks.misp]
+type = "misp"
+url = "{misp.url}"
+key = {{ file = "key" }}
+[pipelines.acme]
+source = "acme"
+sinks = ["misp"]
+guard = {{ add = "2", withdraw = "90%" }}
+""")
+    (tmp_path / "in" / "a.json").write_text(json.dumps(stix.bundle([stix.indicator(A), stix.indicator(B)])))
+    assert run("run", cwd=tmp_path).returncode == 0
+    (tmp_path / "in" / "b.json").write_text(
+        json.dumps(stix.bundle([stix.indicator(C), stix.indicator(POISON), stix.indicator("1.1.1.1")]))
+    )
+    stopped = run("run", cwd=tmp_path)
+    assert (stopped.returncode, "would add 3 attributes" in stopped.stdout) == (1, True)
+    assert run("run", "--confirm", cwd=tmp_path).returncode == 0
+    assert len(live(misp)) == 5
+    shown = run("status", cwd=tmp_path).stdout
+    assert "run 2 brought 3 objects (stixbridge undo 2)" in shown
+    rehearsed = run("undo", "2", "--dry-run", cwd=tmp_path)
+    assert (rehearsed.returncode, f"- ip-dst {POISON}" in rehearsed.stdout) == (0, True)
+    assert len(live(misp)) == 5
+    assert run("undo", "2", cwd=tmp_path).returncode == 0
+    assert live(misp).keys() == {A, B}
+    wrong = run("undo", "77", cwd=tmp_path)
+    assert (wrong.returncode, "there is no run 77" in wrong.stderr) == (2, True)
