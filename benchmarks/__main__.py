@@ -8,7 +8,7 @@ from pathlib import Path
 from . import cases, page
 from .plot import bars
 
-PARTS = ("patterns", "growth", "cold", "stages", "enrich", "pull", "stream")
+PARTS = ("patterns", "growth", "cold", "stages", "enrich", "pull", "deliver", "stream")
 ENGINES = ("native", "misp-stix", "floor")
 
 
@@ -67,6 +67,8 @@ def main() -> None:
             add(page.enriching(cases.enriching(folder, asked.scale)))
         if only in (None, "pull"):
             add(page.pulling(cases.pulling(folder, asked.scale)))
+        if only in (None, "deliver"):
+            add(page.delivering(cases.delivering()))
     if only in (None, "stream"):
         measured = asked.large or only == "stream"
         add(page.streaming(cases.streaming(asked.objects) if measured else None))

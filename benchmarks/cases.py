@@ -257,6 +257,26 @@ def pulling(folder: Path, scale: float) -> Figures:
     return found
 
 
+SLOW = 3
+"""Milliseconds that the double takes for an attribute, as a real MISP does."""
+
+
+def delivering() -> Figures:
+    """100 events of 100 attributes to the MISP double, by our sink and by PyMISP."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.delivering", "serve", str(SLOW)],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert server.stdout is not None
+        url, key = server.stdout.readline().split()
+        found = {way: child("delivering", way, url, key) for way in ("ours", "pymisp")}
+    finally:
+        server.kill()
+        server.wait()
+    return {**found, "traffic": child("delivering", "traffic")}
+
+
 def streaming(objects: int) -> Figures:
     """Convert a bundle file of about that many objects, in reports, with the command line."""
     count = max(1, round(objects / PER_COUNT["reports"]))

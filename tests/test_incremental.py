@@ -57,6 +57,10 @@ class Held:
             self.events[job.event["uuid"]] = job.event
             yield Delivery(job.event["uuid"], State.DELIVERED, job.event, "updated")
 
+    def limits(self) -> list[str]:
+        """None."""
+        return []
+
     def close(self) -> None:
         pass
 

@@ -3,6 +3,8 @@
 The end is that of an undisturbed run: the same events, each once; and a run after that writes nothing.
 """
 
+import json
+import random
 import signal
 import subprocess
 import time
@@ -156,4 +158,76 @@ def test_ten_kills_end_like_none(server: TaxiiServer, tmp_path: Path) -> None:
         writes = len(rough.writes())
         again = run(*arguments, cwd=tmp_path / "rough", env=env)
         assert again.returncode == 0, again.stderr
+        assert len(rough.writes()) == writes
+
+
+POINTS = 100
+
+
+def test_a_hundred_kills_of_a_delivery_in_pieces_end_like_none(tmp_path: Path) -> None:
+    """One large event and some small ones, four in flight, twenty attributes a request; MISP is restarted in between.
+
+    The points are drawn from the looks at MISP's clock that an undisturbed run takes: inside and between its requests.
+    """
+    (tmp_path / "calm").mkdir()
+    (tmp_path / "rough").mkdir()
+    objects = [item for item, _ in feed()]
+    many = [
+        stix(
+            "indicator",
+            1_000 + at,
+            pattern=f"[domain-name:value = 'h{at}.example']",
+            pattern_type="stix",
+            valid_from="2026-01-05T08:00:00Z",
+        )
+        for at in range(160)
+    ]
+    objects += [
+        *many,
+        stix("report", 99, name="large", published="2026-01-05T08:00:00Z", object_refs=[one["id"] for one in many]),
+    ]
+    arguments = ("run", "--now", "2026-02-01T00:00:00Z")
+
+    def prepare(name: str, misp: MispDouble) -> dict[str, str]:
+        (tmp_path / name / "in.json").write_text(json.dumps({"type": "bundle", "id": "bundle--1", "objects": objects}))
+        (tmp_path / name / "stixbridge.toml").write_text(f"""
+[sources.feed]
+type = "files"
+paths = ["in.json"]
+[sinks.misp]
+type = "misp"
+url = "{misp.url}"
+key = {{ env = "THE_KEY" }}
+chunk = 20
+[pipelines.feed]
+source = "feed"
+sinks = ["misp"]
+""")
+        return {"THE_KEY": misp.key}
+
+    chance = random.Random(5)
+    with MispDouble() as calm, MispDouble() as rough:
+        watch = Killer()
+        calm.clock = watch.clock
+        done = run(*arguments, cwd=tmp_path / "calm", env=prepare("calm", calm))
+        assert done.returncode == 0, done.stderr
+        looks, expected = watch.calls, calm.snapshot()
+        killer = Killer()
+        killed = 0
+        env = prepare("rough", rough)
+        for _ in range(POINTS):
+            # what is left to do gets less, so that most points lie in what a run still does
+            killer.calls, killer.at, rough.clock = 0, chance.randrange(1, max(2, looks // 12)), killer.clock
+            killer.process = start(*arguments, cwd=tmp_path / "rough", env=env)
+            killed += killer.process.wait() == -signal.SIGKILL
+            killer.process.communicate()
+            killer.at = None
+            rough._server.cut_all()  # as a restart does to connections
+        assert killed > POINTS // 2
+        done = run(*arguments, cwd=tmp_path / "rough", env=env)
+        assert done.returncode == 0, done.stderr + done.stdout
+        assert rough.snapshot() == expected
+        assert all(len(rough.find(f"h{at}.example")) == 1 for at in range(160))
+        writes = len(rough.writes())
+        assert run(*arguments, cwd=tmp_path / "rough", env=env).returncode == 0
         assert len(rough.writes()) == writes

@@ -30,6 +30,13 @@ VANISHED = ("keep", "tag", "to_ids_off", "delete")
 """What becomes of objects that a server has no longer."""
 
 ENGINES = ("native", "misp-stix")
+DELETED = ("respect", "restore")
+"""What becomes of a part that an analyst deleted and the source changes."""
+
+CONFLICTS = ("info", "date", "threat_level_id", "analysis", "distribution", "to_ids", "comment", "category",
+             "first_seen", "last_seen", "disable_correlation", "name", "content")  # fmt: skip
+"""Fields of which can be said whose value stands, `ours` or `theirs`."""
+
 FOREIGN = ("skip", "adopt", "extend")
 """What becomes of an event that is in MISP and not ours."""
 
@@ -52,6 +59,12 @@ def value_problems(table: Mapping[str, Any]) -> list[tuple[str, str]]:
     confidence = table.get("min_confidence")
     if isinstance(confidence, int) and not 0 <= confidence <= 100:
         found.append(("min_confidence", f"{confidence} is not between 0 and 100"))
+    conflicts = table.get("conflicts")
+    for key, value in conflicts.items() if isinstance(conflicts, dict) else ():
+        if key not in CONFLICTS:
+            found.append((f"conflicts.{key}", f"{key!r} is none of {', '.join(CONFLICTS)}"))
+        if value not in ("ours", "theirs"):
+            found.append((f"conflicts.{key}", f"{value!r} is neither ours nor theirs"))
     guard = table.get("guard")
     for key, value in guard.items() if isinstance(guard, dict) else ():
         if isinstance(value, str) and not re.fullmatch(r"\d+|\d+(\.\d+)?%", value, re.ASCII):
@@ -145,6 +158,7 @@ _CHECKS: dict[str, Callable[[str], str | None]] = {
     "engine": _one_of(*ENGINES),
     "mode": _one_of(*MODES),
     "foreign": _one_of(*FOREIGN),
+    "deleted": _one_of(*DELETED),
     "uuid_namespace": _uuid_problem,
 }
 

@@ -58,6 +58,7 @@ class Reason(StrEnum):
     RULE_REFUSED = "rule:refused"
     RULE_FAILED = "rule:failed"
     WARNINGLIST = "warninglist"
+    SUPPRESSED = "suppressed"
     PLUGIN = "plugin"
     MODULE = "module"
     # markings and delivery
@@ -103,6 +104,7 @@ MEANING: Mapping[Reason, str] = {
     Reason.RULE_REFUSED: "what a rule wanted is not possible, or would loosen a marking",
     Reason.RULE_FAILED: "a rule failed on what it was given, and did nothing",
     Reason.WARNINGLIST: "on a warninglist of known harmless or common values",
+    Reason.SUPPRESSED: "an analyst found the value to be harmless: it detects nothing, whichever feed says it",
     Reason.PLUGIN: "a plug-in failed on it, and what it did was undone",
     Reason.MODULE: "a misp-module failed, was too slow, or is over its budget",
     Reason.MARKING: "a marking that would loosen what the source said was refused, or a part too strict for the sink",

@@ -169,6 +169,7 @@ class Maker:
         if self.vanished == "tag":
             _tag(conversion.converted, self._gone)
         self.enrich.apply(conversion.converted, conversion.objects, conversion.ledger, self.source)
+        self._suppress(conversion.converted, conversion.ledger)
         conversion.ledger.restrict({id_ for id_ in affected.objects if id_ in changed or id_ in named})
         aside |= self.store.set_aside(self.pipeline, self.source)  # by this conversion
         for id_ in sorted(changed - affected.objects.keys()):
@@ -181,6 +182,18 @@ class Maker:
         for uuid in sorted((affected.events | emptied) - made.wanted.keys()):
             made.wanted[uuid] = None
         return made
+
+    def _suppress(self, rows: Iterable[Converted], ledger: Ledger) -> None:
+        """Let values on the suppression list detect nothing."""
+        detecting = [(row, part) for row in rows for part in all_attributes(row.event) if part.get("to_ids")]
+        harmless = self.store.suppressed({str(part["value"]) for _, part in detecting})
+        for row, part in detecting if harmless else ():
+            if part["value"] in harmless:
+                part["to_ids"] = False
+                row.touched.append(("suppression list", str(part["uuid"]), "to_ids off"))
+                ledger.note(
+                    str(part["uuid"]), "to_ids", Outcome.DROPPED, Reason.SUPPRESSED, f"{part['value']}: to_ids off"
+                )
 
     def _without_container(self, changed: set[str]) -> set[str]:
         """The events of changed reports and the like that are there no longer: vanished, taken back, put aside."""

@@ -305,6 +305,8 @@ class Pipeline:
                 jobs.append(self._made(sink, merge(self.store.wanted(sink.name, uuid)), held, moment, None))
         jobs.sort(key=lambda job: (_takes_away(job), str(job.event["uuid"])))
         by_uuid = {str(job.event["uuid"]): job for job in jobs}
+        for line in sink.limits() if jobs else ():
+            self.say(f"{sink.name}: {line}")
         # a sink may work on several at a time, but on none that takes away before those that add are done
         for kind in (0, 1, 2):
             some = [job for job in jobs if _takes_away(job) == kind]
@@ -386,6 +388,8 @@ class Pipeline:
             published=delivery.published,
             notes=delivery.notes,
         )
+        for value in delivery.harmless:
+            self.store.suppress(value, f"marked as a false positive in {sink.name}", moment)
         if delivery.action == "updated" and str(job.event.get("info", "")).startswith(_WITHDRAWN):
             delivery.action = "withdrawn"
         for id_, outcome, reason, target in delivery.notes:

@@ -70,5 +70,9 @@ class _Rehearsal:
         self.volume["tags"] += len(tags) - clusters
         self.volume["clusters"] += clusters
 
+    def limits(self) -> list[str]:
+        """None."""
+        return []
+
     def close(self) -> None:
         """Nothing to close."""

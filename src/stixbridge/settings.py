@@ -153,6 +153,9 @@ class MispSettings(Connection):
     chunk: int = 1_000
     max_request: int = 10_000_000
     concurrency: int = 4
+    conflicts: Mapping[str, str] = field(default_factory=dict)
+    deleted: str = "respect"
+    keep_published: bool = False
 
 
 @dataclass(frozen=True)

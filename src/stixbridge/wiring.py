@@ -262,8 +262,10 @@ def _files(name: str, settings: FilesSettings) -> Source:
 
 
 def _misp(name: str, settings: MispSettings) -> Sink:
+    from .sinks.changes import Policy
     from .sinks.misp import MispSink
 
+    ours = frozenset(name for name, whose in settings.conflicts.items() if whose == "ours")
     key = Auth(header="Authorization", value=settings.key.read(f"$.sinks.{name}.key"))
     http = Http(settings.url, auth=key, timeout=settings.timeout, **_connection(settings, f"$.sinks.{name}"))
     return MispSink(
@@ -274,6 +276,8 @@ def _misp(name: str, settings: MispSettings) -> Sink:
         chunk=settings.chunk,
         max_request=settings.max_request,
         concurrency=settings.concurrency,
+        policy=Policy(ours, settings.deleted == "restore"),
+        keep_published=settings.keep_published,
     )
 
 

@@ -25,8 +25,24 @@ def register(group: click.Group) -> None:
     from .rules import rules
     from .run import replay, run, undo
     from .upkeep import backup, dead_letters, find, status
+    from .values import overlaps, serve, suppress
 
-    for command in (convert, run, replay, undo, rules, demo, init, status, find, dead_letters, backup):
+    for command in (
+        convert,
+        run,
+        replay,
+        undo,
+        rules,
+        demo,
+        init,
+        status,
+        find,
+        dead_letters,
+        backup,
+        overlaps,
+        suppress,
+        serve,
+    ):
         group.add_command(command)
 
 

@@ -35,23 +35,40 @@ REPORT_FIELDS = ("name", "content", "distribution")
 OBJECT_HEAD = ("uuid", "name", "meta-category", "template_uuid", "template_version")
 
 
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Whose word counts where the source and an analyst both changed something.
+
+    Attributes:
+        ours: fields in which the source's value stands, not the analyst's.
+        restore: whether what an analyst deleted comes back when the source changes it.
+    """
+
+    ours: frozenset[str] = frozenset()
+    restore: bool = False
+
+
 @dataclass(slots=True)
 class Changes:
     """An edit: the body to send (empty: nothing to do), and what a reader should know."""
 
     body: MispEvent = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
+    policy: Policy = field(default_factory=Policy)
 
 
-def compute(wanted: MispEvent, base: Mapping[str, Any], theirs: Mapping[str, Any]) -> Changes:
+def compute(
+    wanted: MispEvent, base: Mapping[str, Any], theirs: Mapping[str, Any], policy: Policy | None = None
+) -> Changes:
     """The edit that brings an event in MISP to what is wanted.
 
     Args:
         wanted: what it shall be.
         base: what we delivered last; parts that are not in it are new to us.
         theirs: what MISP has, soft-deleted parts included.
+        policy: whose word counts in a conflict; the analyst's where it is None.
     """
-    changes = Changes()
+    changes = Changes(policy=policy or Policy())
     body = _fields(wanted, base, theirs, EVENT_FIELDS, changes, str(wanted["uuid"]))
     tags = _tags(wanted, base, theirs)
     if tags:
@@ -107,7 +124,9 @@ def _parts(
         if known is None and (other is None or _deleted(other)):
             rows.append(_new(part, revived=other is not None))
         elif other is None or _deleted(other):
-            if known != part:  # said when it matters: the source changed what an analyst deleted
+            if known != part and other is not None and changes.policy.restore:
+                rows.append(_new(part, revived=True))
+            elif known != part:  # said when it matters: the source changed what an analyst deleted
                 note = "deleted in MISP; stays deleted"
                 changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
         else:
@@ -192,7 +211,7 @@ def _fields(
         ours, before, held = (_normal(name, part.get(name)) for part in (wanted, base, theirs))
         if ours in (before, held):
             continue
-        if held != before and base and not _must_win(name, ours, held):
+        if held != before and base and name not in changes.policy.ours and not _must_win(name, ours, held):
             changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, f"{name}: MISP's value stands"))
             continue
         row[name] = wanted.get(name, None if name in {"first_seen", "last_seen"} else "")

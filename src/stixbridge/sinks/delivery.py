@@ -62,6 +62,7 @@ class Job:
         publish: whether it shall be published once it is complete.
         stix: the STIX objects behind it, for a sink that hands them over as they are.
         now: seconds.
+        harmless: takes values that an analyst has marked as false positives.
     """
 
     event: MispEvent
@@ -70,6 +71,7 @@ class Job:
     publish: bool = False
     stix: Callable[[], list[dict[str, Any]]] = list
     now: int = 0
+    harmless: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -84,6 +86,7 @@ class Delivery:
         action: `created`, `updated`, `unchanged`, or the state's name.
         notes: what a reader should know.
         changes: in a dry run, what would change, a line each.
+        harmless: values of ours that an analyst has marked as false positives there.
     """
 
     event: str
@@ -93,6 +96,7 @@ class Delivery:
     published: bool = False
     notes: list[Note] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
+    harmless: list[str] = field(default_factory=list)
 
 
 class Sink(Protocol):
@@ -106,6 +110,9 @@ class Sink(Protocol):
         Raises:
             ServerError: when the sink fails as a whole; what was not yielded is not delivered.
         """
+
+    def limits(self) -> list[str]:
+        """What the sink can't do with the rights it has, and what follows, a line each; asked before a delivery."""
 
     def close(self) -> None:
         """Let go of connections."""

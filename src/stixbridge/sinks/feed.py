@@ -61,6 +61,10 @@ class FeedSink:
         self._orgc = dict(orgc or ORGC)
         self._max = tlp.RANK[level]
 
+    def limits(self) -> list[str]:
+        """None."""
+        return []
+
     def close(self) -> None:
         """Nothing to close."""
 

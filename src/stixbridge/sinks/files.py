@@ -38,6 +38,10 @@ class FilesSink:
                 action = "updated" if existed else "created"
             yield Delivery(str(job.event["uuid"]), State.DELIVERED, job.event, action)
 
+    def limits(self) -> list[str]:
+        """None."""
+        return []
+
     def close(self) -> None:
         """Nothing to close."""
 

@@ -20,20 +20,25 @@ from ..ledger import Outcome, Reason
 from ..misp.model import MispEvent, tag_names
 from ..net import Auth, Http
 from ..stopping import check
-from .changes import Changes, compute, resume_base
+from .changes import Changes, Policy, compute, resume_base
 from .clusters import ClusterNames
 from .delivery import RESTRICTED, Delivery, Job, Note, State
 from .flight import Flight
 from .foreign import TAKEN, as_taken, equal_values, extending
 from .misp_api import MispApi, message_of, value_of
 from .pieces import pieces
-from .verification import lost_tags, missing, without, without_tags
+from .verification import false_positives, lost_tags, missing, without, without_tags
 
 if TYPE_CHECKING:
     from pymisp import MISPEvent, PyMISP
 
 # Fields of ours that are no MISP's.
 _OWN_FIELDS = ("sharing_group", RESTRICTED)
+_LIMITS = (
+    "this key may not create tags: those that MISP does not have are dropped, and an event whose marking is one of them"
+    " is held",
+    "this key may not publish: events stay unpublished",
+)
 
 
 class MispSink:
@@ -51,6 +56,8 @@ class MispSink:
         chunk: attributes in one request; a larger event goes in several.
         max_request: bytes of one request.
         concurrency: events in flight at a time.
+        policy: whose word counts where the source and an analyst both changed something; the analyst's when None.
+        keep_published: publish an event again that was published before an edit of ours.
     """
 
     def __init__(
@@ -67,6 +74,8 @@ class MispSink:
         chunk: int = 1_000,
         max_request: int = 10_000_000,
         concurrency: int = 1,
+        policy: Policy | None = None,
+        keep_published: bool = False,
     ) -> None:
         if mode not in MODES:
             raise ConfigError(f"mode: {mode!r} is none of {', '.join(MODES)}")
@@ -93,6 +102,8 @@ class MispSink:
         self._api = MispApi(self._http, name)
         self._clusters = ClusterNames(self._api.clusters)
         self._foreign = foreign
+        self._policy = policy
+        self._keep_published = keep_published
         self._chunk = chunk
         self._max_request = max_request
         # what is known of the MISP is asked for once, whichever event needs it first
@@ -121,6 +132,16 @@ class MispSink:
         jobs = [Job(event, None, lambda: None, publish=publish) for event in plain]
         return list(self.deliver(jobs))
 
+    def limits(self) -> list[str]:
+        """What the key may not do, and what follows, a line each.
+
+        Raises:
+            ServerError: for a wrong key, or an answer that is not MISP's.
+        """
+        with self._lock:
+            rights = self._api.rights()
+        return [text for allowed, text in zip((rights.tag_editor, rights.publish), _LIMITS, strict=True) if not allowed]
+
     # one event
 
     def _one(self, job: Job) -> Delivery:
@@ -139,6 +160,7 @@ class MispSink:
             return self._put_off(job, event, "held", notes)
         delivery = self._sent(job, event, notes)
         delivery.event = str(job.event["uuid"])
+        delivery.harmless = list(job.harmless)
         if taken and TAKEN not in delivery.body:
             delivery.body = {**delivery.body, TAKEN: taken}
         return delivery
@@ -156,6 +178,7 @@ class MispSink:
                 return self._add(job, event, notes)
             notes.append((None, Outcome.DROPPED, Reason.BLOCKED, "deleted in MISP; not created again"))
             return Delivery(str(event["uuid"]), State.BLOCKED, event, "blocked", notes=notes)
+        job.harmless.extend(false_positives(held))
         if last.state is State.ADDING:
             return self._resume(job, event, last.body, self._api.settled(str(event["uuid"])), notes)
         if last.state is State.WAITING and last.body.get("distribution") == "0" != event.get("distribution"):
@@ -241,7 +264,7 @@ class MispSink:
         action: str = "updated",
         finish: bool = True,
     ) -> Delivery:
-        changes = compute(event, base, held)
+        changes = compute(event, base, held, self._policy)
         notes.extend(changes.notes)
         uuid = str(event["uuid"])
         if not changes.body:
@@ -255,7 +278,10 @@ class MispSink:
             return Delivery(uuid, State.WAITING, dict(base), "refused", published, notes)
         if rest:
             stored = self._followed(uuid, rest, notes)
-        if held.get("published") in (True, "1", 1) and not job.publish:
+        was_published = held.get("published") in (True, "1", 1)
+        if was_published and self._keep_published:
+            job.publish = True
+        elif was_published and not job.publish:
             notes.append(
                 (None, Outcome.PRESERVED, Reason.CONFLICT, "was published; an edit unpublishes, publish it again")
             )

@@ -106,6 +106,15 @@ undone = Table(
     Column("run", Integer, nullable=False),
 )
 
+# Values that analysts found to be harmless, whichever feed says them.
+suppressed = Table(
+    "suppressed",
+    metadata,
+    Column("value", Text, primary_key=True),
+    Column("why", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+)
+
 # What a server offers, so that not every poll asks for it.
 offers = Table(
     "offers",

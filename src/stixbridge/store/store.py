@@ -289,6 +289,25 @@ class Store(Intake):
                     {"seq": seq + 1, "source": source, "id": id_},
                 )
 
+    # suppression
+
+    def suppress(self, value: str, why: str, moment: int) -> None:
+        """Put a value on the suppression list; the first reason stays."""
+        self.execute(
+            "INSERT INTO suppressed (value, why, since) VALUES (:value, :why, :since) ON CONFLICT DO NOTHING",
+            value=value,
+            why=why[:500],
+            since=moment,
+        )
+
+    def suppressed(self, values: Iterable[str]) -> set[str]:
+        """Those of some values that are on the suppression list."""
+        found: set[str] = set()
+        with self._transaction() as connection:
+            for rows in in_slices(connection, "SELECT value FROM suppressed WHERE value IN", list(values), {}):
+                found.update(row[0] for row in rows)
+        return found
+
     def answers(self) -> Answers:
         """What modules answered."""
         return Answers(self)

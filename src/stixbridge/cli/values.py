@@ -1,0 +1,99 @@
+"""`stixbridge overlaps`, `suppress` and `serve`: what feeds have in common, what is harmless, and a feed for others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import ConfigError
+from .options import CONFIG, JSON
+from .screen import emit, emit_bytes, say
+from .upkeep import opened
+
+_SHOWN = 50
+
+
+@click.command()
+@CONFIG
+@JSON
+def overlaps(config_path: Path, as_json: bool) -> None:
+    """Values that several pipelines deliver."""
+    import orjson
+
+    from ..overlaps import overlaps as look
+    from ..overlaps import shares
+
+    with opened(config_path) as (_, store):
+        rows, common = look(store), shares(store)
+    if as_json:
+        emit_bytes(orjson.dumps({"values": rows, "pipelines": common}, option=orjson.OPT_INDENT_2))
+        return
+    for row in common:
+        emit(f"{row['one']} and {row['other']}: {row['common']} values of {row['of_one']} and {row['of_other']}")
+    for row in rows[:_SHOWN]:
+        emit(f"  {row['value']}  {', '.join(row['types'])}: {', '.join(row['pipelines'])}")
+    if len(rows) > _SHOWN:
+        emit(f"  … and {len(rows) - _SHOWN} more; --json has them all")
+    if not rows:
+        emit("no value is in more than one pipeline")
+
+
+@click.command()
+@CONFIG
+@JSON
+@click.argument("values", nargs=-1, metavar="[VALUE…]")
+@click.option("--why", default="", help="Why; shown in the list.")
+@click.option("--remove", is_flag=True, help="Take values off the list.")
+def suppress(config_path: Path, as_json: bool, values: tuple[str, ...], why: str, remove: bool) -> int:
+    """Values that are harmless whichever feed says them: they lose `to_ids`. Without a value: the list."""
+    import orjson
+
+    from .. import times
+    from ..overlaps import suppress as put
+    from ..overlaps import suppressed, unsuppress
+
+    with opened(config_path) as (_, store):
+        if not values:
+            rows = suppressed(store)
+            if as_json:
+                emit_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
+                return 0
+            for row in rows:
+                emit(f"{row['value']}  {row['why'] or 'no reason given'} (since {row['since']})")
+            if not rows:
+                emit("nothing is suppressed")
+            return 0
+        with store.claimed():
+            unknown = 0
+            for value in values:
+                if not remove:
+                    put(store, value, why, times.now())
+                    emit(f"{value}: suppressed")
+                elif unsuppress(store, value):
+                    emit(f"{value}: no longer suppressed")
+                else:
+                    unknown += 1
+                    emit(f"{value}: was not on the list")
+    say("stixbridge replay brings it to what was delivered")
+    return 1 if unknown else 0
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option("--port", default=8000, show_default=True, type=int)
+def serve(folder: Path, host: str, port: int) -> int:
+    """Serve a feed folder, read-only, for a MISP to subscribe to. A web server of your own does as well."""
+    from ..serving import FeedServer
+
+    if not (folder / "manifest.json").is_file():
+        raise ConfigError(f"{folder}: no manifest.json; is it a feed folder that stixbridge wrote?")
+    try:
+        server = FeedServer(folder, host, port)
+    except OSError as error:
+        raise ConfigError(f"{host}:{port}: {error.strerror or error}; choose another --host or --port") from None
+    with server:
+        say(f"serving {folder} at {server.url}; in MISP: Sync Actions, Feeds, Add, format MISP Feed")
+        server.serve_forever()
+    return 0

@@ -1,0 +1,200 @@
+"""Whose word counts, what stays published, what a key may not do, harmless values, overlaps, and serving a feed."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from doubles.misp import MispDouble
+from helpers import stix
+from helpers.bridge import Bridge, reasons
+from helpers.command import run
+
+from stixbridge import times
+from stixbridge.errors import ConfigError
+from stixbridge.overlaps import overlaps, shares, suppress, suppressed, unsuppress
+from stixbridge.serving import FeedServer
+from stixbridge.wiring import make_pipelines
+
+A, B = "198.51.100.1", "198.51.100.2"
+NOW = times.microseconds("2026-01-10T00:00:00Z") or 0
+
+
+@pytest.fixture
+def misp() -> Iterator[MispDouble]:
+    with MispDouble() as double:
+        yield double
+
+
+def bridge_to(misp: MispDouble, folder: Path, *, more: dict[str, Any] | None = None, **settings: Any) -> Bridge:
+    return Bridge(folder, {"misp": {"type": "misp", "url": misp.url, "key": misp.key, **settings}}, **(more or {}))
+
+
+def row(misp: MispDouble, value: str) -> dict[str, Any]:
+    (found,) = [row for event in misp.events.values() for row in event["Attribute"] if row["value"] == value]
+    return dict(found)
+
+
+# Whose word counts
+
+
+@pytest.mark.parametrize("whose", ["ours", "theirs"])
+def test_a_conflict_by_field(misp: MispDouble, tmp_path: Path, whose: str) -> None:
+    bridge = bridge_to(misp, tmp_path, conflicts={"comment": whose})
+    bridge.poll(stix.indicator(A, name="first"))
+    misp.analyst_edit(row(misp, A)["uuid"], comment="an analyst's")
+    summary = bridge.poll(stix.indicator(A, name="second", modified=stix.LATER))
+    assert row(misp, A)["comment"] == ("second" if whose == "ours" else "an analyst's")
+    assert ("conflict" in reasons(summary)) is (whose == "theirs")
+    bridge.close()
+
+
+@pytest.mark.parametrize("policy", ["respect", "restore"])
+def test_what_an_analyst_deleted(misp: MispDouble, tmp_path: Path, policy: str) -> None:
+    bridge = bridge_to(misp, tmp_path, deleted=policy)
+    bridge.poll(stix.indicator(A), stix.indicator(B))
+    misp.analyst_delete(row(misp, A)["uuid"])
+    bridge.poll(stix.indicator(B, modified=stix.LATER, name="another"))
+    assert row(misp, A)["deleted"]  # until the source changes it
+    bridge.poll(stix.indicator(A, modified=stix.LATER, name="changed"))
+    assert row(misp, A)["deleted"] is (policy == "respect")
+    bridge.close()
+
+
+def test_wrong_policies_are_told(misp: MispDouble, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        bridge_to(misp, tmp_path, conflicts={"colour": "mine"}, deleted="gone", foreign="adapt")
+    assert len(caught.value.problems) == 4
+    assert "did you mean 'adopt'" in str(caught.value)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_published_event_stays_so_where_asked(misp: MispDouble, tmp_path: Path, keep: bool) -> None:
+    bridge = bridge_to(misp, tmp_path, keep_published=keep, more={"enrich": {"publish": True}})
+    bridge.poll(stix.indicator(A))
+    bridge.close()
+    again = bridge_to(misp, tmp_path, keep_published=keep)
+    (event,) = misp.events.values()
+    assert event["published"]
+    again.poll(stix.indicator(A, modified=stix.LATER, name="changed"))
+    (event,) = misp.events.values()
+    assert event["published"] is keep
+    again.close()
+
+
+def test_what_a_key_may_not_do_is_said_before_anything_is_sent(tmp_path: Path) -> None:
+    with MispDouble(role="user") as misp:
+        bridge = bridge_to(misp, tmp_path)
+        said: list[str] = []
+        (pipeline,) = make_pipelines(bridge.config, bridge.store, ("acme",), said.append)
+        (tmp_path / "acme" / "a.json").write_text(json.dumps(stix.bundle([stix.indicator(A)])))
+        pipeline.run(NOW)
+        pipeline.close()
+        bridge.close()
+        limits = [line for line in said if line.startswith("misp: this key")]
+        assert [line.split(":")[1].strip() for line in limits] == [
+            "this key may not create tags",
+            "this key may not publish",
+        ]
+
+
+# Harmless values
+
+
+def test_a_value_on_the_list_detects_nothing_in_any_feed(misp: MispDouble, tmp_path: Path) -> None:
+    sources = {"other": {"type": "files"}}
+    bridge = bridge_to(misp, tmp_path, more={"sources": sources})
+    bridge.poll(stix.indicator(A), stix.indicator(B))
+    suppress(bridge.store, A, "our own resolver", NOW)
+    assert suppressed(bridge.store)[0]["why"] == "our own resolver"
+    summary = bridge.poll(stix.indicator(A, modified=stix.LATER), source="other")
+    assert "suppressed" in reasons(summary)
+    assert bridge.run(replay=True).errors == []
+    found = [row for event in misp.events.values() for row in event["Attribute"]]
+    assert {(row["value"], row["to_ids"]) for row in found} == {(A, False), (B, True)}
+    assert unsuppress(bridge.store, A)
+    assert not unsuppress(bridge.store, A)
+    bridge.close()
+
+
+def test_a_false_positive_of_an_analyst_counts_for_all_feeds(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(misp, tmp_path, more={"sources": {"other": {"type": "files"}}})
+    one = stix.indicator(A)
+    bridge.poll(one, stix.report("wave", [one]))
+    misp.analyst_sighting(row(misp, A)["uuid"], type=1, source="SOC")
+    # the bridge looks at the event when it changes it
+    bridge.poll(stix.report("wave", [one], modified=stix.LATER, description="More about it."))
+    assert suppressed(bridge.store)[0]["why"] == "marked as a false positive in misp"
+    bridge.poll(stix.indicator(A, "[ipv4-addr:value = '198.51.100.1']", name="of another"), source="other")
+    assert bridge.run(replay=True).errors == []
+    found = [row for event in misp.events.values() for row in event["Attribute"]]
+    assert found
+    assert not any(row["to_ids"] for row in found)
+    bridge.close()
+
+
+def test_overlaps(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(misp, tmp_path, more={"sources": {"other": {"type": "files"}}})
+    bridge.poll(stix.indicator(A), stix.indicator(B))
+    bridge.poll(stix.indicator(A), stix.indicator("198.51.100.3"), stix.indicator("198.51.100.4"), source="other")
+    (found,) = overlaps(bridge.store)
+    assert (found["value"], found["types"], found["pipelines"]) == (A, ["ip-dst"], ["acme", "other"])
+    assert shares(bridge.store) == [{"one": "acme", "other": "other", "common": 1, "of_one": 2, "of_other": 3}]
+    bridge.close()
+
+
+def test_the_commands(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.json").write_text(json.dumps(stix.bundle([stix.indicator(A)])))
+    (tmp_path / "stixbridge.toml").write_text("""
+[sources.acme]
+type = "files"
+paths = ["in"]
+[sinks.feed]
+type = "feed"
+path = "feed"
+[pipelines.acme]
+source = "acme"
+sinks = ["feed"]
+""")
+    assert run("run", cwd=tmp_path).returncode == 0
+    assert run("overlaps", cwd=tmp_path).stdout == "no value is in more than one pipeline\n"
+    assert run("suppress", A, "--why", "ours", cwd=tmp_path).stdout == f"{A}: suppressed\n"
+    assert f"{A}  ours (since 20" in run("suppress", cwd=tmp_path).stdout
+    assert run("replay", cwd=tmp_path).returncode == 0
+    (event,) = [json.loads(path.read_text()) for path in (tmp_path / "feed").glob("*-*.json")]
+    assert [row["to_ids"] for row in event["Event"]["Attribute"]] == [False]
+    assert run("suppress", A, "--remove", cwd=tmp_path).returncode == 0
+    assert run("suppress", A, "--remove", cwd=tmp_path).returncode == 1
+    wrong = run("serve", "in", cwd=tmp_path)
+    assert (wrong.returncode, "no manifest.json" in wrong.stderr) == (2, True)
+
+
+# Serving
+
+
+def test_a_feed_folder_is_served_and_nothing_else(tmp_path: Path) -> None:
+    folder = tmp_path / "feed"
+    folder.mkdir()
+    uuid = "0b0ad1b5-5d2c-4a53-9b38-91a6b6e0c6a1"
+    (folder / "manifest.json").write_text('{"a": 1}')
+    (folder / "hashes.csv").write_text("x,y\n")
+    (folder / f"{uuid}.json").write_text("{}")
+    (folder / ".manifest.json.part").write_text("half")
+    (folder / "notes.txt").write_text("private")
+    (tmp_path / "secret.json").write_text("private")
+    with FeedServer(folder) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        with httpx.Client(base_url=server.url, trust_env=False) as client:
+            assert client.get("/manifest.json").json() == {"a": 1}
+            assert client.get("/manifest.json").headers["content-type"] == "application/json"
+            assert client.get("/hashes.csv").text == "x,y\n"
+            assert client.get(f"/{uuid}.json").json() == {}
+            assert client.head("/manifest.json").content == b""
+            for path in ("/", "/notes.txt", "/.manifest.json.part", "/..%2fsecret.json", f"/{uuid[:-1]}2.json", "//x"):
+                assert client.get(path).status_code == 404, path
+            assert client.post("/manifest.json").status_code == 501
+        server.shutdown()
