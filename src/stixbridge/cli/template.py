@@ -28,6 +28,7 @@ type = "misp"
 url = "https://misp.example.com"
 key = { env = "MISP_KEY" }
 # ca = "/etc/ssl/misp-ca.pem"
+# foreign = "adopt"                         # events that an older script made; also skip, extend
 
 [sinks.feed]
 type = "feed"                               # a folder that any MISP can subscribe to
@@ -38,6 +39,7 @@ path = "feed"
 source = "acme"
 sinks = ["misp"]                            # or ["misp", "feed"]
 # every = "15m"                             # with stixbridge run --watch
+# guard = { add = "10000", withdraw = "20%" } # stop before a run that would do more; run --confirm goes on
 # group = "report"                          # what is in no report goes by day; or input, creator, type:malware
 # labels = ["*"]                            # labels that become tags
 # preserve = "source"                       # attach the STIX objects behind each event
