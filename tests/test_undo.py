@@ -139,6 +139,31 @@ def test_a_newer_version_of_what_was_taken_back_comes_in(misp: MispDouble, tmp_p
     bridge.close()
 
 
+def test_two_versions_of_one_run_both_go(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(misp, tmp_path)
+    bridge.poll(stix.indicator(B))
+    for name, modified in (("a", stix.EARLY), ("b", stix.LATER)):
+        (tmp_path / "acme" / f"{name}.json").write_text(json.dumps(stix.bundle([stix.indicator(A, modified=modified)])))
+    run = bridge.run()
+    assert run.pages == 2
+    undo(bridge, run.run)
+    assert live(misp) == {B: True}
+    bridge.close()
+
+
+def test_links_that_are_taken_back(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(misp, tmp_path)
+    one, two = stix.indicator(A), stix.indicator(B)
+    bridge.poll(one, two, stix.report("wave", [one, two]))
+    run = bridge.poll(stix.relationship(one, "related-to", two), stix.sighting(one))
+    (event,) = misp.events.values()
+    assert sum(len(row.get("Relationship") or ()) for row in event["Attribute"]) == 1
+    assert undo(bridge, run.run).errors == []
+    assert live(misp) == {A: True, B: True}
+    assert bridge.poll(stix.indicator(A, modified=stix.LATER, name="again")).errors == []
+    bridge.close()
+
+
 def test_what_analysts_did_in_between_stays(misp: MispDouble, tmp_path: Path) -> None:
     bridge = bridge_to(misp, tmp_path)
     good = [stix.indicator(value) for value in (A, B)]

@@ -175,6 +175,7 @@ class Selector:
                     touched.add(id_)
                     waiting.add(id_)
         self._load(found, touched | links)
+        links &= found.objects.keys()  # the others are left out
         links.update(id_ for id_ in touched if self._type(found, id_) in _REACHES_OUT)
         ends = self._ends(found, links)
         self._load(found, ends)
@@ -186,6 +187,7 @@ class Selector:
         sources |= {id_ for id_ in self._ends(found, saying) if self._is_shown_elsewhere(found, id_)}
         around = {id_ for id_, type_, _ in self._store.referrers(self._source, sources) if type_ == "relationship"}
         self._load(found, around)
+        around &= found.objects.keys()
         around |= {id_ for id_ in sources if self._type(found, id_) == "malware"}  # its own sample_refs link it too
         ends |= self._ends(found, around)
         self._load(found, ends)

@@ -94,6 +94,7 @@ class Puller:
         self.store = store
         self.reach = reach or Reach()
         self._say = progress or (lambda _: None)
+        self._begun = 0
 
     def pull(self, moment: int, *, full: bool = False) -> Pulled:
         """Poll every collection once.
@@ -108,6 +109,7 @@ class Puller:
             Stopped: when the process has been asked to end; what came is stored.
         """
         pulled = Pulled()
+        self._begun = self.store.last_seq(self.source.name)
         try:
             collections = self._collections(moment)
         except ServerError as error:
@@ -150,12 +152,11 @@ class Puller:
     def _pull_one(self, pulled: Pulled, collection: Collection, moment: int, *, full: bool) -> None:
         source = self.source.name
         watermark = None if full else self.store.watermark(source, collection.id)
-        begun = self.store.last_seq(source)
         pages = ahead(self.source.pages(collection, watermark))
         try:
             for page in pages:
                 stopping.check()
-                self._store_page(pulled, collection, page, moment, begun)
+                self._store_page(pulled, collection, page, moment)
         except ServerError as error:
             if error.status in _GONE:
                 self.store.forget_offered(source)
@@ -166,9 +167,7 @@ class Puller:
         if not pulled.pages and not pulled.errors:
             self.store.polled(source, collection.id, moment, title=collection.title)
 
-    def _store_page(
-        self, pulled: Pulled, collection: Collection, page: Page, moment: int, begun: int | None = None
-    ) -> None:
+    def _store_page(self, pulled: Pulled, collection: Collection, page: Page, moment: int) -> None:
         entries, outside = self.reach.window.split(page.entries, moment)
         if outside:
             # a newer version of what is here comes in: it may be revoked
@@ -186,7 +185,7 @@ class Puller:
             date_added=page.date_added,
             received=moment,
             title=collection.title,
-            begun=begun,
+            begun=self._begun,
         )
         pulled.pages += 1
         pulled.entries += len(page.entries)

@@ -65,6 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # whoever read our output has gone; Python would complain once more while closing it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = INTERRUPTED
+    except Exception as error:
+        # no traceback for a user; STIXBRIDGE_TRACEBACK=1 shows it to whoever looks for the mistake
+        if os.environ.get("STIXBRIDGE_TRACEBACK"):
+            raise
+        complain(f"a mistake in stixbridge itself, please report it: {type(error).__name__}: {error}")
+        status = 2
     if arguments is None:
         sys.exit(status)
     return int(status)

@@ -142,7 +142,9 @@ class Intake(Database):
                     count.superseded.append((id_, row.properties))
                 else:
                     count.duplicates.append((id_, row.properties))
-            many(connection, KEEP_PREVIOUS, [(source, row.id) for row in changed if row.id in held])
+            # what this poll itself brought is no earlier version
+            earlier = {id_ for id_, known in held.items() if begun is None or known[3] <= begun}
+            many(connection, KEEP_PREVIOUS, [(source, row.id) for row in changed if row.id in earlier])
             self._write_objects(connection, source, changed, held, date_added, seq)
             seq += len(changed)
             if bad:
