@@ -23,6 +23,8 @@ from helpers.command import run, start
 from stixbridge.errors import StixbridgeError
 from stixbridge.store import database
 
+pytestmark = pytest.mark.slow
+
 Json = dict[str, Any]
 RUNS = 12
 TITLE = "All"

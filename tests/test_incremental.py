@@ -133,7 +133,7 @@ def test_bit_by_bit_at_length(objects: list[Stix], chance: Any, count: int, grou
     check(objects, chance, count, group)
 
 
-@settings(MANY, max_examples=60)
+@settings(MANY, max_examples=40)
 @given(bundles(), st.integers(1, 9), st.sampled_from(["report", "creator", "day"]))
 def test_in_parts_ends_where_all_at_once_does(objects: list[Stix], batch: int, group: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -142,7 +142,7 @@ def test_in_parts_ends_where_all_at_once_does(objects: list[Stix], batch: int, g
     assert parts == polled([objects], group)
 
 
-@settings(MANY, max_examples=80)
+@settings(MANY, max_examples=40)
 @given(bundles(), st.randoms(use_true_random=False), st.sampled_from(["report", "creator", "day"]))
 def test_what_is_taken_back_leaves_what_was_there_before(objects: list[Stix], chance: Any, group: str) -> None:
     """Two polls, of which the second is undone, end where the first alone does."""

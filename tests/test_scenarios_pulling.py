@@ -94,22 +94,23 @@ def test_12_a_new_feed_is_looked_at_before_it_lands(misp: MispDouble, server: Ta
     server.page_size = 1_000
     server.add("All", [*wanted, *reports, {**malware, "is_family": True}, link])
 
-    def rehearse(window: str = "") -> tuple[str, dict[str, Any]]:
+    def rehearse(window: str = "") -> dict[str, Any]:
         text = CONFIGURATION.format(url=server.url, misp=misp.url, window=window)
         (tmp_path / "stixbridge.toml").write_text(text)
-        shown = run("run", "--dry-run", cwd=tmp_path)
-        assert shown.returncode == 0, shown.stderr
-        (summary,) = json.loads(run("run", "--dry-run", "--json", cwd=tmp_path).stdout)
-        return shown.stdout, summary
+        done = run("run", "--dry-run", "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        (summary,) = json.loads(done.stdout)
+        return dict(summary)
 
-    shown, summary = rehearse()
+    summary = rehearse()
+    shown = run("run", "--dry-run", cwd=tmp_path).stdout
     assert summary["events"] == {"created": 21}  # the reports, and what is in none
     assert summary["volume"] == {"attributes": 3_000, "tags": 5, "clusters": 1}
     assert re.search(r"3000 attributes, 5 tags, 1 clusters; a MISP needs about 9 s for that", shown)
     # a smaller window, by each of its settings
-    assert rehearse("min_confidence = 50")[1]["volume"]["attributes"] == 1_500
-    assert rehearse('types = ["indicator"]')[1]["events"] == {"created": 1}
-    assert rehearse('max_age = "1d"')[1]["events"] == {}
-    assert rehearse('since = "1s"')[1]["events"] == {}
+    assert rehearse("min_confidence = 50")["volume"]["attributes"] == 1_500
+    assert rehearse('types = ["indicator"]')["events"] == {"created": 1}
+    assert rehearse('max_age = "1d"')["events"] == {}
+    assert rehearse('since = "1s"')["events"] == {}
     assert misp.events == {}
     assert not (tmp_path / "stixbridge.db").exists()
