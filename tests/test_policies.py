@@ -12,14 +12,17 @@ from doubles.misp import MispDouble
 from helpers import stix
 from helpers.bridge import Bridge, reasons
 from helpers.command import run
+from helpers.delivering import Delivering, attribute, event, noted
 
 from stixbridge import times
 from stixbridge.errors import ConfigError
 from stixbridge.overlaps import overlaps, shares, suppress, suppressed, unsuppress
 from stixbridge.serving import FeedServer
+from stixbridge.sinks.misp import MispSink
 from stixbridge.wiring import make_pipelines
 
 A, B = "198.51.100.1", "198.51.100.2"
+OWN = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
 NOW = times.microseconds("2026-01-10T00:00:00Z") or 0
 
 
@@ -77,11 +80,11 @@ def test_a_published_event_stays_so_where_asked(misp: MispDouble, tmp_path: Path
     bridge.poll(stix.indicator(A))
     bridge.close()
     again = bridge_to(misp, tmp_path, keep_published=keep)
-    (event,) = misp.events.values()
-    assert event["published"]
+    (held,) = misp.events.values()
+    assert held["published"]
     again.poll(stix.indicator(A, modified=stix.LATER, name="changed"))
-    (event,) = misp.events.values()
-    assert event["published"] is keep
+    (held,) = misp.events.values()
+    assert held["published"] is keep
     again.close()
 
 
@@ -99,6 +102,52 @@ def test_what_a_key_may_not_do_is_said_before_anything_is_sent(tmp_path: Path) -
             "this key may not create tags",
             "this key may not publish",
         ]
+
+
+@pytest.mark.parametrize("only_complete", [False, True])
+def test_an_event_that_is_not_complete(misp: MispDouble, only_complete: bool) -> None:
+    made = event(OWN, attribute(OWN, A), attribute(OWN, "no address"))
+    sink = MispSink(misp.url, misp.key, only_complete=only_complete)
+    delivery = Delivering(sink)(made, publish=True)
+    assert "misp-dropped" in [reason for _, reason in noted(delivery)]
+    assert delivery.published is not only_complete
+    assert misp.events[OWN]["published"] is not only_complete
+
+
+def test_events_carry_another_organisation_and_can_be_edited(misp: MispDouble, tmp_path: Path) -> None:
+    vendor = {"name": "Vendor", "uuid": "0b0ad1b5-5d2c-4a53-9b38-91a6b6e0c6a1"}
+    bridge = bridge_to(misp, tmp_path, orgc=vendor)
+    bridge.poll(stix.indicator(A))
+    assert bridge.poll(stix.indicator(A, modified=stix.LATER, name="changed")).errors == []
+    (held,) = misp.events.values()
+    assert (held["Orgc"]["uuid"], held["locked"]) == (vendor["uuid"], True)
+    assert row(misp, A)["comment"] == "changed"
+    bridge.close()
+
+
+def test_what_expired_long_ago_goes(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(misp, tmp_path, more={"expired_after": "30d"})
+    bridge.poll(stix.indicator(A, valid_until="2026-02-01T00:00:00Z"), stix.indicator(B), now="2026-01-10T00:00:00Z")
+    bridge.run(now="2026-02-10T00:00:00Z")
+    assert (row(misp, A)["to_ids"], row(misp, A)["deleted"]) == (False, False)
+    bridge.run(now="2026-03-10T00:00:00Z")
+    assert row(misp, A)["deleted"]
+    assert not row(misp, B)["deleted"]
+    writes = len(misp.writes())
+    assert bridge.run(now="2026-03-11T00:00:00Z").errors == []
+    assert len(misp.writes()) == writes
+    bridge.close()
+
+
+def test_an_upload_of_a_known_report_is_an_update_where_allowed(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(misp, tmp_path, mode="upload_stix", foreign="adopt")
+    one = stix.indicator(A)
+    assert bridge.poll(one, stix.report("wave", [one])).events == {"created": 1}
+    two = stix.indicator(B)
+    summary = bridge.poll(two, stix.report("wave", [one, two], modified=stix.LATER))
+    assert (summary.events, summary.errors) == ({"updated": 1}, [])
+    assert not row(misp, B)["deleted"]
+    bridge.close()
 
 
 # Harmless values

@@ -147,6 +147,7 @@ _CHECKS: dict[str, Callable[[str], str | None]] = {
     "max_age": _duration_problem,
     "compare_every": _duration_problem,
     "every": _duration_problem,
+    "expired_after": _duration_problem,
     "jitter": _duration_problem,
     "history": _duration_problem,
     "rate_limit": _rate_problem,

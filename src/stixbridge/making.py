@@ -9,6 +9,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from . import times
 from .affected import Affected, Loaded, Selector
 from .api import options
 from .conversion.engine import Conversion
@@ -69,6 +70,7 @@ class Maker:
         settings: keyword arguments of `stixbridge.api.options`.
         engine: `native` or `misp-stix`.
         vanished: what becomes of objects that the source has no longer: `keep`, `tag`, `to_ids_off`, `delete`.
+        expired_after: microseconds after its `valid_until` at which an indicator is left out; None for never.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Maker:
         settings: Mapping[str, Any] | None = None,
         engine: str = "native",
         vanished: str = "keep",
+        expired_after: int | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.source = source
@@ -93,6 +96,8 @@ class Maker:
         )
         self.engine = engine
         self.vanished = vanished
+        self.expired_after = expired_after
+        self._now = 0
         self._gone: set[str] = set()
 
     def on(self, store: Store) -> Maker:
@@ -106,6 +111,7 @@ class Maker:
             settings=self.settings,
             engine=self.engine,
             vanished=self.vanished,
+            expired_after=self.expired_after,
         )
 
     def batches(self, changed: set[str], *, whole: bool = False) -> list[Batch]:
@@ -161,6 +167,7 @@ class Maker:
             named: ids that are accounted too, where they are in those events.
         """
         self._gone = set()
+        self._now = moment
         aside = self.store.set_aside(self.pipeline, self.source)
         emptied = self._without_container(changed)
         # what was in them goes elsewhere
@@ -173,7 +180,8 @@ class Maker:
         conversion.ledger.restrict({id_ for id_ in affected.objects if id_ in changed or id_ in named})
         aside |= self.store.set_aside(self.pipeline, self.source)  # by this conversion
         for id_ in sorted(changed - affected.objects.keys()):
-            conversion.ledger.entry(id_, None, Outcome.DROPPED, aside.get(id_, Reason.VANISHED))
+            other = Reason.EXPIRED if self.expired_after is not None and id_ not in self._gone else Reason.VANISHED
+            conversion.ledger.entry(id_, None, Outcome.DROPPED, aside.get(id_, other))
         made = Made(ledger=conversion.ledger)
         for row in conversion.converted:
             if row.closed:
@@ -258,7 +266,7 @@ class Maker:
     def _mend(self, rows: Loaded) -> Loaded:
         """Leave out what is set aside, and treat what vanished as the policy says."""
         aside = self.store.set_aside(self.pipeline, self.source)
-        kept = {id_: row for id_, row in rows.items() if id_ not in aside}
+        kept = {id_: row for id_, row in rows.items() if id_ not in aside and not self._is_over(row[0])}
         if self.vanished == "keep":
             return kept
         gone = self.store.vanished(self.source, kept)
@@ -271,6 +279,13 @@ class Maker:
                 if obj["type"] == "indicator":
                     kept[id_] = ({**obj, "revoked": True}, added)
         return kept
+
+    def _is_over(self, obj: Mapping[str, Any]) -> bool:
+        """Whether an indicator expired so long ago that its attributes go."""
+        if self.expired_after is None or obj["type"] != "indicator":
+            return False
+        until = times.read(obj.get("valid_until"))
+        return until is not None and until + self.expired_after <= self._now
 
     def _converted(self, changed: set[str], rejected: Sequence[Entry], moment: int) -> tuple[Affected, Conversion]:
         """Convert what is affected, until nothing more is drawn in.

@@ -185,6 +185,9 @@ class Pipeline:
         seq = self.store.last_seq(self.source.name)
         changed = set(self.store.changed(self.source.name, 0 if run.replay else done))
         changed.update(self.store.expired(self.source.name, expiry, moment))
+        after = self.maker.expired_after
+        if after is not None:
+            changed.update(self.store.expired(self.source.name, expiry - after, moment - after))
         rejected = self.store.rejected(self.source.name, done)
         batches = self.maker.batches(changed, whole=run.replay or done == 0) or [Batch()]
         complete = self._guarded(run, batches) and self._work(run, batches, rejected)

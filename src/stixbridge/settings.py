@@ -156,6 +156,8 @@ class MispSettings(Connection):
     conflicts: Mapping[str, str] = field(default_factory=dict)
     deleted: str = "respect"
     keep_published: bool = False
+    only_complete: bool = False
+    orgc: Organisation | None = None
 
 
 @dataclass(frozen=True)
@@ -241,6 +243,7 @@ class PipelineSettings:
     sinks: tuple[str, ...]
     enrich: EnrichSettings = field(default_factory=EnrichSettings)
     guard: GuardSettings | None = None
+    expired_after: str | None = None
     every: str = "15m"
     jitter: str = "1m"
     group: str = "report"

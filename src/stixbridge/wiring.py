@@ -173,6 +173,7 @@ def make_maker(config: Config, store: Store, name: str, *, offline: bool = False
         },
         engine=settings.engine,
         vanished=getattr(config.sources[settings.source], "vanished", "keep"),
+        expired_after=times.duration(settings.expired_after) if settings.expired_after is not None else None,
     )
 
 
@@ -278,6 +279,8 @@ def _misp(name: str, settings: MispSettings) -> Sink:
         concurrency=settings.concurrency,
         policy=Policy(ours, settings.deleted == "restore"),
         keep_published=settings.keep_published,
+        only_complete=settings.only_complete,
+        orgc={"name": settings.orgc.name, "uuid": settings.orgc.uuid} if settings.orgc else None,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,9 @@ class MispSink:
         concurrency: events in flight at a time.
         policy: whose word counts where the source and an analyst both changed something; the analyst's when None.
         keep_published: publish an event again that was published before an edit of ours.
+        only_complete: publish no event of which MISP dropped a part.
+        orgc: the organisation that events carry, `name` and `uuid`, where the key may say so (sync, admin); else the
+            key's own.
     """
 
     def __init__(
@@ -76,6 +80,8 @@ class MispSink:
         concurrency: int = 1,
         policy: Policy | None = None,
         keep_published: bool = False,
+        only_complete: bool = False,
+        orgc: Mapping[str, str] | None = None,
     ) -> None:
         if mode not in MODES:
             raise ConfigError(f"mode: {mode!r} is none of {', '.join(MODES)}")
@@ -104,6 +110,8 @@ class MispSink:
         self._foreign = foreign
         self._policy = policy
         self._keep_published = keep_published
+        self._only_complete = only_complete
+        self._orgc = dict(orgc) if orgc is not None else None
         self._chunk = chunk
         self._max_request = max_request
         # what is known of the MISP is asked for once, whichever event needs it first
@@ -149,6 +157,9 @@ class MispSink:
         taken = job.last.body.get(TAKEN) if job.last is not None else None
         notes: list[Note] = []
         event = as_taken({key: value for key, value in job.event.items() if key not in _OWN_FIELDS}, taken)
+        if self._orgc is not None:
+            # unless it is locked, a sync key can't edit what it added itself
+            event |= {"Orgc": self._orgc, "locked": True}
         with self._lock:
             self._api.rights()
             group = job.event.get("sharing_group")
@@ -247,7 +258,8 @@ class MispSink:
         owner = str((held.get("Orgc") or {}).get("uuid") or "")
         wanted = {str(row["uuid"]) for name in ("Attribute", "Object") for row in event.get(name) or []}
         theirs = {str(row["uuid"]) for name in ("Attribute", "Object") for row in held.get(name) or []}
-        if owner != self._api.rights().org_uuid or (theirs and wanted and not theirs & wanted):
+        ours = self._orgc["uuid"] if self._orgc is not None else self._api.rights().org_uuid
+        if owner not in (ours, self._api.rights().org_uuid) or (theirs and wanted and not theirs & wanted):
             return self._not_ours(job, event, notes)
         base = resume_base(sent, held)
         return self._edit(job, event, base, held, notes, published=False, action="created")
@@ -401,6 +413,10 @@ class MispSink:
         if not job.publish or last_published:
             delivery.published = last_published
             return delivery
+        if self._only_complete and any(note[2] is Reason.MISP_DROPPED for note in delivery.notes):
+            note = "not published: not complete, and only_complete says so"
+            delivery.notes.append((None, Outcome.PRESERVED, Reason.REFUSED, note))
+            return delivery
         if not self._api.rights().publish:
             delivery.notes.append((None, Outcome.DROPPED, Reason.REFUSED, "not published: the role may not publish"))
             return delivery
@@ -419,6 +435,9 @@ class MispSink:
         self._api.rights()
         uuid = str(job.event["uuid"])
         notes: list[Note] = []
+        if job.last is not None and (TAKEN in job.last.body or self._foreign == "adopt"):
+            # known by now: an update goes by our own conversion, as that of an event that was taken over
+            return self._one(job if TAKEN in job.last.body else replace(job, last=None))
         if job.last is not None and job.last.state is not State.ADDING:
             note = "changed since it was uploaded; MISP's own import can't update it: use mode = \"api\" for that"
             return Delivery(
@@ -439,6 +458,8 @@ class MispSink:
             notes.append((None, Outcome.DROPPED, Reason.REFUSED, "MISP answered 200 and saved no attribute"))
         else:
             message = message_of(value, answer)
+            if "already exists" in message and self._foreign == "adopt":
+                return self._one(replace(job, last=None))
             if answer.status in (401,) or answer.status >= 500:
                 raise self._api.failed("events/upload_stix/2", answer, message)
             reason = Reason.FOREIGN if "already exists" in message else Reason.REFUSED
