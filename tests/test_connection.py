@@ -1,10 +1,14 @@
 """How a server is reached: client certificates, proxies, rates, and the presets that know what a server needs."""
 
 import base64
+import gzip
+import json
 import select
 import socket
 import threading
+import tracemalloc
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -223,6 +227,89 @@ def test_a_proxy_that_refuses_is_named(papers: Papers) -> None:
             http.get(server.url)
         assert server.requests == []
         http.close()
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"ALL_PROXY": "socks5://127.0.0.1:1080"},
+        {"HTTPS_PROXY": f"ftp://me:{SECRET}@proxy.example"},
+    ],
+)
+def test_a_proxy_of_the_environment_that_is_none(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with pytest.raises(ConfigError, match="the proxy can't be used") as caught:
+        Http("https://host.example/")
+    assert SECRET not in str(caught.value)
+
+
+# Hostile answers
+
+
+def test_an_answer_that_is_packed_again_and_again_is_not_unpacked() -> None:
+    body = gzip.compress(gzip.compress(bytes(50_000_000)))
+    with answering(body, {"Content-Encoding": "gzip, gzip"}) as url:
+        tracemalloc.start()
+        with pytest.raises(ServerError, match="'gzip, gzip', which was not asked for"):
+            Http(url, max_bytes=1_000_000).get(url)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+        tracemalloc.stop()
+
+
+def test_a_bomb_is_left_before_it_is_unpacked() -> None:
+    with answering(gzip.compress(bytes(200_000_000)), {"Content-Encoding": "gzip"}) as url:
+        tracemalloc.start()
+        with pytest.raises(ServerError, match="over 1,000,000 bytes"):
+            Http(url, max_bytes=1_000_000).get(url)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(b'{"a": 1}' * 500)[:-20]])
+def test_an_answer_that_is_packed_wrongly(body: bytes) -> None:
+    with (
+        answering(body, {"Content-Encoding": "gzip"}) as url,
+        pytest.raises(ServerError, match=r"packed wrongly|broke"),
+    ):
+        Http(url).get(url)
+
+
+@pytest.mark.parametrize(
+    "auth", [Auth(token='s3cr/et+tok"en'), Auth(user="me", password="?????>>>>?"), Auth(header="X", value="abc/def")]
+)
+def test_a_secret_is_hidden_in_whatever_form_json_gives_it(auth: Auth) -> None:
+    sent = base64.b64encode(b"me:?????>>>>?").decode() if auth.user else auth.token or auth.value or ""
+    body = json.dumps({"message": f"bad credentials: {sent}"}).replace("/", "\\/").encode()
+    with answering(body, {}, 401) as url, pytest.raises(ServerError) as caught:
+        Http(url, auth=auth).get(url)
+    assert "bad credentials: ***" in str(caught.value)
+
+
+@contextmanager
+def answering(body: bytes, headers: dict[str, str], status: int = 200) -> Iterator[str]:
+    """A server with one answer."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            with suppress(OSError):
+                self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 # Rates

@@ -185,6 +185,33 @@ def test_a_server_that_can_not_be_asked_so_is_left_in_peace(pull: Pull, server: 
     assert len(asked_by_id(server)) == 1
 
 
+def test_what_the_window_leaves_out_is_asked_for_once(
+    pull: Pull, server: TaxiiDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And does not shut out what is behind it in the queue."""
+    monkeypatch.setattr("stixbridge.pulling._ASKED_AT_ONCE", 5)
+    old = [stix.indicator(f"10.0.0.{at}", modified="2024-01-01T00:00:00.000Z") for at in range(12)]
+    good = [stix.indicator(f"10.0.1.{at}") for at in range(12)]
+    server.add("All", old + good, "2025-01-01T00:00:00.000000Z")
+    server.add("All", [stix.report("wave", old + good)], "2026-01-09T00:00:00.000000Z")
+    reach = Reach(Window(max_age=times.duration("30d")))
+    for _ in range(6):
+        pull(server.url, since="2026-01-05T00:00:00Z", reach=reach)
+    assert len(pull.ids) == 13
+    asked = [id_ for ids in asked_by_id(server) for id_ in ids.split(",")]
+    assert len(asked) == len(set(asked)) == 24
+
+
+def test_a_collection_that_knows_none_of_them_stops_no_other(pull: Pull, server: TaxiiDouble) -> None:
+    first = server.add_collection("First")
+    server.add_collection("Second")
+    server.add("Second", [stix.indicator(A)], "2025-01-01T00:00:00.000000Z")
+    server.add("First", [stix.report("wave", [stix.indicator(A)])], "2026-01-09T00:00:00.000000Z")
+    server.fail_next(404, when=lambda request: "match[id]" in request.query and first in request.path)
+    assert pull(server.url, since="2026-01-05T00:00:00Z").errors == []
+    assert stix.indicator(A)["id"] in pull.ids
+
+
 # What the source has no longer
 
 
@@ -223,7 +250,7 @@ def test_what_vanished_follows_the_policy_and_may_come_back(
     server.add("All", [stix.indicator(A)])
     assert bridge.run(now="2026-01-12T13:00:00Z").errors == []
     (row,) = attributes(misp, A)
-    assert not row["deleted"] or policy == "delete"
+    assert not row["deleted"]
     assert 'stixbridge:source="vanished"' not in [tag["name"] for tag in row.get("Tag", [])]
     bridge.close()
 
@@ -246,6 +273,55 @@ def test_a_manifest_that_breaks_off_withdraws_nothing(server: TaxiiDouble, misp:
     summary = bridge.run(now="2026-01-12T00:00:00Z")
     assert (summary.status, len(summary.errors)) == (3, 1)
     assert not any(row["deleted"] for event in misp.events.values() for row in event["Attribute"])
+    bridge.close()
+
+
+def test_what_the_manifest_lists_again_is_there_again(server: TaxiiDouble, misp: MispDouble, tmp_path: Path) -> None:
+    """A glitch of the server: no poll brings the object anew, since its time is an old one."""
+    server.add("All", [stix.indicator(A)], "2026-01-01T00:00:00.000000Z")
+    server.add("All", [stix.indicator(B)], "2026-01-09T00:00:00.000000Z")
+    bridge = bridge_to(server, misp, tmp_path, vanished="delete", compare_every="1d")
+    bridge.run(now="2026-01-10T00:00:00Z")
+    kept = list(server._collections["All"].records)
+    server.remove("All", stix.indicator(A)["id"])
+    bridge.run(now="2026-01-12T00:00:00Z")
+    assert attributes(misp, A)[0]["deleted"]
+    server._collections["All"].records[:] = kept
+    bridge.run(now="2026-01-14T00:00:00Z")
+    assert not attributes(misp, A)[0]["deleted"]
+    bridge.close()
+
+
+@pytest.mark.parametrize("how", ["an empty manifest", "a collection that may not be read"])
+def test_a_collection_that_is_not_itself_withdraws_nothing(
+    server: TaxiiDouble, misp: MispDouble, tmp_path: Path, how: str
+) -> None:
+    other = server.add_collection("Other")
+    server.add("All", [stix.indicator(A)])
+    server.add("Other", [stix.indicator(B)])
+    bridge = bridge_to(server, misp, tmp_path, vanished="delete", compare_every="1d")
+    bridge.run(now="2026-01-10T00:00:00Z")
+    if how == "an empty manifest":
+        server.fail_next(200, {}, when=lambda request: "/manifest/" in request.path and other in request.path)
+    else:
+        server._collections["Other"].can_read = False
+    bridge.run(now="2026-01-12T00:00:00Z")
+    assert [row["deleted"] for row in attributes(misp, B)] == [False]
+    bridge.close()
+
+
+def test_relationships_that_vanished_stop_nothing(server: TaxiiDouble, misp: MispDouble, tmp_path: Path) -> None:
+    malware = {**stix.indicator("x"), "type": "malware", "id": stix.stix_id("malware", "x"), "name": "Emotet"}
+    link = stix.relationship(stix.indicator(A), "indicates", malware)
+    server.add("All", [stix.indicator(A), {**malware, "is_family": True}, link])
+    bridge = bridge_to(server, misp, tmp_path, vanished="delete", compare_every="1d")
+    bridge.run(now="2026-01-10T00:00:00Z")
+    server.remove("All", link["id"])
+    assert bridge.run(now="2026-01-12T00:00:00Z").errors == []
+    server.add("All", [stix.indicator(A, revoked=True, modified=stix.LATER)])
+    summary = bridge.run(now="2026-01-12T02:00:00Z")
+    assert (summary.errors, "dead-letter" in summary.ledger.reasons) == ([], False)
+    assert not attributes(misp, A)[0]["to_ids"]
     bridge.close()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from doubles.misp import MispDouble
+from doubles.taxii import TaxiiDouble
 from helpers import stix
 from helpers.bridge import Bridge, actions
 from helpers.command import run
@@ -162,6 +163,24 @@ def test_links_that_are_taken_back(misp: MispDouble, tmp_path: Path) -> None:
     assert live(misp) == {A: True, B: True}
     assert bridge.poll(stix.indicator(A, modified=stix.LATER, name="again")).errors == []
     bridge.close()
+
+
+def test_undo_of_a_run_that_found_things_gone(
+    misp: MispDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "*")
+    with TaxiiDouble() as server:
+        server.add_collection("All")
+        server.add("All", [stix.indicator(A), stix.indicator(B)])
+        source = {"type": "taxii21", "url": server.url, "vanished": "delete", "compare_every": "1d"}
+        bridge = bridge_to(misp, tmp_path, source=source)
+        bridge.run(now="2026-01-10T00:00:00Z")
+        server.remove("All", stix.indicator(A)["id"])
+        run = bridge.run(now="2026-01-12T00:00:00Z")
+        assert live(misp) == {B: True}
+        undo(bridge, run.run)
+        assert live(misp) == {A: True, B: True}
+        bridge.close()
 
 
 def test_what_analysts_did_in_between_stays(misp: MispDouble, tmp_path: Path) -> None:

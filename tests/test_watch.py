@@ -153,6 +153,41 @@ def test_a_server_that_says_nothing_does_not_hold_up_the_end(
     assert len(misp.find(A)) == 1
 
 
+def test_an_end_while_it_waits_for_the_old_configuration(
+    server: TaxiiDouble, misp: MispDouble, tmp_path: Path, daemon: Callable[[], subprocess.Popen[str]]
+) -> None:
+    configure(tmp_path, server, misp)
+    server.add("All", [stix.indicator(A)])
+    server.hang_next(60, when=for_objects)
+    process = daemon()
+    until(lambda: any(for_objects(request) for request in server.requests), process)
+    process.send_signal(signal.SIGHUP)
+    until(lambda: "configuration read again" in log(tmp_path), process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+
+
+def test_nobody_reads_what_it_says(server: TaxiiDouble, misp: MispDouble, tmp_path: Path) -> None:
+    """Its output is a pipe whose other end is closed; it goes on all the same."""
+    configure(tmp_path, server, misp)
+    server.add("All", [stix.indicator(A)])
+    process = start("run", "--watch", cwd=tmp_path)
+    until(lambda: misp.find(A) != [], process)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    process.stderr.close()
+    try:
+        for value in (B, C):
+            server.add("All", [stix.indicator(value)])
+            until(lambda value=value: misp.find(value) != [], process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) in (0, 130)
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_what_fails_is_tried_again_at_the_next_time(
     server: TaxiiDouble, misp: MispDouble, tmp_path: Path, daemon: Callable[[], subprocess.Popen[str]]
 ) -> None:

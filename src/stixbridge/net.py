@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import ssl
 import threading
 import time
+import zlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -184,7 +186,7 @@ class Http:
         self._secrets = _checked(auth) if auth is not None else ()
         self._max_bytes = max_bytes
         self._max_wait = max_wait
-        self._headers = {"Accept": accept, "User-Agent": "stixbridge"}
+        self._headers = {"Accept": accept, "Accept-Encoding": "gzip", "User-Agent": "stixbridge"}
         self._verify = _tls(ca, verify)
         self._timeout = timeout
         try:
@@ -200,13 +202,20 @@ class Http:
             self._client = self._made(own)
 
     def _made(self, context: ssl.SSLContext) -> httpx.Client:
-        return httpx.Client(
-            verify=context,
-            timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, 15.0)),
-            follow_redirects=False,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            proxy=self._proxy,
-        )
+        try:
+            return httpx.Client(
+                verify=context,
+                timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, 15.0)),
+                follow_redirects=False,
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+                proxy=self._proxy,
+            )
+        except (ImportError, ValueError, httpx.InvalidURL):
+            # the text of the error may hold the credentials of the proxy
+            raise ConfigError(
+                "the proxy can't be used: look at proxy, or at HTTP_PROXY, HTTPS_PROXY and ALL_PROXY in the"
+                " environment; an http:// or https:// URL is needed"
+            ) from None
 
     def close(self) -> None:
         """Close the connections."""
@@ -314,23 +323,38 @@ class Http:
     ) -> tuple[Answer, str | None]:
         try:
             with client.stream(method, url, params=params, content=body, headers=headers, auth=basic) as response:
-                chunks: list[bytes] = []
-                size = 0
-                for chunk in response.iter_bytes():
-                    size += len(chunk)
-                    if size > self._max_bytes:
-                        raise ServerError(
-                            f"{response.url}: the answer is over {self._max_bytes:,} bytes;"
-                            " lower page_size or raise max_bytes"
-                        )
-                    chunks.append(chunk)
+                content = self._content(response)
                 location = str(response.next_request.url) if response.next_request is not None else None
-                answer = Answer(response.status_code, response.headers, b"".join(chunks), str(response.url))
+                answer = Answer(response.status_code, response.headers, content, str(response.url))
         except httpx.HTTPError as error:
             raise Unreachable(_explained(url, error)) from None
         except httpx.InvalidURL as error:
             raise ServerError(f"{url!r} is no URL or leads to none ({error})") from None
         return answer, location
+
+    def _content(self, response: httpx.Response) -> bytes:
+        """The body of an answer, unpacked here: the library would unpack a bomb before anything can count it."""
+        encoding = response.headers.get("content-encoding", "").strip().lower()
+        if encoding not in ("", "identity", "gzip", "x-gzip"):
+            raise ServerError(f"{response.url} answered in the encoding {encoding[:40]!r}, which was not asked for")
+        unpacking = zlib.decompressobj(wbits=31) if "gzip" in encoding else None
+        chunks: list[bytes] = []
+        left = self._max_bytes
+        try:
+            for raw in response.iter_raw():
+                chunk = raw if unpacking is None else unpacking.decompress(raw, left + 1)
+                left -= len(chunk)
+                if left < 0:
+                    raise ServerError(
+                        f"{response.url}: the answer is over {self._max_bytes:,} bytes; lower page_size or raise"
+                        " max_bytes"
+                    )
+                chunks.append(chunk)
+        except zlib.error as error:
+            raise Unreachable(f"{_origin(str(response.url))}: the answer is packed wrongly ({error})") from None
+        if unpacking is not None and not unpacking.eof and chunks:
+            raise Unreachable(f"{_origin(str(response.url))}: the connection broke in the middle of an answer")
+        return b"".join(chunks)
 
 
 _FINAL = "certificate of "
@@ -363,7 +387,16 @@ def _checked(auth: Auth) -> tuple[str, ...]:
     found = {auth.password, auth.token, auth.value}
     if auth.basic is not None:
         found.add(base64.b64encode(":".join(auth.basic).encode()).decode())
-    return tuple(sorted((text for text in found if text), key=len, reverse=True))
+    known = {text for text in found if text}
+    # as a server may repeat them in JSON
+    known |= {form for text in known for form in _in_json(text)}
+    return tuple(sorted(known, key=len, reverse=True))
+
+
+def _in_json(text: str) -> Iterator[str]:
+    for ascii_only in (True, False):
+        form = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
+        yield from (form, form.replace("/", "\\/"))
 
 
 def _refusal(answer: Answer, secrets: tuple[str, ...] = ()) -> _Refused:

@@ -206,23 +206,22 @@ class Puller:
             seq = self.store.last_seq(source.name)
             wanting = [id_ for id_ in self.store.wanting(source.name) if self._askable(id_)]
             some = wanting[:_ASKED_AT_ONCE]
-            left = set(some)
-            try:
-                for collection in collections:
-                    for page in source.named(collection, sorted(left)):
+            for collection in collections:
+                left = sorted(set(some) - self.store.known(source.name, some))
+                try:
+                    for page in source.named(collection, left):
                         stopping.check()
                         self._store_page(pulled, collection, page, moment)
-                        left.difference_update(str(entry.id) for entry in page.entries)
-            except ServerError as error:
-                if not isinstance(error, Stuck) and error.status not in _UNKNOWN_FILTER:
-                    raise
-                # it can't be asked so: what is missing may come by itself
-                self._say(f"{source.name}: can't be asked for single objects ({error})")
-                self.store.asked(source.name, seq, [], moment)
-                return
+                except ServerError as error:
+                    if not isinstance(error, Stuck) and error.status not in _UNKNOWN_FILTER:
+                        raise
+                    # it can't be asked so, or has none of them: what is missing may come by itself
+                    self._say(f"{collection.title}: can't be asked for single objects ({error})")
+            # what is not here now does not exist there, or is not let in
+            found = self.store.known(source.name, some)
             done = len(some) == len(wanting)
-            self.store.asked(source.name, seq if done else None, sorted(left), moment)
-            if len(left) == len(some):
+            self.store.asked(source.name, seq if done else None, sorted(set(some) - found), moment)
+            if not found:
                 return
 
     def _askable(self, id_: str) -> bool:
@@ -236,11 +235,22 @@ class Puller:
         """Hold the store against the manifests, when it is time for that."""
         if self.reach.compare_every is None or moment - self.store.checked(source.name) < self.reach.compare_every:
             return
+        known = self.store.filled(source.name)
+        missing = known.keys() - {collection.id for collection in collections}
+        if missing and not source.chosen:
+            # not a withdrawal: it may be readable again tomorrow
+            self._say(f"{source.name}: not compared, since {known[min(missing)]} is not offered any more")
+            return
         self.store.take_down(source.name, [], first=True)
         for collection in collections:
+            count = 0
             for rows in source.manifest(collection):
                 stopping.check()
                 self.store.take_down(source.name, rows)
+                count += len(rows)
+            if not count and collection.id in known:
+                self._say(f"{source.name}: not compared, since the manifest of {collection.title} lists nothing")
+                return
         gone, outdated = self.store.compare(source.name, moment)
         pulled.changed += len(gone)
         if gone:

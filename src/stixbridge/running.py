@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -110,7 +111,6 @@ class Watch:
         """
         scheduled = self._load()
         while True:
-            self._reload.clear()
             over = threading.Event()
             workers = [
                 threading.Thread(target=self._work, args=(one, over), name=one.pipeline.name, daemon=True)
@@ -120,12 +120,29 @@ class Watch:
                 worker.start()
             fresh = self._fresh()
             over.set()
+            if fresh is not None and self._ended(workers):
+                scheduled = fresh
+                continue
             until = time.monotonic() + _GRACE
             for worker in workers:
-                worker.join(max(0.0, until - time.monotonic()) if fresh is None else None)
-            if fresh is None:
-                return not any(worker.is_alive() for worker in workers)
-            scheduled = fresh
+                worker.join(max(0.0, until - time.monotonic()))
+            return not any(worker.is_alive() for worker in workers)
+
+    @staticmethod
+    def _ended(workers: list[threading.Thread]) -> bool:
+        """Wait until the runs under way have ended; whether they did before the process was asked to end."""
+        while any(worker.is_alive() for worker in workers):
+            try:
+                stopping.wait(_LOOK)
+            except Stopped:
+                return False
+        return True
+
+    @staticmethod
+    def _tell(say: Callable[[str], None], text: str) -> None:
+        """Say something; that nobody reads it any more is no reason to end."""
+        with contextlib.suppress(Exception):
+            say(text)
 
     def _fresh(self) -> list[Scheduled] | None:
         """Wait for another configuration; None when the process is asked to end before."""
@@ -140,9 +157,9 @@ class Watch:
             try:
                 found = self._load()
             except StixbridgeError as error:
-                self._complain(f"{error}\nthe configuration stays as it was")
+                self._tell(self._complain, f"{error}\nthe configuration stays as it was")
                 continue
-            self._complain("configuration read again")
+            self._tell(self._complain, "configuration read again")
             return found
 
     def _work(self, one: Scheduled, over: threading.Event) -> None:
@@ -152,11 +169,13 @@ class Watch:
             while not over.is_set():
                 started = times.now()
                 try:
-                    self._report(one.pipeline.run())
+                    summary = one.pipeline.run()
+                    with contextlib.suppress(Exception):  # nobody may read it any more
+                        self._report(summary)
                 except Stopped:
                     return
                 except StixbridgeError as error:
-                    self._complain(f"{name}: {error}")
+                    self._tell(self._complain, f"{name}: {error}")
                 except Exception as error:
                     # a mistake of ours must not end the runs of the others, nor the next one of this
                     self._complain(

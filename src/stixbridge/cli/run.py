@@ -16,7 +16,7 @@ from .. import stopping
 from ..errors import ConfigError
 from ..ledger import counted
 from .options import CONFIG, JSON, NOW, PIPELINES, moment
-from .screen import complain, emit, emit_bytes, finish, say, tell_bad
+from .screen import ReaderGone, complain, emit, emit_bytes, finish, say, tell_bad
 
 if TYPE_CHECKING:
     from ..pipeline import Summary
@@ -179,11 +179,18 @@ def _watch(config_path: Path, names: tuple[str, ...], *, as_json: bool) -> int:
         signal.signal(number, lambda *_: stopping.request())
     with store.claimed():
         ended = daemon.run()
-    say("stopped" if ended else "stopped in the middle of something; nothing is lost, the next start goes on with it")
+    try:
+        say(
+            "stopped"
+            if ended
+            else "stopped in the middle of something; nothing is lost, the next start goes on with it"
+        )
+        finish()
+    except (OSError, ReaderGone):  # nobody reads it; Python would complain of that at its end
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     if not ended:
-        # what is under way waits for a server: the end of the process rolls it back
-        sys.stdout.flush()
-        os._exit(0)
+        os._exit(0)  # what is under way waits for a server: the end of the process rolls it back
     store.close()
     return 0
 

@@ -59,6 +59,10 @@ class Server(Source, Protocol):
     def settings(self) -> str:
         """What the list of collections depends on: another text means to ask again."""
 
+    @property
+    def chosen(self) -> bool:
+        """Whether its collections were chosen, and are not all that there are."""
+
     def named(self, collection: Collection, ids: Sequence[str]) -> Iterator[Page]:
         """Objects by their ids."""
 

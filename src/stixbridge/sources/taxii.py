@@ -113,6 +113,11 @@ class Taxii:
         """What the list of collections depends on, as text: another one means to ask again."""
         return orjson.dumps([self._url, self._wanted]).decode()
 
+    @property
+    def chosen(self) -> bool:
+        """Whether its collections were chosen, and are not all that there are."""
+        return bool(self._wanted)
+
     def objects(self) -> list[Entry]:
         """Everything in the collections since `since`, for `convert`, with no store: what is no object comes too.
 

@@ -15,6 +15,7 @@ from ..stix.read import Entry
 from .database import Database, Rows, in_slices, many
 from .rows import ObjectRow, object_row, unpack
 from .statements import (
+    BACK,
     DELETE_LINKS,
     DELETE_REFS,
     INSERT_LINK,
@@ -26,6 +27,7 @@ from .statements import (
     KEEP_PREVIOUS,
     LAST_SEQ,
     OUTDATED,
+    RETURN,
     UPSERT_ASKED,
     UPSERT_CHECKED,
     UPSERT_CURSOR,
@@ -215,11 +217,19 @@ class Intake(Database):
         """
         with self._transaction() as connection:
             key = {"source": source, "before": before, "after": after}
-            sql = "SELECT id, version, digest FROM objects WHERE source = :source AND seq > :before AND seq <= :after"
+            sql = (
+                "SELECT id, version, digest, vanished FROM objects"
+                " WHERE source = :source AND seq > :before AND seq <= :after"
+            )
             rows = connection.execute(text(sql), key).fetchall()
-            many(connection, INSERT_UNDONE, [(source, *row, run) for row in rows])
-            ids = [row[0] for row in rows]
             seq = connection.execute(text(LAST_SEQ), {"source": source}).scalar_one()
+            # what the poll found to be gone is there again
+            back = [row[0] for row in rows if row[3] is not None]
+            many(connection, RETURN, [(seq + at, source, id_) for at, id_ in enumerate(back, 1)])
+            seq += len(back)
+            rows = [row for row in rows if row[3] is None]
+            many(connection, INSERT_UNDONE, [(source, *row[:3], run) for row in rows])
+            ids = [row[0] for row in rows]
             earlier: list[ObjectRow] = []
             for found in in_slices(
                 connection, "SELECT body FROM previous WHERE source = :source AND id IN", ids, {"source": source}
@@ -234,7 +244,7 @@ class Intake(Database):
                 "UPDATE objects SET seq = ? WHERE source = ? AND id = ?",
                 [(seq + at, source, id_) for at, id_ in enumerate(aside, 1)],
             )
-        return ids
+        return [*ids, *back]
 
     @staticmethod
     def _write_objects(
@@ -328,6 +338,11 @@ class Intake(Database):
         """When the manifests of a source were compared last, microseconds; 0 for never."""
         return int(self._scalar("SELECT checked FROM checks WHERE source = :source", source=source) or 0)
 
+    def filled(self, source: str) -> dict[str, str]:
+        """Collections of a source that have brought something: id -> title."""
+        sql = "SELECT collection, title FROM cursors WHERE source = :source AND watermark IS NOT NULL"
+        return {row["collection"]: row["title"] or row["collection"] for row in self._rows(sql, source=source)}
+
     def take_down(self, source: str, rows: Sequence[tuple[str, int | None]], *, first: bool = False) -> None:
         """Take down what a manifest lists: ids and versions; the `first` of a comparison replaces an earlier one."""
         with self._transaction() as connection:
@@ -340,7 +355,7 @@ class Intake(Database):
                 )
 
     def compare(self, source: str, moment: int) -> tuple[list[str], list[str]]:
-        """Mark what is stored and not listed as vanished, a change like any other.
+        """Mark what is stored and not listed as vanished, and what is listed again as there: changes like any other.
 
         Nothing is marked where nothing is listed.
 
@@ -352,12 +367,14 @@ class Intake(Database):
             there = connection.execute(text("SELECT 1 FROM listed WHERE source = :source LIMIT 1"), key).scalar()
             gone = [row[0] for row in connection.execute(text(VANISHED), key)] if there else []
             outdated = [row[0] for row in connection.execute(text(OUTDATED), key)]
+            back = [row[0] for row in connection.execute(text(BACK), key)]
             seq = connection.execute(text(LAST_SEQ), key).scalar_one()
             if gone:
                 connection.execute(
                     text("UPDATE objects SET vanished = :moment, seq = :seq WHERE source = :source AND id = :id"),
                     [{**key, "id": id_, "moment": moment, "seq": seq + at} for at, id_ in enumerate(gone, 1)],
                 )
+            many(connection, RETURN, [(seq + len(gone) + at, source, id_) for at, id_ in enumerate(back, 1)])
             connection.execute(text("DELETE FROM listed WHERE source = :source"), key)
             connection.execute(text(UPSERT_CHECKED), {**key, "checked": moment})
         return gone, outdated

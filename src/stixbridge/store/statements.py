@@ -75,6 +75,11 @@ OUTDATED = """
 SELECT o.id FROM listed l CROSS JOIN objects o ON o.source = l.source AND o.id = l.id
 WHERE l.source = :source AND l.version > o.version AND o.version > 0 ORDER BY o.id
 """
+BACK = """
+SELECT o.id FROM listed l CROSS JOIN objects o ON o.source = l.source AND o.id = l.id
+WHERE l.source = :source AND o.vanished IS NOT NULL ORDER BY o.id
+"""
+RETURN = "UPDATE objects SET vanished = NULL, seq = ? WHERE source = ? AND id = ?"
 INSERT_LISTED = """
 INSERT INTO listed (source, id, version) VALUES (:source, :id, :version)
 ON CONFLICT (source, id) DO UPDATE SET version = max(listed.version, excluded.version)
