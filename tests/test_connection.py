@@ -267,7 +267,7 @@ def test_a_bomb_is_left_before_it_is_unpacked() -> None:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(b'{"a": 1}' * 500)[:-20]])
+@pytest.mark.parametrize("body", [b"no gzip at all", gzip.compress(b'{"a": 1}' * 500)[:-20]], ids=["none", "cut"])
 def test_an_answer_that_is_packed_wrongly(body: bytes) -> None:
     with (
         answering(body, {"Content-Encoding": "gzip"}) as url,
