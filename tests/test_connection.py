@@ -334,6 +334,15 @@ def test_requests_stay_below_the_rate(waits: list[float], monkeypatch: pytest.Mo
     assert waits == [420.0, 420.0]
 
 
+def test_all_connections_to_a_server_keep_one_rate(waits: list[float]) -> None:
+    with TaxiiDouble() as server:
+        for _ in range(4):  # as several pipelines of one source
+            http = Http(server.url, accept=MEDIA_TYPE, rate_limit="2/10m")
+            http.get(server.url)
+            http.close()
+    assert len(waits) == 2
+
+
 @pytest.mark.parametrize("text", ["10", "0/1m", "x/1m", "10/", "10/5"])
 def test_a_rate_that_is_none(text: str) -> None:
     with pytest.raises(ConfigError, match=r"rate|duration"):

@@ -310,6 +310,39 @@ def test_a_collection_that_is_not_itself_withdraws_nothing(
     bridge.close()
 
 
+def test_a_marking_that_vanished_still_marks(server: TaxiiDouble, misp: MispDouble, tmp_path: Path) -> None:
+    marking = {
+        "type": "marking-definition",
+        "spec_version": "2.1",
+        "id": stix.stix_id("marking-definition", "own"),
+        "created": stix.EARLY,
+        "definition_type": "tlp",
+        "definition": {"tlp": "red"},
+    }
+    server.add("All", [marking, stix.indicator(A, object_marking_refs=[marking["id"]]), stix.indicator(B)])
+    bridge = bridge_to(server, misp, tmp_path, vanished="delete", compare_every="1d", default_tlp="tlp:green")
+    bridge.run(now="2026-01-10T00:00:00Z")
+    server.remove("All", marking["id"])
+    assert bridge.run(now="2026-01-12T00:00:00Z").errors == []
+    server.add("All", [stix.indicator(A, object_marking_refs=[marking["id"]], modified=stix.LATER)])
+    assert bridge.run(now="2026-01-12T01:00:00Z").errors == []
+    (row,) = [row for row in attributes(misp, A) if not row["deleted"]]
+    assert [tag["name"] for tag in row["Tag"]] == ["tlp:red"]
+    bridge.close()
+
+
+def test_a_server_without_a_manifest_is_asked_for_it_once(
+    server: TaxiiDouble, misp: MispDouble, tmp_path: Path
+) -> None:
+    server.add("All", [stix.indicator(A)])
+    server.fail_next(404, times=9, when=lambda request: "/manifest/" in request.path)
+    bridge = bridge_to(server, misp, tmp_path, vanished="delete", compare_every="1d")
+    for hour in range(3):
+        assert bridge.run(now=f"2026-01-10T0{hour}:00:00Z").status == 0
+    assert sum("/manifest/" in request.path for request in server.requests) == 1
+    bridge.close()
+
+
 def test_relationships_that_vanished_stop_nothing(server: TaxiiDouble, misp: MispDouble, tmp_path: Path) -> None:
     malware = {**stix.indicator("x"), "type": "malware", "id": stix.stix_id("malware", "x"), "name": "Emotet"}
     link = stix.relationship(stix.indicator(A), "indicates", malware)

@@ -158,6 +158,15 @@ def test_a_range_that_does_not_advance_is_an_error(pull: Pull, said: str) -> Non
         assert said in error
 
 
+def test_empty_ranges_without_end_are_an_error(pull: Pull) -> None:
+    def answer(start: int, _path: str) -> tuple[int, dict[str, str], Stix]:
+        return 206, {"Content-Range": f"items {start}-{start + 1}/*"}, of()
+
+    with answering(answer) as url:
+        (error,) = pull(url, kind=Taxii20, page_size=2).errors
+        assert "empty ranges without end" in error
+
+
 def test_a_cut_between_two_ranges_leaves_the_watermark(pull: Pull, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing promises an order, so what a later range would have brought may be older."""
     monkeypatch.setattr("time.sleep", lambda _: None)

@@ -98,6 +98,30 @@ def test_a_mistake_that_takes_two_objects(misp: MispDouble, bridge: Bridge, monk
     assert len(letters(bridge.store)) == 1
 
 
+def test_what_no_object_is_to_blame_for_puts_none_aside(
+    misp: MispDouble, bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, failures = making.Maker._convert, iter([RuntimeError("by chance")])
+
+    def convert(self: Any, affected: Any, rejected: Any, moment: int) -> Any:
+        for error in failures:
+            raise error
+        return original(self, affected, rejected, moment)
+
+    monkeypatch.setattr(making.Maker, "_convert", convert)
+    assert bridge.poll(stix.indicator(A), stix.indicator(B)).errors == []
+    assert (values(misp), letters(bridge.store)) == ([A, B], [])
+
+
+def test_a_newer_version_of_what_was_put_aside_is_tried(misp: MispDouble, bridge: Bridge, allergic: list[str]) -> None:
+    allergic.append("poison")
+    bridge.poll(stix.indicator(A, name="good"), stix.indicator(B))
+    bridge.poll(stix.indicator(A, name="poison", modified=stix.LATER))
+    assert (values(misp), len(letters(bridge.store))) == ([B], 1)
+    bridge.poll(stix.indicator(A, name="mended", modified=stix.LAST))
+    assert (values(misp), letters(bridge.store)) == ([A, B], [])
+
+
 def test_an_event_that_was_refused_is_tried_again(misp: MispDouble, bridge: Bridge) -> None:
     misp.fail_next(403, {"errors": {"Event": {"info": ["no"]}}, "message": "Could not add"}, path="/events/add")
     assert bridge.poll(stix.report("wave", [stix.indicator(A)]), stix.indicator(A)).status == 1

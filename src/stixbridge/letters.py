@@ -138,7 +138,10 @@ def _split(key: str) -> tuple[str, str, str]:
 _ENTRIES = """
 SELECT source, digest, path, reason, collection FROM rejects WHERE settled <= :settled ORDER BY source, seq, digest
 """
-_OBJECTS = "SELECT pipeline, id, error, since FROM dead WHERE settled <= :settled ORDER BY pipeline, id"
+_OBJECTS = """
+SELECT pipeline, id, error, since FROM dead d WHERE settled <= :settled
+AND EXISTS (SELECT 1 FROM objects o WHERE o.id = d.id AND o.seq = d.seq) ORDER BY pipeline, id
+"""
 _EVENTS = """
 SELECT d.sink, d.event, d.state, d.info, d.updated,
   (SELECT n.target FROM notes n WHERE n.sink = d.sink AND n.event = d.event ORDER BY n.number LIMIT 1) AS told

@@ -26,6 +26,8 @@ from .store import Store
 _ROUNDS = 20
 _BATCH = 20_000
 """Objects after which a batch is closed."""
+_NEEDED = ("marking-definition", "extension-definition", "identity")
+"""Types that others need to be understood: they stay though their source has them no longer."""
 _NAMED = (Role.CONTEXT, Role.MARKING, Role.DEFINITION)
 """What events name, and what is in none of them by itself."""
 _TAG = 'stixbridge:source="vanished"'
@@ -225,14 +227,20 @@ class Maker:
 
     def _survived(self, changed: set[str], rejected: Sequence[Entry], moment: int) -> tuple[Affected, Conversion]:
         """Convert, without the objects that the conversion fails on: those are put aside, for a person to look at."""
+        before = False
         for _ in range(_CULPRITS):
             try:
                 return self._converted(changed, rejected, moment)
-            except StixbridgeError:
-                raise
+            except (StixbridgeError, MemoryError, OSError):
+                raise  # nothing that an object is to blame for
             except Exception as error:
-                for id_ in self._culprits(changed, moment):
-                    self.store.bury(self.pipeline, id_, f"{type(error).__name__}: {error}", moment)
+                found = self._culprits(changed, moment)
+                if not found and before:
+                    # not by chance, and not found by halving: what just came is put aside
+                    found = sorted(changed)
+                before = not found
+                for id_ in found:
+                    self.store.bury(self.pipeline, self.source, id_, f"{type(error).__name__}: {error}", moment)
         return self._converted(changed, rejected, moment)
 
     def _culprits(self, changed: set[str], moment: int) -> list[str]:
@@ -243,13 +251,15 @@ class Maker:
             part = replace(affected, objects={id_: affected.objects[id_] for id_ in ids})
             try:
                 self._convert(part, [], moment)
-            except StixbridgeError:
+            except (StixbridgeError, MemoryError, OSError):
                 raise
             except Exception:
                 return True
             return False
 
         suspects = sorted(affected.objects)
+        if not fails(suspects):
+            return []  # it does not fail again: nothing in the objects
         while len(suspects) > 1:
             middle = len(suspects) // 2
             half = next((part for part in (suspects[:middle], suspects[middle:]) if fails(part)), None)
@@ -266,13 +276,18 @@ class Maker:
     def _mend(self, rows: Loaded) -> Loaded:
         """Leave out what is set aside, and treat what vanished as the policy says."""
         aside = self.store.set_aside(self.pipeline, self.source)
-        kept = {id_: row for id_, row in rows.items() if id_ not in aside and not self._is_over(row[0])}
+        # a marking is never left out: what refers to it would come out less restricted
+        kept = {
+            id_: row
+            for id_, row in rows.items()
+            if row[0]["type"] == "marking-definition" or (id_ not in aside and not self._is_over(row[0]))
+        }
         if self.vanished == "keep":
             return kept
         gone = self.store.vanished(self.source, kept)
         self._gone |= gone
         if self.vanished == "delete":
-            return {id_: row for id_, row in kept.items() if id_ not in gone}
+            return {id_: row for id_, row in kept.items() if id_ not in gone or row[0]["type"] in _NEEDED}
         if self.vanished == "to_ids_off":
             for id_ in gone:
                 obj, added = kept[id_]

@@ -128,6 +128,16 @@ class _Pace:
             self._sent.append(time.monotonic())
 
 
+_PACES: dict[tuple[str, str], _Pace] = {}
+_PACES_LOCK = threading.Lock()
+
+
+def _pace(origin: str, limit: str) -> _Pace:
+    """One pace for all connections to a server: several pipelines may ask it."""
+    with _PACES_LOCK:
+        return _PACES.setdefault((origin, limit), _Pace(limit))
+
+
 @dataclass(slots=True)
 class Answer:
     """One answer, read whole."""
@@ -190,7 +200,7 @@ class Http:
         self._verify = _tls(ca, verify)
         self._timeout = timeout
         try:
-            self._pace = _Pace(rate_limit) if rate_limit is not None else None
+            self._pace = _pace(self._origin, rate_limit) if rate_limit is not None else None
             self._proxy = httpx.Proxy(proxy, auth=proxy_auth) if proxy is not None else None
         except ValueError as error:
             raise ConfigError(str(error)) from None

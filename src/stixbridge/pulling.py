@@ -244,10 +244,18 @@ class Puller:
         self.store.take_down(source.name, [], first=True)
         for collection in collections:
             count = 0
-            for rows in source.manifest(collection):
-                stopping.check()
-                self.store.take_down(source.name, rows)
-                count += len(rows)
+            try:
+                for rows in source.manifest(collection):
+                    stopping.check()
+                    self.store.take_down(source.name, rows)
+                    count += len(rows)
+            except ServerError as error:
+                if error.status not in _UNKNOWN_FILTER:
+                    raise
+                # it has none, which the next poll will not change
+                self._say(f"{source.name}: not compared, since it shows no manifest ({error})")
+                self.store.set_checked(source.name, moment)
+                return
             if not count and collection.id in known:
                 self._say(f"{source.name}: not compared, since the manifest of {collection.title} lists nothing")
                 return

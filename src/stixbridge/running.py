@@ -156,7 +156,7 @@ class Watch:
             self._reload.clear()
             try:
                 found = self._load()
-            except StixbridgeError as error:
+            except Exception as error:  # a mistake of ours in reading it ends nothing either
                 self._tell(self._complain, f"{error}\nthe configuration stays as it was")
                 continue
             self._tell(self._complain, "configuration read again")

@@ -166,7 +166,10 @@ def drop_letters(config_path: Path, keys: tuple[str, ...]) -> None:
 @CONFIG
 @click.argument("file", type=click.Path(path_type=Path))
 def backup(config_path: Path, file: Path) -> None:
-    """Write a copy of the store, while a run may be under way. To restore, put the file in the store's place."""
+    """Write a copy of the store, while a run may be under way.
+
+    To restore it, stop stixbridge, put the file in the store's place, and remove the -wal and -shm files beside it.
+    """
     if not file.parent.is_dir():
         raise ConfigError(f"{file}: the folder {file.parent} does not exist; make it first")
     with opened(config_path) as (_, store):

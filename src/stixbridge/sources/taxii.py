@@ -19,6 +19,8 @@ from ..stix.read import Entry
 from .page import Collection, Listed, Page
 
 _RESTARTS = 3
+EMPTY_PAGES = 100
+"""Empty pages in a row after which a listing is taken for endless."""
 _IDS_AT_ONCE = 40
 """How many ids go into one `match[id]`: a URL of 2,000 characters passes everywhere."""
 
@@ -38,6 +40,7 @@ class Progress:
         seen: entries so far.
         last: time of the last page.
         before: the page before, to see that paging advances.
+        pages: digests of all pages so far: one that comes again is a circle.
         empty: empty pages in a row.
         largest: entries of the largest page before the last.
     """
@@ -48,6 +51,7 @@ class Progress:
     seen: int = 0
     last: int | None = None
     before: list[Any] = field(default_factory=list)
+    pages: set[int] = field(default_factory=set)
     empty: int = 0
     largest: int = 0
 

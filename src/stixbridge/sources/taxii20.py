@@ -17,7 +17,7 @@ from ..errors import ServerError
 from ..net import Answer
 from ..stix.read import read_value
 from .page import Collection, Listed, Page
-from .taxii import Progress, Stuck, Taxii, header_time, listed
+from .taxii import EMPTY_PAGES, Progress, Stuck, Taxii, header_time, listed
 
 MEDIA_TYPE = "application/vnd.oasis.taxii+json; version=2.0"
 STIX_TYPE = "application/vnd.oasis.stix+json; version=2.0"
@@ -56,7 +56,7 @@ class Taxii20(Taxii):
 
     def _ranges(self, url: str, params: Mapping[str, str], accept: str) -> Iterator[tuple[Answer, dict[str, Any]]]:
         """The answers of a listing, range by range."""
-        start = 0
+        start = empty = 0
         size = max(self._page_size, 2)  # with an exclusive end a range of one is none
         while True:
             headers = {"Accept": accept, "Range": f"items={start}-{start + size - 1}"}
@@ -66,7 +66,11 @@ class Taxii20(Taxii):
                 if error.status == 416 or (error.status == 404 and start):
                     return
                 raise
-            yield answer, self._parsed(answer)
+            value = self._parsed(answer)
+            yield answer, value
+            empty = 0 if value.get("objects") else empty + 1
+            if empty > EMPTY_PAGES:
+                raise Stuck(f"source {self.name}: {url} gives empty ranges without end")
             said = answer.headers.get("content-range")
             if said is None:
                 return

@@ -20,11 +20,10 @@ from .. import times
 from ..errors import ServerError
 from ..stix.read import Entry, read_value
 from .page import Collection, Listed, Page
-from .taxii import Progress, Stuck, Taxii, header_time, listed
+from .taxii import EMPTY_PAGES, Progress, Stuck, Taxii, header_time, listed
 
 MEDIA_TYPE = "application/taxii+json;version=2.1"
 _Item = TypeVar("_Item")
-_EMPTY_PAGES = 100
 _MANIFEST_PAGE = 10_000
 """Entries of a manifest asked for at a time: they are short, and some servers page them by time only."""
 
@@ -67,6 +66,9 @@ class Taxii21(Taxii):
                 progress.watermark = last
             progress.seen += len(items)
             yield items, last
+            progress.empty = 0 if items else progress.empty + 1
+            if progress.empty > EMPTY_PAGES:
+                raise Stuck(f"source {self.name}: {url} gives empty pages without end; got {progress.seen} so far")
             more, token = value.get("more") is True, value.get("next")
             advanced = last is not None and (progress.last is None or last > progress.last)
             if value.get("type") == "bundle" and "more" not in value and items and last is not None:
@@ -82,10 +84,10 @@ class Taxii21(Taxii):
                 return
             if isinstance(token, str | int) and token != "":
                 # the same next again is no fault (medallion moves on behind it); the same page again is
-                progress.empty = 0 if items else progress.empty + 1
-                if progress.empty > _EMPTY_PAGES or (items and items == progress.before):
+                mark = hash(tuple(map(_name, items)))
+                if items and mark in progress.pages:
                     raise Stuck(f"source {self.name}: {url} gave the same page twice; its paging does not advance")
-                progress.before = items
+                progress.pages.add(mark)
                 progress.params = {**base, "next": str(token)}
                 continue
             if last is None or not advanced:
@@ -96,6 +98,13 @@ class Taxii21(Taxii):
             # just before it: other objects of that time may not have fitted on the page
             progress.last = last
             progress.params = {**base, "added_after": times.to_text(last - 1)}
+
+
+def _name(item: Any) -> Any:
+    """What tells an entry of a page from others: its id and version."""
+    if isinstance(item, Entry):
+        return item.id, str((item.obj or {}).get("modified")), item.path if item.id is None else ""
+    return item
 
 
 def _entries(value: dict[str, Any]) -> list[Entry]:

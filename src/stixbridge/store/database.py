@@ -100,7 +100,10 @@ class Database:
 
     def copy_to(self, path: Path) -> Self:
         """A copy of the whole store in another file, made while others may use it."""
-        self._copy(path)
+        try:
+            self._copy(path)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"store {self.path}: can't be copied to {path.parent} ({error}); is there room?") from None
         return type(self)(path)
 
     def backup(self, path: Path) -> None:

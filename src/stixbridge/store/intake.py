@@ -98,32 +98,31 @@ class Intake(Database):
             What the page brought. An object that is stored in this version or a newer one changes nothing.
         """
         count = PageCount()
+        # before the transaction: others wait for that
+        fresh: dict[str, ObjectRow] = {}
+        bad: Rows = []
+        for entry in entries:
+            count.entries += 1
+            if entry.obj is None:
+                bad.append(_reject(source, collection, entry))
+                continue
+            try:
+                row = object_row(entry.obj)
+            except TypeError:
+                bad.append(_reject(source, collection, Entry(entry.path, None, Reason.LIMIT, entry.id, len(entry.obj))))
+                continue
+            other = fresh.setdefault(row.id, row)
+            if other is row:
+                continue
+            if (row.version, row.digest) == (other.version, other.digest):
+                count.duplicates.append((row.id, row.properties))
+                continue
+            older = row
+            if (row.version, row.digest) > (other.version, other.digest):
+                fresh[row.id], older = row, other
+            count.superseded.append((older.id, older.properties))
         with self._transaction() as connection:
             seq = connection.execute(text(LAST_SEQ), {"source": source}).scalar_one()
-            fresh: dict[str, ObjectRow] = {}
-            bad: Rows = []
-            for entry in entries:
-                count.entries += 1
-                if entry.obj is None:
-                    bad.append(_reject(source, collection, entry))
-                    continue
-                try:
-                    row = object_row(entry.obj)
-                except TypeError:
-                    bad.append(
-                        _reject(source, collection, Entry(entry.path, None, Reason.LIMIT, entry.id, len(entry.obj)))
-                    )
-                    continue
-                other = fresh.setdefault(row.id, row)
-                if other is row:
-                    continue
-                if (row.version, row.digest) == (other.version, other.digest):
-                    count.duplicates.append((row.id, row.properties))
-                    continue
-                older = row
-                if (row.version, row.digest) > (other.version, other.digest):
-                    fresh[row.id], older = row, other
-                count.superseded.append((older.id, older.properties))
             held = self._versions(connection, source, list(fresh))
             undone = self._undone(connection, source, list(fresh))
             changed: list[ObjectRow] = []
@@ -337,6 +336,10 @@ class Intake(Database):
     def checked(self, source: str) -> int:
         """When the manifests of a source were compared last, microseconds; 0 for never."""
         return int(self._scalar("SELECT checked FROM checks WHERE source = :source", source=source) or 0)
+
+    def set_checked(self, source: str, moment: int) -> None:
+        """Record that a source was compared, or can't be."""
+        self.execute(UPSERT_CHECKED, source=source, checked=moment)
 
     def filled(self, source: str) -> dict[str, str]:
         """Collections of a source that have brought something: id -> title."""

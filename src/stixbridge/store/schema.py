@@ -256,6 +256,8 @@ dead = Table(
     Column("id", Text, primary_key=True),
     Column("error", Text, nullable=False),
     Column("since", BigInteger, nullable=False),
+    # of the object when it was put aside: a newer version is tried
+    Column("seq", BigInteger, nullable=False),
     Column("settled", Integer, nullable=False, server_default="0"),
 )
 

@@ -24,7 +24,8 @@ INSERT_UNDONE = """
 INSERT INTO undone (source, id, version, digest, run) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 SET_ASIDE = """
-SELECT id, 'dead-letter' AS reason FROM dead WHERE pipeline = :pipeline
+SELECT o.id, 'dead-letter' AS reason FROM dead d CROSS JOIN objects o ON o.source = :source AND o.id = d.id
+  AND o.seq = d.seq WHERE d.pipeline = :pipeline
 UNION ALL SELECT o.id, 'undone' FROM undone u CROSS JOIN objects o ON o.source = u.source AND o.id = u.id
   AND o.version = u.version AND o.digest = u.digest WHERE u.source = :source
 """
@@ -141,3 +142,8 @@ SELECT id FROM objects WHERE source = :source AND type IN (SELECT value FROM jso
 DAYS = """
 SELECT id, type, seq, CASE WHEN version > 0 THEN version ELSE coalesce(date_added, 0) END / 86400000000
 FROM objects WHERE source = :source AND id IN"""
+BURY = """
+INSERT INTO dead (pipeline, id, error, since, seq)
+SELECT :pipeline, id, :error, :since, seq FROM objects WHERE source = :source AND id = :id
+ON CONFLICT (pipeline, id) DO UPDATE SET error = excluded.error, since = excluded.since, seq = excluded.seq, settled = 0
+"""

@@ -17,6 +17,7 @@ from .database import Rows, in_slices, listed
 from .intake import Intake
 from .rows import pack, unpack
 from .statements import (
+    BURY,
     DAYS,
     FORGET_RUNS,
     INSERT_ELEMENT,
@@ -265,16 +266,9 @@ class Store(Intake):
         rows = self._rows(SET_ASIDE, pipeline=pipeline, source=source)
         return {row["id"]: Reason(row["reason"]) for row in rows}
 
-    def bury(self, pipeline: str, id_: str, error: str, moment: int) -> None:
-        """Put an object aside that a conversion fails on."""
-        self.execute(
-            "INSERT INTO dead (pipeline, id, error, since) VALUES (:pipeline, :id, :error, :since)"
-            " ON CONFLICT DO NOTHING",
-            pipeline=pipeline,
-            id=id_,
-            error=error[:500],
-            since=moment,
-        )
+    def bury(self, pipeline: str, source: str, id_: str, error: str, moment: int) -> None:
+        """Put an object aside that a conversion fails on; a newer version of it is tried."""
+        self.execute(BURY, pipeline=pipeline, source=source, id=id_, error=error[:500], since=moment)
 
     def exhume(self, pipeline: str, id_: str) -> None:
         """Let an object that was put aside be converted again: it counts as changed."""
