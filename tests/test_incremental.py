@@ -75,7 +75,7 @@ def bare(value: Any) -> Any:
     return [bare(item) for item in value] if isinstance(value, list) else value
 
 
-def polled(polls: list[list[Stix]], group: str) -> dict[str, dict[str, Any]]:
+def polled(polls: list[list[Stix]], group: str, counts: list[Any] | None = None) -> dict[str, dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "s.db")
         source, sink = Polls(), Held()
@@ -84,6 +84,8 @@ def polled(polls: list[list[Stix]], group: str) -> dict[str, dict[str, Any]]:
             source.waiting = objects
             summary = Pipeline(maker, source, [sink]).run(NOW)
             assert summary.errors == []
+            if counts is not None:
+                counts.append((summary.ledger.outcomes, summary.ledger.reasons))
         store.close()
         return sink.shown()
 
@@ -138,8 +140,11 @@ def test_bit_by_bit_at_length(objects: list[Stix], chance: Any, count: int, grou
 def test_in_parts_ends_where_all_at_once_does(objects: list[Stix], batch: int, group: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stixbridge.making._BATCH", batch)
-        parts = polled([objects], group)
-    assert parts == polled([objects], group)
+        in_parts: list[Any] = []
+        parts = polled([objects], group, in_parts)
+    at_once: list[Any] = []
+    assert parts == polled([objects], group, at_once)
+    assert in_parts == at_once  # the ledger too
 
 
 @settings(MANY, max_examples=40)

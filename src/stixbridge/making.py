@@ -54,7 +54,7 @@ class Batch:
 
     Attributes:
         changed: ids of objects whose events are to be made.
-        named: ids of changed objects that the same events name.
+        named: ids of changed objects that events name; accounted wherever that is.
     """
 
     changed: set[str] = field(default_factory=set)
@@ -146,7 +146,7 @@ class Maker:
                 left -= ids | named
                 put(ids, named)
         for ids in self.store.days_of_changed(self.source, left):
-            put(ids, set())
+            put(ids, {id_ for id_ in ids if self._is_named(id_, id_.partition("--")[0])})
         return [batch for batch in batches if batch.changed or batch.named]
 
     def _is_named(self, id_: str, type_: str) -> bool:

@@ -238,15 +238,23 @@ class Pipeline:
         """Make and deliver what changed, and what was cut or held before; True when nothing is left to do."""
         complete = True
         summary = run.summary
+        # accounted wherever an event names it: it may be shown by another one than that it came with
+        named: set[str] = set().union(*(one.named for one in batches))
+        if len(batches) > 1:
+            named.update(id_ for one in batches for id_ in one.changed if id_.startswith("relationship--"))
         for at, batch in enumerate(batches, 1):
             stopping.check()
             made = Made()
             if at == len(batches):
                 # what no event named after all is looked at by itself
-                named: set[str] = set().union(*(one.named for one in batches))
                 batch.changed |= named - summary.ledger.accounts.keys()
             if batch.changed or (rejected and at == 1):
-                made = self.maker.make(batch.changed, rejected if at == 1 else [], run.moment, batch.named)
+                made = self.maker.make(batch.changed, rejected if at == 1 else [], run.moment, named)
+                accounts = made.ledger.accounts
+                made.ledger.restrict(
+                    {id_ for id_ in accounts if id_ in batch.changed or accounts[id_][0] is Outcome.MAPPED}
+                    | (accounts.keys() - summary.ledger.accounts.keys())
+                )
                 summary.ledger.merge(made.ledger)
             if len(batches) > 1:
                 self.say(f"{self.name}: part {at} of {len(batches)}, {len(made.wanted)} events")
