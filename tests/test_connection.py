@@ -397,6 +397,9 @@ def test_every_preset_makes_a_source(name: str, papers: Papers, monkeypatch: pyt
         ({"min_confidence": 200}, "200 is not between 0 and 100"),
         ({"max_age": "long"}, "is no duration"),
         ({"rate_limit": "10"}, "is no rate"),
+        ({"rate_limit": "\u00b2/1m"}, "is no rate"),
+        ({"since": "999999w"}, "is over 50 years"),
+        ({"overlap": "9999999999999999999d"}, "is over 50 years"),
         ({"vanished": "deleted"}, "did you mean 'delete'"),
         ({"proxy": "http://me:secret@proxy.example"}, "holds no credentials"),
         ({"proxy_auth": {"user": "me", "password": "secret"}}, "a secret is a reference"),
@@ -407,6 +410,13 @@ def test_mistakes_in_the_settings_of_a_source(settings: dict[str, Any], said: st
     with pytest.raises(ConfigError, match=said) as caught:
         configured(url="https://host.example/", **settings)
     assert "secret@" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-this-name/x.pem", "a\0b"])
+def test_a_path_that_is_none(path: str) -> None:
+    settings = configured(url="https://host.example/", cert=path)
+    with pytest.raises(ConfigError, match=r"is no (path|file)"):
+        make_source("acme", settings)
 
 
 def test_all_secrets_of_a_connection_are_looked_up_first() -> None:

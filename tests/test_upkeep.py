@@ -215,11 +215,24 @@ def test_a_backup_is_a_store(tmp_path: Path) -> None:
     assert run("run", cwd=tmp_path).returncode == 0
     done = run("backup", "copy.db", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "copy.db written\n")
-    (tmp_path / "copy.db").replace(tmp_path / "stixbridge.db")
-    for leftover in ("stixbridge.db-wal", "stixbridge.db-shm"):
-        (tmp_path / leftover).unlink(missing_ok=True)
+    # what came after it, and was not yet written into the file when the process was killed, is forgotten
+    write(tmp_path, stix.indicator(B))
+    killed = Store(tmp_path / "stixbridge.db")
+    killed.suppress("after", "the backup", 0)
+    for name in ("", "-wal", "-shm"):
+        (tmp_path / f"kept{name}").write_bytes((tmp_path / f"stixbridge.db{name}").read_bytes())
+    killed.close()
+    for name in ("", "-wal", "-shm"):
+        (tmp_path / f"kept{name}").replace(tmp_path / f"stixbridge.db{name}")
+    assert run("restore", "copy.db", cwd=tmp_path).stdout == "stixbridge.db is now as copy.db was\n"
+    write(tmp_path, stix.indicator(A))
+    assert run("suppress", cwd=tmp_path).stdout == "nothing is suppressed\n"
     again = run("run", cwd=tmp_path)
     assert (again.returncode, "0 new or newer" in again.stdout) == (0, True)
+    wrong = run("restore", "nothing.db", cwd=tmp_path)
+    assert (wrong.returncode, "no such file" in wrong.stderr) == (2, True)
+    with Store(tmp_path / "stixbridge.db").claimed():
+        assert "another stixbridge" in run("restore", "copy.db", cwd=tmp_path).stderr
     wrong = run("backup", "nowhere/copy.db", cwd=tmp_path)
     assert (wrong.returncode, "make it first" in wrong.stderr) == (2, True)
 

@@ -115,7 +115,7 @@ def _duration_problem(value: str) -> str | None:
 
 def _rate_problem(value: str) -> str | None:
     count, _, span = value.partition("/")
-    if not count.isdigit() or not int(count) or _duration_problem(span):
+    if not re.fullmatch(r"[1-9]\d{0,5}", count, re.ASCII) or _duration_problem(span):
         return f"{value!r} is no rate; write requests and a duration, as 10/10m"
     return None
 

@@ -89,7 +89,7 @@ class Certificate:
         try:
             # without a password the library would ask for one at the terminal
             context.load_cert_chain(self.cert, self.key, self.password or (lambda: b""))
-        except OSError as error:  # of which ssl.SSLError is one
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             missing = [path for path in (self.cert, self.key) if path is not None and not path.is_file()]
             reason = f"{missing[0]} is no file" if missing else str(error)
             raise ConfigError(
@@ -105,7 +105,7 @@ def rate(text: str) -> tuple[int, float]:
         ValueError: for anything else.
     """
     count, slash, span = text.partition("/")
-    if not slash or not count.isdigit() or int(count) < 1:
+    if not slash or not (count.isascii() and count.isdigit()) or len(count) > 6 or int(count) < 1:
         raise ValueError(f"{text!r} is no rate; write requests and a duration, as 10/10m")
     return int(count), times.duration(span) / 1_000_000
 
@@ -385,7 +385,7 @@ def _tls(ca: Path | None, verify: bool) -> ssl.SSLContext:
         return httpx.create_ssl_context(verify=verify)
     try:
         return ssl.create_default_context(cafile=str(ca))
-    except (OSError, ssl.SSLError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"ca {ca}: {error}; give a PEM file with the server's certificate authority") from None
 
 

@@ -240,6 +240,7 @@ class Puller:
         if missing and not source.chosen:
             # not a withdrawal: it may be readable again tomorrow
             self._say(f"{source.name}: not compared, since {known[min(missing)]} is not offered any more")
+            self.store.set_checked(source.name, moment)
             return
         self.store.take_down(source.name, [], first=True)
         for collection in collections:
@@ -258,6 +259,7 @@ class Puller:
                 return
             if not count and collection.id in known:
                 self._say(f"{source.name}: not compared, since the manifest of {collection.title} lists nothing")
+                self.store.set_checked(source.name, moment)
                 return
         gone, outdated = self.store.compare(source.name, moment)
         pulled.changed += len(gone)

@@ -47,6 +47,8 @@ def now() -> int:
     return (datetime.now(UTC) - _EPOCH) // _MICROSECOND
 
 
+_DIGITS = 12
+_LONGEST = 50 * 366 * 86_400
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -57,6 +59,8 @@ def duration(text: str) -> int:
         ValueError: for anything else.
     """
     number, unit = text[:-1], text[-1:]
-    if not number.isdigit() or unit not in _UNITS:
-        raise ValueError(f"{text!r} is no duration: write a number and one of s, m, h, d, w, as in 5d")
+    if not (number.isascii() and number.isdigit()) or unit not in _UNITS:
+        raise ValueError(f"{text[:40]!r} is no duration: write a number and one of s, m, h, d, w, as in 5d")
+    if len(number) > _DIGITS or int(number) * _UNITS[unit] > _LONGEST:
+        raise ValueError(f"{text[:40]!r} is over 50 years")
     return int(number) * _UNITS[unit] * 1_000_000

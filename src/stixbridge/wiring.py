@@ -231,17 +231,26 @@ def _connection(settings: Connection, place: str) -> dict[str, Any]:
     """How a server is reached, as arguments of `Http`."""
     certificate = None
     if settings.cert is not None:
-        key = Path(settings.cert_key).expanduser() if settings.cert_key else None
+        key = _path(settings.cert_key, f"{place}.cert_key") if settings.cert_key else None
         secret = settings.cert_password.read(f"{place}.cert_password") if settings.cert_password else None
-        certificate = Certificate(Path(settings.cert).expanduser(), key, secret)
+        certificate = Certificate(_path(settings.cert, f"{place}.cert"), key, secret)
     proxy = settings.proxy_auth
     return {
-        "ca": Path(settings.ca).expanduser() if settings.ca else None,
+        "ca": _path(settings.ca, f"{place}.ca") if settings.ca else None,
         "verify": settings.verify_tls,
         "certificate": certificate,
         "proxy": settings.proxy,
         "proxy_auth": (proxy.user, proxy.password.read(f"{place}.proxy_auth.password")) if proxy else None,
     }
+
+
+def _path(text: str, place: str) -> Path:
+    try:
+        path = Path(text).expanduser()
+        path.exists()
+    except (RuntimeError, ValueError, OSError) as error:
+        raise ConfigError(f"{place}: {text[:100]!r} is no path ({error})") from None
+    return path
 
 
 def _auth(settings: AuthSettings | None, where: str) -> Auth | None:

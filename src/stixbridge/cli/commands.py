@@ -24,7 +24,7 @@ def register(group: click.Group) -> None:
     """Add the commands to the program."""
     from .rules import rules
     from .run import replay, run, undo
-    from .upkeep import backup, dead_letters, find, status
+    from .upkeep import backup, dead_letters, find, restore, status
     from .values import overlaps, serve, suppress
 
     for command in (
@@ -39,6 +39,7 @@ def register(group: click.Group) -> None:
         find,
         dead_letters,
         backup,
+        restore,
         overlaps,
         suppress,
         serve,

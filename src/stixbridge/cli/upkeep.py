@@ -166,15 +166,29 @@ def drop_letters(config_path: Path, keys: tuple[str, ...]) -> None:
 @CONFIG
 @click.argument("file", type=click.Path(path_type=Path))
 def backup(config_path: Path, file: Path) -> None:
-    """Write a copy of the store, while a run may be under way.
-
-    To restore it, stop stixbridge, put the file in the store's place, and remove the -wal and -shm files beside it.
-    """
+    """Write a copy of the store, while a run may be under way; `restore` puts it back."""
     if not file.parent.is_dir():
         raise ConfigError(f"{file}: the folder {file.parent} does not exist; make it first")
     with opened(config_path) as (_, store):
         store.backup(file)
     emit(f"{file} written")
+
+
+@click.command()
+@CONFIG
+@click.argument("file", type=click.Path(path_type=Path))
+def restore(config_path: Path, file: Path) -> None:
+    """Put a copy that `backup` wrote in the place of the store; what came since is forgotten."""
+    from ..config import load
+    from ..store import Store
+
+    config = load(config_path)
+    path = Path(config.store.path).expanduser()
+    if not file.is_file():
+        raise ConfigError(f"{file}: no such file")
+    Store(file).close()  # it is a store, of a version that is known
+    Store.restore(path, file)
+    emit(f"{path} is now as {file} was")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -76,6 +77,25 @@ class Database:
         with self._guard:
             return self._locks.setdefault(name, threading.Lock())
 
+    @classmethod
+    def restore(cls, path: Path, copy: Path) -> None:
+        """Put a copy in the place of a store.
+
+        Raises:
+            StoreError: when a process works with the store, or the file can't be written.
+        """
+        with _claimed(str(path)):
+            part = path.with_name(f".{path.name}.part")
+            try:
+                shutil.copyfile(copy, part)
+                # what was not yet written into the old file must not be written into this one
+                for beside in ("-wal", "-shm"):
+                    Path(f"{path}{beside}").unlink(missing_ok=True)
+                part.replace(path)
+            except OSError as error:
+                part.unlink(missing_ok=True)
+                raise StoreError(f"restore {path}: {error}; check the folder's rights and free space") from None
+
     @contextmanager
     def claimed(self) -> Iterator[None]:
         """Be the only process that works with the store; those that only look need not ask.
@@ -83,19 +103,7 @@ class Database:
         Raises:
             StoreError: when another process does.
         """
-        with Path(f"{self.path}.lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                file.seek(0)
-                number = file.read(20).strip()
-                raise StoreError(
-                    f"store {self.path}: another stixbridge (process {number or 'unknown'}) works with it; wait until"
-                    " it has ended, or stop it"
-                ) from None
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
+        with _claimed(self.path):
             yield
 
     def copy_to(self, path: Path) -> Self:
@@ -172,6 +180,29 @@ def in_slices(connection: Connection, sql: str, keys: list[str], values: Mapping
 def listed(keys: Sequence[str]) -> str:
     """Keys as one value, for `AMONG_KEYS`."""
     return orjson.dumps(keys).decode()
+
+
+@contextmanager
+def _claimed(path: str) -> Iterator[None]:
+    """Hold the lock file beside a store.
+
+    Raises:
+        StoreError: when another process does.
+    """
+    with Path(f"{path}.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            number = file.read(20).strip()
+            raise StoreError(
+                f"store {path}: another stixbridge (process {number or 'unknown'}) works with it; wait until"
+                " it has ended, or stop it"
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
 
 
 def _on_connect(connection: Any, _record: object) -> None:

@@ -39,11 +39,7 @@ def _links(connection: Connection) -> None:
 
 def _upkeep(connection: Connection) -> None:
     """2 to 3: what vanished at its source, what a person has settled; smaller tables, and indexes that are used."""
-    connection.execute(text("ALTER TABLE objects ADD COLUMN vanished BIGINT"))
-    for name in ("seq_before", "seq_after"):
-        connection.execute(text(f"ALTER TABLE runs ADD COLUMN {name} BIGINT"))
-    for table in ("rejects", "deliveries"):
-        connection.execute(text(f"ALTER TABLE {table} ADD COLUMN settled INTEGER NOT NULL DEFAULT 0"))
+    _columns(connection)
     for name in ("refs_id", "links_id", "placements_id", "elements_value", "objects_valid_until"):
         connection.execute(text(f"DROP INDEX {name}"))
     for name in ("refs", "links"):
@@ -57,4 +53,17 @@ def _upkeep(connection: Connection) -> None:
             index.create(connection, checkfirst=True)
 
 
-_STEPS: dict[int, Callable[[Connection], None]] = {1: _links, 2: _upkeep}
+def _columns(connection: Connection) -> None:
+    """3 to 4: every column that a store in between versions lacks."""
+    for name, table in schema.metadata.tables.items():
+        rows = connection.execute(text("SELECT name FROM pragma_table_info(:name)"), {"name": name})
+        there = {row[0] for row in rows}
+        for column in table.columns:
+            if column.name in there:
+                continue
+            kind = column.type.compile(connection.dialect)
+            needed = "" if column.nullable else f" NOT NULL DEFAULT {'0' if 'INT' in kind else repr('')}"
+            connection.execute(text(f"ALTER TABLE {name} ADD COLUMN {column.name} {kind}{needed}"))
+
+
+_STEPS: dict[int, Callable[[Connection], None]] = {1: _links, 2: _upkeep, 3: _columns}
