@@ -7,7 +7,7 @@ for a relationship or sighting, the same of its ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,7 +58,6 @@ class Selector:
         pipeline: its name.
         source: the name of its source.
         container_type: a further type that makes events of its own.
-        mend: changes or leaves out objects as they are loaded.
     """
 
     def __init__(
@@ -67,12 +66,10 @@ class Selector:
         pipeline: str,
         source: str,
         container_type: str | None,
-        mend: Callable[[Loaded], Loaded] = dict,
     ) -> None:
         self._store = store
         self._pipeline = pipeline
         self._source = source
-        self._mend = mend
         self._container_types = {"report", "grouping"} | ({container_type} if container_type else set())
 
     def select(self, changed: Iterable[str]) -> Affected:
@@ -273,7 +270,7 @@ class Selector:
     def _load(self, found: Affected, ids: Iterable[str]) -> None:
         missing = [id_ for id_ in ids if id_ not in found.objects]
         if missing:
-            found.objects.update(self._mend(self._store.load(self._source, missing)))
+            found.objects.update(self._store.load(self._source, missing))
 
     @staticmethod
     def _type(found: Affected, id_: str) -> str | None:

@@ -21,6 +21,7 @@ from .mapping.tables import LINK_TYPES, Role
 from .misp.model import NAMESPACE, Converted, all_attributes, derived_uuid, tag_names, uuid_of
 from .sinks.delivery import RESTRICTED
 from .stix.read import Entry
+from .stix.references import everything
 from .store import Store
 
 _ROUNDS = 20
@@ -171,9 +172,9 @@ class Maker:
         self._gone = set()
         self._now = moment
         aside = self.store.set_aside(self.pipeline, self.source)
-        emptied = self._without_container(changed)
-        # what was in them goes elsewhere
-        drawn_in = {id_ for id_, _, _, _ in self.store.members(self.pipeline, emptied)}
+        emptied, inner = self._without_container(changed)
+        # what was in them goes elsewhere, and reports inside them extend them no more
+        drawn_in = {id_ for id_, _, _, _ in self.store.members(self.pipeline, emptied)} | inner
         affected, conversion = self._survived(changed | drawn_in, rejected, moment)
         if self.vanished == "tag":
             _tag(conversion.converted, self._gone)
@@ -205,13 +206,19 @@ class Maker:
                     str(part["uuid"]), "to_ids", Outcome.DROPPED, Reason.SUPPRESSED, f"{part['value']}: to_ids off"
                 )
 
-    def _without_container(self, changed: set[str]) -> set[str]:
-        """The events of changed reports and the like that are there no longer: vanished, taken back, put aside."""
+    def _without_container(self, changed: set[str]) -> tuple[set[str], set[str]]:
+        """Of changed reports and the like that are there no longer (vanished, taken back, put aside): their events.
+
+        And the ids of those inside them.
+        """
         kinds = ("report", "grouping", str(self.settings.get("group", "")).removeprefix("type:"))
         containers = {id_ for id_ in changed if id_.partition("--")[0] in kinds}
         if not containers:
-            return set()
-        there = self._mend(self.store.load(self.source, containers))
+            return set(), set()
+        stored = self.store.load(self.source, containers)
+        there = self._mend(stored)
+        gone = [stored[id_][0] for id_ in stored.keys() - there.keys()]
+        inner = {ref for obj in gone for ref in everything(obj) if ref.partition("--")[0] in kinds}
         space = self.settings.get("uuid_namespace")
         uuids = {
             uuid
@@ -223,7 +230,7 @@ class Maker:
             )
             if uuid is not None
         }
-        return {event for _, event, _, _ in self.store.members(self.pipeline, uuids)}
+        return {event for _, event, _, _ in self.store.members(self.pipeline, uuids)}, inner
 
     def _survived(self, changed: set[str], rejected: Sequence[Entry], moment: int) -> tuple[Affected, Conversion]:
         """Convert, without the objects that the conversion fails on: those are put aside, for a person to look at."""
@@ -245,7 +252,7 @@ class Maker:
 
     def _culprits(self, changed: set[str], moment: int) -> list[str]:
         """What the conversion fails on: halved as long as one half alone makes it fail."""
-        affected = self._selector().select(changed)
+        affected = self._selected(self._selector(), changed)
 
         def fails(ids: list[str]) -> bool:
             part = replace(affected, objects={id_: affected.objects[id_] for id_ in ids})
@@ -271,7 +278,15 @@ class Maker:
     def _selector(self) -> Selector:
         group = str(self.settings.get("group", "report"))
         container = group.removeprefix("type:") if group.startswith("type:") else None
-        return Selector(self.store, self.pipeline, self.source, container, self._mend)
+        return Selector(self.store, self.pipeline, self.source, container)
+
+    def _selected(self, selector: Selector, touched: set[str]) -> Affected:
+        """What a change affects, what is left out of it as well, and then without that."""
+        affected = selector.select(touched)
+        affected.objects = self._mend(affected.objects)
+        affected.containers &= affected.objects.keys()
+        affected.collect &= affected.objects.keys()
+        return affected
 
     def _mend(self, rows: Loaded) -> Loaded:
         """Leave out what is set aside, and treat what vanished as the policy says."""
@@ -310,7 +325,7 @@ class Maker:
         selector = self._selector()
         touched = set(changed)
         for _ in range(_ROUNDS):
-            affected = selector.select(touched)
+            affected = self._selected(selector, touched)
             conversion = self._convert(affected, rejected, moment)
             values = [
                 str(attribute["value"])
