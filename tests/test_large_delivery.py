@@ -190,7 +190,7 @@ def test_no_more_than_the_limit_and_fewer_when_the_server_is_busy() -> None:
     finally:
         module.pause = module_pause
     assert found == list(range(40))
-    assert max(most) == 4
+    assert 1 < max(most) <= 4
     assert waits == [1.0, 1.0]
 
 
