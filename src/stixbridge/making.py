@@ -102,6 +102,7 @@ class Maker:
         self.expired_after = expired_after
         self._now = 0
         self._gone: set[str] = set()
+        self._emptied: set[str] = set()
 
     def on(self, store: Store) -> Maker:
         """The same on another store."""
@@ -173,6 +174,7 @@ class Maker:
         self._now = moment
         aside = self.store.set_aside(self.pipeline, self.source)
         emptied, inner = self._without_container(changed)
+        self._emptied = emptied
         # what was in them goes elsewhere, and reports inside them extend them no more
         drawn_in = {id_ for id_, _, _, _ in self.store.members(self.pipeline, emptied)} | inner
         affected, conversion = self._survived(changed | drawn_in, rejected, moment)
@@ -286,6 +288,8 @@ class Maker:
         affected.objects = self._mend(affected.objects)
         affected.containers &= affected.objects.keys()
         affected.collect &= affected.objects.keys()
+        # what was in the event of a report that is gone is there no more
+        affected.placed = {id_: left for id_, events in affected.placed.items() if (left := events - self._emptied)}
         return affected
 
     def _mend(self, rows: Loaded) -> Loaded:

@@ -178,9 +178,8 @@ class Watch:
                     self._tell(self._complain, f"{name}: {error}")
                 except Exception as error:
                     # a mistake of ours must not end the runs of the others, nor the next one of this
-                    self._complain(
-                        f"{name}: a mistake in stixbridge, please report it: {type(error).__name__}: {error}"
-                    )
+                    what = f"{type(error).__name__}: {error}"
+                    self._tell(self._complain, f"{name}: a mistake in stixbridge, please report it: {what}")
                 passed = (times.now() - started) / 1_000_000
                 over.wait(max(0.0, one.every - passed) + random.uniform(0, one.jitter))  # noqa: S311
         finally:
