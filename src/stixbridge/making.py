@@ -173,10 +173,11 @@ class Maker:
         self._gone = set()
         self._now = moment
         aside = self.store.set_aside(self.pipeline, self.source)
-        emptied, inner = self._without_container(changed)
-        self._emptied = emptied
-        # what was in them goes elsewhere, and reports inside them extend them no more
-        drawn_in = {id_ for id_, _, _, _ in self.store.members(self.pipeline, emptied)} | inner
+        emptied = self._emptied = self._without_container(changed)
+        # what was in them goes elsewhere, and so may what hung on anything else that is left out now
+        drawn_in = {id_ for id_, _, _, _ in self.store.members(self.pipeline, emptied)}
+        if aside or self.vanished == "delete" or self.expired_after is not None:
+            drawn_in |= self._hung_on_left_out(changed)
         affected, conversion = self._survived(changed | drawn_in, rejected, moment)
         if self.vanished == "tag":
             _tag(conversion.converted, self._gone)
@@ -208,19 +209,24 @@ class Maker:
                     str(part["uuid"]), "to_ids", Outcome.DROPPED, Reason.SUPPRESSED, f"{part['value']}: to_ids off"
                 )
 
-    def _without_container(self, changed: set[str]) -> tuple[set[str], set[str]]:
-        """Of changed reports and the like that are there no longer (vanished, taken back, put aside): their events.
+    def _hung_on_left_out(self, changed: set[str]) -> set[str]:
+        """What changed objects refer to that are left out, at any depth."""
+        stored = self.store.load(self.source, changed)
+        waiting = stored.keys() - self._mend(stored).keys()
+        found: set[str] = set()
+        while waiting:
+            rows = self.store.load(self.source, waiting)
+            waiting = {ref for obj, _ in rows.values() for ref in everything(obj)} - found
+            found |= waiting
+        return found
 
-        And the ids of those inside them.
-        """
+    def _without_container(self, changed: set[str]) -> set[str]:
+        """The events of changed reports and the like that are there no longer: vanished, taken back, put aside."""
         kinds = ("report", "grouping", str(self.settings.get("group", "")).removeprefix("type:"))
         containers = {id_ for id_ in changed if id_.partition("--")[0] in kinds}
         if not containers:
-            return set(), set()
-        stored = self.store.load(self.source, containers)
-        there = self._mend(stored)
-        gone = [stored[id_][0] for id_ in stored.keys() - there.keys()]
-        inner = {ref for obj in gone for ref in everything(obj) if ref.partition("--")[0] in kinds}
+            return set()
+        there = self._mend(self.store.load(self.source, containers))
         space = self.settings.get("uuid_namespace")
         uuids = {
             uuid
@@ -232,7 +238,7 @@ class Maker:
             )
             if uuid is not None
         }
-        return {event for _, event, _, _ in self.store.members(self.pipeline, uuids)}, inner
+        return {event for _, event, _, _ in self.store.members(self.pipeline, uuids)}
 
     def _survived(self, changed: set[str], rejected: Sequence[Entry], moment: int) -> tuple[Affected, Conversion]:
         """Convert, without the objects that the conversion fails on: those are put aside, for a person to look at."""
