@@ -147,6 +147,29 @@ def test_in_parts_ends_where_all_at_once_does(objects: list[Stix], batch: int, g
     assert in_parts == at_once  # the ledger too
 
 
+@settings(MANY, max_examples=40)
+@given(bundles(), st.integers(0, 2**40), st.sampled_from(["report", "creator", "day"]))
+def test_what_is_taken_back_leaves_what_was_there_before(objects: list[Stix], bits: int, group: str) -> None:
+    """Two polls, of which the second is undone, end where the first alone does; markings, which stay, come first."""
+    objects = list({obj["id"]: obj for obj in objects if lasting(obj)}.values())
+    first = [obj for at, obj in enumerate(objects) if obj["type"] == "marking-definition" or bits >> at & 1]
+    second = [obj for obj in objects if obj not in first]
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder) / "s.db")
+        source, sink = Polls(), Held()
+        pipeline = Pipeline(Maker("p", "acme", store, settings={"group": group}), source, [sink])
+        source.waiting = first
+        pipeline.run(NOW)
+        source.waiting = second
+        number = pipeline.run(NOW).run
+        if store.query("SELECT 1 FROM runs WHERE number = :number AND seq_after > seq_before", number=number):
+            assert pipeline.undo(number, NOW).errors == []
+        source.waiting = second  # it comes again, and stays out
+        assert pipeline.run(NOW).errors == []
+        store.close()
+    assert sink.shown() == polled([first], group)
+
+
 @pytest.mark.parametrize("group", ["report", "day", "creator", "input"])
 def test_what_comes_later_joins_the_collecting_event(group: str, tmp_path: Path) -> None:
     with MispDouble() as misp:
