@@ -8,10 +8,66 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..ledger import Outcome, Reason
 from ..misp.model import ANALYST_DATA, NAMESPACE, MispEvent, derived_uuid
+from .changes import resume_base
+from .delivery import Delivery, Job, Note, State
+from .misp_api import MispApi
+from .writing import EventWriter
 
 TAKEN = "taken"
 """A field of ours in a delivered body: `{"as": "adopt", "uuids": {ours: theirs}}` or `{"as": "extend"}`."""
+
+
+class Foreign:
+    """What is done about events of someone else.
+
+    Args (of the constructor):
+        policy: `skip`, `adopt` or `extend`.
+        api: the MISP.
+        writer: writes to it.
+    """
+
+    def __init__(self, policy: str, api: MispApi, writer: EventWriter) -> None:
+        self.policy = policy
+        self._api = api
+        self._writer = writer
+
+    def deliver(self, job: Job, event: MispEvent, notes: list[Note]) -> Delivery:
+        """Deliver an event whose UUID is somebody else's in MISP, as the policy says.
+
+        Args:
+            job: as for `EventWriter.write`.
+            event: the same.
+            notes: the same.
+        """
+        uuid = str(event["uuid"])
+        if self.policy == "extend":
+            return self._extended(job, event, notes)
+        held = self._api.event(uuid) if self.policy == "adopt" else None
+        if held is not None:
+            uuids = equal_values(event, held)
+            taken = {"as": "adopt", "uuids": uuids}
+            own = as_taken(event, taken)
+            notes.append((None, Outcome.PRESERVED, Reason.ADOPTED, "the event of someone else was taken over"))
+            delivery = self._writer.edit(job, own, resume_base(own, held), held, notes, published=False)
+            if delivery.state in (State.DELIVERED, State.WAITING) and delivery.action != "refused":
+                delivery.body = {**delivery.body, TAKEN: taken}
+                return delivery
+        notes.append((None, Outcome.DROPPED, Reason.FOREIGN, "the event in MISP is not ours; left as it is"))
+        return Delivery(uuid, State.FOREIGN, event, "foreign", notes=notes)
+
+    def _extended(self, job: Job, event: MispEvent, notes: list[Note]) -> Delivery:
+        own = extending(event)
+        held = self._api.event(str(own["uuid"]))
+        text = f"extends the event of someone else, as {own['uuid']}"
+        notes.append((None, Outcome.PRESERVED, Reason.ADOPTED, text))
+        if held is None:
+            delivery = self._writer.add(job, own, notes)
+        else:
+            delivery = self._writer.edit(job, own, resume_base(own, held), held, notes, published=False)
+        delivery.body = {**delivery.body, TAKEN: {"as": "extend"}}
+        return delivery
 
 
 def as_taken(event: MispEvent, taken: Mapping[str, Any] | None) -> MispEvent:

@@ -1,0 +1,49 @@
+"""Direct upload: the STIX is handed to MISP's own import as it is (`events/upload_stix/2`), which is add-only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..ledger import Outcome, Reason
+from .delivery import Delivery, Job, Note, State
+from .misp_api import MispApi, message_of, value_of
+
+
+def uploaded(api: MispApi, job: Job) -> Delivery:
+    """Upload the STIX behind an event, and understand the answer: 200 with no attribute is no success.
+
+    Args:
+        api: the MISP.
+        job: an event that was not uploaded before.
+
+    Returns:
+        `State.FOREIGN` where the MISP has the report already.
+
+    Raises:
+        ServerError: when MISP fails, or its misp-stix does.
+    """
+    uuid = str(job.event["uuid"])
+    objects = job.stix()
+    bundle: dict[str, Any] = {"type": "bundle", "id": f"bundle--{uuid}", "objects": objects}
+    if not any(obj.get("spec_version") == "2.1" for obj in objects):
+        bundle["spec_version"] = "2.0"
+    job.begin()
+    answer = api.post("events/upload_stix/2", bundle)
+    value = value_of(answer)
+    if answer.status == 200:
+        held = value.get("Event") if isinstance(value.get("Event"), dict) else {}
+        saved = [len(value.get(name) or (held or {}).get(name) or []) for name in ("Attribute", "Object")]
+        if sum(saved):
+            return Delivery(uuid, State.DELIVERED, job.event, "created")
+        return _refused(job, Reason.REFUSED, "MISP answered 200 and saved no attribute")
+    message = message_of(value, answer)
+    if "already exists" in message:
+        return _refused(job, Reason.FOREIGN, message, State.FOREIGN)
+    if answer.status == 401 or answer.status >= 500:
+        raise api.failed("events/upload_stix/2", answer, message)
+    return _refused(job, Reason.REFUSED, message)
+
+
+def _refused(job: Job, reason: Reason, text: str, state: State = State.REFUSED) -> Delivery:
+    notes: list[Note] = [(None, Outcome.DROPPED, reason, text)]
+    return Delivery(str(job.event["uuid"]), state, job.event, "refused", notes=notes)
