@@ -15,6 +15,7 @@ from stixbridge.sinks.delivery import Job, Last, State
 from stixbridge.sinks.flight import Flight
 from stixbridge.sinks.misp import MispSink
 from stixbridge.sinks.pieces import pieces
+from stixbridge.sinks.tags import NewTags
 
 Json = dict[str, Any]
 ONE = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
@@ -209,3 +210,69 @@ def test_a_failure_ends_it_after_what_was_under_way(misp: MispDouble) -> None:
     rest = list(sink.deliver(jobs([one for one in made if one["uuid"] not in last])))
     assert len(rest) == 30 - len(told)
     assert len(misp.events) == 30
+
+
+def test_no_two_events_in_flight_bring_the_same_new_tag() -> None:
+    """MISP fails half-way on the second; the first brings it, then the others go side by side."""
+    made = [
+        {**one, "Tag": tags("tlp:green", f'acme:batch="{at % 3}"'), "Attribute": rows}
+        for at, one in enumerate(events(12))
+        for rows in [[{**row, "Tag": tags('acme:label="x"')} for row in one["Attribute"]]]
+    ]
+    with MispDouble(cost_per_attribute=0.02) as misp:
+        sink = MispSink(misp.url, misp.key, concurrency=4)
+        found = list(sink.deliver(jobs(made)))
+        assert [(delivery.state, delivery.notes) for delivery in found] == [(State.DELIVERED, [])] * 12
+        assert {request.status for request in misp.writes()} == {200}
+        assert len(misp.writes()) == 12
+        assert all(len(held["Tag"]) == 2 and held["Attribute"][0]["Tag"] for held in misp.events.values())
+
+
+def test_a_tag_whose_first_event_failed_is_still_new() -> None:
+    new = NewTags()
+    first = {"Tag": tags("tlp:green")}
+    with pytest.raises(ServerError), new.brought_by(first):
+        raise ServerError("no answer")
+    order = []
+
+    def second() -> None:
+        with new.brought_by(first):
+            order.append("second")
+
+    with new.brought_by(first):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.05)  # it would be through by now; where it is not waiting this fails, never the other way
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_slow_answers_bring_fewer_events_at_a_time() -> None:
+    """An answer that takes a quarter of the time-out counts as slow."""
+    under_way, seen = 0, []
+    lock = threading.Lock()
+
+    def act(job: Job) -> Any:
+        nonlocal under_way
+        with lock:
+            under_way += 1
+            seen.append(under_way)
+        time.sleep(0.005)
+        flight.ease()
+        with lock:
+            under_way -= 1
+        return job.now
+
+    flight = Flight(act, 4)
+    assert list(flight.run([Job({}, None, lambda: None, now=at) for at in range(30)])) == list(range(30))
+    assert max(seen[:4]) > 1
+    assert max(seen[12:]) == 1
+    with MispDouble(cost_per_attribute=0.02) as misp:
+        sink = MispSink(misp.url, misp.key, timeout=2.0, concurrency=2)
+        eased: list[None] = []
+        sink._api.on_slow = lambda: eased.append(None)
+        list(sink.deliver(jobs([event(ONE, *(attribute(ONE, f"198.51.100.{at}") for at in range(40)))])))
+        assert eased == [None]
+        list(sink.deliver(jobs(events(3))))
+        assert eased == [None]

@@ -4,8 +4,10 @@ Adding, changing, withdrawing, and what analysts did meanwhile. Trouble has a mo
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from doubles.misp import MispDouble
 from helpers.delivering import (
     Delivering,
     attribute,
@@ -188,6 +190,40 @@ def test_our_tags_come_and_go_and_an_analysts_stay(misp: Misp, deliver: Deliveri
     assert tagged(misp.part(own, ip["uuid"])) == [
         "acme:label=\"b\"", "acme:label=\"c\"", "tests:of=\"an analyst\"",
     ]  # fmt: skip
+
+
+def test_bookkeeping_tags_are_local_and_go_again(misp: Misp, deliver: Delivering) -> None:
+    own = misp.fresh()
+    ours, mark = 'acme:label="a"', 'stixbridge:source="vanished"'
+    ip = attribute(own, "198.51.100.7", Tag=tags(ours, mark))
+    wanted = event(own, ip, Tag=tags("tlp:green", mark))
+
+    def local(part: dict[str, Any]) -> dict[str, bool]:
+        return {tag["name"]: tag["local"] in (True, 1, "1") for tag in part["Tag"]}
+
+    assert deliver(wanted).notes == []
+    held = misp.event(own)
+    assert held is not None and local(held) == {"tlp:green": False, mark: True}
+    assert local(misp.part(own, ip["uuid"])) == {ours: False, mark: True}
+    second = attribute(own, "198.51.100.8")
+    deliver(changed(wanted, Attribute=[changed(ip, Tag=tags(ours)), second], Tag=tags("tlp:green")))
+    held = misp.event(own)
+    assert held is not None and local(held) == {"tlp:green": False}
+    assert local(misp.part(own, ip["uuid"])) == {ours: False}
+    deliver(changed(wanted, Attribute=[ip, changed(second, Tag=tags(mark))]))
+    assert local(misp.part(own, second["uuid"])) == {mark: True}
+
+
+def test_a_sync_key_sends_bookkeeping_tags_as_plain_ones() -> None:
+    """MISP drops the local tags of a sync key in silence."""
+    with MispDouble(role="sync") as double:
+        sink = MispSink(double.url, double.key)
+        own = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
+        delivery = Delivering(sink)(event(own, Tag=tags('stixbridge:source="vanished"')))
+        assert delivery.notes == []
+        assert [(tag["name"], tag["local"]) for tag in double.events[own]["Tag"]] == [
+            ('stixbridge:source="vanished"', False)
+        ]
 
 
 def test_a_tag_that_an_analyst_removed_is_not_put_back(misp: Misp, deliver: Delivering) -> None:

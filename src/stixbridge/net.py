@@ -198,7 +198,7 @@ class Http:
         self._max_wait = max_wait
         self._headers = {"Accept": accept, "Accept-Encoding": "gzip", "User-Agent": "stixbridge"}
         self._verify = _tls(ca, verify)
-        self._timeout = timeout
+        self.timeout = timeout
         try:
             self._pace = _pace(self._origin, rate_limit) if rate_limit is not None else None
             self._proxy = httpx.Proxy(proxy, auth=proxy_auth) if proxy is not None else None
@@ -215,7 +215,7 @@ class Http:
         try:
             return httpx.Client(
                 verify=context,
-                timeout=httpx.Timeout(self._timeout, connect=min(self._timeout, 15.0)),
+                timeout=httpx.Timeout(self.timeout, connect=min(self.timeout, 15.0)),
                 follow_redirects=False,
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
                 proxy=self._proxy,

@@ -244,6 +244,7 @@ def _tags(wanted: Mapping[str, Any], base: Mapping[str, Any], theirs: Mapping[st
     """Tags to add, and those we set before and no longer want; tags that others set are never touched."""
     ours, before, held = (tag_names(dict(part)) for part in (wanted, base, theirs))
     held_folded = {name.lower() for name in held}
+    local = {tag["name"] for tag in wanted.get("Tag") or [] if tag.get("local")}
     rows: list[Part] = []
     for name in ours:
         if name.lower() in held_folded or name in before:
@@ -253,7 +254,7 @@ def _tags(wanted: Mapping[str, Any], base: Mapping[str, Any], theirs: Mapping[st
         strictest = tlp.strictest(others)
         if level is not None and strictest is not None and tlp.RANK[strictest] > tlp.RANK[level]:
             continue  # an analyst marked it more strictly
-        rows.append({"name": name})
+        rows.append({"name": name, **({"local": True} if name in local else {})})
     ours_folded = {name.lower() for name in ours}
     rows.extend(
         {"name": name, "deleted": 1}

@@ -6,11 +6,12 @@ not have stays as it is: MISP stores it as a plain tag.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..misp.knowledge import load
 from ..misp.model import MispEvent
+from .tags import tagged
 
 Search = Callable[[list[str]], list[Mapping[str, Any]]]
 """UUIDs -> the clusters (`GalaxyCluster`) that a MISP has of them."""
@@ -31,7 +32,7 @@ class ClusterNames:
 
     def apply(self, event: MispEvent) -> None:
         """Rename the galaxy tags of an event, its attributes and objects; their lists are replaced, not changed."""
-        parts = list(_parts(event))
+        parts = list(tagged(event))
         self._ask({tag["name"] for part in parts for tag in part["Tag"] if _is_cluster(tag["name"])})
         for part in parts:
             renamed = [{**tag, "name": self._names.get(tag["name"], tag["name"])} for tag in part["Tag"]]
@@ -53,13 +54,3 @@ class ClusterNames:
 
 def _is_cluster(name: str) -> bool:
     return name.startswith("misp-galaxy:")
-
-
-def _parts(event: MispEvent) -> Iterator[dict[str, Any]]:
-    for part in (event, *(event.get("Attribute") or ())):
-        if part.get("Tag"):
-            yield part
-    for obj in event.get("Object") or ():
-        for part in obj.get("Attribute") or ():
-            if part.get("Tag"):
-                yield part

@@ -30,7 +30,7 @@ class Flight:
 
     Args (of the constructor):
         act: does one job.
-        most: jobs at a time; halved when the server is busy or fails, and raised again by and by.
+        most: jobs at a time; halved when the server is busy, slow or fails, and raised again by and by.
     """
 
     def __init__(self, act: Callable[[Job], Delivery], most: int) -> None:
@@ -64,6 +64,10 @@ class Flight:
         if failed is not None:
             raise failed
 
+    def ease(self) -> None:
+        """Have fewer jobs at a time: the server is busy, or slow."""
+        self._limit = max(1.0, self._limit / 2)
+
     @staticmethod
     def _landed(waiting: deque[_Slot]) -> Generator[Delivery, None, BaseException | None]:
         slot = waiting.popleft()
@@ -84,7 +88,7 @@ class Flight:
             try:
                 delivery = self._act(job)
             except ServerError as error:
-                self._limit = max(1.0, self._limit / 2)
+                self.ease()
                 if error.status != 429 or not left:
                     raise
                 wait = getattr(error, "wait", None)

@@ -6,7 +6,6 @@ verified, published), `foreign` (where it is somebody else's).
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,31 +13,23 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from .. import tlp
 from ..checks import FOREIGN, MODES
 from ..errors import ConfigError
 from ..ledger import Outcome, Reason
-from ..misp.model import MispEvent, tag_names
+from ..misp.model import MispEvent
 from ..net import Auth, Http
 from .changes import Policy
-from .clusters import ClusterNames
-from .delivery import RESTRICTED, Delivery, Job, Note, State
+from .delivery import Delivery, Job, Note, State
 from .flight import Flight
 from .foreign import TAKEN, Foreign, as_taken
 from .misp_api import MispApi
+from .preparing import Preparation
+from .tags import NewTags
 from .upload import uploaded
 from .writing import EventWriter
 
 if TYPE_CHECKING:
     from pymisp import MISPEvent, PyMISP
-
-# Fields of ours that are no MISP's.
-_OWN_FIELDS = ("sharing_group", RESTRICTED)
-_LIMITS = (
-    "this key may not create tags: those that MISP does not have are dropped, and an event whose marking is one of them"
-    " is held",
-    "this key may not publish: events stay unpublished",
-)
 
 
 class MispSink:
@@ -105,8 +96,8 @@ class MispSink:
             else Http(url, auth=Auth(header="Authorization", value=key), ca=ca, verify=verify, timeout=timeout)
         )
         self._api = MispApi(self._http, name)
-        self._clusters = ClusterNames(self._api.clusters)
-        self._orgc = dict(orgc) if orgc is not None else None
+        self._preparation = Preparation(self._api, orgc)
+        self._new_tags = NewTags()
         self._writer = EventWriter(
             self._api,
             name,
@@ -115,12 +106,14 @@ class MispSink:
             policy=policy,
             keep_published=keep_published,
             only_complete=only_complete,
-            owner=self._orgc["uuid"] if self._orgc is not None else None,
+            owner=orgc["uuid"] if orgc is not None else None,
         )
         self._foreign = Foreign(foreign, self._api, self._writer)
-        # what is known of the MISP is asked for once, whichever event needs it first
-        self._lock = threading.Lock()
-        self._flight = Flight(self._upload if mode == "upload_stix" else self._one, concurrency)
+        if mode == "upload_stix":  # one at a time: MISP makes the tags of an upload, two at once would collide
+            self._flight = Flight(self._upload, 1)
+        else:
+            self._flight = Flight(self._one, concurrency)
+        self._api.on_slow = self._flight.ease
 
     def close(self) -> None:
         """Close the connections."""
@@ -150,9 +143,7 @@ class MispSink:
         Raises:
             ServerError: for a wrong key, or an answer that is not MISP's.
         """
-        with self._lock:
-            rights = self._api.rights()
-        return [text for allowed, text in zip((rights.tag_editor, rights.publish), _LIMITS, strict=True) if not allowed]
+        return self._preparation.limits()
 
     # one event
 
@@ -160,22 +151,13 @@ class MispSink:
         """Deliver one event; under other UUIDs where a foreign one was taken over or extended before."""
         taken = job.last.body.get(TAKEN) if job.last is not None else None
         notes: list[Note] = []
-        event = as_taken({key: value for key, value in job.event.items() if key not in _OWN_FIELDS}, taken)
-        if self._orgc is not None:
-            # unless it is locked, a sync key can't edit what it added itself
-            event |= {"Orgc": self._orgc, "locked": True}
-        with self._lock:
-            self._api.rights()
-            group = job.event.get("sharing_group")
-            if group and not self._share(event, str(group), notes):
-                return self._put_off(job, event, "refused", notes)
-            self._clusters.apply(event)
-            self._known_tags(event, notes)
-        if any(note[2] is Reason.HELD_MARKING for note in notes):
-            return self._put_off(job, event, "held", notes)
-        delivery = self._writer.write(job, event, notes)
-        if delivery.state is State.FOREIGN:
-            delivery = self._foreign.deliver(job, event, notes)
+        event, problem = self._preparation.apply(as_taken(job.event, taken), notes)
+        if problem is not None:
+            return self._put_off(job, event, problem, notes)
+        with self._new_tags.brought_by(event):
+            delivery = self._writer.write(job, event, notes)
+            if delivery.state is State.FOREIGN:
+                delivery = self._foreign.deliver(job, event, notes)
         delivery.event = str(job.event["uuid"])
         delivery.harmless = list(job.harmless)
         if taken and TAKEN not in delivery.body:
@@ -192,8 +174,7 @@ class MispSink:
 
     def _upload(self, job: Job) -> Delivery:
         """Hand the STIX over as it is; MISP converts it, add-only."""
-        with self._lock:
-            self._api.rights()
+        self._preparation.limits()
         last = job.last
         if last is not None and (TAKEN in last.body or self._foreign.policy == "adopt"):
             # known by now: an update goes by our own conversion, as that of an event that was taken over
@@ -206,32 +187,3 @@ class MispSink:
         if delivery.state is State.FOREIGN and self._foreign.policy == "adopt":
             return self._one(replace(job, last=None))
         return delivery
-
-    # before anything is sent
-
-    def _known_tags(self, event: MispEvent, notes: list[Note]) -> None:
-        """For a role that may not create tags: hold an event whose marking can't be stored."""
-        if self._api.rights().tag_editor:
-            return
-        needed = set(tag_names(event))
-        for name in ("Attribute", "Object"):
-            for part in event.get(name) or []:
-                needed.update(tag_names(part))
-                for inner in part.get("Attribute") or [] if name == "Object" else []:
-                    needed.update(tag_names(inner))
-        markings = {tag for tag in needed if tlp.is_tlp_tag(tag) or tag.startswith("PAP:")}
-        if not self._api.absent_tags(markings, fresh=False):
-            return
-        for tag in self._api.absent_tags(markings, fresh=True):  # it may have been created since we looked
-            text = f"{tag} does not exist in MISP and this role may not create tags; create it, then run again"
-            notes.append((None, Outcome.PRESERVED, Reason.HELD_MARKING, text))
-
-    def _share(self, event: MispEvent, wanted: str, notes: list[Note]) -> bool:
-        groups = self._api.sharing_groups()
-        for group in groups:
-            if wanted in (group.get("uuid"), group.get("name")):
-                event["sharing_group_id"] = str(group["id"])
-                return True
-        names = ", ".join(sorted(str(group.get("name")) for group in groups)) or "none"
-        notes.append((None, Outcome.DROPPED, Reason.REFUSED, f"no sharing group {wanted!r}; this key sees: {names}"))
-        return False

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,9 @@ import orjson
 from ..errors import ServerError, Unreachable
 from ..net import Answer, Http, pause
 
+_PERMISSIONS = ("tag_editor", "publish", "add", "sync", "galaxy_editor", "site_admin")
+_SLOW = 0.25
+"""The share of the time-out after which an answer counts as slow."""
 _SETTLE_TRIES = 60
 _SETTLE_SECONDS = 1.0
 
@@ -23,6 +27,9 @@ class Rights:
     tag_editor: bool
     publish: bool
     add: bool
+    sync: bool
+    galaxy_editor: bool
+    site_admin: bool
 
 
 class MispApi:
@@ -31,6 +38,9 @@ class MispApi:
     Args (of the constructor):
         http: a connection that carries the key.
         name: of the sink, for messages.
+
+    Attributes:
+        on_slow: called when an answer took a quarter of the time-out.
     """
 
     def __init__(self, http: Http, name: str) -> None:
@@ -40,6 +50,7 @@ class MispApi:
         self._rights: Rights | None = None
         self._tags: set[str] | None = None
         self._groups: list[dict[str, Any]] | None = None
+        self.on_slow: Callable[[], None] = lambda: None
 
     def rights(self) -> Rights:
         """What the key may do.
@@ -54,9 +65,7 @@ class MispApi:
             organisation = me.get("Organisation") or user.get("Organisation") or {}
             self._rights = Rights(
                 str(organisation.get("uuid") or ""),
-                bool(role.get("perm_tag_editor")),
-                bool(role.get("perm_publish")),
-                bool(role.get("perm_add")),
+                *(bool(role.get(f"perm_{name}")) for name in _PERMISSIONS),
             )
             if not self._rights.add:
                 raise ServerError(
@@ -146,7 +155,11 @@ class MispApi:
         Raises:
             Unreachable: when no answer came; MISP may have acted all the same.
         """
-        return self.http.post(f"{self._url}/{route}", orjson.dumps(body))
+        began = time.monotonic()
+        answer = self.http.post(f"{self._url}/{route}", orjson.dumps(body))
+        if time.monotonic() - began > self.http.timeout * _SLOW:
+            self.on_slow()
+        return answer
 
     def failed(self, route: str, answer: Answer, message: str) -> ServerError:
         """An answer that ends the delivery, as an error."""

@@ -73,9 +73,16 @@ def add_attribute(store: Store, actor: Actor, event: Json, obj: Json | None, giv
     return attribute, {}
 
 
+def _kept_from(actor: Actor, tag: Json) -> bool:
+    """What a sync key sends as a local tag is dropped in silence: it comes from another instance."""
+    return truthy(tag.get("local")) and actor.role.sync and not actor.role.site_admin
+
+
 def add_tags(store: Store, actor: Actor, element: Json, given: Mapping[str, Any]) -> None:
     """Tag a new element; a tag the role may not create is dropped. `deleted` means nothing on an add."""
     for tag in given.get("Tag") or []:
+        if _kept_from(actor, tag):
+            continue
         if found := store.tag(tag, actor.role):
             store.attach(element, found, tag)
 
@@ -84,6 +91,8 @@ def edit_tags(store: Store, actor: Actor, element: Json, given: Mapping[str, Any
     """Apply the tags of an edit: additive, `deleted` removes. True when something changed."""
     changed = False
     for tag in given.get("Tag") or []:
+        if _kept_from(actor, tag):
+            continue
         if found := store.tag(tag, actor.role):
             if truthy(tag.get("deleted")):
                 changed |= store.detach(element, found)

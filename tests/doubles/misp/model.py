@@ -87,6 +87,7 @@ class Role:
     publish: bool = False
     tag_editor: bool = False
     write: bool = True
+    galaxy_editor: bool = True
 
     def permissions(self) -> dict[str, bool]:
         """The `perm_*` flags of `/users/view/me`."""
@@ -96,7 +97,7 @@ class Role:
             "perm_admin": self.site_admin, "perm_site_admin": self.site_admin, "perm_audit": True,
             "perm_auth": True, "perm_tagger": self.write, "perm_tag_editor": self.tag_editor,
             "perm_template": self.site_admin, "perm_sharing_group": self.sync, "perm_sighting": self.write,
-            "perm_object_template": self.site_admin, "perm_galaxy_editor": self.sync,
+            "perm_object_template": self.site_admin, "perm_galaxy_editor": self.galaxy_editor,
             "perm_warninglist": self.site_admin,
             "perm_analyst_data": self.write, "perm_view_feed_correlations": True,
         }  # fmt: skip
@@ -107,9 +108,10 @@ ROLES: Mapping[str, Role] = {
     "sync": Role("Sync user", sync=True, publish=True, tag_editor=True),
     "publisher": Role("Publisher", publish=True),
     "user": Role("User"),
-    "readonly": Role("Read Only", write=False),
+    "readonly": Role("Read Only", write=False, galaxy_editor=False),
+    "writer": Role("A role of one's own", publish=True, tag_editor=True, galaxy_editor=False),
 }
-"""The roles a fresh MISP 2.5 has, as far as they differ for a client."""
+"""The roles a fresh MISP 2.5 has, as far as they differ for a client, and one that an admin made."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -73,6 +73,7 @@ class MispDouble:
         self._analyst = analyst.Analyst(self.store)
         self._faults = Faults()
         self._lock = threading.Lock()
+        self._coming: set[str] = set()
         self._server = _Server(("127.0.0.1", port), self)
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -240,6 +241,11 @@ class MispDouble:
         return answer
 
     def _respond(self, request: Request) -> Answer:
+        # MISP looks for a tag and then creates it: of two requests that bring it at a time one ends in a duplicate key.
+        new = _tags_in(request.body) - self.store.tags.keys()
+        if new & self._coming:
+            return refused(500, CRASHED, request.path)
+        self._coming |= new
         try:
             return respond(self.store, self._actor, self.key, self.url, request)
         except Unknown:
@@ -248,6 +254,21 @@ class MispDouble:
             # A bug of the double must fail the test too, not look like a server in trouble.
             self.violations.append(f"{request.method} {request.path}: the double itself failed: {error!r}")
             return refused(500, CRASHED, request.path)
+        finally:
+            self._coming -= new
+
+
+def _tags_in(body: Any) -> set[str]:
+    """The names of all tags anywhere in a body, as MISP compares them."""
+    if isinstance(body, list):
+        return set().union(*map(_tags_in, body))
+    if not isinstance(body, Mapping):
+        return set()
+    rows = body.get("Tag")
+    own = (
+        {str(row.get("name")).lower() for row in rows if isinstance(row, Mapping)} if isinstance(rows, list) else set()
+    )
+    return own.union(*(_tags_in(value) for key, value in body.items() if key != "Tag"))
 
 
 class _Server(ThreadingHTTPServer):

@@ -249,11 +249,15 @@ def test_tags(api: Api) -> None:
     assert "ip-dst" in api.get("/attributes/describeTypes.json").json()["result"]["types"]
 
 
-def test_local_tag_needs_the_host_organisation_but_works_inline() -> None:
-    with MispDouble(role="sync") as misp:
+def test_local_tag_needs_the_host_organisation_but_works_inline_except_for_a_sync_key() -> None:
+    with MispDouble(role="writer") as misp:
         api = Api(misp)
         api.add(Tag=[{"name": "mine", "local": True}])
         assert api.event()["Tag"][0]["local"] is True
+    with MispDouble(role="sync", known_tags=["mine"]) as misp:
+        api = Api(misp)
+        api.add(Tag=[{"name": "mine", "local": True}])
+        assert api.event().get("Tag", []) == []
         assert api.post("/tags/attachTagToObject", {"uuid": uid(1), "tag": "x", "local": 1}).status_code == 403
 
 
