@@ -57,6 +57,9 @@ class Held:
             self.events[job.event["uuid"]] = job.event
             yield Delivery(job.event["uuid"], State.DELIVERED, job.event, "updated")
 
+    def false_positives(self, since: int) -> list[tuple[str, int]]:
+        return []
+
     def limits(self) -> list[str]:
         """None."""
         return []

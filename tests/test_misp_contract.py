@@ -3,6 +3,7 @@
 Adding, changing, withdrawing, and what analysts did meanwhile. Trouble has a module of its own.
 """
 
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,7 @@ from helpers.delivering import (
 )
 from helpers.misp import Misp
 
+from stixbridge import times
 from stixbridge.sinks.delivery import State
 from stixbridge.sinks.misp import MispSink
 
@@ -307,6 +309,24 @@ def test_an_analysts_sighting_is_kept_and_ours_is_not_doubled(misp: Misp, delive
     deliver(event(own, changed(ip, Sighting=[sighting(own, "first"), sighting(own, "second")])))
     sources = sorted(row["source"] for row in misp.part(own, ip["uuid"])["Sighting"])
     assert sources == ["acme", "acme", "our firewall"]
+
+
+def test_false_positives_of_analysts_are_found_and_ours_are_not_among_them(misp: Misp, deliver: Delivering) -> None:
+    own = misp.fresh()
+    mine = uuid.uuid4().int % 250
+    ours, theirs, later = (f"203.0.{mine}.{at}" for at in range(3))
+    rows = [attribute(own, value) for value in (ours, theirs, later)]
+    rows[0]["Sighting"] = [sighting(own, "denied", "1")]
+    deliver(event(own, *rows))
+    since = times.now() - 60_000_000
+    misp.post("/sightings/add", {"uuid": rows[1]["uuid"], "type": "1"})
+    misp.post("/sightings/add", {"uuid": rows[2]["uuid"], "type": "0"})
+    misp.forget()
+    found = {value for value, said in deliver.sink.false_positives(since) if said >= since - 1_000_000}
+    assert theirs in found
+    assert not {ours, later} & found
+    assert misp.writes() == []
+    assert not [value for value, _ in deliver.sink.false_positives(times.now() + 3_600_000_000)]
 
 
 def test_a_narrower_distribution_wins_over_an_analysts(misp: Misp, deliver: Delivering) -> None:

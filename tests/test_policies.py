@@ -2,6 +2,7 @@
 
 import json
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from helpers.delivering import Delivering, attribute, event, noted
 
 from stixbridge import times
 from stixbridge.errors import ConfigError
-from stixbridge.overlaps import overlaps, shares, suppress, suppressed, unsuppress
+from stixbridge.overlaps import overlaps, shares, suppressed
 from stixbridge.serving import FeedServer
 from stixbridge.sinks.misp import MispSink
 from stixbridge.wiring import make_pipelines
@@ -153,19 +154,26 @@ def test_an_upload_of_a_known_report_is_an_update_where_allowed(misp: MispDouble
 # Harmless values
 
 
-def test_a_value_on_the_list_detects_nothing_in_any_feed(misp: MispDouble, tmp_path: Path) -> None:
-    sources = {"other": {"type": "files"}}
-    bridge = bridge_to(misp, tmp_path, more={"sources": sources})
+def live(misp: MispDouble) -> set[tuple[str, bool]]:
+    return {(row["value"], row["to_ids"]) for event in misp.events.values() for row in event["Attribute"]}
+
+
+def test_a_value_on_the_list_detects_nothing_in_any_feed_from_the_next_run_on(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(misp, tmp_path, more={"sources": {"other": {"type": "files"}}})
     bridge.poll(stix.indicator(A), stix.indicator(B))
-    suppress(bridge.store, A, "our own resolver", NOW)
+    bridge.poll(stix.indicator(A, modified=stix.LATER), source="other")
+    bridge.store.suppress(A, "our own resolver", NOW)
     assert suppressed(bridge.store)[0]["why"] == "our own resolver"
-    summary = bridge.poll(stix.indicator(A, modified=stix.LATER), source="other")
+    summary = bridge.run()
     assert "suppressed" in reasons(summary)
-    assert bridge.run(replay=True).errors == []
-    found = [row for event in misp.events.values() for row in event["Attribute"]]
-    assert {(row["value"], row["to_ids"]) for row in found} == {(A, False), (B, True)}
-    assert unsuppress(bridge.store, A)
-    assert not unsuppress(bridge.store, A)
+    assert bridge.run(source="other").errors == []
+    assert live(misp) == {(A, False), (B, True)}
+    assert bridge.store.unsuppress(A, NOW)
+    assert not bridge.store.unsuppress(A, NOW)
+    assert suppressed(bridge.store) == []
+    bridge.run()
+    bridge.run(source="other")
+    assert live(misp) == {(A, True), (B, True)}
     bridge.close()
 
 
@@ -173,15 +181,54 @@ def test_a_false_positive_of_an_analyst_counts_for_all_feeds(misp: MispDouble, t
     bridge = bridge_to(misp, tmp_path, more={"sources": {"other": {"type": "files"}}})
     one = stix.indicator(A)
     bridge.poll(one, stix.report("wave", [one]))
-    misp.analyst_sighting(row(misp, A)["uuid"], type=1, source="SOC")
-    # the bridge looks at the event when it changes it
-    bridge.poll(stix.report("wave", [one], modified=stix.LATER, description="More about it."))
+    bridge.poll(stix.indicator(B, f"[ipv4-addr:value = '{A}']", name="of another"), source="other")
+    first = next(row for row in misp.find(A))["uuid"]
+    misp.analyst_sighting(first, type=0)
+    assert bridge.run().events == {}
+    misp.analyst_sighting(first, type=1, source="SOC")
+    assert bridge.run().events == {"updated": 1}  # though nothing new came
     assert suppressed(bridge.store)[0]["why"] == "marked as a false positive in misp"
-    bridge.poll(stix.indicator(A, "[ipv4-addr:value = '198.51.100.1']", name="of another"), source="other")
-    assert bridge.run(replay=True).errors == []
-    found = [row for event in misp.events.values() for row in event["Attribute"]]
-    assert found
-    assert not any(row["to_ids"] for row in found)
+    assert bridge.run(source="other").events == {"updated": 1}
+    assert live(misp) == {(A, False)}
+    assert bridge.store.unsuppress(A, times.now() + 1_000_000)
+    bridge.run()
+    bridge.run(source="other")
+    assert live(misp) == {(A, True)}  # what a person took off the list stays off it
+    bridge.close()
+
+
+@pytest.mark.parametrize(("trust", "counts"), [("own", False), ("any", True), ("none", False)])
+def test_whose_false_positives_count(misp: MispDouble, tmp_path: Path, trust: str, counts: bool) -> None:
+    bridge = bridge_to(misp, tmp_path, false_positives=trust)
+    bridge.poll(stix.indicator(A))
+    misp.analyst_sighting(row(misp, A)["uuid"], type=1)
+    row(misp, A)["Sighting"][0]["Organisation"] = {"id": "9", "uuid": str(uuid.uuid4()), "name": "a partner"}
+    bridge.run()
+    assert live(misp) == {(A, not counts)}
+    bridge.close()
+
+
+def test_a_source_that_calls_a_value_harmless_does_not_speak_for_the_others(misp: MispDouble, tmp_path: Path) -> None:
+    """A sighting of STIX with a count of 0 is a false positive in MISP, and ours."""
+    bridge = bridge_to(misp, tmp_path)
+    one = stix.indicator(A)
+    bridge.poll(one, {**stix.sighting(one), "count": 0})
+    assert {said["type"] for said in row(misp, A)["Sighting"]} == {"1"}
+    bridge.run()
+    assert suppressed(bridge.store) == []
+    bridge.close()
+
+
+def test_a_misp_that_is_down_is_said_and_the_other_sink_gets_its_events(misp: MispDouble, tmp_path: Path) -> None:
+    misp_ = {"type": "misp", "url": misp.url, "key": misp.key}
+    bridge = Bridge(tmp_path, {"misp": misp_, "feed": {"type": "feed", "path": str(tmp_path / "feed")}})
+    misp.html_next(status=502, path="/sightings/restSearch", times=9)
+    summary = bridge.poll(stix.indicator(A))
+    assert "sightings/restSearch answered" in summary.errors[0]
+    assert summary.status == 3
+    assert summary.events == {"created": 2}
+    misp.calm_down()
+    assert bridge.run().errors == []
     bridge.close()
 
 
@@ -213,7 +260,7 @@ sinks = ["feed"]
     assert run("overlaps", cwd=tmp_path).stdout == "no value is in more than one pipeline\n"
     assert run("suppress", A, "--why", "ours", cwd=tmp_path).stdout == f"{A}: suppressed\n"
     assert f"{A}  ours (since 20" in run("suppress", cwd=tmp_path).stdout
-    assert run("replay", cwd=tmp_path).returncode == 0
+    assert run("run", cwd=tmp_path).returncode == 0
     (event,) = [json.loads(path.read_text()) for path in (tmp_path / "feed").glob("*-*.json")]
     assert [row["to_ids"] for row in event["Event"]["Attribute"]] == [False]
     assert run("suppress", A, "--remove", cwd=tmp_path).returncode == 0

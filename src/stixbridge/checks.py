@@ -42,6 +42,9 @@ FOREIGN = ("skip", "adopt", "extend")
 
 MODES = ("api", "upload_stix")
 
+TRUST = ("own", "any", "none")
+"""Whose false-positive sightings count."""
+
 
 def value_problems(table: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Every value of a table that its type allows and its meaning doesn't: the setting, and what is wrong."""
@@ -160,6 +163,7 @@ _CHECKS: dict[str, Callable[[str], str | None]] = {
     "mode": _one_of(*MODES),
     "foreign": _one_of(*FOREIGN),
     "deleted": _one_of(*DELETED),
+    "false_positives": _one_of(*TRUST),
     "uuid_namespace": _uuid_problem,
 }
 

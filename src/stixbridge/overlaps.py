@@ -32,20 +32,8 @@ def shares(store: Store) -> list[dict[str, Any]]:
 
 def suppressed(store: Store) -> list[dict[str, str]]:
     """The suppression list: `value`, `why`, `since`."""
-    rows = store.query("SELECT value, why, since FROM suppressed ORDER BY value")
+    rows = store.query("SELECT value, why, since FROM suppressed WHERE removed IS NULL ORDER BY value")
     return [{**row, "since": times.to_text(row["since"])} for row in rows]
-
-
-def suppress(store: Store, value: str, why: str, moment: int) -> None:
-    """Put a value on the suppression list: it detects nothing any more, whichever feed says it."""
-    store.suppress(value, why, moment)
-
-
-def unsuppress(store: Store, value: str) -> bool:
-    """Take a value off the list; whether it was on it."""
-    known = bool(store.query("SELECT 1 FROM suppressed WHERE value = :value", value=value))
-    store.execute("DELETE FROM suppressed WHERE value = :value", value=value)
-    return known
 
 
 _OVERLAPS = """

@@ -23,13 +23,27 @@ from .ledger import Ledger, Outcome, Reason
 from .making import Batch, Made, Maker
 from .misp.model import Converted, MispEvent
 from .pulling import Progress, Puller, Reach
-from .sinks.delivery import SETTLED, UNFINISHED, Delivery, Job, Last, Sink, State, merge, parts
+from .sinks.delivery import (
+    SETTLED,
+    UNFINISHED,
+    WITHDRAWN,
+    Delivery,
+    Job,
+    Last,
+    Sink,
+    State,
+    emptied,
+    merge,
+    put_back,
+    takes_away,
+)
 from .sources.page import Source
 from .stix.read import Entry
 from .stix.versions import digest_of
 from .store.store import Delivered
 
-_WITHDRAWN = "[withdrawn] "
+_OVERLAP = 600_000_000
+"""Microseconds that are looked at again: clocks differ, and pipelines run side by side."""
 # States that no later run changes by itself: waiting for them would be for ever.
 _FINAL = frozenset({State.FOREIGN, State.BLOCKED, State.REFUSED})
 
@@ -181,10 +195,12 @@ class Pipeline:
     def _rest(self, run: _Run) -> Summary:
         """Make, deliver and finish what is to be done."""
         moment = run.moment
+        self._ask_analysts(run)
         done, expiry = self.store.progress(self.name)
         seq = self.store.last_seq(self.source.name)
         changed = set(self.store.changed(self.source.name, 0 if run.replay else done))
         changed.update(self.store.expired(self.source.name, expiry, moment))
+        changed.update(self.store.resuppressed(self.name, expiry - _OVERLAP))
         after = self.maker.expired_after
         if after is not None:
             changed.update(self.store.expired(self.source.name, expiry - after, moment - after))
@@ -211,6 +227,19 @@ class Pipeline:
             self._failed(summary, error)
 
     # 2. make
+
+    def _ask_analysts(self, run: _Run) -> None:
+        """Put on the suppression list what analysts marked as false positives since they were asked last."""
+        for sink in self.sinks:
+            moment = times.now()
+            try:
+                found = sink.false_positives(self.store.looked(sink.name) - _OVERLAP)
+            except ServerError as error:
+                self._failed(run.summary, error)
+                continue
+            for value, said in found:
+                self.store.suppress(value, f"marked as a false positive in {sink.name}", run.moment, said=said)
+            self.store.set_looked(sink.name, moment)
 
     def _guarded(self, run: _Run, batches: list[Batch]) -> bool:
         """Whether the guard lets a run go on; it looks at all of it before anything is written to a sink."""
@@ -314,13 +343,13 @@ class Pipeline:
             if uuid not in wanted:
                 held = self.store.delivered(sink.name, uuid)
                 jobs.append(self._made(sink, merge(self.store.wanted(sink.name, uuid)), held, moment, None))
-        jobs.sort(key=lambda job: (_takes_away(job), str(job.event["uuid"])))
+        jobs.sort(key=lambda job: (takes_away(job), str(job.event["uuid"])))
         by_uuid = {str(job.event["uuid"]): job for job in jobs}
         for line in sink.limits() if jobs else ():
             self.say(f"{sink.name}: {line}")
         # a sink may work on several at a time, but on none that takes away before those that add are done
         for kind in (0, 1, 2):
-            some = [job for job in jobs if _takes_away(job) == kind]
+            some = [job for job in jobs if takes_away(job) == kind]
             if not some:
                 continue
             for delivery in sink.deliver(self._in_order(some, wanted, stranded, summary)):
@@ -337,14 +366,14 @@ class Pipeline:
         for job in jobs:
             stopping.check()
             uuid = str(job.event["uuid"])
-            if stranded and job.last is not None and _takes_away(job) and uuid in wanted:
+            if stranded and job.last is not None and takes_away(job) and uuid in wanted:
                 row = wanted[uuid]
                 there = {id_ for id_, _, _, _ in self.store.members(self.name, [uuid])}
                 staying = (there - set(row.stix_ids if row is not None else ())) & stranded.keys()
                 if staying:
                     summary.waiting |= not all(stranded[id_] in _FINAL for id_ in staying)
                     self._staying.setdefault(uuid, set()).update(staying)
-                    _put_back(job, self.store.elements_of(self.name, uuid, staying))
+                    put_back(job, self.store.elements_of(self.name, uuid, staying))
             yield job
 
     def _job(self, sink: Sink, uuid: str, row: Converted | None, moment: int, *, again: bool) -> Job | None:
@@ -356,7 +385,7 @@ class Pipeline:
         if row is None or row.dropped:
             if held is None:
                 return None
-            body = _emptied(held.body)
+            body = emptied(held.body)
         else:
             body = row.event
         event = merge(self.store.want(sink.name, uuid, self.name, body))
@@ -399,9 +428,7 @@ class Pipeline:
             published=delivery.published,
             notes=delivery.notes,
         )
-        for value in delivery.harmless:
-            self.store.suppress(value, f"marked as a false positive in {sink.name}", moment)
-        if delivery.action == "updated" and str(job.event.get("info", "")).startswith(_WITHDRAWN):
+        if delivery.action == "updated" and str(job.event.get("info", "")).startswith(WITHDRAWN):
             delivery.action = "withdrawn"
         for id_, outcome, reason, target in delivery.notes:
             where = f"{sink.name}: {job.event.get('info', '')}"
@@ -444,42 +471,6 @@ class Pipeline:
         plain["reasons"] = summary.ledger.reasons
         self.store.end_run(number, max(moment, times.now()), plain)
         self.store.forget_history(moment)
-
-
-def _put_back(job: Job, elements: list[dict[str, Any]]) -> None:
-    """Let some elements stay in an event that they would leave."""
-    if job.last is None:
-        return
-    uuids = {str(element["uuid"]) for element in elements}
-    event = dict(job.event)
-    for name in ("Attribute", "Object"):
-        wanted = {str(part["uuid"]) for part in event.get(name) or []}
-        back = [
-            part
-            for part in job.last.body.get(name) or []
-            if str(part["uuid"]) not in wanted
-            and (str(part["uuid"]) in uuids or any(str(row["uuid"]) in uuids for row in part.get("Attribute") or []))
-        ]
-        if back:
-            event[name] = [*(event.get(name) or []), *back]
-            event["info"] = str(event["info"]).removeprefix(_WITHDRAWN)
-    job.event = event
-
-
-def _takes_away(job: Job) -> int:
-    """0 for a job that only adds or changes, 1 for one that takes parts away too, 2 for one that only does that."""
-    if job.last is None:
-        return 0
-    now, before = parts(job.event), parts(job.last.body)
-    return bool(before - now) + (bool(before - now) and not now - before)
-
-
-def _emptied(body: MispEvent) -> MispEvent:
-    """What a collecting event becomes when all that was in it has moved or gone."""
-    emptied: MispEvent = {key: value for key, value in body.items() if not isinstance(value, list) or key == "Tag"}
-    info = str(body.get("info", ""))
-    emptied["info"] = info if info.startswith(_WITHDRAWN) else _WITHDRAWN + info
-    return {**emptied, "Attribute": [], "Object": [], "EventReport": []}
 
 
 def _elements(row: Converted) -> Iterator[dict[str, Any]]:

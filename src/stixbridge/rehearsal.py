@@ -74,5 +74,9 @@ class _Rehearsal:
         """None."""
         return []
 
+    def false_positives(self, since: int) -> list[tuple[str, int]]:
+        """None: it is asked nothing."""
+        return []
+
     def close(self) -> None:
         """Nothing to close."""

@@ -158,6 +158,7 @@ class MispSettings(Connection):
     keep_published: bool = False
     only_complete: bool = False
     orgc: Organisation | None = None
+    false_positives: str = "own"
 
 
 @dataclass(frozen=True)

@@ -289,6 +289,7 @@ def _misp(name: str, settings: MispSettings) -> Sink:
         policy=Policy(ours, settings.deleted == "restore"),
         keep_published=settings.keep_published,
         only_complete=settings.only_complete,
+        false_positives=settings.false_positives,
         orgc={"name": settings.orgc.name, "uuid": settings.orgc.uuid} if settings.orgc else None,
     )
 

@@ -50,8 +50,7 @@ def suppress(config_path: Path, as_json: bool, values: tuple[str, ...], why: str
     import orjson
 
     from .. import times
-    from ..overlaps import suppress as put
-    from ..overlaps import suppressed, unsuppress
+    from ..overlaps import suppressed
 
     with opened(config_path) as (_, store):
         if not values:
@@ -68,14 +67,14 @@ def suppress(config_path: Path, as_json: bool, values: tuple[str, ...], why: str
             unknown = 0
             for value in values:
                 if not remove:
-                    put(store, value, why, times.now())
+                    store.suppress(value, why, times.now())
                     emit(f"{value}: suppressed")
-                elif unsuppress(store, value):
+                elif store.unsuppress(value, times.now()):
                     emit(f"{value}: no longer suppressed")
                 else:
                     unknown += 1
                     emit(f"{value}: was not on the list")
-    say("stixbridge replay brings it to what was delivered")
+    say("the next run brings it to what was delivered")
     return 1 if unknown else 0
 
 

@@ -62,7 +62,6 @@ class Job:
         publish: whether it shall be published once it is complete.
         stix: the STIX objects behind it, for a sink that hands them over as they are.
         now: seconds.
-        harmless: takes values that an analyst has marked as false positives.
     """
 
     event: MispEvent
@@ -71,7 +70,6 @@ class Job:
     publish: bool = False
     stix: Callable[[], list[dict[str, Any]]] = list
     now: int = 0
-    harmless: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -86,7 +84,6 @@ class Delivery:
         action: `created`, `updated`, `unchanged`, or the state's name.
         notes: what a reader should know.
         changes: in a dry run, what would change, a line each.
-        harmless: values of ours that an analyst has marked as false positives there.
     """
 
     event: str
@@ -96,7 +93,6 @@ class Delivery:
     published: bool = False
     notes: list[Note] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
-    harmless: list[str] = field(default_factory=list)
 
 
 class Sink(Protocol):
@@ -114,6 +110,9 @@ class Sink(Protocol):
     def limits(self) -> list[str]:
         """What the sink can't do with the rights it has, and what follows, a line each; asked before a delivery."""
 
+    def false_positives(self, since: int) -> list[tuple[str, int]]:
+        """What analysts marked as false positives there, since a moment: values, and when (microseconds)."""
+
     def close(self) -> None:
         """Let go of connections."""
 
@@ -127,6 +126,56 @@ def parts(event: Mapping[str, Any]) -> set[str]:
             for inner in ("Attribute", "ObjectReference"):
                 found.update(str(row["uuid"]) for row in part.get(inner) or [])
     return found
+
+
+WITHDRAWN = "[withdrawn] "
+"""Put before the title of an event that has nothing in it any more."""
+
+
+def takes_away(job: Job) -> int:
+    """0 for a job that only adds or changes, 1 for one that takes parts away too, 2 for one that only does that."""
+    if job.last is None:
+        return 0
+    now, before = parts(job.event), parts(job.last.body)
+    return bool(before - now) + (bool(before - now) and not now - before)
+
+
+def put_back(job: Job, elements: list[dict[str, Any]]) -> None:
+    """Let some elements stay in an event that they would leave.
+
+    Args:
+        job: of that event; changed.
+        elements: rows with the `uuid` of an attribute.
+    """
+    if job.last is None:
+        return
+    uuids = {str(element["uuid"]) for element in elements}
+    event = dict(job.event)
+    for name in ("Attribute", "Object"):
+        wanted = {str(part["uuid"]) for part in event.get(name) or []}
+        back = [
+            part
+            for part in job.last.body.get(name) or []
+            if str(part["uuid"]) not in wanted
+            and (str(part["uuid"]) in uuids or any(str(row["uuid"]) in uuids for row in part.get("Attribute") or []))
+        ]
+        if back:
+            event[name] = [*(event.get(name) or []), *back]
+            event["info"] = str(event["info"]).removeprefix(WITHDRAWN)
+    job.event = event
+
+
+def emptied(body: MispEvent, *, keep: tuple[str, ...] = ("Tag",)) -> MispEvent:
+    """What an event becomes when all that was in it has moved or gone.
+
+    Args:
+        body: the event; it is not changed.
+        keep: lists that stay.
+    """
+    rest: MispEvent = {key: value for key, value in body.items() if not isinstance(value, list) or key in keep}
+    info = str(body.get("info", ""))
+    rest["info"] = info if info.startswith(WITHDRAWN) else WITHDRAWN + info
+    return {**rest, "Attribute": [], "Object": [], "EventReport": []}
 
 
 _UNION = ("Attribute", "Object", "EventReport", "Tag", *ANALYST_DATA)

@@ -19,7 +19,7 @@ from ..errors import ConfigError
 from ..ledger import Outcome, Reason
 from ..misp.model import MispEvent, level_of
 from ..misp.values import COMPOSITES
-from .delivery import RESTRICTED, Delivery, Job, Note, State
+from .delivery import RESTRICTED, Delivery, Job, Note, State, emptied
 from .folder import make_folder, write_atomically
 
 ORGC = {"name": "stixbridge", "uuid": "0b6f2f3e-7d0c-5b52-8c1b-4d3f0a9c2e11"}
@@ -27,7 +27,6 @@ ORGC = {"name": "stixbridge", "uuid": "0b6f2f3e-7d0c-5b52-8c1b-4d3f0a9c2e11"}
 
 _COLOURS = {"red": "#FF2B2B", "amber": "#FFC000", "amber+strict": "#FFC000", "green": "#33FF00", "clear": "#FFFFFF"}
 _COLOUR = "#0088CC"
-_WITHDRAWN = "[withdrawn] "
 # A feed has the distribution that its subscriber gives it.
 _NOT_OF_A_FEED = ("sharing_group", "sharing_group_id", RESTRICTED)
 _DEFAULT_MAX = "amber+strict"
@@ -65,6 +64,10 @@ class FeedSink:
         """None."""
         return []
 
+    def false_positives(self, since: int) -> list[tuple[str, int]]:
+        """None: nobody can say so there."""
+        return []
+
     def close(self) -> None:
         """Nothing to close."""
 
@@ -96,7 +99,7 @@ class FeedSink:
             state, action = State.OUT, "left out"
             if old is None:
                 return Delivery(uuid, state, job.event, action, notes=notes), None
-            wanted = _emptied(old)  # under its old title: the new one may be what is too strict
+            wanted = emptied(old, keep=())  # under its old title: the new one may be what is too strict
         event = self._framed(wanted, old or {}, job.now)
         if old is not None and _content(event) == _content(old):
             event = old
@@ -248,14 +251,6 @@ def _content(part: Mapping[str, Any]) -> Any:
     if isinstance(part, list):
         return [_content(item) for item in part]
     return part
-
-
-def _emptied(event: MispEvent) -> MispEvent:
-    """An event with nothing in it: what a withdrawn one becomes."""
-    emptied: MispEvent = {key: value for key, value in event.items() if not isinstance(value, list)}
-    info = str(event["info"])
-    emptied["info"] = info if info.startswith(_WITHDRAWN) else _WITHDRAWN + info
-    return emptied
 
 
 def _manifest_entry(event: MispEvent) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from ..checks import FOREIGN, MODES
+from ..checks import FOREIGN, MODES, TRUST
 from ..errors import ConfigError
 from ..ledger import Outcome, Reason
 from ..misp.model import MispEvent
@@ -52,6 +52,7 @@ class MispSink:
         only_complete: publish no event of which MISP dropped a part.
         orgc: the organisation that events carry, `name` and `uuid`, where the key may say so (sync, admin); else the
             key's own.
+        false_positives: whose false positives count: those of the key's `own` organisation, `any` or `none`.
     """
 
     def __init__(
@@ -72,11 +73,14 @@ class MispSink:
         keep_published: bool = False,
         only_complete: bool = False,
         orgc: Mapping[str, str] | None = None,
+        false_positives: str = "own",
     ) -> None:
         if mode not in MODES:
             raise ConfigError(f"mode: {mode!r} is none of {', '.join(MODES)}")
         if foreign not in FOREIGN:
             raise ConfigError(f"foreign: {foreign!r} is none of {', '.join(FOREIGN)}")
+        if false_positives not in TRUST:
+            raise ConfigError(f"false_positives: {false_positives!r} is none of {', '.join(TRUST)}")
         if isinstance(misp, Http):
             url, key = misp.base, "in the connection"
         elif isinstance(misp, str):
@@ -89,7 +93,7 @@ class MispSink:
         if not url or not key:
             raise ConfigError("a MISP sink takes a URL and a key, or an existing PyMISP object")
         self.name = name
-        self._mode = mode
+        self._trust = false_positives
         self._http = (
             misp
             if isinstance(misp, Http)
@@ -145,6 +149,10 @@ class MispSink:
         """
         return self._preparation.limits()
 
+    def false_positives(self, since: int) -> list[tuple[str, int]]:
+        """Values that were sighted as false positives since a moment (microseconds), and when."""
+        return self._api.false_positives(since, own=self._trust == "own") if self._trust != "none" else []
+
     # one event
 
     def _one(self, job: Job) -> Delivery:
@@ -159,7 +167,6 @@ class MispSink:
             if delivery.state is State.FOREIGN:
                 delivery = self._foreign.deliver(job, event, notes)
         delivery.event = str(job.event["uuid"])
-        delivery.harmless = list(job.harmless)
         if taken and TAKEN not in delivery.body:
             delivery.body = {**delivery.body, TAKEN: taken}
         return delivery

@@ -15,6 +15,10 @@ from ..net import Answer, Http, pause
 _PERMISSIONS = ("tag_editor", "publish", "add", "sync", "galaxy_editor", "site_admin")
 _SLOW = 0.25
 """The share of the time-out after which an answer counts as slow."""
+_ALWAYS = "4102444800"
+"""Seconds: the end of every range of time."""
+_DERIVED = "5"
+"""The version of the UUIDs that the conversion gives; MISP's own are of version 4."""
 _SETTLE_TRIES = 60
 _SETTLE_SECONDS = 1.0
 
@@ -119,6 +123,34 @@ class MispApi:
         rows = value_of(answer).get("response") if answer.status == 200 else None
         found = [row.get("GalaxyCluster") for row in rows or () if isinstance(row, dict)]
         return [row for row in found if isinstance(row, dict)]
+
+    def false_positives(self, since: int, *, own: bool) -> list[tuple[str, int]]:
+        """Values that were sighted as false positives (type 1), and when; without what the bridge itself sent.
+
+        Args:
+            since: microseconds.
+            own: those of the key's own organisation only.
+        """
+        asked = {"returnFormat": "json", "type": "1", "from": str(max(since, 0) // 1_000_000), "to": _ALWAYS}
+        answer = self.http.post(f"{self._url}/sightings/restSearch", orjson.dumps(asked), idempotent=True)
+        if answer.status in (403, 404, 405):
+            return []  # a role, or a MISP, without sightings
+        value = value_of(answer)
+        rows = value.get("response")
+        if answer.status != 200 or not isinstance(rows, list):
+            raise self.failed("sightings/restSearch", answer, message_of(value, answer))
+        organisation = self.rights().org_uuid if own and rows else ""
+        found = []
+        for row in rows:
+            said = row.get("Sighting") if isinstance(row, dict) else None
+            if not isinstance(said, dict) or not said.get("value"):
+                continue
+            if own and str((said.get("Organisation") or {}).get("uuid")) != organisation:
+                continue
+            if str(said.get("uuid"))[14:15] == _DERIVED:
+                continue  # a source said so, in a sighting of ours: that is no word against another source
+            found.append((str(said["value"]), int(said.get("date_sighting") or 0) * 1_000_000))
+        return found
 
     def sharing_groups(self) -> list[dict[str, Any]]:
         """The sharing groups that the key sees."""

@@ -86,15 +86,3 @@ def without_tags(event: MispEvent, lost: set[str]) -> MispEvent:
         return kept
 
     return strip(event)
-
-
-def false_positives(stored: Mapping[str, Any]) -> list[str]:
-    """Values that somebody has marked as false positives (a sighting of type 1)."""
-    parts = list(stored.get("Attribute") or [])
-    for obj in stored.get("Object") or []:
-        parts.extend(obj.get("Attribute") or [])
-    return [
-        str(part["value"])
-        for part in parts
-        if part.get("value") and any(str(row.get("type")) == "1" for row in part.get("Sighting") or [])
-    ]

@@ -18,7 +18,7 @@ from .changes import Changes, Policy, compute, resume_base
 from .delivery import Delivery, Job, Note, State
 from .misp_api import MispApi, message_of, value_of
 from .pieces import pieces
-from .verification import false_positives, lost_tags, missing, without, without_tags
+from .verification import lost_tags, missing, without, without_tags
 
 
 class EventWriter:
@@ -82,7 +82,6 @@ class EventWriter:
                 return self.add(job, event, notes)
             notes.append((None, Outcome.DROPPED, Reason.BLOCKED, "deleted in MISP; not created again"))
             return Delivery(str(event["uuid"]), State.BLOCKED, event, "blocked", notes=notes)
-        job.harmless.extend(false_positives(held))
         if last.state is State.ADDING:
             return self._resume(job, event, last.body, self._api.settled(str(event["uuid"])), notes)
         if last.state is State.WAITING and last.body.get("distribution") == "0" != event.get("distribution"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
-VERSION = 4
+VERSION = 5
 
 metadata = MetaData()
 
@@ -113,6 +113,16 @@ suppressed = Table(
     Column("value", Text, primary_key=True),
     Column("why", Text, nullable=False),
     Column("since", BigInteger, nullable=False),
+    # taken off the list again; the row stays, so that the pipelines see it
+    Column("removed", BigInteger),
+)
+
+# When a sink was asked last for what analysts there marked as false positives.
+looks = Table(
+    "looks",
+    metadata,
+    Column("sink", Text, primary_key=True),
+    Column("asked", BigInteger, nullable=False),
 )
 
 # What a server offers, so that not every poll asks for it.

@@ -61,6 +61,19 @@ INSERT INTO offers (source, settings, asked, collections) VALUES (:source, :sett
 ON CONFLICT (source) DO UPDATE SET
   settings = excluded.settings, asked = excluded.asked, collections = excluded.collections
 """
+SUPPRESS = """
+INSERT INTO suppressed (value, why, since) VALUES (:value, :why, :since)
+ON CONFLICT (value) DO UPDATE SET why = excluded.why, since = excluded.since, removed = NULL
+WHERE removed < :said
+"""
+SUPPRESSED = "SELECT value FROM suppressed WHERE removed IS NULL AND value IN"
+RESUPPRESSED = """
+SELECT DISTINCT e.id FROM suppressed s JOIN elements e ON e.value = s.value AND e.pipeline = :pipeline
+WHERE s.since > :after OR s.removed > :after
+"""
+UPSERT_LOOK = """
+INSERT INTO looks (sink, asked) VALUES (:sink, :asked) ON CONFLICT (sink) DO UPDATE SET asked = excluded.asked
+"""
 UPSERT_CHECKED = """
 INSERT INTO checks (source, checked) VALUES (:source, :checked)
 ON CONFLICT (source) DO UPDATE SET checked = excluded.checked

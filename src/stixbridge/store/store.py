@@ -28,8 +28,12 @@ from .statements import (
     LAST_SEQ,
     OF_TYPES,
     REFERRERS,
+    RESUPPRESSED,
     SET_ASIDE,
+    SUPPRESS,
+    SUPPRESSED,
     UPSERT_DELIVERY,
+    UPSERT_LOOK,
     UPSERT_PROGRESS,
     UPSERT_WANTED,
 )
@@ -285,20 +289,41 @@ class Store(Intake):
 
     # suppression
 
-    def suppress(self, value: str, why: str, moment: int) -> None:
-        """Put a value on the suppression list; the first reason stays."""
-        self.execute(
-            "INSERT INTO suppressed (value, why, since) VALUES (:value, :why, :since) ON CONFLICT DO NOTHING",
-            value=value,
-            why=why[:500],
-            since=moment,
-        )
+    def suppress(self, value: str, why: str, moment: int, *, said: int | None = None) -> None:
+        """Put a value on the suppression list; the first reason stays.
+
+        Args:
+            value: of attributes.
+            why: shown in the list.
+            moment: now, microseconds.
+            said: when an analyst said so, microseconds; what was taken off the list after that stays off.
+        """
+        self.execute(SUPPRESS, value=value, why=why[:500], since=moment, said=moment if said is None else said)
+
+    def unsuppress(self, value: str, moment: int) -> bool:
+        """Take a value off the list; whether it was on it."""
+        known = bool(self.suppressed([value]))
+        self.execute("UPDATE suppressed SET removed = :moment WHERE value = :value", value=value, moment=moment)
+        return known
+
+    def resuppressed(self, pipeline: str, after: int) -> set[str]:
+        """The objects of a pipeline whose values went onto the list, or off it, after a moment (microseconds)."""
+        return {row["id"] for row in self.query(RESUPPRESSED, pipeline=pipeline, after=after)}
+
+    def looked(self, sink: str) -> int:
+        """When a sink was asked last for false positives, microseconds; 0 for never."""
+        rows = self.query("SELECT asked FROM looks WHERE sink = :sink", sink=sink)
+        return int(rows[0]["asked"]) if rows else 0
+
+    def set_looked(self, sink: str, moment: int) -> None:
+        """Record when that was."""
+        self.execute(UPSERT_LOOK, sink=sink, asked=moment)
 
     def suppressed(self, values: Iterable[str]) -> set[str]:
         """Those of some values that are on the suppression list."""
         found: set[str] = set()
         with self._transaction() as connection:
-            for rows in in_slices(connection, "SELECT value FROM suppressed WHERE value IN", list(values), {}):
+            for rows in in_slices(connection, SUPPRESSED, list(values), {}):
                 found.update(row[0] for row in rows)
         return found
 

@@ -31,7 +31,10 @@ class Request:
         return is_write(self.method, self.path)
 
 
-READS = ("events/view", "events/restsearch", "attributes/restsearch", "tags/search", "tags/index", "logs/index")
+READS = (
+    "events/view", "events/restsearch", "attributes/restsearch", "sightings/restsearch", "tags/search", "tags/index",
+    "logs/index",
+)  # fmt: skip
 
 
 def is_write(method: str, path: str) -> bool:

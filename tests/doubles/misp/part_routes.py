@@ -189,6 +189,22 @@ def sighting_add(call: Call) -> Answer:
     return Answer({"Sighting": {n: v for n, v in made.items() if n not in ("attribute_uuid", "Organisation")}})
 
 
+def sighting_search(call: Call) -> Answer:
+    """`POST /sightings/restSearch`: by type and time; without a time the last 30 days."""
+    known = {"returnFormat", "type", "from", "to", "last"}
+    given = require(call.body or {}, known, "sightings/restSearch")
+    since, until = int(given.get("from") or call.store.clock() - 30 * 86_400), int(given.get("to") or 2**40)
+    found = [
+        {"Sighting": {**{n: v for n, v in row.items() if n != "attribute_uuid"}, "value": held["value"]}}
+        for event in call.store.events.values()
+        if call.store.visible(event, call.actor)
+        for _, held in attributes_of(event)
+        for row in held["Sighting"]
+        if row["type"] == str(given.get("type", row["type"])) and since <= int(row["date_sighting"]) <= until
+    ]
+    return Answer({"response": found})
+
+
 def _element(call: Call, uuid: str) -> tuple[str, Json, Json]:
     """The kind, event and element that a UUID in a tag call names."""
     if uuid in call.store.events:
@@ -293,6 +309,7 @@ ROUTES = [
     Route("POST", "objects", "add", object_add, (1, 1)),
     Route("POST", "object_references", "add", reference_add),
     Route("POST", "sightings", "add", sighting_add, (0, 1)),
+    Route("POST", "sightings", "restSearch", sighting_search),
     Route("POST", "tags", "attachTagToObject", tag_attach),
     Route("POST", "tags", "removeTagFromObject", tag_remove),
     Route("POST", "analyst_data", "add", analyst_add, (3, 3)),
