@@ -42,6 +42,9 @@ FOREIGN = ("skip", "adopt", "extend")
 
 MODES = ("api", "upload_stix")
 
+CLUSTERS = ("tags", "private", "none")
+"""What becomes of actors, malware and techniques that no galaxy knows."""
+
 TRUST = ("own", "any", "none")
 """Whose false-positive sightings count."""
 
@@ -163,6 +166,7 @@ _CHECKS: dict[str, Callable[[str], str | None]] = {
     "mode": _one_of(*MODES),
     "foreign": _one_of(*FOREIGN),
     "deleted": _one_of(*DELETED),
+    "clusters": _one_of(*CLUSTERS),
     "false_positives": _one_of(*TRUST),
     "uuid_namespace": _uuid_problem,
 }

@@ -19,7 +19,7 @@ from .ledger import Ledger, Outcome, Reason
 from .mapping import table_of
 from .mapping.tables import LINK_TYPES, Role
 from .misp.model import NAMESPACE, Converted, all_attributes, derived_uuid, tag_names, uuid_of
-from .sinks.delivery import RESTRICTED
+from .sinks.delivery import CLUSTERS, RESTRICTED
 from .stix.read import Entry
 from .stix.references import everything
 from .store import Store
@@ -74,6 +74,7 @@ class Maker:
         engine: `native` or `misp-stix`.
         vanished: what becomes of objects that the source has no longer: `keep`, `tag`, `to_ids_off`, `delete`.
         expired_after: microseconds after its `valid_until` at which an indicator is left out; None for never.
+        describe: whether events describe what no galaxy knows, for a sink that makes clusters of it.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Maker:
         engine: str = "native",
         vanished: str = "keep",
         expired_after: int | None = None,
+        describe: bool = False,
     ) -> None:
         self.pipeline = pipeline
         self.source = source
@@ -100,6 +102,7 @@ class Maker:
         self.engine = engine
         self.vanished = vanished
         self.expired_after = expired_after
+        self.describe = describe
         self._now = 0
         self._gone: set[str] = set()
         self._emptied: set[str] = set()
@@ -116,6 +119,7 @@ class Maker:
             engine=self.engine,
             vanished=self.vanished,
             expired_after=self.expired_after,
+            describe=self.describe,
         )
 
     def batches(self, changed: set[str], *, whole: bool = False) -> list[Batch]:
@@ -192,6 +196,8 @@ class Maker:
         for row in conversion.converted:
             if row.closed:
                 row.event[RESTRICTED] = True
+            if self.describe and row.clusters:
+                row.event[CLUSTERS] = row.clusters
             made.wanted[str(row.event["uuid"])] = row
         for uuid in sorted((affected.events | emptied) - made.wanted.keys()):
             made.wanted[uuid] = None

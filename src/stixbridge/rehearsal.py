@@ -11,6 +11,7 @@ from .misp.model import MispEvent, all_attributes, tag_names
 from .pipeline import Pipeline, Summary
 from .sinks.changes import told
 from .sinks.delivery import Delivery, Job, State, parts
+from .sinks.tags import with_plain_tags
 
 
 def rehearse(
@@ -54,7 +55,7 @@ class _Rehearsal:
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
         for job in jobs:
             action = "created" if job.last is None else "updated"
-            before = job.last.body if job.last is not None else {}
+            before = with_plain_tags(job.last.body) if job.last is not None else {}
             self._measure(job.event, before)
             yield Delivery(str(job.event["uuid"]), State.DELIVERED, job.event, action, changes=told(before, job.event))
 

@@ -159,6 +159,7 @@ class MispSettings(Connection):
     only_complete: bool = False
     orgc: Organisation | None = None
     false_positives: str = "own"
+    clusters: str = "tags"
 
 
 @dataclass(frozen=True)

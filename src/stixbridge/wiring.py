@@ -174,6 +174,7 @@ def make_maker(config: Config, store: Store, name: str, *, offline: bool = False
         engine=settings.engine,
         vanished=getattr(config.sources[settings.source], "vanished", "keep"),
         expired_after=times.duration(settings.expired_after) if settings.expired_after is not None else None,
+        describe=any(getattr(config.sinks[sink], "clusters", "tags") != "tags" for sink in settings.sinks),
     )
 
 
@@ -290,6 +291,7 @@ def _misp(name: str, settings: MispSettings) -> Sink:
         keep_published=settings.keep_published,
         only_complete=settings.only_complete,
         false_positives=settings.false_positives,
+        clusters=settings.clusters,
         orgc={"name": settings.orgc.name, "uuid": settings.orgc.uuid} if settings.orgc else None,
     )
 

@@ -25,7 +25,8 @@ def plain_misp(request: pytest.FixtureRequest) -> Iterator[Misp]:
 
 def _misp(kind: str, role: str, variable: str) -> Iterator[Misp]:
     if kind == "double":
-        with MispDouble(role=role, sharing_groups=[SHARING_GROUP]) as double:
+        galaxies = {f'misp-galaxy:{kind}="known"': {} for kind in ("threat-actor", "tool")}
+        with MispDouble(role=role, sharing_groups=[SHARING_GROUP], clusters=galaxies) as double:
             made = Misp(double.url, double.key, (double.url, double.key), double)
             yield made
             made.close()

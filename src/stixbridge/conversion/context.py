@@ -14,6 +14,7 @@ from ..mapping.tables import Role, Table
 from ..misp.knowledge import Knowledge
 from ..misp.model import machine_tag, one_line, uuid_of
 from .assemble import EventBuilder
+from .clusters import cluster_uuid, described, joined
 from .markings import UNMARKED, Marking, Markings, strictness
 from .restored import cluster_tag
 
@@ -41,6 +42,7 @@ class Contexts:
         self._shown: dict[str, set[str]] = {}
         self._events: dict[str, set[str]] = {}
         self._links: dict[tuple[str, str], Marking] = {}
+        self._related: dict[str, set[tuple[str, str]]] = {}
 
     def is_context(self, id_: str) -> bool:
         """Whether an id is that of a context object of the input."""
@@ -110,6 +112,43 @@ class Contexts:
         """Whether it is shown anywhere."""
         return id_ in self._events
 
+    def related(self, source: str, verb: str, target: str, marking: Marking) -> None:
+        """Two context objects are related; clusters carry that where its marking does not confine it."""
+        if not _confined(marking):
+            self._related.setdefault(source, set()).add((verb, target))
+
+    def clusters(self, builder: EventBuilder, source: str, default_level: str | None) -> list[dict[str, Any]]:
+        """What no galaxy knows, of what is shown in an event, as clusters.
+
+        A cluster is seen by all of the organisation, whatever event it came with: what is marked TLP:RED, or so that no
+        level says it, makes none.
+
+        Args:
+            builder: of the event.
+            source: the name of the source.
+            default_level: the TLP level of what is not marked.
+        """
+        if _confined(builder.confinement.marking):
+            return []
+        found: dict[str, dict[str, Any]] = {}
+        for id_ in sorted(self._shown.get(builder.uuid, ())):
+            marking = self.marking(id_)
+            if self.known(id_) or _confined(marking) or (marking.level is None and default_level == "red"):
+                continue
+            table = self._tables[id_]
+            cluster = described(self._objects[id_], table, names_of(self._objects[id_], table), self.tag(id_), source)
+            if cluster is not None:
+                found[id_] = cluster
+        for id_, cluster in found.items():
+            for verb, target in self._related.get(id_, ()):
+                uuid = self._knowledge.uuid_of_tag(self.tag(target)) if self.known(target) else None
+                if target in found:
+                    uuid = cluster_uuid(self.tag(target))
+                if uuid is not None and uuid != cluster["uuid"]:
+                    cluster["relations"].append([verb, uuid])
+            cluster["relations"].sort()
+        return joined(list(found.values()))
+
     def finish(self, builder: EventBuilder) -> None:
         """Tag the event, and retell what no galaxy tells of the unknown ones.
 
@@ -127,6 +166,10 @@ class Contexts:
                 builder.tell("Context", id_, retold(self._objects[id_], self._tables[id_], self._creator(id_)), marking)
             elif tagged and closed:
                 builder.tell("Context", id_, f"## {self.tag(id_)}\n", marking)
+
+
+def _confined(marking: Marking) -> bool:
+    return marking.restricted or marking.level == "red" or not marking.tags.isdisjoint(("PAP:RED", "PAP:AMBER"))
 
 
 def known_cluster(obj: StixObject, table: Table, knowledge: Knowledge) -> str | None:

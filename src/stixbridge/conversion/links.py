@@ -99,6 +99,7 @@ class Links:
         forms: set[str] = set()
         inward, outward = contexts.is_context(link.source), contexts.is_context(link.target)
         if inward and outward:
+            contexts.related(link.source, link.verb, link.target, link.marking)
             for event in self._meeting(link):
                 self._row(self._builders[event], link)
                 forms.add("event report")

@@ -10,6 +10,17 @@ from ..ledger import Reason
 from .tables import Fate, Role, Table
 
 NAMES = ("name", "aliases", "x_mitre_aliases", "x_opencti_aliases")
+CLUSTER_GALAXIES: Mapping[str, str] = {
+    "attack-pattern": "mitre-attack-pattern",
+    "campaign": "campaigns",
+    "course-of-action": "mitre-course-of-action",
+    "intrusion-set": "threat-actor",
+    "malware": "tool",
+    "threat-actor": "threat-actor",
+    "tool": "tool",
+}
+"""The galaxy that a private cluster goes to which stands for what no galaxy knows, by STIX type."""
+
 _TEXT = "event report, where no cluster is known"
 _RETOLD = (
     "description",

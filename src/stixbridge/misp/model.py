@@ -38,6 +38,7 @@ class Converted:
         dropped: a rule leaves it out: it is not created, and withdrawn where it was delivered.
         left_out: ids of objects that a rule or a warninglist left out -> the reason.
         touched: (rule, UUID of what it changed, action), in order.
+        clusters: what no galaxy knows, described as clusters (`conversion.clusters`).
     """
 
     event: MispEvent
@@ -54,6 +55,7 @@ class Converted:
     dropped: bool = False
     left_out: dict[str, str] = field(default_factory=dict)
     touched: list[tuple[str, str, str]] = field(default_factory=list)
+    clusters: list[dict[str, Any]] = field(default_factory=list)
 
 
 NAMESPACE = "6f1c7a52-3c5b-5a0e-9d0b-3b1f0b7a7e55"

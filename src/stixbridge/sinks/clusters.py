@@ -16,8 +16,6 @@ from .tags import tagged
 Search = Callable[[list[str]], list[Mapping[str, Any]]]
 """UUIDs -> the clusters (`GalaxyCluster`) that a MISP has of them."""
 
-_AT_ONCE = 50
-
 
 class ClusterNames:
     """Renames galaxy tags as one MISP has them; asks for each cluster once.
@@ -44,12 +42,11 @@ class ClusterNames:
         uuids = {tag: uuid for tag in tags - self._names.keys() if (uuid := knowledge.uuid_of_tag(tag))}
         self._names.update({tag: tag for tag in tags - self._names.keys()})
         wanted = sorted(set(uuids.values()))
-        for at in range(0, len(wanted), _AT_ONCE):
-            for cluster in self._search(wanted[at : at + _AT_ONCE]):
-                name, kind = str(cluster.get("tag_name") or ""), str(cluster.get("type") or "")
-                for tag, uuid in uuids.items():
-                    if name and uuid == str(cluster.get("uuid")).lower() and tag.startswith(f"misp-galaxy:{kind}="):
-                        self._names[tag] = name
+        for cluster in self._search(wanted) if wanted else ():
+            name, kind = str(cluster.get("tag_name") or ""), str(cluster.get("type") or "")
+            for tag, uuid in uuids.items():
+                if name and uuid == str(cluster.get("uuid")).lower() and tag.startswith(f"misp-galaxy:{kind}="):
+                    self._names[tag] = name
 
 
 def _is_cluster(name: str) -> bool:

@@ -41,6 +41,9 @@ SETTLED = frozenset({State.DELIVERED, State.OUT})
 RESTRICTED = "restricted"
 """A field of ours in an event: a marking that is no tag holds it at distribution 0. Sinks take it out."""
 
+CLUSTERS = "clusters"
+"""A field of ours in an event: what no galaxy knows, described (`conversion.clusters`). Sinks take it out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Last:
@@ -178,7 +181,7 @@ def emptied(body: MispEvent, *, keep: tuple[str, ...] = ("Tag",)) -> MispEvent:
     return {**rest, "Attribute": [], "Object": [], "EventReport": []}
 
 
-_UNION = ("Attribute", "Object", "EventReport", "Tag", *ANALYST_DATA)
+_UNION = ("Attribute", "Object", "EventReport", "Tag", CLUSTERS, *ANALYST_DATA)
 
 
 def merge(bodies: list[MispEvent]) -> MispEvent:

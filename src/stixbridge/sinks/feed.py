@@ -19,7 +19,7 @@ from ..errors import ConfigError
 from ..ledger import Outcome, Reason
 from ..misp.model import MispEvent, level_of
 from ..misp.values import COMPOSITES
-from .delivery import RESTRICTED, Delivery, Job, Note, State, emptied
+from .delivery import CLUSTERS, RESTRICTED, Delivery, Job, Note, State, emptied
 from .folder import make_folder, write_atomically
 
 ORGC = {"name": "stixbridge", "uuid": "0b6f2f3e-7d0c-5b52-8c1b-4d3f0a9c2e11"}
@@ -28,7 +28,7 @@ ORGC = {"name": "stixbridge", "uuid": "0b6f2f3e-7d0c-5b52-8c1b-4d3f0a9c2e11"}
 _COLOURS = {"red": "#FF2B2B", "amber": "#FFC000", "amber+strict": "#FFC000", "green": "#33FF00", "clear": "#FFFFFF"}
 _COLOUR = "#0088CC"
 # A feed has the distribution that its subscriber gives it.
-_NOT_OF_A_FEED = ("sharing_group", "sharing_group_id", RESTRICTED)
+_NOT_OF_A_FEED = ("sharing_group", "sharing_group_id", RESTRICTED, CLUSTERS)
 _DEFAULT_MAX = "amber+strict"
 
 

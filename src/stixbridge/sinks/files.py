@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 
 from ..misp.model import MispEvent
-from .delivery import RESTRICTED, Delivery, Job, State
+from .delivery import CLUSTERS, RESTRICTED, Delivery, Job, State
 from .folder import make_folder, write_atomically
 
 
@@ -52,4 +52,4 @@ class FilesSink:
 
 def event_bytes(event: MispEvent) -> bytes:
     """The content of an event file."""
-    return orjson.dumps({"Event": {key: value for key, value in event.items() if key != RESTRICTED}})
+    return orjson.dumps({"Event": {key: value for key, value in event.items() if key not in (RESTRICTED, CLUSTERS)}})

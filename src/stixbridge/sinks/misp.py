@@ -19,7 +19,7 @@ from ..ledger import Outcome, Reason
 from ..misp.model import MispEvent
 from ..net import Auth, Http
 from .changes import Policy
-from .delivery import Delivery, Job, Note, State
+from .delivery import CLUSTERS, Delivery, Job, Note, State
 from .flight import Flight
 from .foreign import TAKEN, Foreign, as_taken
 from .misp_api import MispApi
@@ -53,6 +53,8 @@ class MispSink:
         orgc: the organisation that events carry, `name` and `uuid`, where the key may say so (sync, admin); else the
             key's own.
         false_positives: whose false positives count: those of the key's `own` organisation, `any` or `none`.
+        clusters: what becomes of actors, malware and techniques that no galaxy knows: plain `tags`, `private`
+            clusters, or `none`.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class MispSink:
         only_complete: bool = False,
         orgc: Mapping[str, str] | None = None,
         false_positives: str = "own",
+        clusters: str = "tags",
     ) -> None:
         if mode not in MODES:
             raise ConfigError(f"mode: {mode!r} is none of {', '.join(MODES)}")
@@ -100,7 +103,7 @@ class MispSink:
             else Http(url, auth=Auth(header="Authorization", value=key), ca=ca, verify=verify, timeout=timeout)
         )
         self._api = MispApi(self._http, name)
-        self._preparation = Preparation(self._api, orgc)
+        self._preparation = Preparation(self._api, orgc, clusters)
         self._new_tags = NewTags()
         self._writer = EventWriter(
             self._api,
@@ -159,7 +162,8 @@ class MispSink:
         """Deliver one event; under other UUIDs where a foreign one was taken over or extended before."""
         taken = job.last.body.get(TAKEN) if job.last is not None else None
         notes: list[Note] = []
-        event, problem = self._preparation.apply(as_taken(job.event, taken), notes)
+        base = job.last.body if job.last is not None else {}
+        event, problem = self._preparation.apply(as_taken(job.event, taken), base, notes)
         if problem is not None:
             return self._put_off(job, event, problem, notes)
         with self._new_tags.brought_by(event):
@@ -169,6 +173,8 @@ class MispSink:
         delivery.event = str(job.event["uuid"])
         if taken and TAKEN not in delivery.body:
             delivery.body = {**delivery.body, TAKEN: taken}
+        if CLUSTERS in job.event:
+            delivery.body = {**delivery.body, CLUSTERS: job.event[CLUSTERS]}
         return delivery
 
     @staticmethod

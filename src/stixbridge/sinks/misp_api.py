@@ -19,6 +19,7 @@ _ALWAYS = "4102444800"
 """Seconds: the end of every range of time."""
 _DERIVED = "5"
 """The version of the UUIDs that the conversion gives; MISP's own are of version 4."""
+_CLUSTERS_AT_ONCE = 50
 _SETTLE_TRIES = 60
 _SETTLE_SECONDS = 1.0
 
@@ -54,6 +55,7 @@ class MispApi:
         self._rights: Rights | None = None
         self._tags: set[str] | None = None
         self._groups: list[dict[str, Any]] | None = None
+        self._galaxies: dict[str, str] | None = None
         self.on_slow: Callable[[], None] = lambda: None
 
     def rights(self) -> Rights:
@@ -119,9 +121,11 @@ class MispApi:
 
     def clusters(self, uuids: list[str]) -> list[Mapping[str, Any]]:
         """The galaxy clusters that this MISP has of some UUIDs."""
-        answer = self.post("galaxy_clusters/restSearch", {"uuid": uuids})
-        rows = value_of(answer).get("response") if answer.status == 200 else None
-        found = [row.get("GalaxyCluster") for row in rows or () if isinstance(row, dict)]
+        found: list[Any] = []
+        for at in range(0, len(uuids), _CLUSTERS_AT_ONCE):
+            answer = self.post("galaxy_clusters/restSearch", {"uuid": uuids[at : at + _CLUSTERS_AT_ONCE]})
+            rows = value_of(answer).get("response") if answer.status == 200 else None
+            found.extend(row.get("GalaxyCluster") for row in rows or () if isinstance(row, dict))
         return [row for row in found if isinstance(row, dict)]
 
     def false_positives(self, since: int, *, own: bool) -> list[tuple[str, int]]:
@@ -151,6 +155,14 @@ class MispApi:
                 continue  # a source said so, in a sighting of ours: that is no word against another source
             found.append((str(said["value"]), int(said.get("date_sighting") or 0) * 1_000_000))
         return found
+
+    def galaxy(self, kind: str) -> str | None:
+        """The id of the galaxy of a type; None where this MISP has none."""
+        if self._galaxies is None:
+            rows = self.read("galaxies/index").get("response") or []
+            found = [row["Galaxy"] for row in rows if isinstance(row, dict) and isinstance(row.get("Galaxy"), dict)]
+            self._galaxies = {str(row.get("type")): str(row.get("id")) for row in found}
+        return self._galaxies.get(kind)
 
     def sharing_groups(self) -> list[dict[str, Any]]:
         """The sharing groups that the key sees."""

@@ -9,11 +9,12 @@ from typing import Any
 from ..ledger import Outcome, Reason
 from ..misp.model import MispEvent
 from .clusters import ClusterNames
-from .delivery import RESTRICTED, Note
+from .delivery import CLUSTERS, RESTRICTED, Note
 from .misp_api import MispApi
-from .tags import keep_local, markings
+from .private import PrivateClusters
+from .tags import keep_local, markings, tagged
 
-_OWN_FIELDS = ("sharing_group", RESTRICTED)
+_OWN_FIELDS = ("sharing_group", RESTRICTED, CLUSTERS)
 """Fields of ours that are no MISP's."""
 
 
@@ -23,12 +24,15 @@ class Preparation:
     Args (of the constructor):
         api: the MISP.
         orgc: the organisation that events carry, `name` and `uuid`; None for the key's own.
+        clusters: what becomes of what no galaxy knows: `tags`, `private` clusters, or `none`.
     """
 
-    def __init__(self, api: MispApi, orgc: Mapping[str, str] | None) -> None:
+    def __init__(self, api: MispApi, orgc: Mapping[str, str] | None, clusters: str) -> None:
         self._api = api
         self._orgc = dict(orgc) if orgc is not None else None
         self._clusters = ClusterNames(api.clusters)
+        self._unknown = clusters
+        self._private = PrivateClusters(api)
         self._lock = threading.Lock()
 
     def limits(self) -> list[str]:
@@ -52,13 +56,19 @@ class Preparation:
                 "this key may not say whose an event is (perm_sync): events carry the key's own organisation, and orgc"
                 " has no effect"
             )
+        if self._unknown == "private" and not (rights.galaxy_editor and rights.tag_editor):
+            found.append(
+                "this key may not make galaxy clusters and their tags (perm_galaxy_editor, perm_tag_editor): what no"
+                " galaxy knows stays a plain tag"
+            )
         return found
 
-    def apply(self, wanted: MispEvent, notes: list[Note]) -> tuple[MispEvent, str | None]:
+    def apply(self, wanted: MispEvent, base: Mapping[str, Any], notes: list[Note]) -> tuple[MispEvent, str | None]:
         """Prepare an event.
 
         Args:
             wanted: as a pipeline makes it; it is not changed.
+            base: what was delivered of it last; empty for a new one.
             notes: takes what a reader should know.
 
         Returns:
@@ -77,11 +87,29 @@ class Preparation:
                 if name in event:
                     event[name] = [_copied(part) for part in event[name]]
             self._clusters.apply(event)
+            if wanted.get(CLUSTERS):
+                self._unknown_ones(event, wanted, base, notes)
             if rights.site_admin or not rights.sync:  # MISP drops the local tags of a sync key in silence
                 keep_local(event)
             if not rights.tag_editor and self._absent(event, notes):
                 return event, "held"
         return event, None
+
+    def _unknown_ones(self, event: MispEvent, wanted: MispEvent, base: Mapping[str, Any], notes: list[Note]) -> None:
+        """Put private clusters in the place of plain tags, or leave those out."""
+        tags = {tag["name"] for part in tagged(event) for tag in part["Tag"]}
+        rows = [row for row in wanted[CLUSTERS] if row["tag"] in tags]
+        names: dict[str, str | None] = {}
+        if self._unknown == "none":
+            names = {row["tag"]: None for row in rows}
+            for row in rows:
+                text = f'{row["value"]}: no galaxy knows it, and clusters is "none"'
+                notes.append((None, Outcome.DROPPED, Reason.FILTERED, text))
+        elif self._unknown == "private" and self._api.rights().galaxy_editor and self._api.rights().tag_editor:
+            names = {**self._private.names(rows, base.get(CLUSTERS) or [], notes)}
+        for part in tagged(event) if names else ():
+            renamed = [{**tag, "name": names.get(tag["name"], tag["name"])} for tag in part["Tag"]]
+            part["Tag"] = [tag for tag in renamed if tag["name"] is not None]
 
     def _absent(self, event: MispEvent, notes: list[Note]) -> bool:
         """Whether a marking of an event can't be stored: the tag is not there and can't be created."""

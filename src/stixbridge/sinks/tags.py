@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import orjson
+
 from .. import tlp
 from ..misp.model import MispEvent, tag_names
+from .delivery import CLUSTERS
 
 BOOKKEEPING = "stixbridge:"
 """The name space of tags that say what the bridge did; of no use to anybody else, so local where that is possible."""
@@ -29,6 +32,17 @@ def markings(event: MispEvent) -> set[str]:
     """The tags of an event and its parts that restrict."""
     names = {name for part in tagged(event) for name in tag_names(part)}
     return {name for name in names if tlp.is_tlp_tag(name) or name.startswith("PAP:")}
+
+
+def with_plain_tags(body: MispEvent) -> MispEvent:
+    """A delivered event with the plain tags that private clusters took the place of, as the conversion has them."""
+    plain = {f'misp-galaxy:{row["galaxy"]}="{row["uuid"]}"': row["tag"] for row in body.get(CLUSTERS) or ()}
+    if not plain:
+        return body
+    copy: MispEvent = orjson.loads(orjson.dumps(body))
+    for part in tagged(copy):
+        part["Tag"] = [{**tag, "name": plain.get(tag["name"], tag["name"])} for tag in part["Tag"]]
+    return copy
 
 
 def keep_local(event: MispEvent) -> None:

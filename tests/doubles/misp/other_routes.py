@@ -5,7 +5,7 @@ from typing import Any
 from .call import Call, Route
 from .fields import SEARCH_OFF, TAG, require
 from .knowledge import knowledge
-from .model import Answer, Json, Refusal
+from .model import Answer, Json, NotSaved, Refusal
 from .search import like
 
 VERSION = "2.5.1"
@@ -117,16 +117,56 @@ def cluster_search(call: Call) -> Answer:
 
 
 def cluster_add(call: Call) -> Answer:
-    """`POST /galaxy_clusters/add/<galaxy id>`: its tag carries the UUID."""
+    """`POST /galaxy_clusters/add/<galaxy id>`: its tag carries the UUID, which must be new; the value need not be."""
     call.need(call.actor.role.permissions()["perm_galaxy_editor"])
     kind = _galaxies(call).get(call.args[0])
     if kind is None:
         raise Refusal(404, "Invalid galaxy")
     given = require(call.unwrapped("GalaxyCluster"), CLUSTER, "GalaxyCluster")
     uuid = str(given.get("uuid") or call.store.new_uuid()).lower()
+    if any(cluster["uuid"] == uuid for cluster in call.store.clusters.values()):
+        raise NotSaved("GalaxyCluster", "Edit not allowed on default clusters")
     tag_name = f'misp-galaxy:{kind}="{uuid}"'
-    cluster: Json = {**given, "uuid": uuid, "tag_name": tag_name, "custom": True}
+    cluster: Json = {
+        "GalaxyElement": [], **given, "uuid": uuid, "tag_name": tag_name, "custom": True, "GalaxyClusterRelation": [],
+        "orgc_id": call.actor.org_id, "published": False,
+    }  # fmt: skip
     return Answer({"GalaxyCluster": dict(call.store.add_cluster(tag_name, cluster))})
+
+
+def _own_cluster(call: Call, uuid: str) -> Json:
+    """A custom cluster of the actor's organisation."""
+    found = next((row for row in call.store.clusters.values() if row["uuid"] == uuid), None)
+    if found is None or not found.get("custom"):
+        raise Refusal(404, "Invalid Galaxy cluster")
+    if not call.actor.role.site_admin and found["orgc_id"] != call.actor.org_id:
+        raise Refusal(403, "Only the Orgc can edit")
+    return found
+
+
+def cluster_edit(call: Call) -> Answer:
+    """`POST /galaxy_clusters/edit/<uuid>`: the elements are replaced, not merged."""
+    call.need(call.actor.role.permissions()["perm_galaxy_editor"])
+    held = _own_cluster(call, call.args[0])
+    held.update(require(call.unwrapped("GalaxyCluster"), CLUSTER, "GalaxyCluster"))
+    return Answer({"GalaxyCluster": dict(held)})
+
+
+def relation_add(call: Call) -> Answer:
+    """`POST /galaxy_cluster_relations/add`: once; the message of a refusal stands in odd places."""
+    call.need(call.actor.role.permissions()["perm_galaxy_editor"])
+    names = {f"{kind}_uuid" for kind in ("galaxy_cluster", "referenced_galaxy_cluster")}
+    names |= {"referenced_galaxy_cluster_type", "distribution"}
+    given = dict(require(call.unwrapped("GalaxyClusterRelation"), names, "GalaxyClusterRelation"))
+    held = _own_cluster(call, given["galaxy_cluster_uuid"])
+    same = ("referenced_galaxy_cluster_uuid", "referenced_galaxy_cluster_type")
+    if any(all(row[name] == given[name] for name in same) for row in held["GalaxyClusterRelation"]):
+        why = 'Relationship could not be added.Reasons: ["Relation already exists"]'
+        message = "Could not add GalaxyClusterRelation"
+        body = {"saved": False, "name": message, "message": message, "errors": "application/json", "id": why}
+        return Answer(body | {"url": f"/galaxy_cluster_relations/add/{why}"}, 403)
+    held["GalaxyClusterRelation"].append(given)
+    return call.saved("GalaxyClusterRelation added")
 
 
 def log_index(call: Call) -> Answer:
@@ -155,6 +195,8 @@ ROUTES = [
     Route("GET", "galaxies", "index", galaxy_index),
     Route("POST", "galaxy_clusters", "restSearch", cluster_search),
     Route("POST", "galaxy_clusters", "add", cluster_add, (1, 1)),
+    Route("POST", "galaxy_clusters", "edit", cluster_edit, (1, 1)),
+    Route("POST", "galaxy_cluster_relations", "add", relation_add),
     Route("GET", "logs", "index", log_index),
     Route("POST", "logs", "index", log_index),
 ]
