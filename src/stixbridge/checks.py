@@ -75,7 +75,7 @@ def value_problems(table: Mapping[str, Any]) -> list[tuple[str, str]]:
     for key, value in guard.items() if isinstance(guard, dict) else ():
         if isinstance(value, str) and not re.fullmatch(r"\d+|\d+(\.\d+)?%", value, re.ASCII):
             found.append((f"guard.{key}", f'{value!r} is no limit; write "10000" or "10%"'))
-    for key in ("page_size", "timeout", "max_bytes", "chunk", "max_request", "concurrency"):
+    for key in ("page_size", "timeout", "max_bytes", "chunk", "max_request", "concurrency", "split"):
         value = table.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
             found.append((key, f"{value} is not above 0"))

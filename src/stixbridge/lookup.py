@@ -10,6 +10,7 @@ import orjson
 from . import times
 from .letters import letters
 from .settings import Config
+from .sinks.split import event_of
 from .store import Store
 from .wiring import make_maker
 
@@ -76,6 +77,11 @@ def _events(store: Store, pipeline: str, id_: str) -> list[dict[str, Any]]:
             "SELECT sink, state, info, published FROM deliveries WHERE event = :event ORDER BY sink", event=row["event"]
         )
         uuids = {element["uuid"] for element in elements}
+        for sink in sinks:
+            # an event that is split has its parts in several
+            held = store.delivered(sink["sink"], row["event"])
+            within = {event_of(held.body, uuid) for uuid in sorted(uuids)[:1]} if held is not None else set()
+            sink["event"] = next(iter(within), row["event"])
         notes = [
             note
             for note in store.query(

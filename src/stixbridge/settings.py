@@ -160,6 +160,7 @@ class MispSettings(Connection):
     orgc: Organisation | None = None
     false_positives: str = "own"
     clusters: str = "tags"
+    split: int | None = None
 
 
 @dataclass(frozen=True)

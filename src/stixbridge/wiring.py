@@ -292,6 +292,7 @@ def _misp(name: str, settings: MispSettings) -> Sink:
         only_complete=settings.only_complete,
         false_positives=settings.false_positives,
         clusters=settings.clusters,
+        split=settings.split,
         orgc={"name": settings.orgc.name, "uuid": settings.orgc.uuid} if settings.orgc else None,
     )
 

@@ -87,7 +87,7 @@ def _found(row: dict[str, Any]) -> None:
     emit(f"  source {row['source']}, modified {row['modified'] or 'never said'}{ended}")
     for event in row["events"]:
         for sink in event["sinks"]:
-            emit(f"  event {event['event']} in {sink['sink']}: {sink['state']}  {sink['info']}")
+            emit(f"  event {sink['event']} in {sink['sink']}: {sink['state']}  {sink['info']}")
         for element in event["elements"]:
             emit(f"    {element['kind']} {element['uuid']}  {element['type']} = {element['value'][:120]}")
         for note in event["notes"]:

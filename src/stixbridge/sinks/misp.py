@@ -24,6 +24,7 @@ from .flight import Flight
 from .foreign import TAKEN, Foreign, as_taken
 from .misp_api import MispApi
 from .preparing import Preparation
+from .split import deliver_split, is_split
 from .tags import NewTags
 from .upload import uploaded
 from .writing import EventWriter
@@ -55,6 +56,7 @@ class MispSink:
         false_positives: whose false positives count: those of the key's `own` organisation, `any` or `none`.
         clusters: what becomes of actors, malware and techniques that no galaxy knows: plain `tags`, `private`
             clusters, or `none`.
+        split: attributes in one event; a larger one becomes several, linked by `extends_uuid`. None for no limit.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class MispSink:
         orgc: Mapping[str, str] | None = None,
         false_positives: str = "own",
         clusters: str = "tags",
+        split: int | None = None,
     ) -> None:
         if mode not in MODES:
             raise ConfigError(f"mode: {mode!r} is none of {', '.join(MODES)}")
@@ -97,6 +100,7 @@ class MispSink:
             raise ConfigError("a MISP sink takes a URL and a key, or an existing PyMISP object")
         self.name = name
         self._trust = false_positives
+        self._split = split
         self._http = (
             misp
             if isinstance(misp, Http)
@@ -167,7 +171,11 @@ class MispSink:
         if problem is not None:
             return self._put_off(job, event, problem, notes)
         with self._new_tags.brought_by(event):
-            delivery = self._writer.write(job, event, notes)
+            if taken is None and is_split(event, job.last, self._split):
+                delivery = deliver_split(job, event, self._split, self._api.event, self._writer.write)
+                delivery.notes = [*notes, *delivery.notes]
+            else:
+                delivery = self._writer.write(job, event, notes)
             if delivery.state is State.FOREIGN:
                 delivery = self._foreign.deliver(job, event, notes)
         delivery.event = str(job.event["uuid"])

@@ -1,0 +1,228 @@
+"""An oversized event as several linked ones: the first keeps the UUID, the others extend it.
+
+Which part is in which event is on record in the delivered body (`SHARES`) and never changes: MISP takes no UUID into a
+second event. What is joined by object references stays together, since a reference does not reach into another event.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..ledger import Outcome, Reason
+from ..misp.model import NAMESPACE, MispEvent, derived_uuid, tag_names
+from .delivery import WITHDRAWN, Delivery, Job, Last, Note, State
+
+SHARES = "shares"
+"""A field of ours in a delivered body: UUID of a part -> number of its event; what is in the first is not listed."""
+
+_OURS = frozenset({State.DELIVERED, State.WAITING})
+_DONE = frozenset({State.DELIVERED, State.BLOCKED})
+_LISTS = ("Attribute", "Object", "EventReport")
+
+Look = Callable[[str], Mapping[str, Any] | None]
+"""UUID of an event -> what MISP has of it."""
+Write = Callable[[Job, MispEvent, list[Note]], Delivery]
+
+
+def share_uuid(uuid: str, number: int) -> str:
+    """The UUID of one of the events that an event is split into, counted from 0."""
+    return derived_uuid(NAMESPACE, "share", uuid, str(number)) if number else uuid
+
+
+def event_of(body: Mapping[str, Any], part: str) -> str:
+    """The UUID of the event in MISP that an attribute or object of a delivered event is in."""
+    uuid = str(body.get("uuid"))
+    shares = body.get(SHARES) or {}
+    for own, held, _ in _parts(body) if shares else ():
+        if part == own or any(part == row["uuid"] for row in held.get("Attribute") or ()):
+            return share_uuid(uuid, shares.get(own, 0))
+    return uuid
+
+
+def is_split(event: MispEvent, last: Last | None, most: int | None) -> bool:
+    """Whether an event is too large for one, or was split before."""
+    if last is not None and SHARES in last.body:
+        return True
+    return most is not None and sum(weight for _, _, weight in _parts(event)) > most
+
+
+def deliver_split(job: Job, event: MispEvent, most: int | None, look: Look, write: Write) -> Delivery:
+    """Deliver an event as several.
+
+    Args:
+        job: of the event.
+        event: prepared for this MISP.
+        most: attributes in one; None to put no more into further ones.
+        look: reads an event.
+        write: delivers one.
+
+    Returns:
+        One delivery for all. Where the first is not ours, or was deleted, its delivery, and nothing else is written.
+
+    Raises:
+        ServerError: when MISP fails; the next run goes on from what arrived.
+    """
+    uuid, last = str(event["uuid"]), job.last
+    ours = last is not None and last.state in _OURS
+    before: dict[str, int] = {}
+    if last is not None and ours:
+        before = dict.fromkeys(_uuids(last.body), 0) | last.body.get(SHARES, {})
+    # what a cut delivery put elsewhere already stays there
+    start = 0 if last is not None and last.state is State.ADDING else max(before.values(), default=0) + 1
+    for number in itertools.count(start):
+        held = look(share_uuid(uuid, number))
+        if held is None:
+            break
+        before = dict.fromkeys(_uuids(held), number) | before
+    shares = assigned(event, before, most)
+    count = max([0, *shares.values(), *before.values()]) + 1
+    notes: list[Note] = []
+    wanted = _divided(event, shares, count, notes)
+    bases = _divided(last.body, before, count, []) if last is not None and ours else []
+    done: list[Delivery] = []
+    for number, share in enumerate(wanted):
+        one = replace(job, event=share)
+        if number:
+            one.begin = _nothing
+        if ours and last is not None and (not number or number in before.values()):
+            one.last = replace(last, body=bases[number])
+        elif number:
+            one.last = Last(State.ADDING, share)  # looks before it adds
+        delivery = write(one, share, notes if not number else [])
+        done.append(delivery)
+        if not number and delivery.state not in _OURS:
+            return delivery
+    return _gathered(uuid, done, shares)
+
+
+def assigned(event: MispEvent, before: Mapping[str, int], most: int | None) -> dict[str, int]:
+    """Which part of an event goes where: UUID -> number of the event.
+
+    Args:
+        event: the whole.
+        before: where parts are already; they stay.
+        most: attributes in one event; a group that is larger has one by itself. None for no limit.
+    """
+    groups = _groups(event)
+    found = {uuid: before[uuid] for group in groups for uuid, _ in group if uuid in before}
+    counts: dict[int, int] = {}
+    for group in groups:
+        for uuid, weight in group:
+            if uuid in found:
+                counts[found[uuid]] = counts.get(found[uuid], 0) + weight
+    at = 0
+    for group in groups:
+        new = [(uuid, weight) for uuid, weight in group if uuid not in found]
+        if not new:
+            continue
+        weight = sum(weight for _, weight in new)
+        there = [found[uuid] for uuid, _ in group if uuid in found]
+        if not there:
+            while most is not None and counts.get(at, 0) and counts[at] + weight > most:
+                at += 1
+        number = min(there, default=at)
+        counts[number] = counts.get(number, 0) + weight
+        found.update((uuid, number) for uuid, _ in new)
+    return found
+
+
+def _groups(event: MispEvent) -> list[list[tuple[str, int]]]:
+    """Parts that have to be in one event: (UUID, attributes)."""
+    owner: dict[str, str] = {}
+    for uuid, part, _ in _parts(event):
+        owner[uuid] = uuid
+        owner.update((str(row["uuid"]), uuid) for row in part.get("Attribute") or ())
+    parent = {uuid: uuid for uuid in owner.values()}
+
+    def root(uuid: str) -> str:
+        while parent[uuid] != uuid:
+            parent[uuid] = parent[parent[uuid]]
+            uuid = parent[uuid]
+        return uuid
+
+    for uuid, part, _ in _parts(event):
+        for row in part.get("ObjectReference") or ():
+            target = owner.get(str(row["referenced_uuid"]))
+            if target is not None:
+                parent[root(target)] = root(uuid)
+    groups: dict[str, list[tuple[str, int]]] = {}
+    for uuid, _, weight in _parts(event):
+        groups.setdefault(root(uuid), []).append((uuid, weight))
+    return list(groups.values())
+
+
+def _parts(event: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], int]]:
+    """Attributes and objects, with the attributes in each."""
+    for name in ("Attribute", "Object"):
+        for part in event.get(name) or ():
+            yield str(part["uuid"]), part, max(1, len(part.get("Attribute") or ()))
+
+
+def _uuids(event: Mapping[str, Any]) -> list[str]:
+    return [uuid for uuid, _, _ in _parts(event)]
+
+
+def _divided(event: Mapping[str, Any], shares: Mapping[str, int], count: int, notes: list[Note]) -> list[MispEvent]:
+    """The events; reports, and what analysts say of the event, are in the first."""
+    uuid = str(event["uuid"])
+    rest = {key: value for key, value in event.items() if key == "Tag" or not isinstance(value, list)}
+    found: list[MispEvent] = []
+    for number in range(count):
+        share: MispEvent = {**(event if not number else rest), "Attribute": [], "Object": []}
+        if number:
+            share |= {"uuid": share_uuid(uuid, number), "extends_uuid": uuid, "EventReport": []}
+            share["info"] = f"{event['info']} ({number + 1})"
+        found.append(share)
+    owner = {
+        str(row["uuid"]): part_uuid
+        for part_uuid, part, _ in _parts(event)
+        for row in (part, *(part.get("Attribute") or ()))
+    }
+    for name in ("Attribute", "Object"):
+        for part in event.get(name) or ():
+            number = shares.get(str(part["uuid"]), 0)
+            kept = []
+            for row in part.get("ObjectReference") or ():
+                if shares.get(owner.get(str(row["referenced_uuid"]), ""), number) == number:
+                    kept.append(row)
+                else:
+                    text = "the event is split, and the reference would join two of its events"
+                    notes.append((str(row["uuid"]), Outcome.DROPPED, Reason.NO_PLACE, text))
+            found[number][name].append({**part, "ObjectReference": kept} if "ObjectReference" in part else part)
+    for share in found[1:]:
+        if not share["Attribute"] and not share["Object"] and not str(share["info"]).startswith(WITHDRAWN):
+            share["info"] = WITHDRAWN + str(share["info"])
+    return found
+
+
+def _gathered(uuid: str, done: list[Delivery], shares: Mapping[str, int]) -> Delivery:
+    """One delivery for all."""
+    first = done[0]
+    body = dict(first.body)
+    for name in _LISTS:
+        body[name] = [row for delivery in done for row in delivery.body.get(name) or ()]
+    # a tag that one of them lacks, or a distribution that one of them kept narrow, is looked at again
+    common = set.intersection(*(set(tag_names(delivery.body)) for delivery in done))
+    body["Tag"] = [tag for tag in first.body.get("Tag") or () if tag["name"] in common]
+    if any(delivery.body.get("distribution") == "0" for delivery in done):
+        body["distribution"] = "0"
+    body[SHARES] = {part: number for part, number in shares.items() if number}
+    actions = {delivery.action for delivery in done}
+    action = first.action
+    if action == "unchanged" and actions != {"unchanged"}:
+        action = "updated"
+    return Delivery(
+        uuid,
+        State.DELIVERED if all(delivery.state in _DONE for delivery in done) else State.WAITING,
+        body,
+        action,
+        all(delivery.published for delivery in done),
+        [note for delivery in done for note in delivery.notes],
+    )
+
+
+def _nothing() -> None:
+    """The first of the events is on record; the others are looked for."""
