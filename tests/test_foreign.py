@@ -159,3 +159,105 @@ def test_a_lost_store_finds_its_events_again(misp: MispDouble, tmp_path: Path) -
     assert rows(misp, own) == before
     assert isinstance(fresh.store, Store)
     fresh.close()
+
+
+# recognised by title
+
+
+SCRIPT, OLDER = "7c0ad1b5-5d2c-4a53-9b38-91a6b6e0c6b1", "7c0ad1b5-5d2c-4a53-9b38-91a6b6e0c6b2"
+
+
+@pytest.fixture
+def scripted() -> Iterator[MispDouble]:
+    """A script made an event of the report at every poll, under UUIDs of its own; a third of the title is unlike it."""
+    with MispDouble() as double:
+        for number, (own, held) in enumerate({OLDER: [A], SCRIPT: [A, OLD], THEIRS: ["203.0.113.200"]}.items()):
+            rows = [
+                {"uuid": f"{own[:-2]}{number}{at}", "type": "ip-dst", "category": "Network activity", "value": value,
+                 "to_ids": False, "timestamp": "1767600000"}
+                for at, value in enumerate(held)
+            ]  # fmt: skip
+            double.analyst_event(
+                {"uuid": own, "info": "wave", "date": "2026-01-09", "timestamp": str(1767600000 + number),
+                 "Attribute": rows}
+            )  # fmt: skip
+        double.requests.clear()
+        yield double
+
+
+def by_title(misp: MispDouble, folder: Path, foreign: str) -> Bridge:
+    sink = {"type": "misp", "url": misp.url, "key": misp.key, "foreign": foreign, "recognise": "title"}
+    return Bridge(folder, {"misp": sink})
+
+
+def test_without_being_told_to_a_title_means_nothing(scripted: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(scripted, tmp_path, "adopt")
+    assert poll(bridge).events == {"created": 1}
+    bridge.close()
+
+
+def test_a_scripts_event_is_left_alone(scripted: MispDouble, tmp_path: Path) -> None:
+    before = copy.deepcopy(scripted.events)
+    bridge = by_title(scripted, tmp_path, "skip")
+    summary = poll(bridge)
+    assert (summary.events, summary.status) == ({"foreign": 1}, 1)
+    assert f"{SCRIPT} has this title and is not ours" in "\n".join(reasons(summary)["foreign"])
+    assert f"more events of this title, left as they are: {OLDER}" in "\n".join(reasons(summary)["foreign"])
+    assert scripted.events == before
+    bridge.close()
+
+
+def test_a_scripts_event_is_taken_over_and_kept_up_to_date(scripted: MispDouble, tmp_path: Path) -> None:
+    others = {uuid: copy.deepcopy(scripted.events[uuid]) for uuid in (OLDER, THEIRS)}
+    bridge = by_title(scripted, tmp_path, "adopt")
+    assert poll(bridge).events == {"updated": 1}
+    assert rows(scripted, SCRIPT).keys() == {A, B, OLD}
+    assert not rows(scripted, SCRIPT)[A]["to_ids"]
+    assert scripted.events[SCRIPT]["date"] == "2026-01-09"
+    ends = stix.indicator(A, modified=stix.LATER, revoked=True)
+    joined = stix.report("wave", [stix.indicator(A), stix.indicator(C)], modified=stix.LATER)
+    assert bridge.poll(ends, stix.indicator(C), {**joined, "name": "wave two"}).errors == []
+    assert rows(scripted, SCRIPT).keys() == {A, C, OLD}
+    assert scripted.events[SCRIPT]["info"] == "wave two"
+    assert [one["type"] for one in rows(scripted, SCRIPT)[A]["Sighting"]] == ["2"]
+    assert {uuid: scripted.events[uuid] for uuid in others} == others
+    (day,) = scripted.events.keys() - {SCRIPT, *others}
+    assert rows(scripted, day).keys() == {B}  # it left the report
+    writes = len(scripted.writes())
+    assert bridge.run(replay=True).errors == []
+    assert len(scripted.writes()) == writes
+    bridge.close()
+
+
+def test_a_scripts_event_is_extended(scripted: MispDouble, tmp_path: Path) -> None:
+    before = copy.deepcopy(scripted.events)
+    bridge = by_title(scripted, tmp_path, "extend")
+    assert poll(bridge).events == {"created": 1}
+    (own,) = scripted.events.keys() - before.keys()
+    assert scripted.events[own]["extends_uuid"] == SCRIPT
+    assert bridge.poll(stix.report("wave", [stix.indicator(A)], modified=stix.LATER)).errors == []
+    assert rows(scripted, own).keys() == {A}
+    assert {uuid: scripted.events[uuid] for uuid in before} == before
+    bridge.close()
+
+
+def test_two_reports_of_one_title_are_two_events(tmp_path: Path) -> None:
+    """What the bridge itself delivered is never taken for a script's."""
+    with MispDouble() as misp:
+        bridge = by_title(misp, tmp_path, "adopt")
+        one = stix.indicator(A)
+        bridge.poll(one, {**stix.report("first", [one]), "name": "weekly"})
+        bridge.poll({**stix.report("second", [one]), "name": "weekly"})
+        assert len(misp.events) == 2
+        bridge.close()
+
+
+@pytest.mark.parametrize("info", ["!wave", "%", "wa%", "a & b | c", "wave"])
+def test_a_title_is_no_pattern(tmp_path: Path, info: str) -> None:
+    with MispDouble() as misp:
+        row = {"type": "ip-dst", "category": "Network activity", "value": A}
+        misp.analyst_event({"uuid": SCRIPT, "info": "water", "Attribute": [row]})
+        bridge = by_title(misp, tmp_path, "adopt")
+        one = stix.indicator(A)
+        assert bridge.poll(one, {**stix.report("first", [one]), "name": info}).events == {"created": 1}
+        bridge.close()

@@ -406,7 +406,10 @@ class Pipeline:
         def stix() -> list[dict[str, Any]]:
             return self.maker.behind(row.stix_ids) if row is not None else []
 
-        return Job(event, last, begin, self._publish(row), stix, moment // 1_000_000)
+        def known(other: str) -> bool:
+            return self.store.delivered(sink.name, other) is not None
+
+        return Job(event, last, begin, self._publish(row), stix, moment // 1_000_000, known)
 
     def _publish(self, row: Converted | None) -> bool:
         """Whether an event shall be published: what a rule says goes before what the pipeline says."""

@@ -161,6 +161,7 @@ class MispSettings(Connection):
     false_positives: str = "own"
     clusters: str = "tags"
     split: int | None = None
+    recognise: str = "uuid"
 
 
 @dataclass(frozen=True)

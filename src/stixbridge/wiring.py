@@ -293,6 +293,7 @@ def _misp(name: str, settings: MispSettings) -> Sink:
         false_positives=settings.false_positives,
         clusters=settings.clusters,
         split=settings.split,
+        recognise=settings.recognise,
         orgc={"name": settings.orgc.name, "uuid": settings.orgc.uuid} if settings.orgc else None,
     )
 

@@ -65,6 +65,7 @@ class Job:
         publish: whether it shall be published once it is complete.
         stix: the STIX objects behind it, for a sink that hands them over as they are.
         now: seconds.
+        known: whether an event of some UUID was delivered to this sink.
     """
 
     event: MispEvent
@@ -73,6 +74,7 @@ class Job:
     publish: bool = False
     stix: Callable[[], list[dict[str, Any]]] = list
     now: int = 0
+    known: Callable[[str], bool] = lambda _: False
 
 
 @dataclass(slots=True)

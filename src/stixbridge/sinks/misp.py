@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from ..checks import FOREIGN, MODES, TRUST
+from ..checks import FOREIGN, MODES, RECOGNISE, TRUST
 from ..errors import ConfigError
 from ..ledger import Outcome, Reason
 from ..misp.model import MispEvent
@@ -57,6 +57,7 @@ class MispSink:
         clusters: what becomes of actors, malware and techniques that no galaxy knows: plain `tags`, `private`
             clusters, or `none`.
         split: attributes in one event; a larger one becomes several, linked by `extends_uuid`. None for no limit.
+        recognise: events of someone else by the `uuid` alone, or by the `title` too.
     """
 
     def __init__(
@@ -80,11 +81,14 @@ class MispSink:
         false_positives: str = "own",
         clusters: str = "tags",
         split: int | None = None,
+        recognise: str = "uuid",
     ) -> None:
         if mode not in MODES:
             raise ConfigError(f"mode: {mode!r} is none of {', '.join(MODES)}")
         if foreign not in FOREIGN:
             raise ConfigError(f"foreign: {foreign!r} is none of {', '.join(FOREIGN)}")
+        if recognise not in RECOGNISE:
+            raise ConfigError(f"recognise: {recognise!r} is none of {', '.join(RECOGNISE)}")
         if false_positives not in TRUST:
             raise ConfigError(f"false_positives: {false_positives!r} is none of {', '.join(TRUST)}")
         if isinstance(misp, Http):
@@ -119,7 +123,7 @@ class MispSink:
             only_complete=only_complete,
             owner=orgc["uuid"] if orgc is not None else None,
         )
-        self._foreign = Foreign(foreign, self._api, self._writer)
+        self._foreign = Foreign(foreign, recognise, self._api, self._writer)
         if mode == "upload_stix":  # one at a time: MISP makes the tags of an upload, two at once would collide
             self._flight = Flight(self._upload, 1)
         else:
@@ -171,12 +175,15 @@ class MispSink:
         if problem is not None:
             return self._put_off(job, event, problem, notes)
         with self._new_tags.brought_by(event):
-            if taken is None and is_split(event, job.last, self._split):
+            theirs = self._foreign.recognised(job, event, notes) if taken is None else None
+            if theirs is not None:
+                delivery = self._foreign.deliver(job, event, notes, theirs)
+            elif taken is None and is_split(event, job.last, self._split):
                 delivery = deliver_split(job, event, self._split, self._api.event, self._writer.write)
                 delivery.notes = [*notes, *delivery.notes]
             else:
                 delivery = self._writer.write(job, event, notes)
-            if delivery.state is State.FOREIGN:
+            if delivery.state is State.FOREIGN and theirs is None:
                 delivery = self._foreign.deliver(job, event, notes)
         delivery.event = str(job.event["uuid"])
         if taken and TAKEN not in delivery.body:

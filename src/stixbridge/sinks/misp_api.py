@@ -95,6 +95,25 @@ class MispApi:
                 return event
         return None
 
+    def titled(self, info: str) -> list[str]:
+        """The UUIDs of the events of the key's organisation that have a title."""
+        if not info or info.startswith("!"):
+            return []  # MISP reads that as: all others
+        organisation = self.rights().org_uuid
+        body = orjson.dumps({"eventinfo": info, "metadata": 1, "returnFormat": "json"})
+        answer = self.http.post(f"{self._url}/events/restSearch", body, idempotent=True)
+        value = value_of(answer)
+        rows = value.get("response")
+        if answer.status != 200 or not isinstance(rows, list):
+            raise self.failed("events/restSearch", answer, message_of(value, answer))
+        events = [row["Event"] for row in rows if isinstance(row, dict) and isinstance(row.get("Event"), dict)]
+        return [
+            str(event.get("uuid"))
+            for event in events
+            if str(event.get("info")).strip() == info.strip()
+            and str((event.get("Orgc") or {}).get("uuid")) == organisation
+        ]
+
     def settled(self, uuid: str) -> dict[str, Any] | None:
         """An event once it has stopped growing: a server whose client went away goes on filling it."""
         before: str | None = None
