@@ -151,6 +151,47 @@ def test_an_upload_of_a_known_report_is_an_update_where_allowed(misp: MispDouble
     bridge.close()
 
 
+# What is marked too strictly for one of several MISPs
+
+
+def test_each_misp_has_its_own_ceiling(misp: MispDouble, tmp_path: Path) -> None:
+    with MispDouble() as partner:
+        sinks = {
+            "own": {"type": "misp", "url": misp.url, "key": misp.key},
+            "partner": {"type": "misp", "url": partner.url, "key": partner.key, "max_tlp": "tlp:green"},
+        }
+        bridge = Bridge(tmp_path, sinks)
+        one, two = stix.indicator(A, tlp="green"), stix.indicator(B, tlp="amber")
+        summary = bridge.poll(one, two, stix.report("wave", [one, two], tlp="green"))
+        assert live(misp) == {(A, True), (B, True)}
+        assert live(partner) == {(A, True)}
+        assert "tlp:amber stays out of partner (max_tlp)" in reasons(summary)["marking"]
+        # the report becomes too strict: what the partner has is withdrawn, under the old title
+        stricter = stix.report("wave", [one, two], tlp="amber", modified=stix.LATER)
+        summary = bridge.poll({**stricter, "name": "not for everybody"})
+        assert summary.errors == []
+        (event,) = partner.events.values()
+        assert event["info"] == "[withdrawn] wave"
+        assert all(row["deleted"] for row in event["Attribute"])
+        assert live(misp) == {(A, True), (B, True)}
+        assert bridge.run().events == {}
+        # and comes back
+        bridge.poll(stix.report("wave", [one, two], tlp="green", modified=stix.LAST))
+        assert [(row["value"], row["deleted"]) for row in partner.events[event["uuid"]]["Attribute"]] == [(A, False)]
+        assert partner.events[event["uuid"]]["info"] == "wave"
+        bridge.close()
+
+
+def test_what_was_never_there_is_not_created_to_be_withdrawn(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(misp, tmp_path, max_tlp="tlp:green")
+    assert bridge.poll(stix.indicator(A, tlp="red")).events == {"left out": 1}
+    assert misp.events == {}
+    assert bridge.run().events == {}
+    bridge.poll(stix.indicator(A, tlp="green", modified=stix.LATER))
+    assert live(misp) == {(A, True)}
+    bridge.close()
+
+
 # Harmless values
 
 

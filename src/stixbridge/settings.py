@@ -162,6 +162,7 @@ class MispSettings(Connection):
     clusters: str = "tags"
     split: int | None = None
     recognise: str = "uuid"
+    max_tlp: str | None = None
 
 
 @dataclass(frozen=True)

@@ -294,6 +294,7 @@ def _misp(name: str, settings: MispSettings) -> Sink:
         clusters=settings.clusters,
         split=settings.split,
         recognise=settings.recognise,
+        max_tlp=settings.max_tlp,
         orgc={"name": settings.orgc.name, "uuid": settings.orgc.uuid} if settings.orgc else None,
     )
 

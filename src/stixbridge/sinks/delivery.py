@@ -35,6 +35,9 @@ class State(StrEnum):
 UNFINISHED = frozenset({State.ADDING, State.WAITING, State.HELD})
 """States that a run takes up again though nothing changed."""
 
+OURS = frozenset({State.DELIVERED, State.WAITING})
+"""States of an event that is in the sink and ours; the recorded body is what is there."""
+
 SETTLED = frozenset({State.DELIVERED, State.OUT})
 """States in which what an event holds is where it should be."""
 
@@ -43,6 +46,13 @@ RESTRICTED = "restricted"
 
 CLUSTERS = "clusters"
 """A field of ours in an event: what no galaxy knows, described (`conversion.clusters`). Sinks take it out."""
+
+TAKEN = "taken"
+"""A field of ours in a delivered body: how an event of someone else was taken (`foreign`)."""
+
+SHARES = "shares"
+"""A field of ours in a delivered body: UUID of a part -> number of the event that it is in, where one is split
+(`split`); what is in the first is not listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +187,11 @@ def emptied(body: MispEvent, *, keep: tuple[str, ...] = ("Tag",)) -> MispEvent:
         body: the event; it is not changed.
         keep: lists that stay.
     """
-    rest: MispEvent = {key: value for key, value in body.items() if not isinstance(value, list) or key in keep}
+    rest: MispEvent = {
+        key: value
+        for key, value in body.items()
+        if (not isinstance(value, list) or key in keep) and key not in (TAKEN, SHARES)
+    }
     info = str(body.get("info", ""))
     rest["info"] = info if info.startswith(WITHDRAWN) else WITHDRAWN + info
     return {**rest, "Attribute": [], "Object": [], "EventReport": []}

@@ -16,9 +16,9 @@ import orjson
 
 from .. import tlp
 from ..errors import ConfigError
-from ..ledger import Outcome, Reason
-from ..misp.model import MispEvent, level_of
+from ..misp.model import MispEvent
 from ..misp.values import COMPOSITES
+from .ceiling import Ceiling
 from .delivery import CLUSTERS, RESTRICTED, Delivery, Job, Note, State, emptied
 from .folder import make_folder, write_atomically
 
@@ -50,15 +50,10 @@ class FeedSink:
         orgc: Mapping[str, str] | None = None,
         max_tlp: str = _DEFAULT_MAX,
     ) -> None:
-        level = tlp.level_of_name(max_tlp)
-        if level is None:
-            raise ConfigError(
-                f"max_tlp: {max_tlp!r} is no TLP level; write one of {', '.join(map(tlp.tag, tlp.LEVELS))}"
-            )
         self.name = name
         self._path = Path(path)
         self._orgc = dict(orgc or ORGC)
-        self._max = tlp.RANK[level]
+        self._ceiling = Ceiling(max_tlp, "the feed")
 
     def limits(self) -> list[str]:
         """None."""
@@ -93,7 +88,7 @@ class FeedSink:
         path = self._path / f"{uuid}.json"
         old = _read(path)
         notes: list[Note] = []
-        wanted = self._allowed(job.event, notes)
+        wanted = self._ceiling.allowed(job.event, notes)
         state, action = State.DELIVERED, "created" if old is None else "updated"
         if wanted is None:
             state, action = State.OUT, "left out"
@@ -108,40 +103,10 @@ class FeedSink:
             write_atomically(path, orjson.dumps({"Event": event}))
         return Delivery(uuid, state, job.event, action, published=True, notes=notes), event
 
-    def _allowed(self, event: MispEvent, notes: list[Note]) -> MispEvent | None:
-        """An event without what is too strict for the folder; None where all of it is."""
-        level = level_of(event)
-        if level is not None and tlp.RANK[level] > self._max:
-            notes.append((None, Outcome.DROPPED, Reason.MARKING, f"tlp:{level} stays out of the feed (max_tlp)"))
-            return None
-        if event.get(RESTRICTED):
-            notes.append(
-                (None, Outcome.DROPPED, Reason.MARKING, "a marking that is no TLP level keeps it out of the feed")
-            )
-            return None
-        kept: MispEvent = {key: value for key, value in event.items() if key not in _NOT_OF_A_FEED}
-        rank = tlp.RANK[level] if level is not None else -1
-        for name in ("Attribute", "Object"):
-            rows = []
-            for part in event.get(name) or []:
-                strictest = tlp.strictest(level_of(row) for row in (part.get("Attribute") or [part]))
-                own = tlp.RANK[strictest] if strictest is not None else -1
-                if own > self._max:
-                    why = f"tlp:{strictest} stays out of the feed (max_tlp)"
-                elif part.get("distribution") == "0" and own <= rank:
-                    why = "a marking that is no TLP level keeps it out of the feed"
-                else:
-                    rows.append(part)
-                    continue
-                notes.append((str(part["uuid"]), Outcome.DROPPED, Reason.MARKING, why))
-            kept[name] = rows
-        # a report at distribution 0 tells what is marked more strictly than the event
-        kept["EventReport"] = [row for row in event.get("EventReport") or [] if row.get("distribution") != "0"]
-        return kept
-
     def _framed(self, wanted: MispEvent, old: Mapping[str, Any], now: int) -> MispEvent:
         """The event as the folder holds it: organisation, tombstones, timestamps that grow with every change."""
-        event: MispEvent = {key: value for key, value in wanted.items() if not isinstance(value, list)}
+        plain = {key: value for key, value in wanted.items() if not isinstance(value, list)}
+        event: MispEvent = {key: value for key, value in plain.items() if key not in _NOT_OF_A_FEED}
         event["Orgc"] = self._orgc
         event["published"] = True
         event["Tag"] = _tags(wanted, old)

@@ -1,7 +1,9 @@
 """Events that are in MISP already and are not ours: left alone, taken over, or extended by one of ours.
 
 They have the UUID of the report, or, where that is asked for, its title and some of its values: scripts give UUIDs of
-their own. What was taken over or extended is on record in the delivered body (`TAKEN`), so that later runs find it.
+their own. What was taken over or extended is on record in the delivered body (`TAKEN`), so that later runs find it:
+`{"as": "adopt", "uuids": {ours: theirs}, "event": UUID}` or `{"as": "extend", "event": UUID}`, without `event` where
+it has our UUID.
 """
 
 from __future__ import annotations
@@ -12,13 +14,9 @@ from typing import Any
 from ..ledger import Outcome, Reason
 from ..misp.model import ANALYST_DATA, NAMESPACE, MispEvent, all_attributes, derived_uuid
 from .changes import resume_base
-from .delivery import Delivery, Job, Note, State
+from .delivery import TAKEN, Delivery, Job, Note, State
 from .misp_api import MispApi
 from .writing import EventWriter
-
-TAKEN = "taken"
-"""A field of ours in a delivered body: `{"as": "adopt", "uuids": {ours: theirs}, "event": UUID}` or `{"as": "extend",
-"event": UUID}`; without `event` where it has our UUID."""
 
 _UNDECIDED = frozenset({State.FOREIGN, State.REFUSED, State.HELD})
 """States of an event that was never ours."""

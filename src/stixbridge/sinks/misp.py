@@ -18,10 +18,11 @@ from ..errors import ConfigError
 from ..ledger import Outcome, Reason
 from ..misp.model import MispEvent
 from ..net import Auth, Http
+from .ceiling import Ceiling
 from .changes import Policy
-from .delivery import CLUSTERS, Delivery, Job, Note, State
+from .delivery import CLUSTERS, OURS, TAKEN, Delivery, Job, Note, State, emptied
 from .flight import Flight
-from .foreign import TAKEN, Foreign, as_taken
+from .foreign import Foreign, as_taken
 from .misp_api import MispApi
 from .preparing import Preparation
 from .split import deliver_split, is_split
@@ -58,6 +59,7 @@ class MispSink:
             clusters, or `none`.
         split: attributes in one event; a larger one becomes several, linked by `extends_uuid`. None for no limit.
         recognise: events of someone else by the `uuid` alone, or by the `title` too.
+        max_tlp: what is marked more strictly stays out; None for no limit.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class MispSink:
         clusters: str = "tags",
         split: int | None = None,
         recognise: str = "uuid",
+        max_tlp: str | None = None,
     ) -> None:
         if mode not in MODES:
             raise ConfigError(f"mode: {mode!r} is none of {', '.join(MODES)}")
@@ -105,6 +108,7 @@ class MispSink:
         self.name = name
         self._trust = false_positives
         self._split = split
+        self._ceiling = Ceiling(max_tlp, name) if max_tlp is not None else None
         self._http = (
             misp
             if isinstance(misp, Http)
@@ -171,7 +175,13 @@ class MispSink:
         taken = job.last.body.get(TAKEN) if job.last is not None else None
         notes: list[Note] = []
         base = job.last.body if job.last is not None else {}
-        event, problem = self._preparation.apply(as_taken(job.event, taken), base, notes)
+        wanted = self._ceiling.allowed(job.event, notes) if self._ceiling is not None else job.event
+        left_out = wanted is None
+        if wanted is None:
+            if job.last is None or job.last.state not in OURS:
+                return Delivery(str(job.event["uuid"]), State.OUT, job.event, "left out", notes=notes)
+            wanted = {**emptied(base), "uuid": job.event["uuid"]}  # under its old title: the new one may be too strict
+        event, problem = self._preparation.apply(as_taken(wanted, taken), base, notes)
         if problem is not None:
             return self._put_off(job, event, problem, notes)
         with self._new_tags.brought_by(event):
@@ -186,6 +196,8 @@ class MispSink:
             if delivery.state is State.FOREIGN and theirs is None:
                 delivery = self._foreign.deliver(job, event, notes)
         delivery.event = str(job.event["uuid"])
+        if left_out and delivery.state is State.DELIVERED:
+            delivery.action = "left out"
         if taken and TAKEN not in delivery.body:
             delivery.body = {**delivery.body, TAKEN: taken}
         if CLUSTERS in job.event:
@@ -195,7 +207,7 @@ class MispSink:
     @staticmethod
     def _put_off(job: Job, event: MispEvent, action: str, notes: list[Note]) -> Delivery:
         """What can't be delivered now and is tried again; an event that is ours already stays what it is."""
-        ours = job.last is not None and job.last.state in (State.DELIVERED, State.WAITING)
+        ours = job.last is not None and job.last.state in OURS
         if ours and job.last is not None:
             return Delivery(str(job.event["uuid"]), State.WAITING, job.last.body, action, job.last.published, notes)
         return Delivery(str(job.event["uuid"]), State.HELD, event, action, notes=notes)

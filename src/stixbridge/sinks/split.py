@@ -13,12 +13,8 @@ from typing import Any
 
 from ..ledger import Outcome, Reason
 from ..misp.model import NAMESPACE, MispEvent, derived_uuid, tag_names
-from .delivery import WITHDRAWN, Delivery, Job, Last, Note, State
+from .delivery import OURS, SHARES, WITHDRAWN, Delivery, Job, Last, Note, State
 
-SHARES = "shares"
-"""A field of ours in a delivered body: UUID of a part -> number of its event; what is in the first is not listed."""
-
-_OURS = frozenset({State.DELIVERED, State.WAITING})
 _DONE = frozenset({State.DELIVERED, State.BLOCKED})
 _LISTS = ("Attribute", "Object", "EventReport")
 
@@ -66,7 +62,7 @@ def deliver_split(job: Job, event: MispEvent, most: int | None, look: Look, writ
         ServerError: when MISP fails; the next run goes on from what arrived.
     """
     uuid, last = str(event["uuid"]), job.last
-    ours = last is not None and last.state in _OURS
+    ours = last is not None and last.state in OURS
     before: dict[str, int] = {}
     if last is not None and ours:
         before = dict.fromkeys(_uuids(last.body), 0) | last.body.get(SHARES, {})
@@ -93,7 +89,7 @@ def deliver_split(job: Job, event: MispEvent, most: int | None, look: Look, writ
             one.last = Last(State.ADDING, share)  # looks before it adds
         delivery = write(one, share, notes if not number else [])
         done.append(delivery)
-        if not number and delivery.state not in _OURS:
+        if not number and delivery.state not in OURS:
             return delivery
     return _gathered(uuid, done, shares)
 

@@ -1,0 +1,68 @@
+"""How strictly marked a thing may be to go into a sink."""
+
+from __future__ import annotations
+
+from .. import tlp
+from ..errors import ConfigError
+from ..ledger import Outcome, Reason
+from ..misp.model import MispEvent, level_of
+from .delivery import RESTRICTED, Note
+
+
+class Ceiling:
+    """Keeps out what is marked too strictly, and what is marked so that no level says it.
+
+    Args (of the constructor):
+        max_tlp: the strictest level that goes in.
+        place: what it keeps things out of, for notes.
+
+    Raises:
+        ConfigError: when that is no level.
+    """
+
+    def __init__(self, max_tlp: str, place: str) -> None:
+        level = tlp.level_of_name(max_tlp)
+        if level is None:
+            raise ConfigError(
+                f"max_tlp: {max_tlp!r} is no TLP level; write one of {', '.join(map(tlp.tag, tlp.LEVELS))}"
+            )
+        self._max = tlp.RANK[level]
+        self._place = place
+
+    def allowed(self, event: MispEvent, notes: list[Note]) -> MispEvent | None:
+        """An event without what is too strict; None where all of it is.
+
+        Args:
+            event: as a pipeline makes it; it is not changed.
+            notes: takes what is kept out, and why.
+        """
+        level = level_of(event)
+        no_level = f"a marking that is no TLP level keeps it out of {self._place}"
+        if level is not None and tlp.RANK[level] > self._max:
+            notes.append((None, Outcome.DROPPED, Reason.MARKING, self._too_strict(level)))
+            return None
+        if event.get(RESTRICTED):
+            notes.append((None, Outcome.DROPPED, Reason.MARKING, no_level))
+            return None
+        kept: MispEvent = dict(event)
+        rank = tlp.RANK[level] if level is not None else -1
+        for name in ("Attribute", "Object"):
+            rows = []
+            for part in event.get(name) or []:
+                strictest = tlp.strictest(level_of(row) for row in (part.get("Attribute") or [part]))
+                own = tlp.RANK[strictest] if strictest is not None else -1
+                if own > self._max:
+                    why = self._too_strict(str(strictest))
+                elif part.get("distribution") == "0" and own <= rank:
+                    why = no_level
+                else:
+                    rows.append(part)
+                    continue
+                notes.append((str(part["uuid"]), Outcome.DROPPED, Reason.MARKING, why))
+            kept[name] = rows
+        # a report at distribution 0 tells what is marked more strictly than the event
+        kept["EventReport"] = [row for row in event.get("EventReport") or [] if row.get("distribution") != "0"]
+        return kept
+
+    def _too_strict(self, level: str) -> str:
+        return f"tlp:{level} stays out of {self._place} (max_tlp)"
