@@ -2,12 +2,16 @@
 
 import csv
 import json
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from hashlib import md5
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import stix
 from helpers.bridge import Bridge, actions, reasons
 from helpers.delivering import Delivering, attribute, event, tags
 from helpers.stix import LAST, LATER, address, indicator, relationship, report, uuid_in
@@ -15,6 +19,7 @@ from helpers.stix import LAST, LATER, address, indicator, relationship, report, 
 from stixbridge.errors import ConfigError
 from stixbridge.sinks.delivery import State
 from stixbridge.sinks.feed import FeedSink
+from stixbridge.sinks.signing import Signer
 
 IP = "198.51.100.7"
 OTHER = "198.51.100.8"
@@ -378,3 +383,79 @@ def test_an_observable_that_becomes_an_indicator_keeps_its_uuid(folder: Folder, 
     after = folder.part(IP)
     assert (before["uuid"], before["to_ids"], after["to_ids"]) == (after["uuid"], False, True)
     assert int(after["timestamp"]) > int(before["timestamp"])
+
+
+# a signature
+
+
+@pytest.fixture
+def gnupg(tmp_path: Path) -> Iterator[Path]:
+    """A GnuPG folder with a key of its own."""
+    if shutil.which("gpg") is None:
+        pytest.skip("needs GnuPG")
+    with tempfile.TemporaryDirectory(prefix="gpg") as place:  # the agent's socket wants a short path
+        home = Path(place)
+        home.chmod(0o700)
+        gpg(home, "--passphrase", "", "--quick-generate-key", "feed@example.org", "ed25519", "sign", "never")
+        yield home
+        subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False)
+
+
+def gpg(home: Path, *arguments: str) -> int:
+    command = ["gpg", "--homedir", str(home), "--batch", "--quiet", *arguments]
+    return subprocess.run(command, capture_output=True, check=False).returncode
+
+
+def holds(home: Path, folder: Path) -> bool:
+    """What a partner does."""
+    verified = gpg(home, "--verify", str(folder / "SHA256SUMS.asc"), str(folder / "SHA256SUMS")) == 0
+    check = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
+    summed = subprocess.run(check, cwd=folder, capture_output=True, check=False)
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    there = {path.name for path in folder.iterdir()} - {"SHA256SUMS", "SHA256SUMS.asc"}
+    return verified and summed.returncode == 0 and {line.split("  ")[1] for line in lines} == there
+
+
+def test_a_folder_is_signed_after_each_change(gnupg: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "feed"
+    settings = {"type": "feed", "path": str(folder), "sign": "feed@example.org", "gnupg_home": str(gnupg)}
+    bridge = Bridge(tmp_path, {"feed": settings})
+    assert bridge.poll(stix.indicator("198.51.100.1")).errors == []
+    assert holds(gnupg, folder)
+    before = (folder / "SHA256SUMS.asc").read_bytes()
+    bridge.run()
+    assert (folder / "SHA256SUMS.asc").read_bytes() == before
+    one = stix.indicator("198.51.100.2")
+    bridge.poll(one, stix.report("wave", [one]))
+    assert holds(gnupg, folder)
+    event = next(folder.glob("*-*.json"))
+    event.write_bytes(event.read_bytes() + b" ")
+    assert not holds(gnupg, folder)
+    bridge.close()
+
+
+def test_a_signature_that_was_cut_is_made_in_the_next_run(
+    gnupg: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "feed"
+    settings = {"type": "feed", "path": str(folder), "sign": "feed@example.org", "gnupg_home": str(gnupg)}
+    bridge = Bridge(tmp_path, {"feed": settings})
+    bridge.poll(stix.indicator("198.51.100.1"))
+    with monkeypatch.context() as patch:
+
+        def killed(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(Signer, "sign", killed)
+        with pytest.raises(KeyboardInterrupt):
+            bridge.poll(stix.indicator("198.51.100.2"))
+    assert not holds(gnupg, folder)
+    assert bridge.run().errors == []
+    assert holds(gnupg, folder)
+    bridge.close()
+
+
+@pytest.mark.parametrize("key", ["nobody@example.org", "--version"])
+def test_a_key_that_is_none_is_said_before_anything_is_done(gnupg: Path, key: str) -> None:
+    with pytest.raises(ConfigError, match=r"sign: .*'(nobody@example.org|--version)'"):
+        Signer(key, gnupg)

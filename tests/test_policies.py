@@ -192,6 +192,24 @@ def test_what_was_never_there_is_not_created_to_be_withdrawn(misp: MispDouble, t
     bridge.close()
 
 
+def test_a_cut_add_of_what_is_too_strict_by_now_is_withdrawn(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(misp, tmp_path, max_tlp="tlp:green")
+    one = stix.indicator(A)
+    misp.hang_up_next(path="/events/add")
+    misp.html_next(status=502, path="/events/restSearch", times=9)
+    assert bridge.poll(one, stix.report("wave", [one], tlp="green")).errors
+    misp.calm_down()
+    assert live(misp) == {(A, True)}
+    assert bridge.poll(stix.report("wave", [one], tlp="red", modified=stix.LATER)).errors == []
+    assert all(row["deleted"] for event in misp.events.values() for row in event["Attribute"])
+    bridge.close()
+
+
+def test_a_ceiling_and_raw_stix_do_not_go_together(misp: MispDouble) -> None:
+    with pytest.raises(ConfigError, match="max_tlp: not with mode"):
+        MispSink(misp.url, misp.key, mode="upload_stix", max_tlp="tlp:green")
+
+
 # Harmless values
 
 

@@ -40,6 +40,9 @@ CONFLICTS = ("info", "date", "threat_level_id", "analysis", "distribution", "to_
 FOREIGN = ("skip", "adopt", "extend")
 """What becomes of an event that is in MISP and not ours."""
 
+EMPTY = ("keep", "delete")
+"""What becomes of an event that nothing is in any more."""
+
 RECOGNISE = ("uuid", "title")
 """How an event of someone else is recognised."""
 
@@ -170,6 +173,7 @@ _CHECKS: dict[str, Callable[[str], str | None]] = {
     "foreign": _one_of(*FOREIGN),
     "deleted": _one_of(*DELETED),
     "clusters": _one_of(*CLUSTERS),
+    "empty": _one_of(*EMPTY),
     "recognise": _one_of(*RECOGNISE),
     "false_positives": _one_of(*TRUST),
     "uuid_namespace": _uuid_problem,

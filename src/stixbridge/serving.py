@@ -7,9 +7,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 _FILE = re.compile(
-    r"/(manifest\.json|hashes\.csv|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.json)(?:\?.*)?", re.ASCII
+    r"/(manifest\.json|hashes\.csv|SHA256SUMS(?:\.asc)?|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.json)(?:\?.*)?",
+    re.ASCII,
 )
-_KINDS = {".json": "application/json", ".csv": "text/csv"}
+_KINDS = {".json": "application/json", ".csv": "text/csv", ".asc": "application/pgp-signature"}
 
 
 class FeedServer(ThreadingHTTPServer):
@@ -58,7 +59,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(404, "no such file in this feed")
             return
         self.send_response(200)
-        self.send_header("Content-Type", _KINDS[Path(found[1]).suffix])
+        self.send_header("Content-Type", _KINDS.get(Path(found[1]).suffix, "text/plain"))
         self.send_header("Content-Length", str(len(data)))
         self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()

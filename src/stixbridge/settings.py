@@ -163,6 +163,7 @@ class MispSettings(Connection):
     split: int | None = None
     recognise: str = "uuid"
     max_tlp: str | None = None
+    empty: str = "keep"
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,8 @@ class FeedSettings:
     type: str = "feed"
     orgc: Organisation | None = None
     max_tlp: str = "tlp:amber+strict"
+    sign: str | None = None
+    gnupg_home: str | None = None
 
 
 @dataclass(frozen=True)

@@ -295,6 +295,7 @@ def _misp(name: str, settings: MispSettings) -> Sink:
         split=settings.split,
         recognise=settings.recognise,
         max_tlp=settings.max_tlp,
+        empty=settings.empty,
         orgc={"name": settings.orgc.name, "uuid": settings.orgc.uuid} if settings.orgc else None,
     )
 
@@ -303,7 +304,13 @@ def _feed(name: str, settings: FeedSettings) -> Sink:
     from .sinks.feed import FeedSink
 
     orgc = {"name": settings.orgc.name, "uuid": settings.orgc.uuid} if settings.orgc else None
-    return FeedSink(Path(settings.path).expanduser(), name=name, orgc=orgc, max_tlp=settings.max_tlp)
+    signer = None
+    if settings.sign is not None:
+        from .sinks.signing import Signer
+
+        home = _path(settings.gnupg_home, f"$.sinks.{name}.gnupg_home") if settings.gnupg_home is not None else None
+        signer = Signer(settings.sign, home)
+    return FeedSink(Path(settings.path).expanduser(), name=name, orgc=orgc, max_tlp=settings.max_tlp, signer=signer)
 
 
 def _files_sink(name: str, settings: FilesSinkSettings) -> Sink:

@@ -21,6 +21,7 @@ from ..misp.values import COMPOSITES
 from .ceiling import Ceiling
 from .delivery import CLUSTERS, RESTRICTED, Delivery, Job, Note, State, emptied
 from .folder import make_folder, write_atomically
+from .signing import Signer
 
 ORGC = {"name": "stixbridge", "uuid": "0b6f2f3e-7d0c-5b52-8c1b-4d3f0a9c2e11"}
 """The organisation that events in a feed carry where the configuration names none."""
@@ -40,6 +41,7 @@ class FeedSink:
         name: of the sink.
         orgc: the organisation that the events carry: `name` and `uuid`.
         max_tlp: what is marked more strictly stays out; TLP:RED does unless this says `tlp:red`.
+        signer: signs the folder after each change; None for no signature.
     """
 
     def __init__(
@@ -49,10 +51,12 @@ class FeedSink:
         name: str = "feed",
         orgc: Mapping[str, str] | None = None,
         max_tlp: str = _DEFAULT_MAX,
+        signer: Signer | None = None,
     ) -> None:
         self.name = name
         self._path = Path(path)
         self._orgc = dict(orgc or ORGC)
+        self._signer = signer
         self._ceiling = Ceiling(max_tlp, "the feed")
 
     def limits(self) -> list[str]:
@@ -67,7 +71,7 @@ class FeedSink:
         """Nothing to close."""
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
-        """Write the events, then `hashes.csv`, then `manifest.json`; only then is anything delivered."""
+        """Write the events, then `hashes.csv`, `manifest.json` and the signature; only then is anything delivered."""
         make_folder(self._path)
         manifest = self._manifest()
         done: list[Delivery] = []
@@ -81,6 +85,8 @@ class FeedSink:
         if any(manifest.get(uuid) != entry for uuid, entry in entries.items()):
             self._write_hashes(touched)
             write_atomically(self._path / "manifest.json", orjson.dumps({**manifest, **entries}))
+        if self._signer is not None:
+            self._signer.sign(self._path, [f"{uuid}.json" for uuid in touched])
         yield from done
 
     def _one(self, job: Job) -> tuple[Delivery, MispEvent | None]:

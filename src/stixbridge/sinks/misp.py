@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from ..checks import FOREIGN, MODES, RECOGNISE, TRUST
+from ..checks import EMPTY, FOREIGN, MODES, RECOGNISE, TRUST
 from ..errors import ConfigError
 from ..ledger import Outcome, Reason
 from ..misp.model import MispEvent
@@ -25,6 +25,7 @@ from .flight import Flight
 from .foreign import Foreign, as_taken
 from .misp_api import MispApi
 from .preparing import Preparation
+from .removing import is_empty, removed, was_cut
 from .split import deliver_split, is_split
 from .tags import NewTags
 from .upload import uploaded
@@ -60,6 +61,7 @@ class MispSink:
         split: attributes in one event; a larger one becomes several, linked by `extends_uuid`. None for no limit.
         recognise: events of someone else by the `uuid` alone, or by the `title` too.
         max_tlp: what is marked more strictly stays out; None for no limit.
+        empty: what becomes of an event of ours that nothing is in any more: `keep` it, or `delete` it.
     """
 
     def __init__(
@@ -85,11 +87,14 @@ class MispSink:
         split: int | None = None,
         recognise: str = "uuid",
         max_tlp: str | None = None,
+        empty: str = "keep",
     ) -> None:
         if mode not in MODES:
             raise ConfigError(f"mode: {mode!r} is none of {', '.join(MODES)}")
         if foreign not in FOREIGN:
             raise ConfigError(f"foreign: {foreign!r} is none of {', '.join(FOREIGN)}")
+        if empty not in EMPTY:
+            raise ConfigError(f"empty: {empty!r} is none of {', '.join(EMPTY)}")
         if recognise not in RECOGNISE:
             raise ConfigError(f"recognise: {recognise!r} is none of {', '.join(RECOGNISE)}")
         if false_positives not in TRUST:
@@ -108,6 +113,7 @@ class MispSink:
         self.name = name
         self._trust = false_positives
         self._split = split
+        self._delete_empty = empty == "delete"
         self._ceiling = Ceiling(max_tlp, name) if max_tlp is not None else None
         self._http = (
             misp
@@ -115,7 +121,7 @@ class MispSink:
             else Http(url, auth=Auth(header="Authorization", value=key), ca=ca, verify=verify, timeout=timeout)
         )
         self._api = MispApi(self._http, name)
-        self._preparation = Preparation(self._api, orgc, clusters)
+        self._preparation = Preparation(self._api, orgc, clusters, deletes=empty == "delete")
         self._new_tags = NewTags()
         self._writer = EventWriter(
             self._api,
@@ -128,6 +134,8 @@ class MispSink:
             owner=orgc["uuid"] if orgc is not None else None,
         )
         self._foreign = Foreign(foreign, recognise, self._api, self._writer)
+        if mode == "upload_stix" and max_tlp is not None:
+            raise ConfigError('max_tlp: not with mode = "upload_stix", which hands the STIX over as it is')
         if mode == "upload_stix":  # one at a time: MISP makes the tags of an upload, two at once would collide
             self._flight = Flight(self._upload, 1)
         else:
@@ -178,9 +186,12 @@ class MispSink:
         wanted = self._ceiling.allowed(job.event, notes) if self._ceiling is not None else job.event
         left_out = wanted is None
         if wanted is None:
-            if job.last is None or job.last.state not in OURS:
+            if not self._is_there(job):
                 return Delivery(str(job.event["uuid"]), State.OUT, job.event, "left out", notes=notes)
             wanted = {**emptied(base), "uuid": job.event["uuid"]}  # under its old title: the new one may be too strict
+        gone = self._delete_empty and is_empty(wanted)
+        if gone and (cut := was_cut(self._api, job)) is not None:
+            return cut
         event, problem = self._preparation.apply(as_taken(wanted, taken), base, notes)
         if problem is not None:
             return self._put_off(job, event, problem, notes)
@@ -202,7 +213,13 @@ class MispSink:
             delivery.body = {**delivery.body, TAKEN: taken}
         if CLUSTERS in job.event:
             delivery.body = {**delivery.body, CLUSTERS: job.event[CLUSTERS]}
-        return delivery
+        return removed(self._api, job, delivery) if gone else delivery
+
+    def _is_there(self, job: Job) -> bool:
+        """Whether an event of ours is in MISP, as far as we know; where an add was cut, as far as MISP knows."""
+        if job.last is not None and job.last.state is State.ADDING:
+            return self._api.event(str(job.event["uuid"])) is not None
+        return job.last is not None and job.last.state in OURS
 
     @staticmethod
     def _put_off(job: Job, event: MispEvent, action: str, notes: list[Note]) -> Delivery:

@@ -17,7 +17,7 @@ _SLOW = 0.25
 """The share of the time-out after which an answer counts as slow."""
 _ALWAYS = "4102444800"
 """Seconds: the end of every range of time."""
-_DERIVED = "5"
+DERIVED = "5"
 """The version of the UUIDs that the conversion gives; MISP's own are of version 4."""
 _CLUSTERS_AT_ONCE = 50
 _SETTLE_TRIES = 60
@@ -56,6 +56,7 @@ class MispApi:
         self._tags: set[str] | None = None
         self._groups: list[dict[str, Any]] | None = None
         self._galaxies: dict[str, str] | None = None
+        self._unblocks: bool | None = None
         self.on_slow: Callable[[], None] = lambda: None
 
     def rights(self) -> Rights:
@@ -114,6 +115,17 @@ class MispApi:
             and str((event.get("Orgc") or {}).get("uuid")) == organisation
         ]
 
+    def may_unblock(self) -> bool:
+        """Whether the key may take the UUID of a deleted event off the blocklist."""
+        if self._unblocks is None:
+            try:
+                self._unblocks = self.http.get(f"{self._url}/event_blocklists/index/limit:1").status == 200
+            except ServerError as error:
+                if error.status not in (401, 403, 404):
+                    raise
+                self._unblocks = False
+        return self._unblocks
+
     def settled(self, uuid: str) -> dict[str, Any] | None:
         """An event once it has stopped growing: a server whose client went away goes on filling it."""
         before: str | None = None
@@ -170,7 +182,7 @@ class MispApi:
                 continue
             if own and str((said.get("Organisation") or {}).get("uuid")) != organisation:
                 continue
-            if str(said.get("uuid"))[14:15] == _DERIVED:
+            if str(said.get("uuid"))[14:15] == DERIVED:
                 continue  # a source said so, in a sighting of ours: that is no word against another source
             found.append((str(said["value"]), int(said.get("date_sighting") or 0) * 1_000_000))
         return found

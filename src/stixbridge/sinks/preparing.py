@@ -25,13 +25,15 @@ class Preparation:
         api: the MISP.
         orgc: the organisation that events carry, `name` and `uuid`; None for the key's own.
         clusters: what becomes of what no galaxy knows: `tags`, `private` clusters, or `none`.
+        deletes: whether empty events are deleted.
     """
 
-    def __init__(self, api: MispApi, orgc: Mapping[str, str] | None, clusters: str) -> None:
+    def __init__(self, api: MispApi, orgc: Mapping[str, str] | None, clusters: str, *, deletes: bool) -> None:
         self._api = api
         self._orgc = dict(orgc) if orgc is not None else None
         self._clusters = ClusterNames(api.clusters)
         self._unknown = clusters
+        self._deletes = deletes
         self._private = PrivateClusters(api)
         self._lock = threading.Lock()
 
@@ -60,6 +62,11 @@ class Preparation:
             found.append(
                 "this key may not make galaxy clusters and their tags (perm_galaxy_editor, perm_tag_editor): what no"
                 " galaxy knows stays a plain tag"
+            )
+        if self._deletes and not self._api.may_unblock():
+            found.append(
+                "this key may not lift the blocklist (host organisation only): empty events stay, since deleting would"
+                " block them for good"
             )
         return found
 

@@ -110,6 +110,23 @@ def report_add(call: Call) -> Answer:
 
 
 _VIEW = frozenset({"deleted", "metadata", "noSightings"})
+
+
+def blocklist(call: Call) -> Answer:
+    """`GET /event_blocklists/index`: for users of the host organisation."""
+    call.need(call.actor.org_id == "1" and call.actor.role.write)
+    return Answer([{"event_uuid": uuid} for uuid in sorted(call.store.blocklist)])
+
+
+def unblock(call: Call) -> Answer:
+    """`POST /event_blocklists/delete/<uuid>`: the UUID may be used again."""
+    call.need(call.actor.org_id == "1" and call.actor.role.write)
+    if call.args[0].lower() not in call.store.blocklist:
+        raise Refusal(404, "Invalid blocklist entry")
+    call.store.blocklist.remove(call.args[0].lower())
+    return call.saved("Blocklist entry removed", call.args[0])
+
+
 ROUTES = [
     Route("POST", "events", "add", add, named=frozenset({"metadata"})),
     Route("POST", "events", "edit", edit, (1, 1), frozenset({"metadata"})),
@@ -120,4 +137,6 @@ ROUTES = [
     Route("POST", "events", "restSearch", search),
     Route("POST", "events", "upload_stix", upload_stix, (1, 1)),
     Route("POST", "event_reports", "add", report_add, (1, 1)),
+    Route("GET", "event_blocklists", "index", blocklist, named=frozenset({"limit"})),
+    Route("POST", "event_blocklists", "delete", unblock, (1, 1)),
 ]
