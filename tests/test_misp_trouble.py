@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from doubles.misp import MispDouble
 from helpers.bridge import Bridge, actions, reasons
 from helpers.delivering import Delivering, attribute, changed, event, file_object, noted, sighting, tagged, tags
 from helpers.misp import Misp
@@ -120,6 +121,80 @@ def test_an_invalid_part_of_an_edit_is_named_too(misp: Misp, deliver: Delivering
     delivery = deliver(event(own, good, bad))
     assert noted(delivery) == [(bad["uuid"], "misp-dropped")]
     assert "IP address has an invalid format" in str(delivery.notes[0][3])
+
+
+def test_the_same_value_under_another_uuid_is_told(misp: Misp, deliver: Delivering) -> None:
+    """An analyst entered it first: the first stays, and its tags with it."""
+    own = misp.fresh()
+    deliver(event(own, attribute(own, "198.51.100.7")))
+    held = misp.event(own)
+    assert held is not None
+    row = {"type": "domain", "category": "Network activity", "value": "evil.example"}
+    misp.post(f"/attributes/add/{held['id']}", row)
+    ours = attribute(own, "evil.example", "domain", Tag=tags("tlp:red"))
+    delivery = deliver(event(own, attribute(own, "198.51.100.7"), ours))
+    assert (ours["uuid"], "misp-dropped") in noted(delivery)
+    assert "similar attribute already exists" in " ".join(str(note[3]) for note in delivery.notes)
+    assert [row["value"] for row in delivery.body["Attribute"]] == ["198.51.100.7"]
+
+
+def test_a_uuid_that_is_taken_elsewhere_is_told(misp: Misp, deliver: Delivering) -> None:
+    other, own = misp.fresh(), misp.fresh()
+    taken = attribute(other, "198.51.100.7")
+    deliver(event(other, taken))
+    delivery = deliver(event(own, attribute(own, "198.51.100.8"), changed(taken, value="198.51.100.9")))
+    assert noted(delivery) == [(taken["uuid"], "misp-dropped")]
+    assert "UUID" in str(delivery.notes[0][3])
+
+
+def test_a_reference_to_what_is_not_there_is_told(misp: Misp, deliver: Delivering) -> None:
+    own = misp.fresh()
+    file = file_object(own)
+    row = {"uuid": misp.fresh(), "object_uuid": file["uuid"], "referenced_uuid": misp.fresh(),
+           "relationship_type": "drops", "comment": ""}  # fmt: skip
+    delivery = deliver(event(own, Object=[{**file, "ObjectReference": [row]}]))
+    assert noted(delivery) == [(row["uuid"], "misp-dropped")]
+    assert delivery.body["Object"][0]["ObjectReference"] == []
+
+
+def test_a_value_that_no_column_holds_is_told(misp: Misp, deliver: Delivering) -> None:
+    own = misp.fresh()
+    long = attribute(own, "x" * 70_000, "text", category="Other", to_ids=False)
+    delivery = deliver(event(own, attribute(own, "198.51.100.7"), long))
+    assert noted(delivery) == [(long["uuid"], "misp-dropped")]
+
+
+def test_a_bad_field_of_the_event_refuses_it(misp: Misp, deliver: Delivering) -> None:
+    own = misp.fresh()
+    delivery = deliver(event(own, attribute(own, "198.51.100.7"), info=""))
+    assert (delivery.state, noted(delivery)) == (State.REFUSED, [(None, "refused")])
+    assert "Info cannot be empty" in str(delivery.notes[0][3])
+    assert misp.event(own) is None
+
+
+def test_values_and_clusters_come_back_as_misp_writes_them_and_nothing_is_sent_again(
+    misp: Misp, deliver: Delivering
+) -> None:
+    own = misp.fresh()
+    rows = [
+        attribute(own, "HXXP://EVIL[.]example/a", "url"),
+        attribute(own, "EVIL.example", "domain"),
+        attribute(own, "198.51.100.7|443", "ip-dst|port"),
+        attribute(own, "2001:0DB8:0000:0000:0000:0000:0000:0001", first_seen="2026-01-01T00:00:00.123456789Z"),
+    ]
+    wanted = event(own, *rows, Tag=tags('misp-galaxy:threat-actor="Nobody Has This"'))
+    assert deliver(wanted).notes == []
+    misp.forget()
+    delivery = deliver(wanted)
+    assert (delivery.action, delivery.notes, misp.writes()) == ("unchanged", [], [])
+
+
+def test_a_key_that_may_not_write_is_an_error_that_says_so() -> None:
+    with MispDouble(role="readonly") as double:
+        sink = MispSink(double.url, double.key)
+        with pytest.raises(ServerError, match="may not add events"):
+            Delivering(sink)(event("5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"))
+        assert double.events == {}
 
 
 def test_emoji_in_a_title_do_not_stop_delivery(misp: Misp, tmp_path: Path) -> None:
