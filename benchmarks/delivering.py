@@ -3,6 +3,7 @@
 python -m benchmarks.delivering serve MILLISECONDS    the double, that slow for each attribute; prints URL and key
 python -m benchmarks.delivering ours URL KEY          100 events of 100 attributes by our sink
 python -m benchmarks.delivering pymisp URL KEY        the same by PyMISP's add_event
+python -m benchmarks.delivering clean URL KEY         delete what the two left in a real MISP
 python -m benchmarks.delivering traffic               requests and bytes of what changes little or nothing
 """
 
@@ -84,6 +85,20 @@ def ours(url: str, key: str) -> dict[str, float]:
     more = [event(number, ATTRIBUTES) for number in range(1_000, 1_000 + EVENTS)]
     several = measured(lambda: MispSink(url, key, concurrency=4).add(more))
     return {**found, "wall of several": several["wall"]}
+
+
+def clean(url: str, key: str) -> dict[str, float]:
+    """Delete the events, and take their UUIDs off the blocklist."""
+    import httpx  # noqa: PLC0415
+
+    deleted = 0
+    with httpx.Client(base_url=url, headers={"Authorization": key, "Accept": "application/json"}, timeout=300) as misp:
+        for first in (0, 1_000, 5_000):
+            for number in range(first, first + EVENTS):
+                own = event(number, 0)["uuid"]
+                deleted += misp.post(f"/events/delete/{own}").status_code == httpx.codes.OK
+                misp.post(f"/event_blocklists/delete/{own}")
+    return {"deleted": deleted}
 
 
 def by_pymisp(url: str, key: str) -> dict[str, float]:
@@ -168,4 +183,4 @@ if __name__ == "__main__":
     if what == "serve":
         serve(*rest)
     else:
-        print(json.dumps({"ours": ours, "pymisp": by_pymisp, "traffic": traffic}[what](*rest)))
+        print(json.dumps({"ours": ours, "pymisp": by_pymisp, "traffic": traffic, "clean": clean}[what](*rest)))

@@ -164,7 +164,8 @@ def test_ten_kills_end_like_none(server: TaxiiServer, tmp_path: Path) -> None:
 POINTS = 100
 
 
-def test_a_hundred_kills_of_a_delivery_in_pieces_end_like_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", ["", "split = 50"], ids=["one event", "several events"])
+def test_a_hundred_kills_of_a_delivery_in_pieces_end_like_none(tmp_path: Path, more: str) -> None:
     """One large event and some small ones, four in flight, twenty attributes a request; MISP is restarted in between.
 
     The points are drawn from the looks at MISP's clock that an undisturbed run takes: inside and between its requests.
@@ -199,6 +200,7 @@ type = "misp"
 url = "{misp.url}"
 key = {{ env = "THE_KEY" }}
 chunk = 20
+{more}
 [pipelines.feed]
 source = "feed"
 sinks = ["misp"]
