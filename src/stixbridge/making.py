@@ -196,7 +196,7 @@ class Maker:
         for row in conversion.converted:
             if row.closed:
                 row.event[RESTRICTED] = True
-            if self.describe and row.clusters:
+            if row.clusters:
                 row.event[CLUSTERS] = row.clusters
             made.wanted[str(row.event["uuid"])] = row
         for uuid in sorted((affected.events | emptied) - made.wanted.keys()):
@@ -368,6 +368,7 @@ class Maker:
             containers=affected.containers,
             collect=affected.collect,
             placed={id_: frozenset(events) for id_, events in affected.placed.items()},
+            describe=self.describe,
         )
         entries = [Entry("$", obj, id=id_) for id_, (obj, _) in affected.objects.items()]
         if self.engine == "misp-stix":

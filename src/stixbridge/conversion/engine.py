@@ -437,5 +437,5 @@ class _Engine:
             plan.day,
             builder.confinement.restricted,
             names,
-            clusters=self._contexts.clusters(builder, options.name, options.default_tlp),
+            clusters=self._contexts.clusters(builder, options.name, options.default_tlp) if options.describe else [],
         )

@@ -30,6 +30,7 @@ class Options:
         containers: ids that make events, where not all of them shall; the others are there to be referred to.
         collect: ids that may go to a collecting event, where not all may.
         placed: events that an id is in already, beyond this conversion.
+        describe: whether what no galaxy knows is described as clusters.
     """
 
     now: int
@@ -49,6 +50,7 @@ class Options:
     containers: Container[str] | None = None
     collect: Container[str] | None = None
     placed: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    describe: bool = False
 
     @property
     def name(self) -> str:
