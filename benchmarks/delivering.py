@@ -141,7 +141,7 @@ def traffic() -> dict[str, float]:
         newer = copy.deepcopy(large)
         newer["Attribute"][4_711]["comment"] = "another comment"
         sent.clear()
-        list(sink.deliver([Job(newer, Last(State.DELIVERED, large), lambda: None)]))
+        list(sink.deliver([Job(newer, Last(State.DELIVERED, large))]))
         found |= {"ours one change": sum(sent), "ours one change requests": len(sent)}
         misp_event = MISPEvent()
         misp_event.from_dict(**copy.deepcopy(newer))

@@ -153,7 +153,7 @@ def events(count: int) -> list[Json]:
 
 
 def jobs(made: list[Json], last: dict[str, Last] | None = None) -> list[Job]:
-    return [Job(one, (last or {}).get(one["uuid"]), lambda: None) for one in made]
+    return [Job(one, (last or {}).get(one["uuid"])) for one in made]
 
 
 def test_events_are_delivered_side_by_side_in_their_order(misp: MispDouble) -> None:
@@ -187,7 +187,7 @@ def test_no_more_than_the_limit_and_fewer_when_the_server_is_busy() -> None:
     waits: list[float] = []
     module_pause, module.pause = module.pause, waits.append
     try:
-        found = list(flight.run([Job({}, None, lambda: None, now=at) for at in range(40)]))
+        found = list(flight.run([Job({}, None, now=at) for at in range(40)]))
     finally:
         module.pause = module_pause
     assert found == list(range(40))
@@ -265,7 +265,7 @@ def test_slow_answers_bring_fewer_events_at_a_time() -> None:
         return job.now
 
     flight = Flight(act, 4)
-    assert list(flight.run([Job({}, None, lambda: None, now=at) for at in range(30)])) == list(range(30))
+    assert list(flight.run([Job({}, None, now=at) for at in range(30)])) == list(range(30))
     assert max(seen[:4]) > 1
     assert max(seen[12:]) == 1
     with MispDouble(cost_per_attribute=0.02) as misp:

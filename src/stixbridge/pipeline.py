@@ -37,13 +37,14 @@ from .sinks.delivery import (
     put_back,
     takes_away,
 )
+from .sinks.foreign import carriers
 from .sources.page import Source
 from .stix.read import Entry
 from .stix.versions import digest_of
-from .store.store import Delivered
+from .store.store import Delivered, Store
 
 _OVERLAP = 600_000_000
-"""Microseconds that are looked at again: clocks differ, and pipelines run side by side."""
+"""Microseconds that are looked at again: clocks differ."""
 # States that no later run changes by itself: waiting for them would be for ever.
 _FINAL = frozenset({State.FOREIGN, State.BLOCKED, State.REFUSED})
 
@@ -200,7 +201,8 @@ class Pipeline:
         seq = self.store.last_seq(self.source.name)
         changed = set(self.store.changed(self.source.name, 0 if run.replay else done))
         changed.update(self.store.expired(self.source.name, expiry, moment))
-        changed.update(self.store.resuppressed(self.name, expiry - _OVERLAP))
+        told, heard = self.store.resuppressed(self.name)
+        changed.update(told)
         after = self.maker.expired_after
         if after is not None:
             changed.update(self.store.expired(self.source.name, expiry - after, moment - after))
@@ -209,6 +211,8 @@ class Pipeline:
         complete = self._guarded(run, batches) and self._work(run, batches, rejected)
         if complete and (changed or rejected or seq != done or moment > expiry):
             self.store.set_progress(self.name, seq, max(moment, expiry))
+        if complete and heard is not None:
+            self.store.set_heard(self.name, heard)
         self._finish(run.summary, run.number, moment)
         return run.summary
 
@@ -237,8 +241,11 @@ class Pipeline:
             except ServerError as error:
                 self._failed(run.summary, error)
                 continue
+            if found is None:
+                self.say(f"{sink.name}: this key may not read sightings: false positives of analysts are not seen")
+                continue
             for value, said in found:
-                self.store.suppress(value, f"marked as a false positive in {sink.name}", run.moment, said=said)
+                self.store.suppress(value, f"marked as a false positive in {sink.name}", moment, said=said)
             self.store.set_looked(sink.name, moment)
 
     def _guarded(self, run: _Run, batches: list[Batch]) -> bool:
@@ -398,18 +405,13 @@ class Pipeline:
 
     def _made(self, sink: Sink, event: MispEvent, held: Delivered | None, moment: int, row: Converted | None) -> Job:
         uuid = str(event["uuid"])
-        last = Last(State(held.state), held.body, held.published) if held is not None else None
-
-        def begin() -> None:
-            self.store.set_delivered(sink.name, uuid, State.ADDING, event, moment=moment)
+        last = Last(State(held.state), held.body, held.published, held.intents) if held is not None else None
 
         def stix() -> list[dict[str, Any]]:
             return self.maker.behind(row.stix_ids) if row is not None else []
 
-        def known(other: str) -> bool:
-            return self.store.delivered(sink.name, other) is not None
-
-        return Job(event, last, begin, self._publish(row), stix, moment // 1_000_000, known)
+        record = _Record(self.store, sink.name, uuid, moment)
+        return Job(event, last, record, self._publish(row), stix, moment // 1_000_000)
 
     def _publish(self, row: Converted | None) -> bool:
         """Whether an event shall be published: what a rule says goes before what the pipeline says."""
@@ -430,7 +432,10 @@ class Pipeline:
             digest=digest_of(job.event),
             published=delivery.published,
             notes=delivery.notes,
+            aliases=carriers(delivery.body),
         )
+        if delivery.intents:
+            self.store.intend(sink.name, delivery.event, delivery.intents)
         if delivery.action == "updated" and str(job.event.get("info", "")).startswith(WITHDRAWN):
             delivery.action = "withdrawn"
         for id_, outcome, reason, target in delivery.notes:
@@ -474,6 +479,25 @@ class Pipeline:
         plain["reasons"] = summary.ledger.reasons
         self.store.end_run(number, max(moment, times.now()), plain)
         self.store.forget_history(moment)
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """The store as a sink sees it while it delivers one event."""
+
+    store: Store
+    sink: str
+    event: str
+    moment: int
+
+    def begin(self, state: State, body: MispEvent) -> None:
+        self.store.set_delivered(self.sink, self.event, state, body, moment=self.moment, aliases=carriers(body))
+
+    def intend(self, edits: tuple[MispEvent, ...]) -> None:
+        self.store.intend(self.sink, self.event, edits)
+
+    def known(self, uuid: str) -> bool:
+        return self.store.carries(self.sink, uuid)
 
 
 def _elements(row: Converted) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Delivery to one sink without a pipeline: events made by hand, and the memory of what was delivered."""
 
 import copy
+import dataclasses
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -87,14 +88,29 @@ class Delivering:
     def __call__(self, wanted: Json, *, publish: bool = False, stix: Callable[[], list[Json]] = list) -> Delivery:
         """Deliver one event."""
         own = str(wanted["uuid"])
-
-        def begin() -> None:
-            self.last[own] = Last(State.ADDING, wanted)
-
-        job = Job(copy.deepcopy(wanted), self.last.get(own), begin, publish, stix, SECONDS)
+        job = Job(copy.deepcopy(wanted), self.last.get(own), _Record(self, own), publish, stix, SECONDS)
         (delivery,) = list(self.sink.deliver([job]))
-        self.last[own] = Last(delivery.state, delivery.body, delivery.published)
+        self.last[own] = Last(delivery.state, delivery.body, delivery.published, delivery.intents)
         return delivery
+
+
+@dataclasses.dataclass
+class _Record:
+    """What a store takes down."""
+
+    of: Delivering
+    event: str
+
+    def begin(self, state: State, body: Json) -> None:
+        self.of.last[self.event] = Last(state, copy.deepcopy(body))
+
+    def intend(self, edits: tuple[Json, ...]) -> None:
+        last = self.of.last[self.event]
+        state = State.ADDING if last.state is State.ADDING else State.WAITING
+        self.of.last[self.event] = dataclasses.replace(last, state=state, intents=copy.deepcopy(edits))
+
+    def known(self, uuid: str) -> bool:
+        return uuid in self.of.last
 
 
 def noted(delivery: Delivery) -> list[tuple[str | None, str]]:

@@ -222,7 +222,7 @@ def _write(converted: list[Converted], folder: Path, format_: str, now: int) -> 
 
     sink: Sink = FeedSink(folder) if format_ == "feed" else FilesSink(folder)
     events = [{**row.event, RESTRICTED: True} if row.closed else row.event for row in converted]
-    jobs = [Job(event, None, lambda: None, now=now // 1_000_000) for event in events]
+    jobs = [Job(event, None, now=now // 1_000_000) for event in events]
     for delivery in sink.deliver(jobs):
         for id_, _, _, target in delivery.notes:
             say(f"{id_ or delivery.event}: {target}")

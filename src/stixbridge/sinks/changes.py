@@ -7,7 +7,7 @@ distribution that gets stricter. Timestamps are left out: an edit without them i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,6 +107,42 @@ def resume_base(sent: Mapping[str, Any], theirs: Mapping[str, Any]) -> MispEvent
             kept.append(copy)
         base[name] = kept
     return base
+
+
+def after_cut(base: Mapping[str, Any], edits: Sequence[Mapping[str, Any]], theirs: Mapping[str, Any]) -> MispEvent:
+    """What is ours after edits that were cut: what was delivered before, and what of them arrived.
+
+    Args:
+        base: what was delivered.
+        edits: as they were sent, whole or in part.
+        theirs: what MISP has.
+    """
+    ours: MispEvent = dict(base)
+    for edit in edits:
+        arrived = resume_base(edit, theirs)
+        ours["Tag"] = _together(ours, arrived, "Tag", "name")
+        for name in ("Attribute", "Object", "EventReport"):
+            rows = _by_uuid(ours, name)
+            for uuid, part in _by_uuid(arrived, name).items():
+                known = rows.get(uuid)
+                if known is None:
+                    rows[uuid] = part
+                    continue
+                rows[uuid] = {**known, "Tag": _together(known, part, "Tag", "name")}
+                for inner in ("Attribute", "ObjectReference"):
+                    if part.get(inner):
+                        rows[uuid][inner] = _together(known, part, inner, "uuid")
+            ours[name] = list(rows.values())
+    return ours
+
+
+def _together(one: Mapping[str, Any], other: Mapping[str, Any], name: str, key: str) -> list[Part]:
+    """The rows of both, each once; those that were to go stay as they were."""
+    rows = {str(row[key]): row for row in one.get(name) or []}
+    for row in other.get(name) or []:
+        if not row.get("deleted"):
+            rows.setdefault(str(row[key]), row)
+    return list(rows.values())
 
 
 def _parts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -18,11 +18,13 @@ Note = tuple[str | None, Outcome, Reason, str | None]
 class State(StrEnum):
     """Where the delivery of an event stands; kept in the store.
 
-    `adding`: its creation was begun. `waiting`: it is ours and in the sink, and an update of it could not be delivered;
-    the recorded body is what is there. `held`: not created, tried again at every run. `out`: left out on purpose.
+    `adding`: its creation was begun. `deleting`: so was its deletion. `waiting`: it is ours and in the sink, and an
+    update of it could not be delivered; the recorded body is what is there. `held`: not created, tried again at every
+    run. `out`: left out on purpose.
     """
 
     ADDING = "adding"
+    DELETING = "deleting"
     DELIVERED = "delivered"
     WAITING = "waiting"
     HELD = "held"
@@ -32,7 +34,7 @@ class State(StrEnum):
     OUT = "out"
 
 
-UNFINISHED = frozenset({State.ADDING, State.WAITING, State.HELD})
+UNFINISHED = frozenset({State.ADDING, State.DELETING, State.WAITING, State.HELD})
 """States that a run takes up again though nothing changed."""
 
 OURS = frozenset({State.DELIVERED, State.WAITING})
@@ -54,14 +56,49 @@ SHARES = "shares"
 """A field of ours in a delivered body: UUID of a part -> number of the event that it is in, where one is split
 (`split`); what is in the first is not listed."""
 
+DELETED_SHARES = "deleted_shares"
+"""A field of ours in a delivered body: numbers of those that an analyst deleted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """What was delivered of an event before: its state, its body, and whether we published it."""
+    """What was delivered of an event before.
+
+    Attributes:
+        state: where it stands.
+        body: what is in the sink, under our UUIDs.
+        published: whether we published it.
+        intents: edits that were begun since, as they were sent; what of them arrived is ours too.
+    """
 
     state: State
     body: MispEvent
     published: bool = False
+    intents: tuple[MispEvent, ...] = ()
+
+
+class Record(Protocol):
+    """Takes down what is about to be done, before it is done."""
+
+    def begin(self, state: State, body: MispEvent) -> None:
+        """An event is about to be created or deleted: from here on it may be there, or not."""
+
+    def intend(self, edits: tuple[MispEvent, ...]) -> None:
+        """An event is about to be edited."""
+
+    def known(self, uuid: str) -> bool:
+        """Whether an event of this UUID in the sink is one that was delivered, or carries one."""
+
+
+class _NoRecord:
+    """For a delivery without a store."""
+
+    def begin(self, state: State, body: MispEvent) -> None: ...
+
+    def intend(self, edits: tuple[MispEvent, ...]) -> None: ...
+
+    def known(self, uuid: str) -> bool:
+        return False
 
 
 @dataclass(slots=True)
@@ -71,20 +108,54 @@ class Job:
     Attributes:
         event: what it shall be.
         last: what was delivered before, or None.
-        begin: called right before the event is created, to put that on record.
+        record: where it is taken down what is about to be done.
         publish: whether it shall be published once it is complete.
         stix: the STIX objects behind it, for a sink that hands them over as they are.
         now: seconds.
-        known: whether an event of some UUID was delivered to this sink.
     """
 
     event: MispEvent
     last: Last | None
-    begin: Callable[[], None]
+    record: Record = field(default_factory=_NoRecord)
     publish: bool = False
     stix: Callable[[], list[dict[str, Any]]] = list
     now: int = 0
-    known: Callable[[str], bool] = lambda _: False
+
+    def begin(self, state: State, body: MispEvent) -> None:
+        """Put on record that the event is about to be created or deleted; where this is cut, it is gone on from."""
+        self.record.begin(state, body)
+        self.last = Last(state, body)
+
+    def intend(self, edit: MispEvent) -> None:
+        """Put on record that the event is about to be edited."""
+        last = self.last or Last(State.WAITING, self.event)
+        self.last = replace(last, intents=(*last.intents, edit))
+        self.record.intend(self.last.intents)
+
+
+@dataclass(frozen=True, slots=True)
+class Remembering:
+    """The record of a part of a job: what it takes down is of the whole event, with something to remember about it.
+
+    Args (of the constructor):
+        job: the whole.
+        about: fields of ours that go into the body.
+    """
+
+    job: Job
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def begin(self, state: State, body: MispEvent) -> None:
+        """Take it down of the whole event: the body of the part is under other UUIDs, or not all of it."""
+        self.job.begin(state, {**self.job.event, **self.about})
+
+    def intend(self, edits: tuple[MispEvent, ...]) -> None:
+        """Take down the newest edit, after those of other parts."""
+        self.job.intend(edits[-1])
+
+    def known(self, uuid: str) -> bool:
+        """As for the whole."""
+        return self.job.record.known(uuid)
 
 
 @dataclass(slots=True)
@@ -99,6 +170,7 @@ class Delivery:
         action: `created`, `updated`, `unchanged`, or the state's name.
         notes: what a reader should know.
         changes: in a dry run, what would change, a line each.
+        intents: edits of earlier runs whose end is still not known.
     """
 
     event: str
@@ -108,6 +180,7 @@ class Delivery:
     published: bool = False
     notes: list[Note] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
+    intents: tuple[MispEvent, ...] = ()
 
 
 class Sink(Protocol):
@@ -125,8 +198,11 @@ class Sink(Protocol):
     def limits(self) -> list[str]:
         """What the sink can't do with the rights it has, and what follows, a line each; asked before a delivery."""
 
-    def false_positives(self, since: int) -> list[tuple[str, int]]:
-        """What analysts marked as false positives there, since a moment: values, and when (microseconds)."""
+    def false_positives(self, since: int) -> list[tuple[str, int]] | None:
+        """What analysts marked as false positives there, since a moment: values, and when (microseconds).
+
+        None where that can't be seen.
+        """
 
     def close(self) -> None:
         """Let go of connections."""
@@ -190,7 +266,7 @@ def emptied(body: MispEvent, *, keep: tuple[str, ...] = ("Tag",)) -> MispEvent:
     rest: MispEvent = {
         key: value
         for key, value in body.items()
-        if (not isinstance(value, list) or key in keep) and key not in (TAKEN, SHARES)
+        if (not isinstance(value, list) or key in keep) and key not in (TAKEN, SHARES, DELETED_SHARES)
     }
     info = str(body.get("info", ""))
     rest["info"] = info if info.startswith(WITHDRAWN) else WITHDRAWN + info
@@ -222,6 +298,8 @@ def merge(bodies: list[MispEvent]) -> MispEvent:
         if union:
             merged[name] = [union[key] for key in sorted(union)]
     _strictest(merged, bodies)
+    if any(body.get(RESTRICTED) for body in bodies):
+        merged[RESTRICTED] = True
     merged["distribution"] = min((str(body.get("distribution", "0")) for body in bodies), key=_width)
     for name in ("Attribute", "Object"):
         merged[name] = [_inheriting(part, merged, bodies, name) for part in merged.get(name) or []]

@@ -8,14 +8,16 @@ it has our UUID.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..ledger import Outcome, Reason
 from ..misp.model import ANALYST_DATA, NAMESPACE, MispEvent, all_attributes, derived_uuid
 from .changes import resume_base
-from .delivery import TAKEN, Delivery, Job, Note, State
+from .delivery import OURS, SHARES, TAKEN, Delivery, Job, Note, Remembering, State
 from .misp_api import MispApi
+from .split import share_uuid
 from .writing import EventWriter
 
 _UNDECIDED = frozenset({State.FOREIGN, State.REFUSED, State.HELD})
@@ -41,8 +43,8 @@ class Foreign:
     def recognised(self, job: Job, event: MispEvent, notes: list[Note]) -> str | None:
         """The UUID of the event that a script made of the same report; None where there is none.
 
-        It is of the key's organisation, has the title, and one of the values where there are any; of several the one
-        with the most of them, then the newest.
+        It is of the key's organisation, has the title and one of the values; of several the one with the most of them,
+        then the newest.
 
         Args:
             job: of an event.
@@ -58,10 +60,10 @@ class Foreign:
         values = _values(event)
         found: list[tuple[int, int, str]] = []
         for uuid in uuids:
-            held = self._api.event(uuid) if not job.known(uuid) else None
+            held = self._api.event(uuid) if not job.record.known(uuid) else None
             if held is not None:
                 theirs = _values(held)
-                if values & theirs or not (values or theirs):
+                if values & theirs:
                     found.append((len(values & theirs), int(held.get("timestamp") or 0), uuid))
         if not found:
             return None
@@ -82,33 +84,73 @@ class Foreign:
             uuid: of the event in MISP, where it is not that of ours.
         """
         other = {"event": uuid} if uuid is not None else {}
+        theirs = uuid or str(event["uuid"])
         if self.policy == "extend":
             return self._extended(job, event, notes, other)
-        held = self._api.event(uuid or str(event["uuid"])) if self.policy == "adopt" else None
+        held = self._api.event(theirs) if self.policy == "adopt" else None
         if held is not None:
-            uuids = equal_values(event, held)
-            taken = {"as": "adopt", "uuids": uuids, **other}
+            taken = {"as": "adopt", "uuids": equal_values(event, held), **other}
             own = as_taken(event, taken)
-            notes.append((None, Outcome.PRESERVED, Reason.ADOPTED, "the event of someone else was taken over"))
-            delivery = self._writer.edit(job, own, resume_base(own, held), held, notes, published=False)
-            if delivery.state in (State.DELIVERED, State.WAITING) and delivery.action != "refused":
-                delivery.body = {**delivery.body, TAKEN: taken}
+            base = resume_base(own, held)
+            # what is there from now on is ours, and what is sent is looked for after a cut
+            job.begin(State.WAITING, {**in_our_terms(base, event, taken), TAKEN: taken})
+            delivery = self._writer.edit(job, own, base, held, notes, published=False)
+            if delivery.state in OURS and delivery.action != "refused":
+                text = f"the event of someone else was taken over: {theirs}"
+                notes.append((None, Outcome.PRESERVED, Reason.ADOPTED, text))
+                delivery.body = {**in_our_terms(delivery.body, event, taken), TAKEN: taken}
                 return delivery
-        which = f"{uuid} has this title and" if uuid is not None else "the event in MISP"
-        notes.append((None, Outcome.DROPPED, Reason.FOREIGN, f"{which} is not ours; left as it is"))
+        notes.append((None, Outcome.DROPPED, Reason.FOREIGN, f"{theirs} is in MISP and not ours; left as it is"))
         return Delivery(str(event["uuid"]), State.FOREIGN, event, "foreign", notes=notes)
 
     def _extended(self, job: Job, event: MispEvent, notes: list[Note], other: dict[str, str]) -> Delivery:
-        own = extending(event, other.get("event"))
+        taken = {"as": "extend", **other}
+        own = as_taken(event, taken)
         held = self._api.event(str(own["uuid"]))
-        text = f"extends the event of someone else, as {own['uuid']}"
+        text = f"{own['uuid']} extends the event of someone else, {own['extends_uuid']}"
         notes.append((None, Outcome.PRESERVED, Reason.ADOPTED, text))
+        one = replace(job, record=Remembering(job, {TAKEN: taken}))
         if held is None:
-            delivery = self._writer.add(job, own, notes)
+            delivery = self._writer.add(one, own, notes)
         else:
-            delivery = self._writer.edit(job, own, resume_base(own, held), held, notes, published=False)
-        delivery.body = {**delivery.body, TAKEN: {"as": "extend", **other}}
+            base = resume_base(own, held)
+            job.begin(State.WAITING, {**in_our_terms(base, event, taken), TAKEN: taken})
+            delivery = self._writer.edit(one, own, base, held, notes, published=False)
+        delivery.body = {**in_our_terms(delivery.body, event, taken), TAKEN: taken}
         return delivery
+
+
+def in_our_terms(body: Mapping[str, Any], event: MispEvent, taken: Mapping[str, Any] | None) -> MispEvent:
+    """A body under our UUIDs, as it is on record, from one under those that it has in MISP.
+
+    Args:
+        body: as MISP has it.
+        event: ours, which has the UUIDs of all that is new in it.
+        taken: how the event was taken; None where it has our UUIDs.
+    """
+    if not taken:
+        return dict(body)
+    if taken["as"] == "adopt":
+        back = {theirs: ours for ours, theirs in taken["uuids"].items()}
+    else:
+        back = {_extension(uuid): uuid for uuid in _all_uuids(event)}
+    ours: MispEvent = {**_renamed(body, lambda uuid: back.get(uuid, uuid)), "uuid": event["uuid"]}
+    if taken["as"] == "extend":
+        ours.pop("extends_uuid", None)
+    if event.get("extends_uuid"):
+        ours["extends_uuid"] = event["extends_uuid"]
+    return ours
+
+
+def carriers(body: Mapping[str, Any]) -> list[str]:
+    """The UUIDs of further events in a MISP that carry an event, as it was delivered."""
+    uuid, taken = str(body.get("uuid")), body.get(TAKEN) or {}
+    found = [share_uuid(uuid, number) for number in sorted(set((body.get(SHARES) or {}).values()))]
+    if taken.get("event"):
+        found.append(str(taken["event"]))
+    if taken.get("as") == "extend":
+        found.append(_extension(uuid))
+    return found
 
 
 def as_taken(event: MispEvent, taken: Mapping[str, Any] | None) -> MispEvent:
@@ -130,8 +172,8 @@ def extending(event: MispEvent, other: str | None = None) -> MispEvent:
     """
     uuid = str(event["uuid"])
     return {
-        **_renamed(event, lambda old: derived_uuid(NAMESPACE, "extends", old)),
-        "uuid": derived_uuid(NAMESPACE, "extends", uuid),
+        **_renamed(event, _extension),
+        "uuid": _extension(uuid),
         "extends_uuid": other or uuid,
     }
 
@@ -159,6 +201,21 @@ def equal_values(event: MispEvent, theirs: Mapping[str, Any]) -> dict[str, str]:
         if other is not None and str(row["uuid"]) not in there and other != row["uuid"]:
             found[str(row["uuid"])] = other
     return found
+
+
+def _extension(uuid: str) -> str:
+    """The UUID that something of ours has in an event that extends another's."""
+    return derived_uuid(NAMESPACE, "extends", uuid)
+
+
+def _all_uuids(part: Any) -> Iterator[str]:
+    """Every UUID in an event."""
+    for key, value in part.items():
+        if key in _UUIDS and isinstance(value, str):
+            yield value
+        elif key in _INNER and isinstance(value, list):
+            for row in value:
+                yield from _all_uuids(row)
 
 
 _UUIDS = ("uuid", "object_uuid", "referenced_uuid", "related_object_uuid")

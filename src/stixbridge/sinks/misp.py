@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -20,13 +20,26 @@ from ..misp.model import MispEvent
 from ..net import Auth, Http
 from .ceiling import Ceiling
 from .changes import Policy
-from .delivery import CLUSTERS, OURS, TAKEN, Delivery, Job, Note, State, emptied
+from .delivery import (
+    CLUSTERS,
+    OURS,
+    TAKEN,
+    WITHDRAWN,
+    Delivery,
+    Job,
+    Last,
+    Note,
+    Remembering,
+    State,
+    emptied,
+    parts,
+)
 from .flight import Flight
-from .foreign import Foreign, as_taken
+from .foreign import Foreign, as_taken, in_our_terms
 from .misp_api import MispApi
 from .preparing import Preparation
-from .removing import is_empty, removed, was_cut
-from .split import deliver_split, is_split
+from .removing import after_deletion, had_parts, removed
+from .split import deliver_split, is_split, share_uuid
 from .tags import NewTags
 from .upload import uploaded
 from .writing import EventWriter
@@ -161,7 +174,7 @@ class MispSink:
             What became of each, in order.
         """
         plain = [event if isinstance(event, dict) else orjson.loads(event.to_json()) for event in events]
-        jobs = [Job(event, None, lambda: None, publish=publish) for event in plain]
+        jobs = [Job(event, None, publish=publish) for event in plain]
         return list(self.deliver(jobs))
 
     def limits(self) -> list[str]:
@@ -180,40 +193,60 @@ class MispSink:
 
     def _one(self, job: Job) -> Delivery:
         """Deliver one event; under other UUIDs where a foreign one was taken over or extended before."""
-        taken = job.last.body.get(TAKEN) if job.last is not None else None
         notes: list[Note] = []
-        base = job.last.body if job.last is not None else {}
+        deleting = job.last is not None and job.last.state is State.DELETING
+        last = job.last = after_deletion(self._api, job, notes)
+        taken = last.body.get(TAKEN) if last is not None else None
         wanted = self._ceiling.allowed(job.event, notes) if self._ceiling is not None else job.event
         left_out = wanted is None
         if wanted is None:
             if not self._is_there(job):
                 return Delivery(str(job.event["uuid"]), State.OUT, job.event, "left out", notes=notes)
+            base = last.body if last is not None else job.event
             wanted = {**emptied(base), "uuid": job.event["uuid"]}  # under its old title: the new one may be too strict
-        gone = self._delete_empty and is_empty(wanted)
-        if gone and (cut := was_cut(self._api, job)) is not None:
-            return cut
-        event, problem = self._preparation.apply(as_taken(wanted, taken), base, notes)
+        if taken and taken["as"] == "adopt" and last is not None and str(wanted["info"]).startswith(WITHDRAWN):
+            wanted = {**wanted, "info": last.body["info"]}  # it is somebody else's as well
+        if deleting and last is None and not parts(wanted):
+            return Delivery(str(job.event["uuid"]), State.OUT, job.event, "deleted", notes=notes)
+        emptying = self._delete_empty and not parts(wanted) and (deleting or had_parts(job))
+        event, problem = self._preparation.apply(wanted, last.body if last is not None else {}, notes)
         if problem is not None:
             return self._put_off(job, event, problem, notes)
-        with self._new_tags.brought_by(event):
-            theirs = self._foreign.recognised(job, event, notes) if taken is None else None
-            if theirs is not None:
-                delivery = self._foreign.deliver(job, event, notes, theirs)
-            elif taken is None and is_split(event, job.last, self._split):
-                delivery = deliver_split(job, event, self._split, self._api.event, self._writer.write)
-                delivery.notes = [*notes, *delivery.notes]
-            else:
-                delivery = self._writer.write(job, event, notes)
-            if delivery.state is State.FOREIGN and theirs is None:
-                delivery = self._foreign.deliver(job, event, notes)
+        with self._new_tags.brought_by(event) as brought:
+            delivery = self._written(job, event, taken, notes)
+            brought.arrived = delivery.state in OURS
         delivery.event = str(job.event["uuid"])
         if left_out and delivery.state is State.DELIVERED:
             delivery.action = "left out"
-        if taken and TAKEN not in delivery.body:
-            delivery.body = {**delivery.body, TAKEN: taken}
-        if CLUSTERS in job.event:
+        if CLUSTERS in job.event and delivery.state in OURS:
             delivery.body = {**delivery.body, CLUSTERS: job.event[CLUSTERS]}
-        return removed(self._api, job, delivery) if gone else delivery
+        return removed(self._api, job, delivery) if emptying else delivery
+
+    def _written(self, job: Job, event: MispEvent, taken: Mapping[str, Any] | None, notes: list[Note]) -> Delivery:
+        """Write a prepared event, as what it is in this MISP: ours, several, taken over, or extending another's."""
+        if taken:
+            about = {TAKEN: taken}
+            one = replace(job, record=Remembering(job, about))
+            if one.last is not None:
+                one.last = replace(one.last, body=as_taken(one.last.body, taken))
+            delivery = self._writer.write(one, as_taken(event, taken), notes)
+            delivery.body = {**in_our_terms(delivery.body, event, taken), **about}
+            return delivery
+        theirs = self._foreign.recognised(job, event, notes)
+        if theirs is not None:
+            return self._foreign.deliver(job, event, notes, theirs)
+        if is_split(event, job.last, self._split):
+            delivery = deliver_split(job, event, self._split, self._api.event, self._writer.write)
+            delivery.notes = [*notes, *(note for note in delivery.notes if note not in notes)]
+        else:
+            delivery = self._writer.write(job, event, notes)
+        if delivery.state is not State.FOREIGN:
+            return delivery
+        if self._foreign.policy == "adopt" and self._api.event(share_uuid(str(event["uuid"]), 1)) is not None:
+            # ours, from a store that was lost: which part is in which event is seen there
+            job.last = Last(State.ADDING, event)
+            return deliver_split(job, event, self._split, self._api.event, self._writer.write)
+        return self._foreign.deliver(job, event, notes)
 
     def _is_there(self, job: Job) -> bool:
         """Whether an event of ours is in MISP, as far as we know; where an add was cut, as far as MISP knows."""
@@ -224,9 +257,12 @@ class MispSink:
     @staticmethod
     def _put_off(job: Job, event: MispEvent, action: str, notes: list[Note]) -> Delivery:
         """What can't be delivered now and is tried again; an event that is ours already stays what it is."""
-        ours = job.last is not None and job.last.state in OURS
-        if ours and job.last is not None:
-            return Delivery(str(job.event["uuid"]), State.WAITING, job.last.body, action, job.last.published, notes)
+        last = job.last
+        if last is not None and last.state in OURS:
+            uuid = str(job.event["uuid"])
+            return Delivery(uuid, State.WAITING, last.body, action, last.published, notes, intents=last.intents)
+        if last is not None and last.state is State.ADDING:
+            return Delivery(str(job.event["uuid"]), State.ADDING, last.body, action, notes=notes)
         return Delivery(str(job.event["uuid"]), State.HELD, event, action, notes=notes)
 
     def _upload(self, job: Job) -> Delivery:

@@ -6,29 +6,39 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..ledger import Outcome, Reason
-from ..misp.model import ANALYST_DATA, MispEvent, all_attributes, tag_names
-from .delivery import OURS, SHARES, TAKEN, Delivery, Job, State, parts
+from ..misp.model import ANALYST_DATA, all_attributes, tag_names
+from .delivery import OURS, SHARES, TAKEN, Delivery, Job, Last, Note, State, parts
 from .misp_api import DERIVED, MispApi, message_of, value_of
 
 _STAYS = "its UUID is on the blocklist, and this key may not take it off; an admin can"
 
 
-def is_empty(event: MispEvent) -> bool:
-    """Whether nothing is in an event any more."""
-    return not parts(event)
+def had_parts(job: Job) -> bool:
+    """Whether there was anything in an event; a report that only names actors never has parts, and is not empty."""
+    return job.last is not None and bool(parts(job.last.body))
 
 
-def was_cut(api: MispApi, job: Job) -> Delivery | None:
-    """A deletion of ours that was cut: the event is gone, and its UUID may still be on the blocklist.
+def after_deletion(api: MispApi, job: Job, notes: list[Note]) -> Last | None:
+    """Finish a deletion that was cut.
 
     Args:
         api: the MISP.
-        job: of an event that nothing is to be in.
+        job: whose deletion was begun.
+        notes: takes what a reader should know.
+
+    Returns:
+        What is there: nothing, or the empty event that it was.
+
+    Raises:
+        ServerError: when MISP fails; the next run tries again.
     """
-    last, uuid = job.last, str(job.event["uuid"])
-    if last is None or last.state is not State.ADDING or api.event(uuid) is not None:
-        return None
-    return _unblocked(api, Delivery(uuid, State.OUT, job.event, "deleted"))
+    last = job.last
+    if last is None or last.state is not State.DELETING:
+        return last
+    if api.event(str(job.event["uuid"])) is not None:
+        return Last(State.DELIVERED, last.body)
+    _unblock(api, str(job.event["uuid"]), notes)
+    return None
 
 
 def removed(api: MispApi, job: Job, delivery: Delivery) -> Delivery:
@@ -36,11 +46,14 @@ def removed(api: MispApi, job: Job, delivery: Delivery) -> Delivery:
 
     Args:
         api: the MISP.
-        job: of the event; its `begin` puts on record that it may be gone.
+        job: of the event.
         delivery: what became of it so far.
 
     Returns:
         `State.OUT` where it was deleted, else the delivery as it was.
+
+    Raises:
+        ServerError: when MISP fails; the next run goes on.
     """
     uuid = str(job.event["uuid"])
     if delivery.state not in OURS or TAKEN in delivery.body or SHARES in delivery.body or not api.may_unblock():
@@ -48,20 +61,26 @@ def removed(api: MispApi, job: Job, delivery: Delivery) -> Delivery:
     held = api.event(uuid)
     if held is None or _anything_in(held, delivery.body):
         return delivery
-    job.begin()
+    job.begin(State.DELETING, delivery.body)
     answer = api.post(f"events/delete/{held['id']}", {})
-    if answer.status != 200 or value_of(answer).get("saved") is not True:
-        note = f"empty, and not deleted: {message_of(value_of(answer), answer)}"
+    value = value_of(answer)
+    if answer.status >= 500 or not value:
+        raise api.failed("events/delete", answer, message_of(value, answer))
+    if answer.status != 200 or value.get("saved") is not True:
+        note = f"empty, and not deleted: {message_of(value, answer)}"
         delivery.notes.append((None, Outcome.PRESERVED, Reason.REFUSED, note))
         return delivery
-    return _unblocked(api, Delivery(uuid, State.OUT, job.event, "deleted", notes=delivery.notes))
+    _unblock(api, uuid, delivery.notes)
+    return Delivery(uuid, State.OUT, job.event, "deleted", notes=delivery.notes)
 
 
-def _unblocked(api: MispApi, delivery: Delivery) -> Delivery:
-    answer = api.post(f"event_blocklists/delete/{delivery.event}", {})
+def _unblock(api: MispApi, uuid: str, notes: list[Note]) -> None:
+    answer = api.post(f"event_blocklists/delete/{uuid}", {})
+    value = value_of(answer)
+    if answer.status >= 500 or not value:
+        raise api.failed("event_blocklists/delete", answer, message_of(value, answer))
     if answer.status not in (200, 404):  # 404: it keeps no blocklist
-        delivery.notes.append((None, Outcome.PRESERVED, Reason.BLOCKED, _STAYS))
-    return delivery
+        notes.append((None, Outcome.PRESERVED, Reason.BLOCKED, _STAYS))
 
 
 def _anything_in(held: Mapping[str, Any], body: Mapping[str, Any]) -> bool:

@@ -7,15 +7,25 @@ second event. What is joined by object references stays together, since a refere
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ..ledger import Outcome, Reason
 from ..misp.model import NAMESPACE, MispEvent, derived_uuid, tag_names
-from .delivery import OURS, SHARES, WITHDRAWN, Delivery, Job, Last, Note, State
+from .delivery import (
+    DELETED_SHARES,
+    OURS,
+    SHARES,
+    WITHDRAWN,
+    Delivery,
+    Job,
+    Last,
+    Note,
+    Remembering,
+    State,
+)
 
-_DONE = frozenset({State.DELIVERED, State.BLOCKED})
 _LISTS = ("Attribute", "Object", "EventReport")
 
 Look = Callable[[str], Mapping[str, Any] | None]
@@ -56,7 +66,7 @@ def deliver_split(job: Job, event: MispEvent, most: int | None, look: Look, writ
         write: delivers one.
 
     Returns:
-        One delivery for all. Where the first is not ours, or was deleted, its delivery, and nothing else is written.
+        One delivery for all. Where the first is not ours, its delivery, and nothing else is written.
 
     Raises:
         ServerError: when MISP fails; the next run goes on from what arrived.
@@ -64,43 +74,49 @@ def deliver_split(job: Job, event: MispEvent, most: int | None, look: Look, writ
     uuid, last = str(event["uuid"]), job.last
     ours = last is not None and last.state in OURS
     before: dict[str, int] = {}
+    gone: set[int] = set()
     if last is not None and ours:
         before = dict.fromkeys(_uuids(last.body), 0) | last.body.get(SHARES, {})
+        gone = set(last.body.get(DELETED_SHARES, ()))
     # what a cut delivery put elsewhere already stays there
-    start = 0 if last is not None and last.state is State.ADDING else max(before.values(), default=0) + 1
+    start = 0 if last is not None and last.state is State.ADDING else max([0, *before.values(), *gone]) + 1
     for number in itertools.count(start):
         held = look(share_uuid(uuid, number))
         if held is None:
             break
         before = dict.fromkeys(_uuids(held), number) | before
-    shares = assigned(event, before, most)
+    shares = assigned(event, before, most, gone)
     count = max([0, *shares.values(), *before.values()]) + 1
     notes: list[Note] = []
     wanted = _divided(event, shares, count, notes)
     bases = _divided(last.body, before, count, []) if last is not None and ours else []
-    done: list[Delivery] = []
+    done: dict[int, Delivery] = {}
     for number, share in enumerate(wanted):
-        one = replace(job, event=share)
-        if number:
-            one.begin = _nothing
+        if number in gone:
+            continue
+        one = replace(job, event=share, record=Remembering(job) if not number else _Further(job))
         if ours and last is not None and (not number or number in before.values()):
             one.last = replace(last, body=bases[number])
         elif number:
             one.last = Last(State.ADDING, share)  # looks before it adds
-        delivery = write(one, share, notes if not number else [])
-        done.append(delivery)
-        if not number and delivery.state not in OURS:
-            return delivery
-    return _gathered(uuid, done, shares)
+        else:
+            one.last = last
+        done[number] = write(one, share, notes if not number else [])
+        if not number and done[0].state not in OURS and not (ours and done[0].state is State.BLOCKED):
+            return done[0]
+    return _gathered(event, done, bases, shares, gone)
 
 
-def assigned(event: MispEvent, before: Mapping[str, int], most: int | None) -> dict[str, int]:
+def assigned(
+    event: MispEvent, before: Mapping[str, int], most: int | None, gone: Container[int] = ()
+) -> dict[str, int]:
     """Which part of an event goes where: UUID -> number of the event.
 
     Args:
         event: the whole.
         before: where parts are already; they stay.
         most: attributes in one event; a group that is larger has one by itself. None for no limit.
+        gone: numbers that get nothing more.
     """
     groups = _groups(event)
     found = {uuid: before[uuid] for group in groups for uuid, _ in group if uuid in before}
@@ -117,7 +133,7 @@ def assigned(event: MispEvent, before: Mapping[str, int], most: int | None) -> d
         weight = sum(weight for _, weight in new)
         there = [found[uuid] for uuid, _ in group if uuid in found]
         if not there:
-            while most is not None and counts.get(at, 0) and counts[at] + weight > most:
+            while at in gone or (most is not None and counts.get(at, 0) and counts[at] + weight > most):
                 at += 1
         number = min(there, default=at)
         counts[number] = counts.get(number, 0) + weight
@@ -194,31 +210,54 @@ def _divided(event: Mapping[str, Any], shares: Mapping[str, int], count: int, no
     return found
 
 
-def _gathered(uuid: str, done: list[Delivery], shares: Mapping[str, int]) -> Delivery:
-    """One delivery for all."""
-    first = done[0]
-    body = dict(first.body)
+def _gathered(
+    event: MispEvent, done: dict[int, Delivery], bases: list[MispEvent], shares: Mapping[str, int], gone: set[int]
+) -> Delivery:
+    """One delivery for all. What did not arrive is in no body, and is tried again."""
+    deleted = gone | {number for number, delivery in done.items() if delivery.state is State.BLOCKED}
+    bodies = {number: delivery.body for number, delivery in done.items() if delivery.state in OURS}
+    for number in deleted:
+        if number < len(bases):
+            bodies[number] = bases[number]  # what an analyst deleted is not sent again
+    head = bodies[min(bodies)]
+    body: MispEvent = {**head, "uuid": event["uuid"], "info": event["info"]}
     for name in _LISTS:
-        body[name] = [row for delivery in done for row in delivery.body.get(name) or ()]
+        body[name] = [row for number in sorted(bodies) for row in bodies[number].get(name) or ()]
     # a tag that one of them lacks, or a distribution that one of them kept narrow, is looked at again
-    common = set.intersection(*(set(tag_names(delivery.body)) for delivery in done))
-    body["Tag"] = [tag for tag in first.body.get("Tag") or () if tag["name"] in common]
-    if any(delivery.body.get("distribution") == "0" for delivery in done):
+    alive = [bodies[number] for number in bodies if number not in deleted] or [head]
+    common = set.intersection(*(set(tag_names(one)) for one in alive))
+    body["Tag"] = [tag for tag in alive[0].get("Tag") or () if tag["name"] in common]
+    if any(one.get("distribution") == "0" for one in alive):
         body["distribution"] = "0"
-    body[SHARES] = {part: number for part, number in shares.items() if number}
-    actions = {delivery.action for delivery in done}
-    action = first.action
-    if action == "unchanged" and actions != {"unchanged"}:
-        action = "updated"
+    there = set(_uuids(body))
+    body[SHARES] = {part: number for part, number in shares.items() if number and part in there}
+    if deleted:
+        body[DELETED_SHARES] = sorted(deleted)
+    if event.get("extends_uuid"):
+        body["extends_uuid"] = event["extends_uuid"]
+    else:
+        body.pop("extends_uuid", None)
+    states = {delivery.state for delivery in done.values()} - {State.BLOCKED}
+    actions = {delivery.action for delivery in done.values()} - {"blocked"}
+    action = "created" if 0 in done and done[0].action == "created" else "updated"
+    if not states:
+        state, action = State.BLOCKED, "blocked"
+    elif states == {State.DELIVERED}:
+        state, action = State.DELIVERED, "unchanged" if actions == {"unchanged"} else action
+    else:
+        state = State.WAITING
     return Delivery(
-        uuid,
-        State.DELIVERED if all(delivery.state in _DONE for delivery in done) else State.WAITING,
+        str(event["uuid"]),
+        state,
         body,
         action,
-        all(delivery.published for delivery in done),
-        [note for delivery in done for note in delivery.notes],
+        all(delivery.published for delivery in done.values()),
+        [note for delivery in done.values() for note in delivery.notes],
     )
 
 
-def _nothing() -> None:
-    """The first of the events is on record; the others are looked for."""
+class _Further(Remembering):
+    """The record of a further event: that the first is there is known, and this one is looked for."""
+
+    def begin(self, state: State, body: MispEvent) -> None:
+        """Nothing."""

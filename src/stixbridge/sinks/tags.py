@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -54,6 +55,13 @@ def keep_local(event: MispEvent) -> None:
             ]
 
 
+@dataclass(slots=True)
+class Bringing:
+    """Whether the event that brings tags arrived."""
+
+    arrived: bool = False
+
+
 class NewTags:
     """Lets a tag be created once: no two events in flight bring the same one for the first time.
 
@@ -67,22 +75,22 @@ class NewTags:
         self._changed = threading.Condition()
 
     @contextmanager
-    def brought_by(self, event: MispEvent) -> Iterator[None]:
-        """While an event is sent: waits until nobody else brings a tag of it that was not seen before."""
+    def brought_by(self, event: MispEvent) -> Iterator[Bringing]:
+        """While an event is sent: waits until nobody else brings a tag of it that was not seen before.
+
+        The tags are known from then on where it arrived (`Bringing.arrived`).
+        """
         names = {name.lower() for part in tagged(event) for name in tag_names(part)}
         with self._changed:
             self._changed.wait_for(lambda: (names - self._known).isdisjoint(self._coming))
             new = names - self._known
             self._coming |= new
+        brought = Bringing()
         try:
-            yield
-            sent = True
-        except BaseException:
-            sent = False
-            raise
+            yield brought
         finally:
             with self._changed:
                 self._coming -= new
-                if sent:
+                if brought.arrived:
                     self._known |= new
                 self._changed.notify_all()

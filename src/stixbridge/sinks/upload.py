@@ -27,7 +27,7 @@ def uploaded(api: MispApi, job: Job) -> Delivery:
     bundle: dict[str, Any] = {"type": "bundle", "id": f"bundle--{uuid}", "objects": objects}
     if not any(obj.get("spec_version") == "2.1" for obj in objects):
         bundle["spec_version"] = "2.0"
-    job.begin()
+    job.begin(State.ADDING, job.event)
     answer = api.post("events/upload_stix/2", bundle)
     value = value_of(answer)
     if answer.status == 200:

@@ -7,6 +7,7 @@ missing part is asked for by itself, for the reason.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from .. import tlp
@@ -14,11 +15,13 @@ from ..errors import ServerError, Unreachable
 from ..ledger import Outcome, Reason
 from ..misp.model import MispEvent
 from ..stopping import check
-from .changes import Changes, Policy, compute, resume_base
+from .changes import Changes, Policy, after_cut, compute, resume_base
 from .delivery import Delivery, Job, Note, State
 from .misp_api import MispApi, message_of, value_of
 from .pieces import pieces
 from .verification import lost_tags, missing, without, without_tags
+
+_PARTS = ("Attribute", "Object")
 
 
 class EventWriter:
@@ -77,6 +80,8 @@ class EventWriter:
         if last is None or last.state not in (State.ADDING, State.DELIVERED, State.WAITING):
             return self.add(job, event, notes)
         held = self._api.event(str(event["uuid"]))
+        if held is not None and last.intents:
+            last = replace(last, body=after_cut(last.body, last.intents, held), intents=())
         if held is None:
             if last.state is State.ADDING:
                 return self.add(job, event, notes)
@@ -96,7 +101,7 @@ class EventWriter:
     def add(self, job: Job, event: MispEvent, notes: list[Note]) -> Delivery:
         """Add an event that is not there as far as we know; see `write`."""
         uuid = str(event["uuid"])
-        job.begin()
+        job.begin(State.ADDING, event)
         first, *rest = pieces(event, self._chunk, self._max_request)
         route = "events/add/metadata:1" if rest else "events/add"
         try:
@@ -141,8 +146,8 @@ class EventWriter:
         if held is None:
             return self.add(job, event, notes)
         owner = str((held.get("Orgc") or {}).get("uuid") or "")
-        wanted = {str(row["uuid"]) for name in ("Attribute", "Object") for row in event.get(name) or []}
-        theirs = {str(row["uuid"]) for name in ("Attribute", "Object") for row in held.get(name) or []}
+        wanted = {str(row["uuid"]) for one in (event, sent) for name in _PARTS for row in one.get(name) or []}
+        theirs = {str(row["uuid"]) for name in _PARTS for row in held.get(name) or []}
         ours = (self._owner, self._api.rights().org_uuid)
         if owner not in ours or (theirs and wanted and not theirs & wanted):
             return _foreign(event, notes)
@@ -181,6 +186,7 @@ class EventWriter:
                 uuid, State.DELIVERED, event, action if action == "created" else "unchanged", published, notes
             )
             return self._publish(job, delivery, str(held.get("id") or uuid)) if finish else delivery
+        job.intend(changes.body)
         first, *rest = pieces(changes.body, self._chunk, self._max_request)
         stored = self._edited(uuid, first, notes, whole=not rest)
         if stored is None:

@@ -115,6 +115,8 @@ suppressed = Table(
     Column("since", BigInteger, nullable=False),
     # taken off the list again; the row stays, so that the pipelines see it
     Column("removed", BigInteger),
+    # grows with every change of the list
+    Column("seq", BigInteger, nullable=False, server_default="0"),
 )
 
 # When a sink was asked last for what analysts there marked as false positives.
@@ -179,6 +181,8 @@ progress = Table(
     Column("pipeline", Text, primary_key=True),
     Column("seq", BigInteger, nullable=False),
     Column("expiry", BigInteger, nullable=False),
+    # seq of the suppression list up to which it has been applied
+    Column("heard", BigInteger, nullable=False, server_default="0"),
 )
 
 # Which object is in which event of a pipeline.
@@ -232,8 +236,19 @@ deliveries = Table(
     Column("published", Integer, nullable=False),
     Column("updated", BigInteger, nullable=False),
     Column("settled", Integer, nullable=False, server_default="0"),
+    # edits that were begun since: what of them arrived is ours too
+    Column("intent", LargeBinary),
     Index("deliveries_state", "sink", "state", "event"),
     Index("deliveries_event", "event", "state"),
+)
+
+# Further events of a sink that carry one: of somebody else and taken over, extending that, or its other parts.
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("sink", Text, primary_key=True),
+    Column("uuid", Text, primary_key=True),
+    Column("event", Text, nullable=False),
 )
 
 notes = Table(

@@ -62,14 +62,23 @@ ON CONFLICT (source) DO UPDATE SET
   settings = excluded.settings, asked = excluded.asked, collections = excluded.collections
 """
 SUPPRESS = """
-INSERT INTO suppressed (value, why, since) VALUES (:value, :why, :since)
-ON CONFLICT (value) DO UPDATE SET why = excluded.why, since = excluded.since, removed = NULL
+INSERT INTO suppressed (value, why, since, seq)
+VALUES (:value, :why, :since, (SELECT coalesce(max(seq), 0) + 1 FROM suppressed))
+ON CONFLICT (value) DO UPDATE SET why = excluded.why, since = excluded.since, removed = NULL, seq = excluded.seq
 WHERE removed < :said
+"""
+UNSUPPRESS = """
+UPDATE suppressed SET removed = :moment, seq = (SELECT max(seq) + 1 FROM suppressed)
+WHERE value = :value AND removed IS NULL
 """
 SUPPRESSED = "SELECT value FROM suppressed WHERE removed IS NULL AND value IN"
 RESUPPRESSED = """
 SELECT DISTINCT e.id FROM suppressed s JOIN elements e ON e.value = s.value AND e.pipeline = :pipeline
-WHERE s.since > :after OR s.removed > :after
+WHERE s.seq > :heard AND s.seq <= :seq
+"""
+UPSERT_HEARD = """
+INSERT INTO progress (pipeline, seq, expiry, heard) VALUES (:pipeline, 0, 0, :heard)
+ON CONFLICT (pipeline) DO UPDATE SET heard = excluded.heard
 """
 UPSERT_LOOK = """
 INSERT INTO looks (sink, asked) VALUES (:sink, :asked) ON CONFLICT (sink) DO UPDATE SET asked = excluded.asked
@@ -126,9 +135,16 @@ INSERT INTO deliveries (sink, event, state, digest, body, info, published, updat
 VALUES (:sink, :event, :state, :digest, :body, :info, :published, :updated)
 ON CONFLICT (sink, event) DO UPDATE SET
   state = excluded.state, digest = excluded.digest, body = excluded.body, info = excluded.info,
-  published = excluded.published, updated = excluded.updated,
+  published = excluded.published, updated = excluded.updated, intent = NULL,
   settled = CASE WHEN deliveries.state = excluded.state AND deliveries.digest = excluded.digest
     THEN deliveries.settled ELSE 0 END
+"""
+INTEND = """
+UPDATE deliveries SET state = CASE state WHEN 'adding' THEN state ELSE 'waiting' END, digest = :none, intent = :intent
+WHERE sink = :sink AND event = :event
+"""
+INSERT_ALIAS = """
+INSERT INTO aliases (sink, uuid, event) VALUES (:sink, :uuid, :event) ON CONFLICT DO NOTHING
 """
 INSERT_NOTE = """
 INSERT INTO notes (sink, event, id, outcome, reason, target)

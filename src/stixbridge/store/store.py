@@ -20,10 +20,12 @@ from .statements import (
     BURY,
     DAYS,
     FORGET_RUNS,
+    INSERT_ALIAS,
     INSERT_ELEMENT,
     INSERT_NOTE,
     INSERT_PLACEMENT,
     INSIDE,
+    INTEND,
     JOINING,
     LAST_SEQ,
     OF_TYPES,
@@ -32,7 +34,9 @@ from .statements import (
     SET_ASIDE,
     SUPPRESS,
     SUPPRESSED,
+    UNSUPPRESS,
     UPSERT_DELIVERY,
+    UPSERT_HEARD,
     UPSERT_LOOK,
     UPSERT_PROGRESS,
     UPSERT_WANTED,
@@ -47,6 +51,8 @@ class Delivered:
     body: dict[str, Any]
     digest: bytes
     published: bool = False
+    intents: tuple[dict[str, Any], ...] = ()
+    """Edits that were begun since, and whose end is not known."""
 
 
 _ENDS_AT_ONCE = 200
@@ -213,7 +219,8 @@ class Store(Intake):
             for rows in in_slices(
                 connection,
                 "SELECT p.id FROM placements p WHERE p.pipeline = :pipeline AND EXISTS (SELECT 1 FROM deliveries d"
-                " WHERE d.event = p.event AND d.state IN ('adding', 'delivered', 'waiting', 'out')) AND p.id IN",
+                " WHERE d.event = p.event AND d.state IN ('adding', 'delivered', 'waiting', 'deleting', 'out'))"
+                " AND p.id IN",
                 list(ids),
                 {"pipeline": pipeline},
             ):
@@ -303,12 +310,23 @@ class Store(Intake):
     def unsuppress(self, value: str, moment: int) -> bool:
         """Take a value off the list; whether it was on it."""
         known = bool(self.suppressed([value]))
-        self.execute("UPDATE suppressed SET removed = :moment WHERE value = :value", value=value, moment=moment)
+        self.execute(UNSUPPRESS, value=value, moment=moment)
         return known
 
-    def resuppressed(self, pipeline: str, after: int) -> set[str]:
-        """The objects of a pipeline whose values went onto the list, or off it, after a moment (microseconds)."""
-        return {row["id"] for row in self.query(RESUPPRESSED, pipeline=pipeline, after=after)}
+    def resuppressed(self, pipeline: str) -> tuple[set[str], int | None]:
+        """The objects of a pipeline whose values went onto the list, or off it, since it was told; and up to what.
+
+        Nothing and None where the list is as it was.
+        """
+        heard = self._scalar("SELECT max(heard) FROM progress WHERE pipeline = :pipeline", pipeline=pipeline) or 0
+        seq = self._scalar("SELECT max(seq) FROM suppressed") or 0
+        if seq == heard:
+            return set(), None
+        return {row["id"] for row in self.query(RESUPPRESSED, pipeline=pipeline, heard=heard, seq=seq)}, int(seq)
+
+    def set_heard(self, pipeline: str, seq: int) -> None:
+        """Record up to what a pipeline was told of the suppression list."""
+        self.execute(UPSERT_HEARD, pipeline=pipeline, heard=seq)
 
     def looked(self, sink: str) -> int:
         """When a sink was asked last for false positives, microseconds; 0 for never."""
@@ -348,14 +366,28 @@ class Store(Intake):
     def delivered(self, sink: str, event_uuid: str) -> Delivered | None:
         """Where the delivery of an event stands, or None."""
         rows = self._rows(
-            "SELECT state, body, digest, published FROM deliveries WHERE sink = :sink AND event = :event",
+            "SELECT state, body, digest, published, intent FROM deliveries WHERE sink = :sink AND event = :event",
             sink=sink,
             event=event_uuid,
         )
         if not rows:
             return None
         row = rows[0]
-        return Delivered(row["state"], unpack(row["body"]), row["digest"], bool(row["published"]))
+        intents = tuple(unpack(row["intent"])["edits"]) if row["intent"] is not None else ()
+        return Delivered(row["state"], unpack(row["body"]), row["digest"], bool(row["published"]), intents)
+
+    def intend(self, sink: str, event_uuid: str, edits: Sequence[Mapping[str, Any]]) -> None:
+        """Record edits that are about to be sent; `set_delivered` forgets them."""
+        intent = pack({"edits": list(edits)})
+        self.execute(INTEND, sink=sink, event=event_uuid, intent=intent, none=b"")
+
+    def carries(self, sink: str, uuid: str) -> bool:
+        """Whether an event in a sink is one that was delivered there, or carries one."""
+        sql = """
+        SELECT 1 FROM deliveries WHERE sink = :sink AND event = :uuid
+        UNION ALL SELECT 1 FROM aliases WHERE sink = :sink AND uuid = :uuid
+        """
+        return bool(self._rows(sql, sink=sink, uuid=uuid))
 
     def set_delivered(
         self,
@@ -368,8 +400,21 @@ class Store(Intake):
         digest: bytes = b"",
         published: bool = False,
         notes: Sequence[tuple[str | None, Outcome, Reason, str | None]] = (),
+        aliases: Sequence[str] = (),
     ) -> None:
-        """Record where a delivery stands, and what is to be said about it (in place of what was said before)."""
+        """Record where a delivery stands, and what is to be said about it (in place of what was said before).
+
+        Args:
+            sink: its name.
+            event_uuid: of the event.
+            state: a `State`.
+            body: what is there, or is about to be.
+            moment: microseconds.
+            digest: of what is wanted.
+            published: whether we published it.
+            notes: what is to be said.
+            aliases: UUIDs of further events in the sink that carry it.
+        """
         key = {"sink": sink, "event": event_uuid}
         with self._transaction() as connection:
             connection.execute(
@@ -384,6 +429,8 @@ class Store(Intake):
                     "updated": moment,
                 },
             )
+            if aliases:
+                connection.execute(text(INSERT_ALIAS), [{**key, "uuid": uuid} for uuid in aliases])
             connection.execute(text("DELETE FROM notes WHERE sink = :sink AND event = :event"), key)
             if notes:
                 connection.execute(
@@ -398,7 +445,8 @@ class Store(Intake):
         """Events that a pipeline wants in a sink and whose delivery was cut or held."""
         sql = """
         SELECT d.event FROM deliveries d JOIN wanted w ON w.sink = d.sink AND w.event = d.event
-        WHERE d.sink = :sink AND w.pipeline = :pipeline AND d.state IN ('adding', 'waiting', 'held') ORDER BY +d.event
+        WHERE d.sink = :sink AND w.pipeline = :pipeline AND d.state IN ('adding', 'waiting', 'held', 'deleting')
+        ORDER BY +d.event
         """
         return [row["event"] for row in self._rows(sql, sink=sink, pipeline=pipeline)]
 
