@@ -216,7 +216,7 @@ def cluster(name: str, galaxy: str = "threat-actor", **more: Any) -> Json:
     return {
         "uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, tag)), "tag": tag, "galaxy": galaxy, "value": name,
         "description": "Digs.", "source": "acme", "elements": [["refs", "https://acme.example/"], ["synonyms", "RB"]],
-        "relations": [], **more,
+        "relations": [], "level": None, "withheld": False, **more,
     }  # fmt: skip
 
 

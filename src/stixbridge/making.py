@@ -18,7 +18,7 @@ from .errors import StixbridgeError
 from .ledger import Ledger, Outcome, Reason
 from .mapping import table_of
 from .mapping.tables import LINK_TYPES, Role
-from .misp.model import NAMESPACE, Converted, all_attributes, derived_uuid, tag_names, uuid_of
+from .misp.model import NAMESPACE, Converted, all_attributes, derived_uuid, level_of, tag_names, uuid_of
 from .sinks.delivery import CLUSTERS, RESTRICTED
 from .stix.read import Entry
 from .stix.references import everything
@@ -196,7 +196,7 @@ class Maker:
         for row in conversion.converted:
             if row.closed:
                 row.event[RESTRICTED] = True
-            if row.clusters:
+            if row.clusters and not row.closed and level_of(row.event) != "red":  # a rule may have made it red
                 row.event[CLUSTERS] = row.clusters
             made.wanted[str(row.event["uuid"])] = row
         for uuid in sorted((affected.events | emptied) - made.wanted.keys()):

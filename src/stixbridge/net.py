@@ -11,7 +11,7 @@ import time
 import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -275,8 +275,15 @@ class Http:
                 answer = self._once(method, url, params, body, headers or {})
                 if answer.status in (429, 503) or (not any_status and not 200 <= answer.status < 300):
                     raise _refusal(answer, self._secrets)
-                return answer
+                return self._redacted(answer)
         raise AssertionError("stamina gives at least one attempt")
+
+    def _redacted(self, answer: Answer) -> Answer:
+        """An answer that repeats no secret: what a server says ends in messages and in the store."""
+        body = answer.body
+        for secret in self._secrets:
+            body = body.replace(secret.encode(), b"***")
+        return answer if body is answer.body else replace(answer, body=body)
 
     def _again(self, error: Exception) -> bool | float:
         """Whether an error is worth another attempt; a number is the wait that the server asked for."""

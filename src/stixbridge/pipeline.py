@@ -23,6 +23,7 @@ from .ledger import Ledger, Outcome, Reason
 from .making import Batch, Made, Maker
 from .misp.model import Converted, MispEvent
 from .pulling import Progress, Puller, Reach
+from .records import StoreRecord, digest_in, elements
 from .sinks.delivery import (
     SETTLED,
     UNFINISHED,
@@ -40,8 +41,7 @@ from .sinks.delivery import (
 from .sinks.foreign import carriers
 from .sources.page import Source
 from .stix.read import Entry
-from .stix.versions import digest_of
-from .store.store import Delivered, Store
+from .store.store import Delivered
 
 _OVERLAP = 600_000_000
 """Microseconds that are looked at again: clocks differ."""
@@ -118,6 +118,7 @@ class Pipeline:
         sinks: where events go.
         reach: what the source is asked for besides what is new.
         guard: what a run may add and withdraw without being confirmed.
+        guard_stops: whether it stops a run, or only says that it would.
         progress: called with a line of text now and then.
     """
 
@@ -129,6 +130,7 @@ class Pipeline:
         *,
         reach: Reach | None = None,
         guard: Guard | None = None,
+        guard_stops: bool = True,
         progress: Progress | None = None,
     ) -> None:
         self.maker = maker
@@ -138,6 +140,7 @@ class Pipeline:
         self.sinks = list(sinks)
         self.reach = reach
         self.guard = guard
+        self._guard_stops = guard_stops
         self.say = progress or (lambda _: None)
         self._puller = Puller(source, maker.store, reach, progress=progress)
 
@@ -267,7 +270,7 @@ class Pipeline:
             if problem is not None:
                 run.summary.errors.append(f"{sink.name}: {problem}. Look with --dry-run; then stixbridge run --confirm")
                 run.summary.status = max(run.summary.status, 1)
-                return False
+                return not self._guard_stops
         return True
 
     def _work(self, run: _Run, batches: list[Batch], rejected: list[Entry]) -> bool:
@@ -396,7 +399,7 @@ class Pipeline:
         else:
             body = row.event
         event = merge(self.store.want(sink.name, uuid, self.name, body))
-        if held is not None and held.digest == digest_of(event):
+        if held is not None and held.digest == digest_in(event, sink):
             waiting = held.state in UNFINISHED or (again and held.state in (State.FOREIGN, State.REFUSED))
             unpublished = self._publish(row) and not held.published and held.state == State.DELIVERED
             if not waiting and not unpublished:
@@ -410,7 +413,7 @@ class Pipeline:
         def stix() -> list[dict[str, Any]]:
             return self.maker.behind(row.stix_ids) if row is not None else []
 
-        record = _Record(self.store, sink.name, uuid, moment)
+        record = StoreRecord(self.store, sink.name, uuid, moment)
         return Job(event, last, record, self._publish(row), stix, moment // 1_000_000)
 
     def _publish(self, row: Converted | None) -> bool:
@@ -429,7 +432,7 @@ class Pipeline:
             delivery.state,
             delivery.body,
             moment=moment,
-            digest=digest_of(job.event),
+            digest=b"" if delivery.incomplete else digest_in(job.event, sink),
             published=delivery.published,
             notes=delivery.notes,
             aliases=carriers(delivery.body),
@@ -461,7 +464,7 @@ class Pipeline:
         ]
         kept = self.store.elements_of(self.name, uuid, staying)
         self.store.place(
-            self.name, uuid, held, [*(_elements(row) if row is not None and not row.dropped else ()), *kept]
+            self.name, uuid, held, [*(elements(row) if row is not None and not row.dropped else ()), *kept]
         )
 
     # 4. finish
@@ -479,42 +482,3 @@ class Pipeline:
         plain["reasons"] = summary.ledger.reasons
         self.store.end_run(number, max(moment, times.now()), plain)
         self.store.forget_history(moment)
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """The store as a sink sees it while it delivers one event."""
-
-    store: Store
-    sink: str
-    event: str
-    moment: int
-
-    def begin(self, state: State, body: MispEvent) -> None:
-        self.store.set_delivered(self.sink, self.event, state, body, moment=self.moment, aliases=carriers(body))
-
-    def intend(self, edits: tuple[MispEvent, ...]) -> None:
-        self.store.intend(self.sink, self.event, edits)
-
-    def known(self, uuid: str) -> bool:
-        return self.store.carries(self.sink, uuid)
-
-
-def _elements(row: Converted) -> Iterator[dict[str, Any]]:
-    for attribute in row.event["Attribute"]:
-        for id_ in row.elements.get(str(attribute["uuid"]), ()):
-            yield _element(attribute, id_, "Attribute")
-    for obj in row.event["Object"]:
-        for attribute in obj.get("Attribute") or []:
-            for id_ in row.elements.get(str(obj["uuid"]), ()):
-                yield _element(attribute, id_, f"Object {obj['name']}")
-
-
-def _element(attribute: dict[str, Any], id_: str, kind: str) -> dict[str, Any]:
-    return {
-        "uuid": attribute["uuid"],
-        "id": id_,
-        "kind": kind,
-        "type": attribute["type"],
-        "value": attribute["value"],
-    }

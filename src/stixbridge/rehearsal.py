@@ -10,7 +10,7 @@ from pathlib import Path
 from .misp.model import MispEvent, all_attributes, tag_names
 from .pipeline import Pipeline, Summary
 from .sinks.changes import told
-from .sinks.delivery import Delivery, Job, State, parts
+from .sinks.delivery import Delivery, Job, Note, Sink, State, emptied, parts
 from .sinks.tags import with_plain_tags
 
 
@@ -34,8 +34,16 @@ def rehearse(
     with tempfile.TemporaryDirectory() as folder:
         copy = pipeline.store.copy_to(Path(folder) / "dry.db")
         try:
-            sinks = [_Rehearsal(sink.name) for sink in pipeline.sinks]
-            dry = Pipeline(pipeline.maker.on(copy), pipeline.source, sinks, reach=pipeline.reach, progress=pipeline.say)
+            sinks = [_Rehearsal(sink) for sink in pipeline.sinks]
+            dry = Pipeline(
+                pipeline.maker.on(copy),
+                pipeline.source,
+                sinks,
+                reach=pipeline.reach,
+                guard=pipeline.guard,
+                guard_stops=False,
+                progress=pipeline.say,
+            )
             summary = dry.undo(undo, now) if undo is not None else dry.run(now, replay=replay, full=full)
             for sink in sinks:
                 summary.volume = dict(Counter(summary.volume) + Counter(sink.volume))
@@ -47,17 +55,28 @@ def rehearse(
 class _Rehearsal:
     """A sink that writes nothing and says what a real one would be asked to do."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, sink: Sink) -> None:
+        self.name = sink.name
+        self.settings = sink.settings
+        self._allowed = sink.allowed
         self.volume: Counter[str] = Counter()
         self._tags: set[str] = set()
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
         for job in jobs:
-            action = "created" if job.last is None else "updated"
+            uuid, notes = str(job.event["uuid"]), list[Note]()
             before = with_plain_tags(job.last.body) if job.last is not None else {}
-            self._measure(job.event, before)
-            yield Delivery(str(job.event["uuid"]), State.DELIVERED, job.event, action, changes=told(before, job.event))
+            there = job.last is not None and job.last.state is not State.OUT
+            event = self._allowed(job.event, notes)
+            if event is None and not there:
+                yield Delivery(uuid, State.OUT, job.event, "left out", notes=notes)
+                continue
+            action = "left out" if event is None else "updated" if there else "created"
+            event = emptied(before) if event is None else event
+            self._measure(event, before)
+            yield Delivery(
+                uuid, State.DELIVERED, event, action, notes=notes, changes=told(before if there else {}, event)
+            )
 
     def _measure(self, event: MispEvent, before: MispEvent) -> None:
         """Count what is new in an event."""
@@ -71,8 +90,12 @@ class _Rehearsal:
         self.volume["tags"] += len(tags) - clusters
         self.volume["clusters"] += clusters
 
+    def allowed(self, event: MispEvent, notes: list[Note]) -> MispEvent | None:
+        """As the sink itself says."""
+        return self._allowed(event, notes)
+
     def limits(self) -> list[str]:
-        """None."""
+        """None: it is asked nothing."""
         return []
 
     def false_positives(self, since: int) -> list[tuple[str, int]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .. import tlp
 from ..mapping.context import CLUSTER_GALAXIES
 from ..mapping.tables import Table
 from ..misp.model import NAMESPACE, derived_uuid, one_line
@@ -16,6 +17,7 @@ from ..misp.values import cut, storable
 
 _MAX_VALUE = 255
 _MAX_DESCRIPTION = 60_000
+_WITHHELD = "It is marked for fewer readers by now."
 _OTHERWISE = frozenset(
     {"description", "aliases", "created_by_ref", "external_references", "kill_chain_phases", "labels", "confidence"}
 )
@@ -39,7 +41,7 @@ def described(obj: Mapping[str, Any], table: Table, names: list[str], tag: str, 
 
     Returns:
         `uuid`, `tag`, `galaxy` (a type), `value`, `description`, `source`, `elements` (pairs of key and value,
-        sorted), `relations` (empty).
+        sorted), `relations` (empty), `level` (its TLP level, or None), `withheld`.
     """
     galaxy = CLUSTER_GALAXIES.get(str(obj["type"]))
     if galaxy is None or not names:
@@ -66,16 +68,26 @@ def described(obj: Mapping[str, Any], table: Table, names: list[str], tag: str, 
         "source": cut(storable(source), _MAX_VALUE),
         "elements": sorted([key, cut(storable(value), _MAX_VALUE)] for key, value in elements if value),
         "relations": [],
+        "level": None,
+        "withheld": False,
     }
+
+
+def withheld(cluster: dict[str, Any]) -> dict[str, Any]:
+    """A cluster that says nothing: of what is marked for few. None is made of it; one that is there says no more."""
+    return {**cluster, "description": _WITHHELD, "elements": [], "relations": [], "withheld": True}
 
 
 def joined(clusters: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Clusters by UUID: of several objects of one name the first describes, all add."""
     found: dict[str, dict[str, Any]] = {}
-    for cluster in clusters:
+    for cluster in sorted(clusters, key=lambda row: bool(row["withheld"])):
+        if cluster["withheld"] and cluster["uuid"] in found:
+            continue
         known = found.setdefault(cluster["uuid"], cluster)
         if known is not cluster:
             known["description"] = known["description"] or cluster["description"]
+            known["level"] = tlp.strictest([known["level"], cluster["level"]])
             for name in ("elements", "relations"):
                 known[name] = sorted({tuple(row) for row in (*known[name], *cluster[name])})
                 known[name] = [list(row) for row in known[name]]

@@ -6,7 +6,7 @@ nothing stays out of MISP (`unlinked-context`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from .. import tlp
@@ -14,7 +14,7 @@ from ..mapping.tables import Role, Table
 from ..misp.knowledge import Knowledge
 from ..misp.model import machine_tag, one_line, uuid_of
 from .assemble import EventBuilder
-from .clusters import cluster_uuid, described, joined
+from .clusters import cluster_uuid, described, joined, withheld
 from .markings import UNMARKED, Marking, Markings, strictness
 from .restored import cluster_tag
 
@@ -39,10 +39,11 @@ class Contexts:
         self._gone = frozenset(id_ for id_ in self._ids if objects[id_].get("revoked") is True)
         self._tags: dict[str, tuple[str, bool]] = {}
         self._on_event: dict[str, set[str]] = {}
+        self._holders: dict[str, set[str]] = {}
         self._shown: dict[str, set[str]] = {}
         self._events: dict[str, set[str]] = {}
         self._links: dict[tuple[str, str], Marking] = {}
-        self._related: dict[str, set[tuple[str, str]]] = {}
+        self._related: dict[tuple[str, str], set[tuple[str, str]]] = {}
 
     def is_context(self, id_: str) -> bool:
         """Whether an id is that of a context object of the input."""
@@ -94,6 +95,7 @@ class Contexts:
     def on(self, event_uuid: str, id_: str) -> None:
         """A report has it: the event gets its tag."""
         self._on_event.setdefault(event_uuid, set()).add(id_)
+        self._holders.setdefault(id_, set()).add(event_uuid)
         self.linked(event_uuid, id_)
 
     def linked(self, event_uuid: str, id_: str, link: Marking = UNMARKED) -> None:
@@ -112,12 +114,14 @@ class Contexts:
         """Whether it is shown anywhere."""
         return id_ in self._events
 
-    def related(self, source: str, verb: str, target: str, marking: Marking) -> None:
-        """Two context objects are related; clusters carry that where its marking does not confine it."""
-        if not _confined(marking):
-            self._related.setdefault(source, set()).add((verb, target))
+    def related(self, event_uuid: str, source: str, verb: str, target: str, marking: Marking) -> None:
+        """Two context objects are related in an event; clusters carry that where no marking confines it."""
+        if not confining(marking.joined(self.marking(target))):
+            self._related.setdefault((event_uuid, source), set()).add((verb, target))
 
-    def clusters(self, builder: EventBuilder, source: str, default_level: str | None) -> list[dict[str, Any]]:
+    def clusters(
+        self, builder: EventBuilder, source: str, default_level: str | None, confined: Container[str]
+    ) -> list[dict[str, Any]]:
         """What no galaxy knows, of what is shown in an event, as clusters.
 
         A cluster is seen by all of the organisation, whatever event it came with: what is marked TLP:RED, or so that no
@@ -127,22 +131,29 @@ class Contexts:
             builder: of the event.
             source: the name of the source.
             default_level: the TLP level of what is not marked.
+            confined: UUIDs of events whose markings confine what only they have.
         """
-        if _confined(builder.confinement.marking):
-            return []
         found: dict[str, dict[str, Any]] = {}
         for id_ in sorted(self._shown.get(builder.uuid, ())):
             marking = self.marking(id_)
-            if self.known(id_) or _confined(marking) or (marking.level is None and default_level == "red"):
-                continue
+            level = marking.level or default_level
+            holding = self._holders.get(id_, set())
             table = self._tables[id_]
+            if self.known(id_):
+                continue
             cluster = described(self._objects[id_], table, names_of(self._objects[id_], table), self.tag(id_), source)
-            if cluster is not None:
-                found[id_] = cluster
+            if cluster is None:
+                continue
+            if confining(marking) or level == "red":
+                found[id_] = withheld(cluster)  # where there is a cluster already, from before, it is to say no more
+            elif builder.uuid not in confined and not (holding and all(event in confined for event in holding)):
+                found[id_] = {**cluster, "level": level}
         for id_, cluster in found.items():
-            for verb, target in self._related.get(id_, ()):
+            if cluster["withheld"]:
+                continue
+            for verb, target in self._related.get((builder.uuid, id_), ()):
                 uuid = self._knowledge.uuid_of_tag(self.tag(target)) if self.known(target) else None
-                if target in found:
+                if target in found and not found[target]["withheld"]:
                     uuid = cluster_uuid(self.tag(target))
                 if uuid is not None and uuid != cluster["uuid"]:
                     cluster["relations"].append([verb, uuid])
@@ -168,7 +179,8 @@ class Contexts:
                 builder.tell("Context", id_, f"## {self.tag(id_)}\n", marking)
 
 
-def _confined(marking: Marking) -> bool:
+def confining(marking: Marking) -> bool:
+    """Whether a marking keeps something from most of an organisation."""
     return marking.restricted or marking.level == "red" or not marking.tags.isdisjoint(("PAP:RED", "PAP:AMBER"))
 
 

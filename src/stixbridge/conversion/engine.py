@@ -26,7 +26,7 @@ from . import restored
 from .accounting import Accounting
 from .around import Around, seen
 from .assemble import Element, EventBuilder
-from .context import Contexts, known_cluster
+from .context import Contexts, confining, known_cluster
 from .elements import Said
 from .grouping import Grouping, Plan
 from .links import Link, Links, links_of
@@ -107,6 +107,7 @@ class _Engine:
             preserving = Preserving(self._originals, self._objects, self._tables, self._markings)
             preserving.attach(plans, builders)
             kept = preserving.kept
+        self._confined = {uuid for uuid, builder in builders.items() if confining(builder.confinement.marking)}
         converted = [self._finish(plan, builders[plan.uuid]) for plan in plans]
         placed = {id_ for builder in builders.values() for id_, uuids in builder.by_stix.items() if uuids}
         Accounting(
@@ -437,5 +438,7 @@ class _Engine:
             plan.day,
             builder.confinement.restricted,
             names,
-            clusters=self._contexts.clusters(builder, options.name, options.default_tlp) if options.describe else [],
+            clusters=self._contexts.clusters(builder, options.name, options.default_tlp, self._confined)
+            if options.describe
+            else [],
         )

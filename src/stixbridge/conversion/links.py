@@ -99,8 +99,8 @@ class Links:
         forms: set[str] = set()
         inward, outward = contexts.is_context(link.source), contexts.is_context(link.target)
         if inward and outward:
-            contexts.related(link.source, link.verb, link.target, link.marking)
             for event in self._meeting(link):
+                contexts.related(event, link.source, link.verb, link.target, link.marking)
                 self._row(self._builders[event], link)
                 forms.add("event report")
             return forms

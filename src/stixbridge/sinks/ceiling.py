@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .. import tlp
 from ..errors import ConfigError
 from ..ledger import Outcome, Reason
-from ..misp.model import MispEvent, level_of
-from .delivery import RESTRICTED, Note
+from ..misp.model import ANALYST_DATA, MispEvent, level_of
+from .delivery import CLUSTERS, RESTRICTED, Note
 
 
 class Ceiling:
@@ -60,9 +62,27 @@ class Ceiling:
                     continue
                 notes.append((str(part["uuid"]), Outcome.DROPPED, Reason.MARKING, why))
             kept[name] = rows
-        # a report at distribution 0 tells what is marked more strictly than the event
+        # a report or a note at distribution 0 tells what is marked more strictly than what it is on
         kept["EventReport"] = [row for row in event.get("EventReport") or [] if row.get("distribution") != "0"]
-        return kept
+        clusters = [row for row in event.get(CLUSTERS) or [] if self._fits(row["level"])]
+        if CLUSTERS in event:
+            kept[CLUSTERS] = clusters
+        return _without_notes(kept)
+
+    def _fits(self, level: str | None) -> bool:
+        return level is None or tlp.RANK[level] <= self._max
 
     def _too_strict(self, level: str) -> str:
         return f"tlp:{level} stays out of {self._place} (max_tlp)"
+
+
+def _without_notes(part: dict[str, Any]) -> dict[str, Any]:
+    """An element, and what is in it, without the analyst data that is for fewer than it is."""
+    kept = dict(part)
+    for name in ANALYST_DATA:
+        if name in kept:
+            kept[name] = [row for row in kept[name] if row.get("distribution") != "0"]
+    for name in ("Attribute", "Object", "EventReport"):
+        if name in kept:
+            kept[name] = [_without_notes(row) for row in kept[name]]
+    return kept

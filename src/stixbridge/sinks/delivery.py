@@ -171,6 +171,7 @@ class Delivery:
         notes: what a reader should know.
         changes: in a dry run, what would change, a line each.
         intents: edits of earlier runs whose end is still not known.
+        incomplete: tags were dropped, and are sent again when the event is made again.
     """
 
     event: str
@@ -181,12 +182,19 @@ class Delivery:
     notes: list[Note] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
     intents: tuple[MispEvent, ...] = ()
+    incomplete: bool = False
 
 
 class Sink(Protocol):
-    """A sink of a pipeline."""
+    """A sink of a pipeline.
+
+    Attributes:
+        name: its name.
+        settings: those on which it depends what arrives of an event; after a change a replay offers all events anew.
+    """
 
     name: str
+    settings: str
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
         """Deliver events; each result comes when the sink has confirmed it, in the order of the jobs.
@@ -194,6 +202,9 @@ class Sink(Protocol):
         Raises:
             ServerError: when the sink fails as a whole; what was not yielded is not delivered.
         """
+
+    def allowed(self, event: MispEvent, notes: list[Note]) -> MispEvent | None:
+        """An event without what may not go into this sink; None where all of it may not. Asks nobody."""
 
     def limits(self) -> list[str]:
         """What the sink can't do with the rights it has, and what follows, a line each; asked before a delivery."""

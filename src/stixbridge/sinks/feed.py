@@ -21,7 +21,7 @@ from ..misp.values import COMPOSITES
 from .ceiling import Ceiling
 from .delivery import CLUSTERS, RESTRICTED, Delivery, Job, Note, State, emptied
 from .folder import make_folder, write_atomically
-from .signing import Signer
+from .signing import Signer, unsign
 
 ORGC = {"name": "stixbridge", "uuid": "0b6f2f3e-7d0c-5b52-8c1b-4d3f0a9c2e11"}
 """The organisation that events in a feed carry where the configuration names none."""
@@ -54,10 +54,15 @@ class FeedSink:
         signer: Signer | None = None,
     ) -> None:
         self.name = name
+        self.settings = f"{max_tlp} {signer.key if signer is not None else ''}"
         self._path = Path(path)
         self._orgc = dict(orgc or ORGC)
         self._signer = signer
         self._ceiling = Ceiling(max_tlp, "the feed")
+
+    def allowed(self, event: MispEvent, notes: list[Note]) -> MispEvent | None:
+        """An event without what is marked too strictly for the folder."""
+        return self._ceiling.allowed(event, notes)
 
     def limits(self) -> list[str]:
         """None."""
@@ -87,6 +92,8 @@ class FeedSink:
             write_atomically(self._path / "manifest.json", orjson.dumps({**manifest, **entries}))
         if self._signer is not None:
             self._signer.sign(self._path, [f"{uuid}.json" for uuid in touched])
+        elif touched:
+            unsign(self._path)
         yield from done
 
     def _one(self, job: Job) -> tuple[Delivery, MispEvent | None]:
@@ -94,7 +101,7 @@ class FeedSink:
         path = self._path / f"{uuid}.json"
         old = _read(path)
         notes: list[Note] = []
-        wanted = self._ceiling.allowed(job.event, notes)
+        wanted = self.allowed(job.event, notes)
         state, action = State.DELIVERED, "created" if old is None else "updated"
         if wanted is None:
             state, action = State.OUT, "left out"

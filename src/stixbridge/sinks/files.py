@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 
 from ..misp.model import MispEvent
-from .delivery import CLUSTERS, RESTRICTED, Delivery, Job, State
+from .delivery import CLUSTERS, RESTRICTED, Delivery, Job, Note, State
 from .folder import make_folder, write_atomically
 
 
@@ -22,6 +22,7 @@ class FilesSink:
 
     def __init__(self, path: str | Path, *, name: str = "files") -> None:
         self.name = name
+        self.settings = ""
         self._path = Path(path)
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
@@ -37,6 +38,10 @@ class FilesSink:
                 write_atomically(path, data)
                 action = "updated" if existed else "created"
             yield Delivery(str(job.event["uuid"]), State.DELIVERED, job.event, action)
+
+    def allowed(self, event: MispEvent, notes: list[Note]) -> MispEvent | None:
+        """All of it."""
+        return event
 
     def limits(self) -> list[str]:
         """None."""

@@ -124,6 +124,7 @@ class MispSink:
         if not url or not key:
             raise ConfigError("a MISP sink takes a URL and a key, or an existing PyMISP object")
         self.name = name
+        self.settings = f"{max_tlp} {clusters}"
         self._trust = false_positives
         self._split = split
         self._delete_empty = empty == "delete"
@@ -177,6 +178,10 @@ class MispSink:
         jobs = [Job(event, None, publish=publish) for event in plain]
         return list(self.deliver(jobs))
 
+    def allowed(self, event: MispEvent, notes: list[Note]) -> MispEvent | None:
+        """An event without what is marked too strictly for this MISP."""
+        return event if self._ceiling is None else self._ceiling.allowed(event, notes)
+
     def limits(self) -> list[str]:
         """What the key may not do, and what follows, a line each.
 
@@ -185,8 +190,8 @@ class MispSink:
         """
         return self._preparation.limits()
 
-    def false_positives(self, since: int) -> list[tuple[str, int]]:
-        """Values that were sighted as false positives since a moment (microseconds), and when."""
+    def false_positives(self, since: int) -> list[tuple[str, int]] | None:
+        """Values that were sighted as false positives since a moment (microseconds), and when; None where not shown."""
         return self._api.false_positives(since, own=self._trust == "own") if self._trust != "none" else []
 
     # one event
@@ -197,7 +202,7 @@ class MispSink:
         deleting = job.last is not None and job.last.state is State.DELETING
         last = job.last = after_deletion(self._api, job, notes)
         taken = last.body.get(TAKEN) if last is not None else None
-        wanted = self._ceiling.allowed(job.event, notes) if self._ceiling is not None else job.event
+        wanted = self.allowed(job.event, notes)
         left_out = wanted is None
         if wanted is None:
             if not self._is_there(job):

@@ -11,6 +11,7 @@ import orjson
 
 from ..errors import ServerError, Unreachable
 from ..net import Answer, Http, pause
+from .answers import event_in, message_of, number, rows, table, value_of
 
 _PERMISSIONS = ("tag_editor", "publish", "add", "sync", "galaxy_editor", "site_admin")
 _SLOW = 0.25
@@ -67,9 +68,8 @@ class MispApi:
         """
         if self._rights is None:
             me = self.read("users/view/me")
-            role = me.get("Role") or {}
-            user = me.get("User") or {}
-            organisation = me.get("Organisation") or user.get("Organisation") or {}
+            role = table(me, "Role")
+            organisation = table(me, "Organisation") or table(table(me, "User"), "Organisation")
             self._rights = Rights(
                 str(organisation.get("uuid") or ""),
                 *(bool(role.get(f"perm_{name}")) for name in _PERMISSIONS),
@@ -83,36 +83,34 @@ class MispApi:
     # events
 
     def event(self, uuid: str) -> dict[str, Any] | None:
-        """An event with its soft-deleted parts; None where there is none."""
-        body = orjson.dumps({"uuid": [uuid], "deleted": [0, 1], "returnFormat": "json"})
+        """An event with its soft-deleted parts; None where there is none.
+
+        MISP hides an event that never had an attribute from whoever asks for deleted ones too: that is asked by itself.
+        """
+        for more in ({"deleted": [0, 1]}, {}):
+            for event in self._search({"uuid": [uuid], **more}):
+                if event.get("uuid") == uuid:
+                    return event
+        return None
+
+    def _search(self, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The events that `events/restSearch` finds."""
+        body = orjson.dumps({**asked, "returnFormat": "json"})
         answer = self.http.post(f"{self._url}/events/restSearch", body, idempotent=True)
         value = value_of(answer)
-        rows = value.get("response")
-        if answer.status != 200 or not isinstance(rows, list):
+        if answer.status != 200 or not isinstance(value.get("response"), list):
             raise self.failed("events/restSearch", answer, message_of(value, answer))
-        for row in rows:
-            event = row.get("Event") if isinstance(row, dict) else None
-            if isinstance(event, dict) and event.get("uuid") == uuid:
-                return event
-        return None
+        return [event for row in rows(value, "response") if (event := event_in(row)) is not None]
 
     def titled(self, info: str) -> list[str]:
         """The UUIDs of the events of the key's organisation that have a title."""
         if not info or info.startswith("!"):
             return []  # MISP reads that as: all others
         organisation = self.rights().org_uuid
-        body = orjson.dumps({"eventinfo": info, "metadata": 1, "returnFormat": "json"})
-        answer = self.http.post(f"{self._url}/events/restSearch", body, idempotent=True)
-        value = value_of(answer)
-        rows = value.get("response")
-        if answer.status != 200 or not isinstance(rows, list):
-            raise self.failed("events/restSearch", answer, message_of(value, answer))
-        events = [row["Event"] for row in rows if isinstance(row, dict) and isinstance(row.get("Event"), dict)]
         return [
             str(event.get("uuid"))
-            for event in events
-            if str(event.get("info")).strip() == info.strip()
-            and str((event.get("Orgc") or {}).get("uuid")) == organisation
+            for event in self._search({"eventinfo": info, "metadata": 1})
+            if str(event.get("info")).strip() == info.strip() and str(table(event, "Orgc").get("uuid")) == organisation
         ]
 
     def may_unblock(self) -> bool:
@@ -147,59 +145,60 @@ class MispApi:
         """Those of some tags that do not exist in MISP, as of the last look or a fresh one."""
         if self._tags is None or fresh:
             value = self.read("tags/index")
-            self._tags = {str(row.get("name", "")).lower() for row in value.get("Tag") or []}
+            self._tags = {str(row.get("name", "")).lower() for row in rows(value, "Tag")}
         return sorted(tag for tag in tags if tag.lower() not in self._tags)
 
     def clusters(self, uuids: list[str]) -> list[Mapping[str, Any]]:
         """The galaxy clusters that this MISP has of some UUIDs."""
-        found: list[Any] = []
+        found: list[Mapping[str, Any]] = []
         for at in range(0, len(uuids), _CLUSTERS_AT_ONCE):
             answer = self.post("galaxy_clusters/restSearch", {"uuid": uuids[at : at + _CLUSTERS_AT_ONCE]})
-            rows = value_of(answer).get("response") if answer.status == 200 else None
-            found.extend(row.get("GalaxyCluster") for row in rows or () if isinstance(row, dict))
-        return [row for row in found if isinstance(row, dict)]
+            value = value_of(answer)
+            if answer.status in (403, 404, 405):
+                continue  # a MISP, or a key, without galaxies
+            if answer.status != 200 or not isinstance(value.get("response"), list):
+                raise self.failed("galaxy_clusters/restSearch", answer, message_of(value, answer))
+            found.extend(rows(value, "response", "GalaxyCluster"))
+        return found
 
-    def false_positives(self, since: int, *, own: bool) -> list[tuple[str, int]]:
+    def false_positives(self, since: int, *, own: bool) -> list[tuple[str, int]] | None:
         """Values that were sighted as false positives (type 1), and when; without what the bridge itself sent.
 
         Args:
             since: microseconds.
             own: those of the key's own organisation only.
+
+        Returns:
+            None where the role, or the MISP, has no sightings to show.
         """
         asked = {"returnFormat": "json", "type": "1", "from": str(max(since, 0) // 1_000_000), "to": _ALWAYS}
         answer = self.http.post(f"{self._url}/sightings/restSearch", orjson.dumps(asked), idempotent=True)
-        if answer.status in (403, 404, 405):
-            return []  # a role, or a MISP, without sightings
         value = value_of(answer)
-        rows = value.get("response")
-        if answer.status != 200 or not isinstance(rows, list):
-            raise self.failed("sightings/restSearch", answer, message_of(value, answer))
-        organisation = self.rights().org_uuid if own and rows else ""
-        found = []
-        for row in rows:
-            said = row.get("Sighting") if isinstance(row, dict) else None
-            if not isinstance(said, dict) or not said.get("value"):
-                continue
-            if own and str((said.get("Organisation") or {}).get("uuid")) != organisation:
-                continue
-            if str(said.get("uuid"))[14:15] == DERIVED:
-                continue  # a source said so, in a sighting of ours: that is no word against another source
-            found.append((str(said["value"]), int(said.get("date_sighting") or 0) * 1_000_000))
-        return found
+        message = message_of(value, answer)
+        if answer.status in (403, 404, 405) and value and "Authentication failed" not in message:
+            return None
+        if answer.status != 200 or not isinstance(value.get("response"), list):
+            raise self.failed("sightings/restSearch", answer, message)
+        found = [said for said in rows(value, "response", "Sighting") if said.get("value")]
+        if own and found:
+            organisation = self.rights().org_uuid
+            found = [said for said in found if table(said, "Organisation").get("uuid") == organisation]
+        # in a sighting of ours a source says so: that is no word against another source
+        theirs = [said for said in found if str(said.get("uuid"))[14:15] != DERIVED]
+        return [(str(said["value"]), number(said.get("date_sighting")) * 1_000_000) for said in theirs]
 
     def galaxy(self, kind: str) -> str | None:
         """The id of the galaxy of a type; None where this MISP has none."""
         if self._galaxies is None:
-            rows = self.read("galaxies/index").get("response") or []
-            found = [row["Galaxy"] for row in rows if isinstance(row, dict) and isinstance(row.get("Galaxy"), dict)]
-            self._galaxies = {str(row.get("type")): str(row.get("id")) for row in found}
+            found = rows(self.read("galaxies/index"), "response", "Galaxy")
+            self._galaxies = {str(row.get("type")): str(row["id"]) for row in found if row.get("id")}
         return self._galaxies.get(kind)
 
     def sharing_groups(self) -> list[dict[str, Any]]:
         """The sharing groups that the key sees."""
         if self._groups is None:
-            rows = self.read("sharing_groups/index").get("response") or []
-            self._groups = [row["SharingGroup"] for row in rows if isinstance(row, dict) and "SharingGroup" in row]
+            found = rows(self.read("sharing_groups/index"), "response", "SharingGroup")
+            self._groups = [row for row in found if row.get("id")]
         return self._groups
 
     # calls
@@ -241,21 +240,3 @@ class MispApi:
         return ServerError(
             f"sink {self._name}: {self._url}/{route} answered {answer.status}: {message}", status=answer.status
         )
-
-
-def value_of(answer: Answer) -> dict[str, Any]:
-    """The JSON object of an answer; a list as its `response`; empty for anything else."""
-    try:
-        value = orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
-        return {}
-    return value if isinstance(value, dict) else {"response": value}
-
-
-def message_of(value: Mapping[str, Any], answer: Answer) -> str:
-    """What MISP says, in one line."""
-    errors = value.get("errors")
-    text = errors if isinstance(errors, str) else orjson.dumps(errors).decode() if errors else ""
-    said = str(value.get("message") or value.get("name") or "")
-    joined = f"{said} {text}".strip() if text not in said else said
-    return " ".join((joined or "a web page, not MISP's API; is the URL right?").split())[:500]

@@ -105,11 +105,11 @@ class Preparation:
     def _unknown_ones(self, event: MispEvent, wanted: MispEvent, base: Mapping[str, Any], notes: list[Note]) -> None:
         """Put private clusters in the place of plain tags, or leave those out."""
         tags = {tag["name"] for part in tagged(event) for tag in part["Tag"]}
-        rows = [row for row in wanted[CLUSTERS] if row["tag"] in tags]
+        rows = [row for row in wanted[CLUSTERS] if row["tag"] in tags or row["withheld"]]
         names: dict[str, str | None] = {}
         if self._unknown == "none":
             names = {row["tag"]: None for row in rows}
-            for row in rows:
+            for row in (row for row in rows if not row["withheld"]):
                 text = f'{row["value"]}: no galaxy knows it, and clusters is "none"'
                 notes.append((None, Outcome.DROPPED, Reason.FILTERED, text))
         elif self._unknown == "private" and self._api.rights().galaxy_editor and self._api.rights().tag_editor:

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..ledger import Outcome, Reason
+from .answers import message_of, rows, value_of
 from .delivery import Note
-from .misp_api import MispApi, message_of, value_of
+from .misp_api import MispApi
 
 Cluster = Mapping[str, Any]
 
@@ -48,8 +49,13 @@ class PrivateClusters:
         before = {row["uuid"]: row for row in base}
         for row in fresh:
             there = held.get(row["uuid"])
-            if there is None:
+            if row["withheld"]:
+                if there is not None and not before.get(row["uuid"], row)["withheld"]:
+                    self._update(row, before[row["uuid"]], there, notes)
+            elif there is None:
                 self._create(row, notes)
+            elif there.get("deleted") in (True, 1, "1") or not there.get("tag_name"):
+                self._not_made(row, "an analyst deleted it", notes)
             else:
                 self._names[row["tag"]] = str(there.get("tag_name"))
                 self._update(row, before.get(row["uuid"], {}), there, notes)
@@ -57,7 +63,9 @@ class PrivateClusters:
             if row["uuid"] not in self._refused:
                 self._relate(row, held.get(row["uuid"], {}), notes)
                 self._seen[row["uuid"]] = row
-        return {row["tag"]: self._names[row["tag"]] for row in wanted if row["uuid"] not in self._refused}
+        return {
+            row["tag"]: self._names[row["tag"]] for row in wanted if row["tag"] in self._names and not row["withheld"]
+        }
 
     def _create(self, row: Cluster, notes: list[Note]) -> None:
         galaxy = self._api.galaxy(row["galaxy"])
@@ -67,8 +75,8 @@ class PrivateClusters:
         answer = self._api.post(f"galaxy_clusters/add/{galaxy}", {"uuid": row["uuid"], **_body(row, row["elements"])})
         value = value_of(answer)
         made = value.get("GalaxyCluster")
-        if answer.status == 200 and isinstance(made, dict):
-            self._names[row["tag"]] = str(made.get("tag_name"))
+        if answer.status == 200 and isinstance(made, dict) and made.get("tag_name"):
+            self._names[row["tag"]] = str(made["tag_name"])
         elif answer.status >= 500 or not value:
             raise self._api.failed("galaxy_clusters/add", answer, message_of(value, answer))
         else:
@@ -81,7 +89,7 @@ class PrivateClusters:
 
     def _update(self, row: Cluster, base: Cluster, held: Cluster, notes: list[Note]) -> None:
         """Change what the source changed; what an analyst changed stays."""
-        theirs = {(str(part.get("key")), str(part.get("value"))) for part in held.get("GalaxyElement") or []}
+        theirs = {(str(part.get("key")), str(part.get("value"))) for part in rows(held, "GalaxyElement")}
         ours, before = ({(key, value) for key, value in part.get("elements") or []} for part in (row, base))
         elements = (theirs | (ours - before)) - (before - ours)
         text = str(held.get("description") or "")
@@ -90,14 +98,17 @@ class PrivateClusters:
             return
         body = {**_body(row, sorted(elements)), "description": description, "value": held.get("value")}
         answer = self._api.post(f"galaxy_clusters/edit/{row['uuid']}", body)
+        value = value_of(answer)
+        if answer.status >= 500 or not value:
+            raise self._api.failed("galaxy_clusters/edit", answer, message_of(value, answer))
         if answer.status != 200:
-            said = f"cluster {row['value']} not updated: {message_of(value_of(answer), answer)}"
+            said = f"cluster {row['value']} not updated: {message_of(value, answer)}"
             notes.append((None, Outcome.DROPPED, Reason.REFUSED, said))
 
     def _relate(self, row: Cluster, held: Cluster, notes: list[Note]) -> None:
         there = {
             (str(part.get("referenced_galaxy_cluster_type")), str(part.get("referenced_galaxy_cluster_uuid")))
-            for part in held.get("GalaxyClusterRelation") or []
+            for part in rows(held, "GalaxyClusterRelation")
         }
         known = self._seen.get(row["uuid"], {}).get("relations") or []
         for verb, target in row["relations"]:
@@ -111,6 +122,8 @@ class PrivateClusters:
             }
             answer = self._api.post("galaxy_cluster_relations/add", relation)
             value = value_of(answer)
+            if answer.status >= 500 or not value:
+                raise self._api.failed("galaxy_cluster_relations/add", answer, message_of(value, answer))
             why = str(value.get("id") or message_of(value, answer))  # MISP puts the reason there
             if answer.status != 200 and "already exists" not in why:
                 said = f"relation {row['value']} {verb} {target}: {why}"

@@ -7,8 +7,9 @@ from typing import Any
 
 from ..ledger import Outcome, Reason
 from ..misp.model import ANALYST_DATA, all_attributes, tag_names
+from .answers import message_of, value_of
 from .delivery import OURS, SHARES, TAKEN, Delivery, Job, Last, Note, State, parts
-from .misp_api import DERIVED, MispApi, message_of, value_of
+from .misp_api import DERIVED, MispApi
 
 _STAYS = "its UUID is on the blocklist, and this key may not take it off; an admin can"
 

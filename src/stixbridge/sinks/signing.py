@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
-from ..errors import ConfigError
+from ..errors import ConfigError, ServerError
 from .folder import write_atomically
 
 SUMS, SIGNATURE = "SHA256SUMS", "SHA256SUMS.asc"
@@ -31,7 +31,7 @@ class Signer:
     """
 
     def __init__(self, key: str, home: Path | None = None) -> None:
-        self._key = key
+        self.key = key
         self._home = ["--homedir", str(home)] if home is not None else []
         if shutil.which("gpg") is None:
             raise ConfigError("sign: gpg is not installed; install GnuPG (apt-get install gnupg), or leave sign out")
@@ -45,7 +45,16 @@ class Signer:
         Args:
             folder: of the feed.
             touched: names of files that were written.
+
+        Raises:
+            ServerError: when GnuPG fails now; what was written is delivered in the next run.
         """
+        try:
+            self._sign(folder, touched)
+        except ConfigError as error:
+            raise ServerError(str(error)) from None
+
+    def _sign(self, folder: Path, touched: Iterable[str]) -> None:
         sums = _read(folder / SUMS)
         names = {path.name for path in folder.glob("*") if path.suffix in (".json", ".csv")}
         wanted = {name: sums[name] for name in names & sums.keys() - set(touched)}
@@ -58,7 +67,7 @@ class Signer:
         write_atomically(folder / SUMS, text.encode())
         with tempfile.TemporaryDirectory() as place:
             made = Path(place) / SIGNATURE
-            self._gpg("--local-user", self._key, "--armor", "--output", str(made), "--detach-sign", str(folder / SUMS))
+            self._gpg("--local-user", self.key, "--armor", "--output", str(made), "--detach-sign", str(folder / SUMS))
             write_atomically(folder / SIGNATURE, made.read_bytes())
 
     def _gpg(self, *arguments: str) -> None:
@@ -69,7 +78,13 @@ class Signer:
             raise ConfigError(f"sign: gpg failed: {error}") from None
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
-            raise ConfigError(f"sign: gpg can't use the key {self._key!r}: {said[0]}; see gpg --list-secret-keys")
+            raise ConfigError(f"sign: gpg can't use the key {self.key!r}: {said[0]}; see gpg --list-secret-keys")
+
+
+def unsign(folder: Path) -> None:
+    """Take checksums and signature away: none are better than those of an older state."""
+    for name in (SUMS, SIGNATURE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -242,7 +242,7 @@ def _gathered(
     action = "created" if 0 in done and done[0].action == "created" else "updated"
     if not states:
         state, action = State.BLOCKED, "blocked"
-    elif states == {State.DELIVERED}:
+    elif states == {State.DELIVERED} and {*shares} <= there:
         state, action = State.DELIVERED, "unchanged" if actions == {"unchanged"} else action
     else:
         state = State.WAITING
@@ -253,11 +253,13 @@ def _gathered(
         action,
         all(delivery.published for delivery in done.values()),
         [note for delivery in done.values() for note in delivery.notes],
+        incomplete=any(delivery.incomplete for delivery in done.values()),
     )
 
 
 class _Further(Remembering):
-    """The record of a further event: that the first is there is known, and this one is looked for."""
+    """The record of a further event: to the whole, adding it is an edit."""
 
     def begin(self, state: State, body: MispEvent) -> None:
-        """Nothing."""
+        """Put on record what is about to be in it."""
+        self.job.intend(body)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..ledger import Outcome, Reason
+from .answers import message_of, rows, table, value_of
 from .delivery import Delivery, Job, Note, State
-from .misp_api import MispApi, message_of, value_of
+from .misp_api import MispApi
 
 
 def uploaded(api: MispApi, job: Job) -> Delivery:
@@ -31,8 +32,7 @@ def uploaded(api: MispApi, job: Job) -> Delivery:
     answer = api.post("events/upload_stix/2", bundle)
     value = value_of(answer)
     if answer.status == 200:
-        held = value.get("Event") if isinstance(value.get("Event"), dict) else {}
-        saved = [len(value.get(name) or (held or {}).get(name) or []) for name in ("Attribute", "Object")]
+        saved = [len(rows(value, name) or rows(table(value, "Event"), name)) for name in ("Attribute", "Object")]
         if sum(saved):
             return Delivery(uuid, State.DELIVERED, job.event, "created")
         return _refused(job, Reason.REFUSED, "MISP answered 200 and saved no attribute")

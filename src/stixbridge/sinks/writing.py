@@ -15,9 +15,10 @@ from ..errors import ServerError, Unreachable
 from ..ledger import Outcome, Reason
 from ..misp.model import MispEvent
 from ..stopping import check
+from .answers import event_in, message_of, value_of
 from .changes import Changes, Policy, after_cut, compute, resume_base
 from .delivery import Delivery, Job, Note, State
-from .misp_api import MispApi, message_of, value_of
+from .misp_api import MispApi
 from .pieces import pieces
 from .verification import lost_tags, missing, without, without_tags
 
@@ -113,8 +114,9 @@ class EventWriter:
                 raise
             return self._resume(job, event, event, held, notes)
         value = value_of(answer)
-        if answer.status == 200 and isinstance(value.get("Event"), dict):
-            stored = self._followed(uuid, rest, notes) if rest else value["Event"]
+        made = event_in(value)
+        if answer.status == 200 and made is not None:
+            stored = self._followed(uuid, rest, notes) if rest else made
             return self._verified(job, event, stored, notes, "created")
         message = message_of(value, answer)
         if answer.status == 404 and "already exists" in message:
@@ -207,8 +209,9 @@ class EventWriter:
         route = f"events/edit/{uuid}" if whole else f"events/edit/{uuid}/metadata:1"
         answer = self._api.post(route, {"Event": body})
         value = value_of(answer)
-        if answer.status == 200 and isinstance(value.get("Event"), dict):
-            return dict(value["Event"])
+        edited = event_in(value)
+        if answer.status == 200 and edited is not None:
+            return edited
         message = message_of(value, answer)
         if answer.status >= 500 or not value or (answer.status in (401, 403) and not value.get("errors")):
             raise self._api.failed(route, answer, message)
@@ -256,12 +259,13 @@ class EventWriter:
                 )
             else:
                 notes.append((None, Outcome.DROPPED, Reason.MISP_DROPPED, f"tag {tag}"))
-        delivery = Delivery(str(event["uuid"]), State.DELIVERED, body, action, False, notes)
+        delivery = Delivery(str(event["uuid"]), State.DELIVERED, without_tags(body, lost), action, False, notes)
+        delivery.incomplete = bool(lost)
         if any(note[2] is Reason.HELD_MARKING for note in notes):
             if str(stored.get("distribution")) != "0":
                 self._api.post(f"events/edit/{event['uuid']}", {"Event": {"distribution": "0"}})
             delivery.state = State.WAITING
-            delivery.body = {**without_tags(body, lost), "distribution": "0"}
+            delivery.body = {**delivery.body, "distribution": "0"}
             return delivery
         return self._publish(job, delivery, str(stored.get("id") or event["uuid"])) if finish else delivery
 

@@ -14,7 +14,6 @@ from ..mapping.tables import LINK_TYPES
 from ..stix.read import Entry
 from .answers import Answers
 from .database import Rows, in_slices, listed
-from .intake import Intake
 from .rows import pack, unpack
 from .statements import (
     BURY,
@@ -30,17 +29,12 @@ from .statements import (
     LAST_SEQ,
     OF_TYPES,
     REFERRERS,
-    RESUPPRESSED,
     SET_ASIDE,
-    SUPPRESS,
-    SUPPRESSED,
-    UNSUPPRESS,
     UPSERT_DELIVERY,
-    UPSERT_HEARD,
-    UPSERT_LOOK,
     UPSERT_PROGRESS,
     UPSERT_WANTED,
 )
+from .suppression import Suppression
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +52,7 @@ class Delivered:
 _ENDS_AT_ONCE = 200
 
 
-class Store(Intake):
+class Store(Suppression):
     """The store of one configuration; made and opened as a `Database`.
 
     Attributes:
@@ -293,57 +287,6 @@ class Store(Intake):
                     text("UPDATE objects SET seq = :seq WHERE source = :source AND id = :id"),
                     {"seq": seq + 1, "source": source, "id": id_},
                 )
-
-    # suppression
-
-    def suppress(self, value: str, why: str, moment: int, *, said: int | None = None) -> None:
-        """Put a value on the suppression list; the first reason stays.
-
-        Args:
-            value: of attributes.
-            why: shown in the list.
-            moment: now, microseconds.
-            said: when an analyst said so, microseconds; what was taken off the list after that stays off.
-        """
-        self.execute(SUPPRESS, value=value, why=why[:500], since=moment, said=moment if said is None else said)
-
-    def unsuppress(self, value: str, moment: int) -> bool:
-        """Take a value off the list; whether it was on it."""
-        known = bool(self.suppressed([value]))
-        self.execute(UNSUPPRESS, value=value, moment=moment)
-        return known
-
-    def resuppressed(self, pipeline: str) -> tuple[set[str], int | None]:
-        """The objects of a pipeline whose values went onto the list, or off it, since it was told; and up to what.
-
-        Nothing and None where the list is as it was.
-        """
-        heard = self._scalar("SELECT max(heard) FROM progress WHERE pipeline = :pipeline", pipeline=pipeline) or 0
-        seq = self._scalar("SELECT max(seq) FROM suppressed") or 0
-        if seq == heard:
-            return set(), None
-        return {row["id"] for row in self.query(RESUPPRESSED, pipeline=pipeline, heard=heard, seq=seq)}, int(seq)
-
-    def set_heard(self, pipeline: str, seq: int) -> None:
-        """Record up to what a pipeline was told of the suppression list."""
-        self.execute(UPSERT_HEARD, pipeline=pipeline, heard=seq)
-
-    def looked(self, sink: str) -> int:
-        """When a sink was asked last for false positives, microseconds; 0 for never."""
-        rows = self.query("SELECT asked FROM looks WHERE sink = :sink", sink=sink)
-        return int(rows[0]["asked"]) if rows else 0
-
-    def set_looked(self, sink: str, moment: int) -> None:
-        """Record when that was."""
-        self.execute(UPSERT_LOOK, sink=sink, asked=moment)
-
-    def suppressed(self, values: Iterable[str]) -> set[str]:
-        """Those of some values that are on the suppression list."""
-        found: set[str] = set()
-        with self._transaction() as connection:
-            for rows in in_slices(connection, SUPPRESSED, list(values), {}):
-                found.update(row[0] for row in rows)
-        return found
 
     def answers(self) -> Answers:
         """What modules answered."""

@@ -167,6 +167,8 @@ def search_events(store: Store, actor: Actor, body: Any) -> Answer:
         if not store.visible(event, actor) or not all(test(event) for test in by_event):
             continue
         held = [attribute for _, attribute in attributes_of(event)]
+        if "deleted" in given and not held:
+            continue  # who asks for deleted attributes too is not shown an event that never had any
         if truthy(given.get("uuid")):
             # The UUID of an attribute finds its event too.
             names = [event["uuid"], *(attribute["uuid"] for attribute in held)]
