@@ -50,9 +50,12 @@ def event_of(body: Mapping[str, Any], part: str) -> str:
 
 def is_split(event: MispEvent, last: Last | None, most: int | None) -> bool:
     """Whether an event is too large for one, or was split before."""
-    if last is not None and SHARES in last.body:
-        return True
-    return most is not None and sum(weight for _, _, weight in _parts(event)) > most
+    begun: list[Mapping[str, Any]] = [event]
+    if last is not None:
+        if SHARES in last.body or any(edit.get("uuid", event["uuid"]) != event["uuid"] for edit in last.intents):
+            return True
+        begun += [last.body] if last.state is State.ADDING else []
+    return most is not None and any(sum(weight for _, _, weight in _parts(one)) > most for one in begun)
 
 
 def deliver_split(job: Job, event: MispEvent, most: int | None, look: Look, write: Write) -> Delivery:
