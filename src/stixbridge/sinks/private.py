@@ -121,11 +121,13 @@ class PrivateClusters:
                 "distribution": "0",
             }
             answer = self._api.post("galaxy_cluster_relations/add", relation)
+            if answer.status == 200:
+                continue  # in HTML: MISP escapes its own JSON here
             value = value_of(answer)
             if answer.status >= 500 or not value:
                 raise self._api.failed("galaxy_cluster_relations/add", answer, message_of(value, answer))
             why = str(value.get("id") or message_of(value, answer))  # MISP puts the reason there
-            if answer.status != 200 and "already exists" not in why:
+            if "already exists" not in why:
                 said = f"relation {row['value']} {verb} {target}: {why}"
                 notes.append((None, Outcome.DROPPED, Reason.MISP_DROPPED, said))
 

@@ -1,5 +1,7 @@
 """Handlers for what is not inside an event: server, user, tags, galaxies, logs."""
 
+import html
+import json
 from typing import Any
 
 from .call import Call, Route
@@ -153,7 +155,7 @@ def cluster_edit(call: Call) -> Answer:
 
 
 def relation_add(call: Call) -> Answer:
-    """`POST /galaxy_cluster_relations/add`: once; the message of a refusal stands in odd places."""
+    """`POST /galaxy_cluster_relations/add`: once; success comes as HTML, the reason of a refusal in odd places."""
     call.need(call.actor.role.permissions()["perm_galaxy_editor"])
     names = {f"{kind}_uuid" for kind in ("galaxy_cluster", "referenced_galaxy_cluster")}
     names |= {"referenced_galaxy_cluster_type", "distribution"}
@@ -166,7 +168,8 @@ def relation_add(call: Call) -> Answer:
         body = {"saved": False, "name": message, "message": message, "errors": "application/json", "id": why}
         return Answer(body | {"url": f"/galaxy_cluster_relations/add/{why}"}, 403)
     held["GalaxyClusterRelation"].append(given)
-    return call.saved("GalaxyClusterRelation added")
+    text = html.escape(json.dumps(call.saved("GalaxyClusterRelation added").body))
+    return Answer(text, headers={"Content-Type": "text/html; charset=UTF-8"})
 
 
 def log_index(call: Call) -> Answer:
