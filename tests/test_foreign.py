@@ -202,7 +202,7 @@ def test_a_scripts_event_is_left_alone(scripted: MispDouble, tmp_path: Path) -> 
     summary = poll(bridge)
     assert (summary.events, summary.status) == ({"foreign": 1}, 1)
     assert f"{SCRIPT} is in MISP and not ours" in "\n".join(reasons(summary)["foreign"])
-    assert f"more events of this title, left as they are: {OLDER}" in "\n".join(reasons(summary)["foreign"])
+    assert f"more events of this title are left as they are: {OLDER}" in "\n".join(reasons(summary)["foreign"])
     assert scripted.events == before
     bridge.close()
 

@@ -71,6 +71,15 @@ def value_problems(table: Mapping[str, Any]) -> list[tuple[str, str]]:
     confidence = table.get("min_confidence")
     if isinstance(confidence, int) and not 0 <= confidence <= 100:
         found.append(("min_confidence", f"{confidence} is not between 0 and 100"))
+    if table.get("mode") == "upload_stix":
+        for key in ("max_tlp", "split", "clusters", "empty", "recognise"):
+            if key in table:
+                found.append((key, 'not with mode = "upload_stix", which hands the STIX over as it is'))
+    orgc = table.get("orgc")
+    if isinstance(orgc, dict) and isinstance(orgc.get("uuid"), str) and (text := _uuid_problem(orgc["uuid"])):
+        found.append(("orgc.uuid", text))
+    if "gnupg_home" in table and "sign" not in table:
+        found.append(("gnupg_home", "of no use without sign"))
     conflicts = table.get("conflicts")
     for key, value in conflicts.items() if isinstance(conflicts, dict) else ():
         if key not in CONFLICTS:

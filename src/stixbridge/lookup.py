@@ -10,7 +10,7 @@ import orjson
 from . import times
 from .letters import letters
 from .settings import Config
-from .sinks.split import event_of
+from .sinks.foreign import place_of
 from .store import Store
 from .wiring import make_maker
 
@@ -55,6 +55,7 @@ _BY_WHAT = """
 SELECT id FROM objects WHERE id = :what
 UNION SELECT id FROM elements WHERE value IN (:what, :lower) OR uuid = :lower
 UNION SELECT id FROM placements WHERE event = :lower
+UNION SELECT p.id FROM aliases a JOIN placements p ON p.event = a.event WHERE a.uuid = :lower
 """
 
 
@@ -78,10 +79,12 @@ def _events(store: Store, pipeline: str, id_: str) -> list[dict[str, Any]]:
         )
         uuids = {element["uuid"] for element in elements}
         for sink in sinks:
-            # an event that is split has its parts in several
+            # an event that is split has its parts in several, and one that was taken over has its own UUIDs
             held = store.delivered(sink["sink"], row["event"])
-            within = {event_of(held.body, uuid) for uuid in sorted(uuids)[:1]} if held is not None else set()
-            sink["event"] = next(iter(within), row["event"])
+            body = held.body if held is not None else {"uuid": row["event"]}
+            places = {uuid: place_of(body, uuid) for uuid in sorted(uuids)}
+            sink["event"] = next((event for event, _ in places.values()), row["event"])
+            sink["elements"] = {uuid: there for uuid, (_, there) in places.items() if there != uuid}
         notes = [
             note
             for note in store.query(
@@ -161,7 +164,9 @@ def status(config: Config, store: Store) -> dict[str, Any]:
 
 
 _BROUGHT = """
-SELECT number, started, seq_after - seq_before AS objects FROM runs
+SELECT number, started, seq_after - seq_before AS objects,
+  EXISTS (SELECT 1 FROM undone u WHERE u.run = runs.number) AS undone
+FROM runs
 WHERE pipeline = :name AND seq_after > seq_before ORDER BY number DESC LIMIT 10
 """
 

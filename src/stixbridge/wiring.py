@@ -309,7 +309,10 @@ def _feed(name: str, settings: FeedSettings) -> Sink:
         from .sinks.signing import Signer
 
         home = _path(settings.gnupg_home, f"$.sinks.{name}.gnupg_home") if settings.gnupg_home is not None else None
-        signer = Signer(settings.sign, home)
+        try:
+            signer = Signer(settings.sign, home)
+        except ConfigError as error:
+            raise ConfigError(error.problems, f"$.sinks.{name}") from None
     return FeedSink(Path(settings.path).expanduser(), name=name, orgc=orgc, max_tlp=settings.max_tlp, signer=signer)
 
 

@@ -45,7 +45,8 @@ def status(config_path: Path, as_json: bool) -> None:
         state = "never run" if not row["last_run"] else row["last_run"] + ("" if row["finished"] else " (was cut)")
         emit(f"pipeline {row['pipeline']}: last run {state}; events {counted(row['events'])}")
         for one in row["brought"]:
-            emit(f"  run {one['number']} brought {one['objects']} objects (stixbridge undo {one['number']})")
+            how = "undone" if one["undone"] else f"stixbridge undo {one['number']}"
+            emit(f"  run {one['number']} brought {one['objects']} objects ({how})")
         emit(f"  next run {row['next_run'] or 'at once'} with --watch")
         for error in row["errors"]:
             emit(f"  error: {error}")
@@ -88,6 +89,8 @@ def _found(row: dict[str, Any]) -> None:
     for event in row["events"]:
         for sink in event["sinks"]:
             emit(f"  event {sink['event']} in {sink['sink']}: {sink['state']}  {sink['info']}")
+            for ours, theirs in sink["elements"].items():
+                emit(f"    {ours} is {theirs} there")
         for element in event["elements"]:
             emit(f"    {element['kind']} {element['uuid']}  {element['type']} = {element['value'][:120]}")
         for note in event["notes"]:

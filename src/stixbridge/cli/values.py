@@ -66,22 +66,26 @@ def suppress(config_path: Path, as_json: bool, values: tuple[str, ...], why: str
         with store.claimed():
             unknown = 0
             for value in values:
+                # as the values stand in MISP: `EVIL.example` there is `evil.example`
+                spelled = store.spelled(value) or [value]
                 if not remove:
-                    store.suppress(value, why, times.now())
-                    emit(f"{value}: suppressed")
-                elif store.unsuppress(value, times.now()):
+                    for one in spelled:
+                        store.suppress(one, why, times.now())
+                        emit(f"{one}: suppressed")
+                elif sum(store.unsuppress(one, times.now()) for one in {*spelled, value}):
                     emit(f"{value}: no longer suppressed")
                 else:
                     unknown += 1
                     emit(f"{value}: was not on the list")
-    say("the next run brings it to what was delivered")
+    if unknown < len(values):
+        say("the next run brings it to what was delivered")
     return 1 if unknown else 0
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
-@click.option("--port", default=8000, show_default=True, type=int)
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 def serve(folder: Path, host: str, port: int) -> int:
     """Serve a feed folder, read-only, for a MISP to subscribe to. A web server of your own does as well."""
     from ..serving import FeedServer

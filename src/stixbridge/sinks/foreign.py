@@ -17,7 +17,7 @@ from ..misp.model import ANALYST_DATA, NAMESPACE, MispEvent, all_attributes, der
 from .changes import resume_base
 from .delivery import OURS, SHARES, TAKEN, Delivery, Job, Note, Remembering, State
 from .misp_api import MispApi
-from .split import share_uuid
+from .split import event_of, share_uuid
 from .writing import EventWriter
 
 _UNDECIDED = frozenset({State.FOREIGN, State.REFUSED, State.HELD})
@@ -70,7 +70,7 @@ class Foreign:
         best = max(found)[2]
         others = ", ".join(sorted(uuid for _, _, uuid in found if uuid != best))
         if others:
-            text = f"more events of this title, left as they are: {others}"
+            text = f"{best} is the nearest; more events of this title are left as they are: {others}"
             notes.append((None, Outcome.PRESERVED, Reason.FOREIGN, text))
         return best
 
@@ -140,6 +140,20 @@ def in_our_terms(body: Mapping[str, Any], event: MispEvent, taken: Mapping[str, 
     if event.get("extends_uuid"):
         ours["extends_uuid"] = event["extends_uuid"]
     return ours
+
+
+def place_of(body: Mapping[str, Any], part: str) -> tuple[str, str]:
+    """Where in MISP an attribute of a delivered event is: the UUID of the event, and its own.
+
+    Args:
+        body: as it is on record.
+        part: the attribute's UUID of ours.
+    """
+    taken = body.get(TAKEN) or {}
+    event = event_of(body, part)
+    if taken.get("as") == "extend":
+        return _extension(event), _extension(part)
+    return str(taken.get("event") or event), str((taken.get("uuids") or {}).get(part, part))
 
 
 def carriers(body: Mapping[str, Any]) -> list[str]:

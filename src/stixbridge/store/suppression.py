@@ -29,6 +29,12 @@ class Suppression(Intake):
         self.execute(UNSUPPRESS, value=value, moment=moment)
         return known
 
+    def spelled(self, value: str) -> list[str]:
+        """A value as it stands in what was delivered, whatever the case; none where it is in nothing."""
+        rows = self.query("SELECT DISTINCT value FROM elements WHERE value IN (:value, :lower)",
+                          value=value, lower=value.lower())  # fmt: skip
+        return sorted(row["value"] for row in rows)
+
     def resuppressed(self, pipeline: str) -> tuple[set[str], int | None]:
         """The objects of a pipeline whose values went onto the list, or off it, since it was told; and up to what.
 
