@@ -2,7 +2,7 @@
 
 import copy
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from doubles.misp import MispDouble
 from helpers import stix
 from helpers.bridge import Bridge, reasons
-from helpers.delivering import Delivering, attribute, changed, event
+from helpers.delivering import Delivering, attribute, changed, event, interpose, kill_at
 from helpers.misp import Misp
 
 from stixbridge.errors import ServerError
@@ -49,21 +49,6 @@ def live(misp: MispDouble) -> dict[str, bool]:
     return {row["value"]: row["to_ids"] for row in rows}
 
 
-def killing(sink: MispSink, when: Callable[[str], bool], *, stored: bool = True) -> None:
-    """Let the process be killed at the first request that fits, stored by MISP or not."""
-    armed = [True]
-
-    def post(route: str, body: Any, *, real: Any = sink._api.post) -> Any:
-        if armed and when(route):
-            armed.clear()
-            if stored:
-                real(route, body)
-            raise ServerError("killed here")
-        return real(route, body)
-
-    sink._api.post = post  # type: ignore[method-assign]
-
-
 # what never had a value
 
 
@@ -94,7 +79,7 @@ def test_what_arrived_of_a_cut_edit_is_ours_though_the_source_takes_it_back(
     first, second = attribute(OWN, A), attribute(OWN, B)
     deliver = Delivering(MispSink(double.url, double.key, **settings))
     deliver(event(OWN, first))
-    killing(deliver.sink, lambda route: route.startswith(("events/edit", "events/add")), stored=stored)  # type: ignore[arg-type]
+    kill_at(deliver.sink, ("events/edit", "events/add"), stored=stored)
     with pytest.raises(ServerError):
         deliver(event(OWN, first, second))
     again = Delivering(MispSink(double.url, double.key, **settings))
@@ -122,15 +107,16 @@ def test_a_cut_edit_is_taken_up_by_the_next_run_though_nothing_is_new(double: Mi
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_an_answer_of_429_in_the_middle_is_waited_for(double: MispDouble, settings: Json, number: int) -> None:
     sink = MispSink(double.url, double.key, **settings)
-    seen = [0]
+    seen = 0
 
-    def post(route: str, body: Any, *, real: Any = sink._api.post) -> Any:
-        seen[0] += 1
-        if seen[0] == number:
+    def post(real: Any, route: str, body: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        if seen == number:
             raise ServerError("too many requests", status=429)
         return real(route, body)
 
-    sink._api.post = post  # type: ignore[method-assign]
+    interpose(sink, post)
     rows = [attribute(OWN, f"198.51.100.{at}") for at in range(25)]
     delivery = Delivering(sink)(event(OWN, *rows))
     assert (delivery.state, delivery.notes) == (State.DELIVERED, [])
@@ -143,7 +129,7 @@ def test_an_answer_of_429_in_the_middle_is_waited_for(double: MispDouble, settin
 def test_a_cut_add_that_is_held_once_is_still_ours(double: MispDouble) -> None:
     wanted = event(OWN, attribute(OWN, A))
     deliver = Delivering(MispSink(double.url, double.key))
-    killing(deliver.sink, lambda route: route.startswith("events/add"))  # type: ignore[arg-type]
+    kill_at(deliver.sink, "events/add")
     with pytest.raises(ServerError):
         deliver(wanted)
     refused = deliver(changed(wanted, sharing_group="no such", distribution="4"))
@@ -153,7 +139,7 @@ def test_a_cut_add_that_is_held_once_is_still_ours(double: MispDouble) -> None:
 
 def test_a_cut_add_whose_content_is_replaced_is_still_ours(double: MispDouble) -> None:
     deliver = Delivering(MispSink(double.url, double.key))
-    killing(deliver.sink, lambda route: route.startswith("events/add"))  # type: ignore[arg-type]
+    kill_at(deliver.sink, "events/add")
     with pytest.raises(ServerError):
         deliver(event(OWN, attribute(OWN, A)))
     assert deliver(event(OWN, attribute(OWN, B))).notes == []
@@ -246,18 +232,16 @@ def test_a_lost_store_finds_all_parts_of_a_split_event_again(double: MispDouble,
 def test_a_part_event_that_is_refused_is_tried_again(double: MispDouble) -> None:
     rows = [attribute(OWN, f"198.51.100.{at}") for at in range(5)]
     deliver = Delivering(MispSink(double.url, double.key, split=3))
-    real = deliver.sink._api.post  # type: ignore[attr-defined]
-    double.fail_next(403, '{"message": "Could not add Event", "errors": {"Event": {"info": ["x"]}}}', path="/never")
-    adds = [0]
+    adds = 0
 
-    def post(route: str, body: Any) -> Any:
-        adds[0] += route.startswith("events/add")
-        if route.startswith("events/add") and adds[0] == 2:
-            double.calm_down()
+    def post(real: Any, route: str, body: Any) -> Any:
+        nonlocal adds
+        adds += route.startswith("events/add")
+        if route.startswith("events/add") and adds == 2:
             double.fail_next(403, '{"message": "Could not add Event", "errors": {"Event": {"info": ["x"]}}}')
         return real(route, body)
 
-    deliver.sink._api.post = post  # type: ignore[attr-defined]
+    interpose(deliver.sink, post)
     assert deliver(event(OWN, *rows)).state is State.WAITING
     assert deliver(event(OWN, *rows)).state is State.DELIVERED
     assert len(live(double)) == 5

@@ -9,7 +9,7 @@ import pytest
 from doubles.misp import MispDouble
 from helpers import stix
 from helpers.bridge import Bridge, reasons
-from helpers.delivering import Delivering, attribute, changed, event, tags
+from helpers.delivering import Delivering, attribute, changed, event, kill_at, tags
 from helpers.misp import Misp
 
 from stixbridge.errors import ServerError
@@ -93,19 +93,10 @@ def test_a_collecting_event_whose_last_value_joins_a_report_goes(double: MispDou
 @pytest.mark.parametrize("cut", ["events/delete before", "events/delete after", "event_blocklists/delete"])
 def test_a_deletion_that_is_cut_is_finished(double: MispDouble, cut: str) -> None:
     wanted = event(OWN, attribute(OWN, A))
-    sink = MispSink(double.url, double.key, empty="delete")
-    deliver = Delivering(sink)
+    deliver = Delivering(MispSink(double.url, double.key, empty="delete"))
     deliver(wanted)
     place, _, when = cut.partition(" ")
-
-    def post(route: str, body: Any, *, real: Any = sink._api.post) -> Any:
-        if route.startswith(place):
-            if when == "after":
-                real(route, body) if when else None
-            raise ServerError("killed here")
-        return real(route, body)
-
-    sink._api.post = post  # type: ignore[method-assign]
+    kill_at(deliver.sink, place, stored=when == "after")
     with pytest.raises(ServerError):
         deliver(emptied(wanted))
     again = Delivering(MispSink(double.url, double.key, empty="delete"))

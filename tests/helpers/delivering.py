@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from stixbridge.errors import ServerError
 from stixbridge.sinks.delivery import Delivery, Job, Last, Sink, State
 
 Json = dict[str, Any]
@@ -111,6 +112,35 @@ class _Record:
 
     def known(self, uuid: str) -> bool:
         return uuid in self.of.last
+
+
+def interpose(sink: Any, post: Callable[[Callable[[str, Any], Any], str, Any], Any]) -> None:
+    """Put something between a MISP sink and its requests: `post(real, route, body)` answers in their place."""
+    api, real = sink._api, sink._api.post
+    api.post = lambda route, body: post(real, route, body)
+
+
+def kill_at(sink: Any, routes: str | tuple[str, ...], *, number: int = 1, stored: bool = True) -> None:
+    """Let the process end at a request, stored by MISP or not: the sink has no chance to look.
+
+    Args:
+        sink: a MISP sink.
+        routes: how the route begins.
+        number: of those requests, from 1.
+        stored: whether MISP got it.
+    """
+    seen = 0
+
+    def post(real: Callable[[str, Any], Any], route: str, body: Any) -> Any:
+        nonlocal seen
+        seen += route.startswith(routes)
+        if route.startswith(routes) and seen == number:
+            if stored:
+                real(route, body)
+            raise ServerError("killed here")
+        return real(route, body)
+
+    interpose(sink, post)
 
 
 def noted(delivery: Delivery) -> list[tuple[str | None, str]]:

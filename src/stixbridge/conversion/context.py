@@ -135,12 +135,11 @@ class Contexts:
         """
         found: dict[str, dict[str, Any]] = {}
         for id_ in sorted(self._shown.get(builder.uuid, ())):
-            marking = self.marking(id_)
-            level = marking.level or default_level
-            holding = self._holders.get(id_, set())
-            table = self._tables[id_]
             if self.known(id_):
                 continue
+            marking, table = self.marking(id_), self._tables[id_]
+            level = marking.level or default_level
+            holding = self._holders.get(id_, set())
             cluster = described(self._objects[id_], table, names_of(self._objects[id_], table), self.tag(id_), source)
             if cluster is None:
                 continue

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..ledger import Outcome, Reason
 from ..misp.model import ANALYST_DATA, NAMESPACE, MispEvent, all_attributes, derived_uuid
+from .answers import number
 from .changes import resume_base
 from .delivery import OURS, SHARES, TAKEN, Delivery, Job, Note, Remembering, State
 from .misp_api import MispApi
@@ -64,7 +65,7 @@ class Foreign:
             if held is not None:
                 theirs = _values(held)
                 if values & theirs:
-                    found.append((len(values & theirs), int(held.get("timestamp") or 0), uuid))
+                    found.append((len(values & theirs), number(held.get("timestamp")), uuid))
         if not found:
             return None
         best = max(found)[2]
@@ -120,16 +121,14 @@ class Foreign:
         return delivery
 
 
-def in_our_terms(body: Mapping[str, Any], event: MispEvent, taken: Mapping[str, Any] | None) -> MispEvent:
+def in_our_terms(body: Mapping[str, Any], event: MispEvent, taken: Mapping[str, Any]) -> MispEvent:
     """A body under our UUIDs, as it is on record, from one under those that it has in MISP.
 
     Args:
         body: as MISP has it.
         event: ours, which has the UUIDs of all that is new in it.
-        taken: how the event was taken; None where it has our UUIDs.
+        taken: how the event was taken.
     """
-    if not taken:
-        return dict(body)
     if taken["as"] == "adopt":
         back = {theirs: ours for ours, theirs in taken["uuids"].items()}
     else:
@@ -167,10 +166,8 @@ def carriers(body: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def as_taken(event: MispEvent, taken: Mapping[str, Any] | None) -> MispEvent:
+def as_taken(event: MispEvent, taken: Mapping[str, Any]) -> MispEvent:
     """An event under the UUIDs that it has in MISP, as an earlier delivery took it."""
-    if not taken:
-        return event
     if taken["as"] == "extend":
         return extending(event, taken.get("event"))
     uuids: Mapping[str, str] = taken["uuids"]

@@ -241,8 +241,7 @@ class MispSink:
         if theirs is not None:
             return self._foreign.deliver(job, event, notes, theirs)
         if is_split(event, job.last, self._split):
-            delivery = deliver_split(job, event, self._split, self._api.event, self._writer.write)
-            delivery.notes = [*notes, *(note for note in delivery.notes if note not in notes)]
+            delivery = deliver_split(job, event, notes, self._split, self._api.event, self._writer.write)
         else:
             delivery = self._writer.write(job, event, notes)
         if delivery.state is not State.FOREIGN:
@@ -250,7 +249,7 @@ class MispSink:
         if self._foreign.policy == "adopt" and self._api.event(share_uuid(str(event["uuid"]), 1)) is not None:
             # ours, from a store that was lost: which part is in which event is seen there
             job.last = Last(State.ADDING, event)
-            return deliver_split(job, event, self._split, self._api.event, self._writer.write)
+            return deliver_split(job, event, notes, self._split, self._api.event, self._writer.write)
         return self._foreign.deliver(job, event, notes)
 
     def _is_there(self, job: Job) -> bool:

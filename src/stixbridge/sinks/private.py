@@ -84,6 +84,7 @@ class PrivateClusters:
 
     def _not_made(self, row: Cluster, why: str, notes: list[Note]) -> None:
         self._refused.add(row["uuid"])
+        self._names.pop(row["tag"], None)
         text = f"no cluster for {row['value']}, its plain tag stays: {why}"
         notes.append((None, Outcome.PRESERVED, Reason.MISP_DROPPED, text))
 

@@ -58,7 +58,8 @@ class Signer:
         sums = _read(folder / SUMS)
         names = {path.name for path in folder.glob("*") if path.suffix in (".json", ".csv")}
         wanted = {name: sums[name] for name in names & sums.keys() - set(touched)}
-        for name in names - wanted.keys() | {"manifest.json", "hashes.csv"} & names:
+        always = names & {"manifest.json", "hashes.csv"}
+        for name in (names - wanted.keys()) | always:
             wanted[name] = sha256((folder / name).read_bytes()).hexdigest()
         if wanted == sums and (folder / SIGNATURE).exists():
             return

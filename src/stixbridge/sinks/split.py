@@ -58,12 +58,15 @@ def is_split(event: MispEvent, last: Last | None, most: int | None) -> bool:
     return most is not None and any(sum(weight for _, _, weight in _parts(one)) > most for one in begun)
 
 
-def deliver_split(job: Job, event: MispEvent, most: int | None, look: Look, write: Write) -> Delivery:
+def deliver_split(
+    job: Job, event: MispEvent, notes: list[Note], most: int | None, look: Look, write: Write
+) -> Delivery:
     """Deliver an event as several.
 
     Args:
         job: of the event.
         event: prepared for this MISP.
+        notes: takes what a reader should know; they are the delivery's.
         most: attributes in one; None to put no more into further ones.
         look: reads an event.
         write: delivers one.
@@ -76,13 +79,14 @@ def deliver_split(job: Job, event: MispEvent, most: int | None, look: Look, writ
     """
     uuid, last = str(event["uuid"]), job.last
     ours = last is not None and last.state in OURS
+    adding = last is not None and last.state is State.ADDING
     before: dict[str, int] = {}
     gone: set[int] = set()
     if last is not None and ours:
         before = dict.fromkeys(_uuids(last.body), 0) | last.body.get(SHARES, {})
         gone = set(last.body.get(DELETED_SHARES, ()))
     # what a cut delivery put elsewhere already stays there
-    start = 0 if last is not None and last.state is State.ADDING else max([0, *before.values(), *gone]) + 1
+    start = 0 if adding else max([0, *before.values(), *gone]) + 1
     for number in itertools.count(start):
         held = look(share_uuid(uuid, number))
         if held is None:
@@ -90,24 +94,24 @@ def deliver_split(job: Job, event: MispEvent, most: int | None, look: Look, writ
         before = dict.fromkeys(_uuids(held), number) | before
     shares = assigned(event, before, most, gone)
     count = max([0, *shares.values(), *before.values()]) + 1
-    notes: list[Note] = []
     wanted = _divided(event, shares, count, notes)
-    bases = _divided(last.body, before, count, []) if last is not None and ours else []
+    bases = _divided(last.body, before, count, []) if last is not None and (ours or adding) else []
     done: dict[int, Delivery] = {}
     for number, share in enumerate(wanted):
         if number in gone:
             continue
         one = replace(job, event=share, record=Remembering(job) if not number else _Further(job))
-        if ours and last is not None and (not number or number in before.values()):
+        if last is not None and bases and (not number or number in before.values()):
             one.last = replace(last, body=bases[number])
         elif number:
             one.last = Last(State.ADDING, share)  # looks before it adds
-        else:
-            one.last = last
         done[number] = write(one, share, notes if not number else [])
         if not number and done[0].state not in OURS and not (ours and done[0].state is State.BLOCKED):
             return done[0]
-    return _gathered(event, done, bases, shares, gone)
+    further = [note for number, delivery in done.items() if number for note in delivery.notes]
+    gathered = _gathered(event, done, bases, shares, gone)
+    gathered.notes = [*notes, *further]
+    return gathered
 
 
 def assigned(
@@ -255,7 +259,6 @@ def _gathered(
         body,
         action,
         all(delivery.published for delivery in done.values()),
-        [note for delivery in done.values() for note in delivery.notes],
         incomplete=any(delivery.incomplete for delivery in done.values()),
     )
 
@@ -264,5 +267,6 @@ class _Further(Remembering):
     """The record of a further event: to the whole, adding it is an edit."""
 
     def begin(self, state: State, body: MispEvent) -> None:
-        """Put on record what is about to be in it."""
-        self.job.intend(body)
+        """Put on record what is about to be in it; where the whole is being created, that is on record."""
+        if self.job.last is None or self.job.last.state is not State.ADDING:
+            self.job.intend(body)
