@@ -192,6 +192,47 @@ def test_what_was_never_there_is_not_created_to_be_withdrawn(misp: MispDouble, t
     bridge.close()
 
 
+@pytest.mark.parametrize("level", ["amber", "red"])
+def test_a_note_that_is_marked_more_strictly_stays_out(misp: MispDouble, tmp_path: Path, level: str) -> None:
+    sinks = {
+        "misp": {"type": "misp", "url": misp.url, "key": misp.key, "max_tlp": "tlp:green"},
+        "feed": {"type": "feed", "path": str(tmp_path / "feed"), "max_tlp": "tlp:green"},
+    }
+    bridge = Bridge(tmp_path, sinks)
+    one = stix.indicator(A, tlp="green")
+    report = stix.report("wave", [one], tlp="green")
+    notes = [
+        {"type": "note", "spec_version": "2.1", "id": stix.stix_id("note", str(about)), "created": stix.EARLY,
+         "modified": stix.EARLY, "content": f"SECRET {about}", "object_refs": [target["id"]],
+         "object_marking_refs": [stix.MARKINGS[level]]}
+        for about, target in enumerate([report, one])
+    ]  # fmt: skip
+    summary = bridge.poll(one, report, *notes)
+    assert summary.events == {"created": 2}
+    shown = json.dumps(list(misp.events.values())) + "".join(
+        path.read_text() for path in (tmp_path / "feed").glob("*.json")
+    )
+    assert A in shown
+    assert "SECRET" not in shown
+    assert any(text.startswith("Note: it is marked more strictly") for text in reasons(summary)["marking"])
+    bridge.close()
+
+
+def test_a_marking_without_a_level_holds_for_a_report_of_two_sources(misp: MispDouble, tmp_path: Path) -> None:
+    """The newer copy does not carry it."""
+    sinks = {
+        "misp": {"type": "misp", "url": misp.url, "key": misp.key, "max_tlp": "tlp:green"},
+        "feed": {"type": "feed", "path": str(tmp_path / "feed")},
+    }
+    bridge = Bridge(tmp_path, sinks, sources={"other": {"type": "files"}})
+    one = stix.indicator(A)
+    bridge.poll(one, {**stix.report("wave", [one]), "object_marking_refs": [f"marking-definition--{OWN}"]})
+    bridge.poll(one, stix.report("wave", [one], modified=stix.LATER), source="other")
+    assert misp.events == {}
+    assert not list((tmp_path / "feed").glob("*-*.json"))
+    bridge.close()
+
+
 def test_a_cut_add_of_what_is_too_strict_by_now_is_withdrawn(misp: MispDouble, tmp_path: Path) -> None:
     bridge = bridge_to(misp, tmp_path, max_tlp="tlp:green")
     one = stix.indicator(A)
@@ -270,8 +311,8 @@ def test_whose_false_positives_count(misp: MispDouble, tmp_path: Path, trust: st
 def test_a_source_that_calls_a_value_harmless_does_not_speak_for_the_others(misp: MispDouble, tmp_path: Path) -> None:
     """A sighting of STIX with a count of 0 is a false positive in MISP, and ours."""
     bridge = bridge_to(misp, tmp_path)
-    one = stix.indicator(A)
-    bridge.poll(one, {**stix.sighting(one), "count": 0})
+    one, now = stix.indicator(A), times.to_text(times.now())
+    bridge.poll(one, {**stix.sighting(one), "count": 0, "first_seen": now, "last_seen": now})
     assert {said["type"] for said in row(misp, A)["Sighting"]} == {"1"}
     bridge.run()
     assert suppressed(bridge.store) == []

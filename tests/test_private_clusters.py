@@ -23,7 +23,7 @@ pytest_plugins = ("helpers.misp_fixtures",)
 Json = dict[str, Any]
 A, B = "198.51.100.1", "198.51.100.2"
 BEAR = 'stix:intrusion-set="Rusty Bear"'
-KNOWN = 'misp-galaxy:threat-actor="APT28"'
+OWN = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
 
 
 def bear(**more: Any) -> Json:
@@ -152,6 +152,96 @@ def test_an_event_that_is_red_makes_no_cluster(double: MispDouble, tmp_path: Pat
     bridge.poll(*wave(tlp="red"))
     assert made(double) == {}
     bridge.close()
+
+
+RED = {"object_marking_refs": [stix.MARKINGS["red"]]}
+MADE_RED: dict[str, Json] = {
+    "settings": {"enrich": {"tags": ["tlp:red"]}},
+    "a rule": {"enrich": {"rules": [{"name": "r", "then": [{"add_tags": ["tlp:red"]}]}]}},
+    "the default": {"source": {"default_tlp": "tlp:red"}},
+}
+
+
+@pytest.mark.parametrize("how", MADE_RED)
+def test_an_event_that_was_made_red_makes_no_cluster(double: MispDouble, tmp_path: Path, how: str) -> None:
+    bridge = bridge_to(double, tmp_path, **MADE_RED[how])
+    assert bridge.poll(*wave()).errors == []
+    assert made(double) == {}
+    bridge.close()
+
+
+def emotet(**more: Any) -> Json:
+    return {**paw(**more), "id": stix.stix_id("malware", "emotet"), "name": "Emotet"}
+
+
+def test_a_relation_that_only_a_red_report_has_is_on_no_cluster(double: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(double, tmp_path)
+    one = stix.indicator(A)
+    uses, secret = stix.relationship(bear(), "uses", emotet()), stix.indicator(B)
+    green = [one, bear(), stix.relationship(one, "indicates", bear())]
+    red = [bear(), emotet(), uses, secret]
+    reports = [stix.report("open", green, tlp="green"), stix.report("secret", red, tlp="red")]
+    bridge.poll(*green, emotet(), uses, secret, *reports)
+    assert made(double)["Rusty Bear"]["GalaxyClusterRelation"] == []
+    bridge.close()
+
+
+def test_a_relation_to_what_is_red_is_on_no_cluster(double: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(double, tmp_path)
+    one = stix.indicator(A)
+    links = [stix.relationship(one, "indicates", bear()), stix.relationship(bear(), "uses", emotet())]
+    members = [one, bear(), emotet(**RED), *links]
+    bridge.poll(*members, stix.report("open", members, tlp="green"))
+    assert made(double)["Rusty Bear"]["GalaxyClusterRelation"] == []
+    bridge.close()
+
+
+def test_a_relation_that_may_be_told_is_on_the_cluster(double: MispDouble, tmp_path: Path) -> None:
+    """As the two above without the red."""
+    bridge = bridge_to(double, tmp_path)
+    one = stix.indicator(A)
+    links = [stix.relationship(one, "indicates", bear()), stix.relationship(bear(), "uses", emotet())]
+    members = [one, bear(), emotet(), *links]
+    bridge.poll(*members, stix.report("open", members, tlp="green"))
+    assert len(made(double)["Rusty Bear"]["GalaxyClusterRelation"]) == 1
+    bridge.close()
+
+
+def test_of_what_is_marked_for_fewer_by_now_the_cluster_says_no_more(double: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(double, tmp_path)
+    bridge.poll(*wave())
+    assert made(double)["Rusty Bear"]["description"] == "Digs."
+    assert bridge.poll(bear(modified=stix.LATER, **RED)).errors == []
+    rusty = made(double)["Rusty Bear"]
+    assert (rusty["description"], elements(rusty)) == ("It is marked for fewer readers by now.", set())
+    bridge.close()
+
+
+def test_what_is_too_strict_for_a_misp_is_in_no_cluster_of_it(double: MispDouble, tmp_path: Path) -> None:
+    """Two actors of one name, one of them AMBER: their cluster would tell of both."""
+    sink = {"type": "misp", "url": double.url, "key": double.key, "clusters": "private", "max_tlp": "tlp:green"}
+    bridge = Bridge(tmp_path, {"misp": sink})
+    one = stix.indicator(A)
+    amber = {**bear(description="SECRET"), "id": stix.stix_id("intrusion-set", "other")}
+    amber["object_marking_refs"] = [stix.MARKINGS["amber"]]
+    members = [one, bear(), amber, stix.relationship(one, "indicates", bear())]
+    bridge.poll(*members, stix.report("open", members, tlp="green"))
+    assert "SECRET" not in str(made(double))
+    assert "SECRET" not in str(double.events)
+    bridge.close()
+
+
+def test_a_cluster_that_an_analyst_deleted_is_not_tagged_any_more(double: MispDouble) -> None:
+    """Though this process has seen it there before."""
+    first = cluster("Rusty Bear")
+    wanted = event(OWN, attribute(OWN, A), Tag=tags(first["tag"]), **{CLUSTERS: [first]})
+    deliver = Delivering(MispSink(double.url, double.key, clusters="private"))
+    deliver(wanted)
+    made(double)["Rusty Bear"]["deleted"] = True
+    newer = changed(first, description="Digs deep.")
+    delivery = deliver(changed(wanted, **{CLUSTERS: [newer]}))
+    assert "an analyst deleted it" in str(delivery.notes)
+    assert tagged(double.events[OWN]) == [first["tag"]]
 
 
 @pytest.mark.parametrize("policy", ["tags", "none"])

@@ -67,7 +67,8 @@ class Ceiling:
         clusters = [row for row in event.get(CLUSTERS) or [] if self._fits(row["level"])]
         if CLUSTERS in event:
             kept[CLUSTERS] = clusters
-        return _without_notes(kept)
+        why = f"it is marked more strictly than what it is about; stays out of {self._place}"
+        return _without_notes(kept, notes, why)
 
     def _fits(self, level: str | None) -> bool:
         return level is None or tlp.RANK[level] <= self._max
@@ -76,13 +77,16 @@ class Ceiling:
         return f"tlp:{level} stays out of {self._place} (max_tlp)"
 
 
-def _without_notes(part: dict[str, Any]) -> dict[str, Any]:
+def _without_notes(part: dict[str, Any], notes: list[Note], why: str) -> dict[str, Any]:
     """An element, and what is in it, without the analyst data that is for fewer than it is."""
     kept = dict(part)
     for name in ANALYST_DATA:
+        for row in kept.get(name) or ():
+            if row.get("distribution") == "0":
+                notes.append((str(row["uuid"]), Outcome.DROPPED, Reason.MARKING, f"{name}: {why}"))
         if name in kept:
             kept[name] = [row for row in kept[name] if row.get("distribution") != "0"]
     for name in ("Attribute", "Object", "EventReport"):
         if name in kept:
-            kept[name] = [_without_notes(row) for row in kept[name]]
+            kept[name] = [_without_notes(row, notes, why) for row in kept[name]]
     return kept
