@@ -105,7 +105,7 @@ def test_12_a_new_feed_is_looked_at_before_it_lands(misp: MispDouble, server: Ta
     summary = rehearse()
     shown = run("run", "--dry-run", cwd=tmp_path).stdout
     assert summary["events"] == {"created": 21}  # the reports, and what is in none
-    assert summary["volume"] == {"attributes": 3_000, "tags": 5, "clusters": 1}
+    assert summary["volume"] == {"attributes": 3_000, "tags": 5, "clusters": 1, "new tags": 5}
     assert re.search(r"3000 attributes, 5 tags, 1 clusters; a MISP needs about 9 s for that", shown)
     # a smaller window, by each of its settings
     assert rehearse("min_confidence = 50")["volume"]["attributes"] == 1_500

@@ -65,7 +65,7 @@ class Summary:
         status: the exit status that this asks for.
         deliveries: (sink, what became of one event), in order; of the body only the title.
         waiting: something was left for the next run.
-        volume: in a dry run, what would be sent: attributes, objects, tags, clusters.
+        volume: in a dry run, what would be sent: attributes, objects, tags, clusters; what of it the sink lacks.
     """
 
     pipeline: str

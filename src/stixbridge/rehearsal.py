@@ -1,4 +1,4 @@
-"""A dry run: everything but writing, with sinks that only say what they would be asked to do."""
+"""A dry run: everything but writing, on a copy of the store, with sinks that read and imagine what they write."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from .errors import ServerError
 from .misp.model import MispEvent, all_attributes, tag_names
 from .pipeline import Pipeline, Summary
-from .sinks.changes import told
 from .sinks.delivery import Delivery, Job, Note, Sink, State, emptied, parts
 from .sinks.tags import with_plain_tags
+from .sinks.telling import told
 
 
 def rehearse(
@@ -22,10 +23,13 @@ def rehearse(
     full: bool = False,
     undo: int | None = None,
 ) -> Summary:
-    """A dry run: everything but writing. Works on a copy of the store, with sinks that only say what they would do.
+    """A dry run: everything but writing.
+
+    A MISP is asked what it has, so that what is told is what a run would do; one that can't be asked is an error in the
+    summary, and what is told of it is by the store alone.
 
     Args:
-        pipeline: as configured; neither its store nor its sinks are touched.
+        pipeline: as configured; its store is only read, and so are its sinks.
         now: the reference time, microseconds.
         replay: as for `Pipeline.run`.
         full: the same.
@@ -34,7 +38,8 @@ def rehearse(
     with tempfile.TemporaryDirectory() as folder:
         copy = pipeline.store.copy_to(Path(folder) / "dry.db")
         try:
-            sinks = [_Rehearsal(sink) for sink in pipeline.sinks]
+            problems: list[ServerError] = []
+            sinks = [_Measured(_readable(sink, problems)) for sink in pipeline.sinks]
             dry = Pipeline(
                 pipeline.maker.on(copy),
                 pipeline.source,
@@ -46,53 +51,102 @@ def rehearse(
             )
             summary = dry.undo(undo, now) if undo is not None else dry.run(now, replay=replay, full=full)
             for sink in sinks:
-                summary.volume = dict(Counter(summary.volume) + Counter(sink.volume))
+                summary.volume = dict(Counter(summary.volume) + sink.total())
+            for problem in problems:
+                summary.errors.append(f"{problem}; what is told of it here is by the store alone")
+                summary.status = max(summary.status, problem.exit_status)
             return summary
         finally:
             copy.close()
 
 
-class _Rehearsal:
-    """A sink that writes nothing and says what a real one would be asked to do."""
+def _readable(sink: Sink, problems: list[ServerError]) -> Sink:
+    """The rehearsal of a sink that can be read; else one that asks nobody."""
+    rehearsal = sink.rehearsal()
+    try:
+        rehearsal.limits()
+    except ServerError as error:
+        problems.append(error)
+        return _Unasked(sink)
+    return rehearsal
+
+
+class _Measured:
+    """A rehearsing sink that counts what would be sent.
+
+    Args (of the constructor):
+        sink: from `Sink.rehearsal`.
+    """
 
     def __init__(self, sink: Sink) -> None:
         self.name = sink.name
         self.settings = sink.settings
-        self._allowed = sink.allowed
-        self.volume: Counter[str] = Counter()
+        self._sink = sink
+        self.allowed = sink.allowed
+        self.limits = sink.limits
+        self.false_positives = sink.false_positives
+        self.rehearsal = sink.rehearsal
+        self.lacks = sink.lacks
+        self.close = sink.close
+        self._volume: Counter[str] = Counter()
         self._tags: set[str] = set()
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
+        """Deliver, and count; see `Sink`."""
+        before: dict[str, set[str]] = {}
+
+        def seen() -> Iterator[Job]:
+            for job in jobs:
+                before[str(job.event["uuid"])] = parts(job.last.body) if job.last is not None else set()
+                yield job
+
+        for delivery in self._sink.deliver(seen()):
+            if delivery.changes:
+                self._measure(delivery.body, before.pop(delivery.event))
+            yield delivery
+
+    def _measure(self, event: MispEvent, there: set[str]) -> None:
+        """Count what is new in an event."""
+        attributes = all_attributes(event)
+        self._volume["attributes"] += sum(str(row["uuid"]) not in there for row in attributes)
+        self._volume["objects"] += sum(str(row["uuid"]) not in there for row in event.get("Object") or ())
+        for part in (event, *attributes):
+            self._tags.update(tag_names(part))
+
+    def total(self) -> Counter[str]:
+        """What would be sent, and what the sink does not have yet."""
+        clusters = sum(name.startswith("misp-galaxy:") for name in self._tags)
+        found = self._volume + Counter({"tags": len(self._tags) - clusters, "clusters": clusters})
+        return found + Counter(self.lacks(self._tags)) if self._tags else found
+
+
+class _Unasked:
+    """In place of a sink that can't be asked: what was delivered is what is there.
+
+    Args (of the constructor):
+        sink: the sink.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self.name = sink.name
+        self.settings = sink.settings
+        self.allowed = sink.allowed
+
+    def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
+        """Say what would change in what was delivered; see `Sink`."""
         for job in jobs:
             uuid, notes = str(job.event["uuid"]), list[Note]()
             before = with_plain_tags(job.last.body) if job.last is not None else {}
             there = job.last is not None and job.last.state is not State.OUT
-            event = self._allowed(job.event, notes)
+            event = self.allowed(job.event, notes)
             if event is None and not there:
                 yield Delivery(uuid, State.OUT, job.event, "left out", notes=notes)
                 continue
             action = "left out" if event is None else "updated" if there else "created"
             event = emptied(before) if event is None else event
-            self._measure(event, before)
             yield Delivery(
                 uuid, State.DELIVERED, event, action, notes=notes, changes=told(before if there else {}, event)
             )
-
-    def _measure(self, event: MispEvent, before: MispEvent) -> None:
-        """Count what is new in an event."""
-        there = parts(before)
-        attributes = all_attributes(event)
-        self.volume["attributes"] += sum(str(row["uuid"]) not in there for row in attributes)
-        self.volume["objects"] += sum(str(row["uuid"]) not in there for row in event.get("Object") or ())
-        tags = {name for part in (event, *attributes) for name in tag_names(part)} - self._tags
-        self._tags |= tags
-        clusters = sum(name.startswith("misp-galaxy:") for name in tags)
-        self.volume["tags"] += len(tags) - clusters
-        self.volume["clusters"] += clusters
-
-    def allowed(self, event: MispEvent, notes: list[Note]) -> MispEvent | None:
-        """As the sink itself says."""
-        return self._allowed(event, notes)
 
     def limits(self) -> list[str]:
         """None: it is asked nothing."""
@@ -101,6 +155,14 @@ class _Rehearsal:
     def false_positives(self, since: int) -> list[tuple[str, int]]:
         """None: it is asked nothing."""
         return []
+
+    def rehearsal(self) -> Sink:
+        """Itself."""
+        return self
+
+    def lacks(self, tags: set[str]) -> dict[str, int]:
+        """Nothing that is known."""
+        return {}
 
     def close(self) -> None:
         """Nothing to close."""

@@ -236,7 +236,10 @@ def _report(summary: Summary, dry_run: bool) -> None:
     emit(f"  events   {would}{counted(summary.events)}")
     if dry_run:
         seconds = summary.volume.get("attributes", 0) * _SECONDS_AN_ATTRIBUTE
-        emit(f"  sends    {counted(summary.volume)}; a MISP needs about {_shown(seconds)} for that")
+        new = {key.removeprefix("new "): count for key, count in summary.volume.items() if key.startswith("new ")}
+        sent = {key: count for key, count in summary.volume.items() if not key.startswith("new ")}
+        there = f"; new there: {counted(new)}" if new else ""
+        emit(f"  sends    {counted(sent)}; a MISP needs about {_shown(seconds)} for that{there}")
     for sink, delivery in summary.deliveries if dry_run else ():
         if delivery.changes:
             emit(f"  {sink}: {delivery.action} {delivery.event} {delivery.body.get('info', '')}")

@@ -244,7 +244,7 @@ def _fields(
 ) -> Part:
     row: Part = {}
     for name in fields:
-        ours, before, held = (_normal(name, part.get(name)) for part in (wanted, base, theirs))
+        ours, before, held = (normal(name, part.get(name)) for part in (wanted, base, theirs))
         if ours in (before, held):
             continue
         if held != before and base and name not in changes.policy.ours and not _must_win(name, ours, held):
@@ -263,7 +263,7 @@ def _must_win(name: str, ours: Any, held: Any) -> bool:
     return False
 
 
-def _normal(name: str, value: Any) -> Any:
+def normal(name: str, value: Any) -> Any:
     """A field as it compares: MISP answers numbers as text, times in other forms, nothing as null."""
     if name in ("to_ids", "disable_correlation"):
         return value in (True, "1", 1, "true")
@@ -306,50 +306,3 @@ def _by_uuid(part: Mapping[str, Any], name: str) -> dict[str, Part]:
 
 def _deleted(part: Mapping[str, Any]) -> bool:
     return part.get("deleted") in (True, 1, "1")
-
-
-def told(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """What changes between two forms of an event, for a person: a line each, `+`, `-` or `~` first.
-
-    Args:
-        before: what was delivered; empty for a new event.
-        after: what is wanted.
-    """
-    lines = [
-        f"~ {name}: {before.get(name)!r} → {after.get(name)!r}"
-        for name in EVENT_FIELDS
-        if before and _normal(name, before.get(name)) != _normal(name, after.get(name))
-    ]
-    lines.extend(_told_tags("", before, after))
-    old, new = _flat(before), _flat(after)
-    for uuid in sorted(old.keys() | new.keys()):
-        then, now = old.get(uuid), new.get(uuid)
-        if then is None or now is None:
-            part = then or now or {}
-            lines.append(f"{'+' if then is None else '-'} {_label(part)}")
-            continue
-        fields = ATTRIBUTE_FIELDS if "type" in now else OBJECT_FIELDS if "Attribute" in now else REPORT_FIELDS
-        lines.extend(
-            f"~ {_label(now)}: {name}: {str(then.get(name))[:60]!r} → {str(now.get(name))[:60]!r}"
-            for name in fields
-            if _normal(name, then.get(name)) != _normal(name, now.get(name))
-        )
-        lines.extend(_told_tags(f"{_label(now)}: ", then, now))
-    return lines
-
-
-def _told_tags(where: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    old, new = set(tag_names(dict(before))), set(tag_names(dict(after)))
-    return [f"+ {where}{name}" for name in sorted(new - old)] + [f"- {where}{name}" for name in sorted(old - new)]
-
-
-def _flat(event: Mapping[str, Any]) -> dict[str, Part]:
-    parts = [part for name in ("Attribute", "Object", "EventReport") for part in event.get(name) or ()]
-    parts += [inner for obj in event.get("Object") or () for inner in obj.get("Attribute") or ()]
-    return {str(part["uuid"]): part for part in parts}
-
-
-def _label(part: Mapping[str, Any]) -> str:
-    if "type" in part:
-        return f"{part['type']} {str(part.get('value'))[:80]}"
-    return f"{'object' if 'Attribute' in part else 'report'} {part.get('name', '')}"

@@ -215,6 +215,12 @@ class Sink(Protocol):
         None where that can't be seen.
         """
 
+    def rehearsal(self) -> Sink:
+        """The same sink for a dry run: it reads what is there, writes nothing, and its deliveries tell `changes`."""
+
+    def lacks(self, tags: set[str]) -> dict[str, int]:
+        """In a dry run, how much of what the sink has to have first it does not have: `new tags`, `new clusters`."""
+
     def close(self) -> None:
         """Let go of connections."""
 

@@ -8,6 +8,7 @@ is newer, and overwrites a part only when the part's own timestamp is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from hashlib import md5
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from ..misp.model import MispEvent
 from ..misp.values import COMPOSITES
 from .ceiling import Ceiling
 from .delivery import CLUSTERS, RESTRICTED, Delivery, Job, Note, State, emptied
-from .folder import make_folder, write_atomically
+from .folder import event_in, make_folder, write_atomically
 from .signing import Signer, unsign
+from .telling import told
 
 ORGC = {"name": "stixbridge", "uuid": "0b6f2f3e-7d0c-5b52-8c1b-4d3f0a9c2e11"}
 """The organisation that events in a feed carry where the configuration names none."""
@@ -59,6 +61,7 @@ class FeedSink:
         self._orgc = dict(orgc or ORGC)
         self._signer = signer
         self._ceiling = Ceiling(max_tlp, "the feed")
+        self._rehearsing = False
 
     def allowed(self, event: MispEvent, notes: list[Note]) -> MispEvent | None:
         """An event without what is marked too strictly for the folder."""
@@ -72,11 +75,24 @@ class FeedSink:
         """None: nobody can say so there."""
         return []
 
+    def rehearsal(self) -> FeedSink:
+        """This sink, reading the folder only."""
+        twin = copy(self)
+        twin._rehearsing = True
+        return twin
+
+    def lacks(self, tags: set[str]) -> dict[str, int]:
+        """Nothing: a feed brings its tags."""
+        return {}
+
     def close(self) -> None:
         """Nothing to close."""
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
         """Write the events, then `hashes.csv`, `manifest.json` and the signature; only then is anything delivered."""
+        if self._rehearsing:
+            yield from (self._one(job)[0] for job in jobs)
+            return
         make_folder(self._path)
         manifest = self._manifest()
         done: list[Delivery] = []
@@ -99,7 +115,7 @@ class FeedSink:
     def _one(self, job: Job) -> tuple[Delivery, MispEvent | None]:
         uuid = str(job.event["uuid"])
         path = self._path / f"{uuid}.json"
-        old = _read(path)
+        old = event_in(path)
         notes: list[Note] = []
         wanted = self.allowed(job.event, notes)
         state, action = State.DELIVERED, "created" if old is None else "updated"
@@ -109,12 +125,15 @@ class FeedSink:
                 return Delivery(uuid, state, job.event, action, notes=notes), None
             wanted = emptied(old, keep=())  # under its old title: the new one may be what is too strict
         event = self._framed(wanted, old or {}, job.now)
+        changes: list[str] = []
         if old is not None and _content(event) == _content(old):
             event = old
             action = action if state is State.OUT else "unchanged"
+        elif self._rehearsing:
+            changes = told(old or {}, event)
         else:
             write_atomically(path, orjson.dumps({"Event": event}))
-        return Delivery(uuid, state, job.event, action, published=True, notes=notes), event
+        return Delivery(uuid, state, job.event, action, published=True, notes=notes, changes=changes), event
 
     def _framed(self, wanted: MispEvent, old: Mapping[str, Any], now: int) -> MispEvent:
         """The event as the folder holds it: organisation, tombstones, timestamps that grow with every change."""
@@ -155,16 +174,6 @@ class FeedSink:
         for uuid, event in touched.items():
             lines.extend(f"{digest},{uuid}" for digest in _hashes(event))
         write_atomically(path, "".join(f"{line}\n" for line in sorted(lines)).encode("ascii"))
-
-
-def _read(path: Path) -> MispEvent | None:
-    if not path.exists():
-        return None
-    try:
-        event = orjson.loads(path.read_bytes())["Event"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return None
-    return event if isinstance(event, dict) else None
 
 
 def _parts(wanted: Mapping[str, Any], old: Mapping[str, Any], name: str, now: int) -> list[dict[str, Any]]:

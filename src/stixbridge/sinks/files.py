@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from copy import copy
 from pathlib import Path
 
 import orjson
 
 from ..misp.model import MispEvent
 from .delivery import CLUSTERS, RESTRICTED, Delivery, Job, Note, State
-from .folder import make_folder, write_atomically
+from .folder import event_in, make_folder, write_atomically
+from .telling import told
 
 
 class FilesSink:
@@ -24,20 +26,35 @@ class FilesSink:
         self.name = name
         self.settings = ""
         self._path = Path(path)
+        self._rehearsing = False
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
         """Write each event; a file that is as it should be is left alone."""
-        make_folder(self._path)
+        if not self._rehearsing:
+            make_folder(self._path)
         for job in jobs:
             path = self._path / f"{job.event['uuid']}.json"
             data = event_bytes(job.event)
             existed = path.exists()
+            action = "updated" if existed else "created"
+            changes: list[str] = []
             if existed and path.read_bytes() == data:
                 action = "unchanged"
+            elif self._rehearsing:
+                changes = told(event_in(path) or {}, job.event)
             else:
                 write_atomically(path, data)
-                action = "updated" if existed else "created"
-            yield Delivery(str(job.event["uuid"]), State.DELIVERED, job.event, action)
+            yield Delivery(str(job.event["uuid"]), State.DELIVERED, job.event, action, changes=changes)
+
+    def rehearsal(self) -> FilesSink:
+        """This sink, reading the folder only."""
+        twin = copy(self)
+        twin._rehearsing = True
+        return twin
+
+    def lacks(self, tags: set[str]) -> dict[str, int]:
+        """Nothing: files hold what they need."""
+        return {}
 
     def allowed(self, event: MispEvent, notes: list[Note]) -> MispEvent | None:
         """All of it."""

@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import orjson
+
 from ..errors import ConfigError
+from ..misp.model import MispEvent
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -56,3 +59,14 @@ def make_folder(path: Path) -> Path:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}; choose another folder") from None
     return path
+
+
+def event_in(path: Path) -> MispEvent | None:
+    """The event in a file; None where there is none, or it is no event."""
+    if not path.exists():
+        return None
+    try:
+        event = orjson.loads(path.read_bytes())["Event"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    return event if isinstance(event, dict) else None

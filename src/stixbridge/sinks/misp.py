@@ -7,7 +7,9 @@ verified, published), `foreign` (where it is somebody else's).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +37,8 @@ from .delivery import (
     parts,
 )
 from .flight import Flight
-from .foreign import Foreign, as_taken, in_our_terms
+from .foreign import Foreign, as_taken, carriers, in_our_terms
+from .imagined import Imagined
 from .misp_api import MispApi
 from .preparing import Preparation
 from .removing import after_deletion, had_parts, removed
@@ -134,12 +137,16 @@ class MispSink:
             if isinstance(misp, Http)
             else Http(url, auth=Auth(header="Authorization", value=key), ca=ca, verify=verify, timeout=timeout)
         )
-        self._api = MispApi(self._http, name)
-        self._preparation = Preparation(self._api, orgc, clusters, deletes=empty == "delete")
-        self._new_tags = NewTags()
-        self._writer = EventWriter(
-            self._api,
-            name,
+        if mode == "upload_stix" and max_tlp is not None:
+            raise ConfigError('max_tlp: not with mode = "upload_stix", which hands the STIX over as it is')
+        # MISP makes the tags of an upload; of two at a time one would collide
+        self._concurrency = 1 if mode == "upload_stix" else concurrency
+        self._mode = mode
+        self._policies = (foreign, recognise)
+        self._preparing = partial(Preparation, orgc=orgc, clusters=clusters, deletes=empty == "delete")
+        self._writing = partial(
+            EventWriter,
+            name=name,
             chunk=chunk,
             max_request=max_request,
             policy=policy,
@@ -147,14 +154,28 @@ class MispSink:
             only_complete=only_complete,
             owner=orgc["uuid"] if orgc is not None else None,
         )
-        self._foreign = Foreign(foreign, recognise, self._api, self._writer)
-        if mode == "upload_stix" and max_tlp is not None:
-            raise ConfigError('max_tlp: not with mode = "upload_stix", which hands the STIX over as it is')
-        if mode == "upload_stix":  # one at a time: MISP makes the tags of an upload, two at once would collide
-            self._flight = Flight(self._upload, 1)
-        else:
-            self._flight = Flight(self._one, concurrency)
-        self._api.on_slow = self._flight.ease
+        self._connect(MispApi(self._http, name))
+
+    def _connect(self, api: MispApi) -> None:
+        """Work with a MISP."""
+        self._api = api
+        self._new_tags = NewTags()
+        self._preparation = self._preparing(api)
+        self._writer = self._writing(api)
+        self._foreign = Foreign(*self._policies, api, self._writer)
+        self._flight = Flight(self._upload if self._mode == "upload_stix" else self._one, self._concurrency)
+        api.on_slow = self._flight.ease
+
+    def rehearsal(self) -> MispSink:
+        """This sink with a MISP that is only read: it does all that it would do, and imagines what it writes."""
+        twin = copy(self)
+        twin._connect(Imagined(self._http, self.name))
+        return twin
+
+    def lacks(self, tags: set[str]) -> dict[str, int]:
+        """How many tags this MISP does not have, and the clusters that a rehearsal would have made."""
+        plain = {tag for tag in tags if not tag.startswith("misp-galaxy:")}
+        return {"new tags": len(self._api.absent_tags(plain, fresh=False)), "new clusters": self._api.new_clusters}
 
     def close(self) -> None:
         """Close the connections."""
@@ -162,7 +183,9 @@ class MispSink:
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
         """Deliver events, several at a time; see `Sink`."""
-        return self._flight.run(jobs)
+        for delivery in self._flight.run(jobs):
+            delivery.changes = self._api.changes([delivery.event, *carriers(delivery.body)])
+            yield delivery
 
     def add(self, events: Iterable[MispEvent | MISPEvent], *, publish: bool = False) -> list[Delivery]:
         """Deliver events without a store: what exists in MISP already is left as it is.

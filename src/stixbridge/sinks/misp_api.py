@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,10 @@ class MispApi:
 
     Attributes:
         on_slow: called when an answer took a quarter of the time-out.
+        new_clusters: galaxy clusters that were only imagined (`imagined`).
     """
+
+    new_clusters = 0
 
     def __init__(self, http: Http, name: str) -> None:
         self.http = http
@@ -93,14 +96,12 @@ class MispApi:
                     return event
         return None
 
-    def _search(self, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _search(self, asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The events that `events/restSearch` finds."""
-        body = orjson.dumps({**asked, "returnFormat": "json"})
-        answer = self.http.post(f"{self._url}/events/restSearch", body, idempotent=True)
-        value = value_of(answer)
+        answer, value = self.ask("events/restSearch", {**asked, "returnFormat": "json"})
         if answer.status != 200 or not isinstance(value.get("response"), list):
             raise self.failed("events/restSearch", answer, message_of(value, answer))
-        return [event for row in rows(value, "response") if (event := event_in(row)) is not None]
+        return (event for row in rows(value, "response") if (event := event_in(row)) is not None)
 
     def titled(self, info: str) -> list[str]:
         """The UUIDs of the events of the key's organisation that have a title."""
@@ -152,8 +153,7 @@ class MispApi:
         """The galaxy clusters that this MISP has of some UUIDs."""
         found: list[Mapping[str, Any]] = []
         for at in range(0, len(uuids), _CLUSTERS_AT_ONCE):
-            answer = self.post("galaxy_clusters/restSearch", {"uuid": uuids[at : at + _CLUSTERS_AT_ONCE]})
-            value = value_of(answer)
+            answer, value = self.ask("galaxy_clusters/restSearch", {"uuid": uuids[at : at + _CLUSTERS_AT_ONCE]})
             if answer.status in (403, 404, 405):
                 continue  # a MISP, or a key, without galaxies
             if answer.status != 200 or not isinstance(value.get("response"), list):
@@ -172,8 +172,7 @@ class MispApi:
             None where the role, or the MISP, has no sightings to show.
         """
         asked = {"returnFormat": "json", "type": "1", "from": str(max(since, 0) // 1_000_000), "to": _ALWAYS}
-        answer = self.http.post(f"{self._url}/sightings/restSearch", orjson.dumps(asked), idempotent=True)
-        value = value_of(answer)
+        answer, value = self.ask("sightings/restSearch", asked)
         message = message_of(value, answer)
         if answer.status in (403, 404, 405) and value and "Authentication failed" not in message:
             return None
@@ -223,8 +222,13 @@ class MispApi:
             )
         return value
 
+    def ask(self, route: str, body: Mapping[str, Any]) -> tuple[Answer, dict[str, Any]]:
+        """POST what only reads, again where no answer came; the answer, and its JSON."""
+        answer = self.http.post(f"{self._url}/{route}", orjson.dumps(body), idempotent=True)
+        return answer, value_of(answer)
+
     def post(self, route: str, body: Mapping[str, Any]) -> Answer:
-        """POST, once. Any answer is returned: at MISP 403 and 404 say things.
+        """POST what writes, once. Any answer is returned: at MISP 403 and 404 say things.
 
         Raises:
             Unreachable: when no answer came; MISP may have acted all the same.
@@ -234,6 +238,10 @@ class MispApi:
         if time.monotonic() - began > self.http.timeout * _SLOW:
             self.on_slow()
         return answer
+
+    def changes(self, uuids: Iterable[str]) -> list[str]:
+        """What was only imagined of some events (`imagined`): nothing, what is posted here is done."""
+        return []
 
     def failed(self, route: str, answer: Answer, message: str) -> ServerError:
         """An answer that ends the delivery, as an error."""

@@ -1,0 +1,76 @@
+"""What changes between two forms of an event, in words for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..misp.model import ANALYST_DATA, tag_names
+from .changes import ATTRIBUTE_FIELDS, EVENT_FIELDS, OBJECT_FIELDS, REPORT_FIELDS, normal
+
+Part = Mapping[str, Any]
+
+_SIGHTINGS = {"0": "seen", "1": "false positive", "2": "expired"}
+
+
+def told(before: Part, after: Part) -> list[str]:
+    """What changes, a line each, `+`, `-` or `~` first; soft-deleted parts count as absent.
+
+    Args:
+        before: what is there; empty for a new event.
+        after: what is wanted.
+    """
+    lines = [
+        f"~ {name}: {before.get(name)!r} → {after.get(name)!r}"
+        for name in EVENT_FIELDS
+        if before and normal(name, before.get(name)) != normal(name, after.get(name))
+    ]
+    lines.extend(_tags("", before, after))
+    old, new = _flat(before), _flat(after)
+    for uuid in sorted(old.keys() | new.keys()):
+        then, now = old.get(uuid), new.get(uuid)
+        if then is None or now is None:
+            part = then or now or {}
+            lines.append(f"{'+' if then is None else '-'} {_label(part)}")
+            continue
+        fields = ATTRIBUTE_FIELDS if "type" in now else OBJECT_FIELDS if "Attribute" in now else REPORT_FIELDS
+        lines.extend(
+            f"~ {_label(now)}: {name}: {str(then.get(name))[:60]!r} → {str(now.get(name))[:60]!r}"
+            for name in fields
+            if normal(name, then.get(name)) != normal(name, now.get(name))
+        )
+        lines.extend(_tags(f"{_label(now)}: ", then, now))
+        lines.extend(_beside(f"{_label(now)}: ", then, now))
+    return lines
+
+
+def _tags(where: str, before: Part, after: Part) -> list[str]:
+    old, new = set(tag_names(dict(before))), set(tag_names(dict(after)))
+    return [f"+ {where}{name}" for name in sorted(new - old)] + [f"- {where}{name}" for name in sorted(old - new)]
+
+
+def _beside(where: str, before: Part, after: Part) -> Iterator[str]:
+    """Sightings and analyst data that an element gets."""
+    for name in ("Sighting", *ANALYST_DATA):
+        known = {str(row.get("uuid")) for row in before.get(name) or ()}
+        for row in after.get(name) or ():
+            if str(row.get("uuid")) not in known:
+                kind = f" ({_SIGHTINGS.get(str(row.get('type')), row.get('type'))})" if name == "Sighting" else ""
+                yield f"+ {where}{name.lower()}{kind}"
+
+
+def _flat(event: Part) -> dict[str, Part]:
+    parts = [part for name in ("Attribute", "Object", "EventReport") for part in event.get(name) or ()]
+    live = [part for part in parts if not _deleted(part)]
+    live += [inner for part in live for inner in part.get("Attribute") or () if not _deleted(inner)]
+    return {str(part["uuid"]): part for part in live}
+
+
+def _deleted(part: Part) -> bool:
+    return part.get("deleted") in (True, 1, "1")
+
+
+def _label(part: Part) -> str:
+    if "type" in part:
+        return f"{part['type']} {str(part.get('value'))[:80]}"
+    return f"{'object' if 'Attribute' in part else 'report'} {part.get('name', '')}"
