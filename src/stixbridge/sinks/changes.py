@@ -7,7 +7,7 @@ distribution that gets stricter. Timestamps are left out: an edit without them i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,9 @@ ATTRIBUTE_FIELDS = (
 )
 OBJECT_FIELDS = ("comment", "first_seen", "last_seen", "distribution")
 REPORT_FIELDS = ("name", "content", "distribution")
+ANALYST_FIELDS = ("note", "language", "opinion", "comment", "relationship_type", "distribution")
+
+_SAID = frozenset(ANALYST_FIELDS) - {"distribution"}
 
 # What an object needs to be found and taken by an edit.
 OBJECT_HEAD = ("uuid", "name", "meta-category", "template_uuid", "template_version")
@@ -48,11 +51,36 @@ class Policy:
     restore: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A note, opinion or relationship of ours to change.
+
+    Attributes:
+        kind: `Note`, `Opinion` or `Relationship`.
+        uuid: its own.
+        fields: that change; None to take it away.
+    """
+
+    kind: str
+    uuid: str
+    fields: dict[str, Any] | None
+
+
 @dataclass(slots=True)
 class Changes:
-    """An edit: the body to send (empty: nothing to do), and what a reader should know."""
+    """An edit.
+
+    Attributes:
+        body: to send; empty where there is nothing to do.
+        said: analyst data that is there, and changes: an edit of the event would not change it.
+        refused: those of `said` that MISP did not take.
+        notes: what a reader should know.
+        policy: whose word counts.
+    """
 
     body: MispEvent = field(default_factory=dict)
+    said: list[Said] = field(default_factory=list)
+    refused: list[Said] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     policy: Policy = field(default_factory=Policy)
 
@@ -73,7 +101,7 @@ def compute(
     tags = _tags(wanted, base, theirs)
     if tags:
         body["Tag"] = tags
-    body.update(_inner(wanted, base))
+    body.update(_inner(wanted, base, theirs, changes))
     for name, fields in (("Attribute", ATTRIBUTE_FIELDS), ("Object", OBJECT_FIELDS), ("EventReport", REPORT_FIELDS)):
         rows = _parts(wanted, base, theirs, name, fields, changes)
         if rows:
@@ -85,7 +113,7 @@ def compute(
 def resume_base(sent: Mapping[str, Any], theirs: Mapping[str, Any]) -> MispEvent:
     """The base of an interrupted add: of what is sent, that which arrived."""
     base: MispEvent = {key: value for key, value in sent.items() if not isinstance(value, list)}
-    base.update({inner: [] for inner in ANALYST_DATA})
+    base.update({inner: _arrived(sent, theirs, inner) for inner in ANALYST_DATA})
     base["Tag"] = [tag for tag in sent.get("Tag") or [] if tag["name"] in tag_names(dict(theirs))]
     for name in ("Attribute", "Object", "EventReport"):
         held = _by_uuid(theirs, name)
@@ -98,15 +126,17 @@ def resume_base(sent: Mapping[str, Any], theirs: Mapping[str, Any]) -> MispEvent
             copy["Tag"] = [tag for tag in part.get("Tag") or [] if tag["name"] in tag_names(other)]
             sightings = {str(row.get("uuid")) for row in other.get("Sighting") or []}
             copy["Sighting"] = [row for row in part.get("Sighting") or [] if row["uuid"] in sightings]
-            for inner in ANALYST_DATA:
-                copy[inner] = []
-            for inner in ("Attribute", "ObjectReference"):
+            for inner in ("Attribute", "ObjectReference", *ANALYST_DATA):
                 if inner in part:
-                    inside = _by_uuid(other, inner)
-                    copy[inner] = [row for row in part[inner] if row["uuid"] in inside]
+                    copy[inner] = _arrived(part, other, inner)
             kept.append(copy)
         base[name] = kept
     return base
+
+
+def _arrived(sent: Mapping[str, Any], theirs: Mapping[str, Any], name: str) -> list[Part]:
+    there = _by_uuid(theirs, name)
+    return [row for row in sent.get(name) or [] if row["uuid"] in there]
 
 
 def after_cut(base: Mapping[str, Any], edits: Sequence[Mapping[str, Any]], theirs: Mapping[str, Any]) -> MispEvent:
@@ -132,8 +162,21 @@ def after_cut(base: Mapping[str, Any], edits: Sequence[Mapping[str, Any]], their
                 for inner in ("Attribute", "ObjectReference"):
                     if part.get(inner):
                         rows[uuid][inner] = _together(known, part, inner, "uuid")
+            for uuid, part in _by_uuid(edit, name).items():
+                if uuid in rows:
+                    rows[uuid] = _without_taken_away(rows[uuid], part, _by_uuid(theirs, name).get(uuid, {}))
             ours[name] = list(rows.values())
     return ours
+
+
+def _without_taken_away(known: Part, edit: Mapping[str, Any], theirs: Mapping[str, Any]) -> Part:
+    """A part without the analyst data that we took away to bring it anew, and did not."""
+    rest = dict(known)
+    for kind in ANALYST_DATA:
+        if edit.get(kind) and known.get(kind):
+            cut = _by_uuid(edit, kind).keys() - _by_uuid(theirs, kind).keys()
+            rest[kind] = [row for row in known[kind] if row["uuid"] not in cut]
+    return rest
 
 
 def _together(one: Mapping[str, Any], other: Mapping[str, Any], name: str, key: str) -> list[Part]:
@@ -194,19 +237,49 @@ def _head(part: Part, name: str) -> Part:
     return {key: part[key] for key in ("uuid", "type", "value", "category", "object_relation") if key in part}
 
 
-def _inner(part: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, list[Part]]:
-    """Sightings and analyst data that are new; analyst data also where they changed (MISP takes a newer `modified`)."""
+def _inner(part: Part, known: Mapping[str, Any], other: Mapping[str, Any], changes: Changes) -> dict[str, list[Part]]:
+    """Sightings and analyst data that are new; analyst data that changed or went goes to `changes.said`."""
     rows: dict[str, list[Part]] = {}
-    for name in ("Sighting", *ANALYST_DATA):
-        before = _by_uuid(known, name)
-        fresh = [
-            entry
-            for uuid, entry in _by_uuid(part, name).items()
-            if uuid not in before or (name != "Sighting" and before[uuid] != entry)
-        ]
-        if fresh:
-            rows[name] = fresh
+    before = _by_uuid(known, "Sighting")
+    fresh = [entry for uuid, entry in _by_uuid(part, "Sighting").items() if uuid not in before]
+    if fresh:
+        rows["Sighting"] = fresh
+    for name in ANALYST_DATA:
+        if part.get(name) or known.get(name):
+            fresh = list(_analyst_data(name, part, known, other, changes))
+            if fresh:
+                rows[name] = fresh
     return rows
+
+
+def _analyst_data(
+    name: str, part: Part, known: Mapping[str, Any], other: Mapping[str, Any], changes: Changes
+) -> Iterator[Part]:
+    """Those that are new."""
+    ours, before, held = (_by_uuid(row, name) for row in (part, known, other))
+    for uuid, entry in ours.items():
+        there = held.get(uuid)
+        if there is not None:
+            fields = _fields(entry, before.get(uuid, {}), there, ANALYST_FIELDS, changes, uuid)
+            if "relationship_type" in fields:  # MISP answers 200 and keeps the old one
+                changes.said.append(Said(name, uuid, None))
+                yield entry
+            elif fields:
+                changes.said.append(Said(name, uuid, fields))
+        elif uuid not in before:
+            yield entry
+        elif before[uuid] != entry:
+            note = f"{name.lower()} deleted in MISP; stays deleted"
+            changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
+    for uuid, entry in before.items():
+        there = held.get(uuid)
+        if uuid in ours or there is None:
+            continue
+        if any(normal(field, there.get(field)) != normal(field, entry.get(field)) for field in entry.keys() & _SAID):
+            note = f"{name.lower()} was changed in MISP; stays, though the source no longer says it"
+            changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
+        else:
+            changes.said.append(Said(name, uuid, None))
 
 
 def _changed(part: Part, known: Part, other: Part, name: str, fields: tuple[str, ...], changes: Changes) -> Part:
@@ -216,7 +289,7 @@ def _changed(part: Part, known: Part, other: Part, name: str, fields: tuple[str,
     tags = _tags(part, known, other)
     if tags:
         row["Tag"] = tags
-    row.update(_inner(part, known))
+    row.update(_inner(part, known, other, changes))
     if name == "Object":
         attributes = _parts(part, known, other, "Attribute", ATTRIBUTE_FIELDS, changes)
         references = _parts(part, known, other, "ObjectReference", ("relationship_type", "comment"), changes)

@@ -57,6 +57,13 @@ class Imagined(MispApi):
         value, status = act(self, target.partition("/")[0], body)
         return Answer(status, {}, orjson.dumps(value), f"{self._url}/{route}")
 
+    def change_analyst_data(self, event: str, kind: str, uuid: str, fields: Mapping[str, Any] | None) -> Answer:
+        """Imagine it in the event."""
+        held = self.event(event)
+        if held is not None:
+            self._keep(event, _said(held, kind, uuid, fields))
+        return Answer(200, {}, orjson.dumps({kind: {"uuid": uuid}}), self._url)
+
     def changes(self, uuids: Iterable[str]) -> list[str]:
         """What was imagined of some events since they were read, a line each; from here on it counts as there.
 
@@ -165,6 +172,18 @@ def _merged(held: Mapping[str, Any], edit: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
+
+
+def _said(part: Mapping[str, Any], kind: str, uuid: str, fields: Mapping[str, Any] | None) -> dict[str, Any]:
+    """An element with a note, opinion or relationship in it changed, or without it."""
+    changed = dict(part)
+    if part.get(kind):
+        rows = [{**row, **(fields or {})} if row["uuid"] == uuid else row for row in part[kind]]
+        changed[kind] = [row for row in rows if fields is not None or row["uuid"] != uuid]
+    for name in ("Attribute", "Object", "EventReport"):
+        if part.get(name):
+            changed[name] = [_said(row, kind, uuid, fields) for row in part[name]]
+    return changed
 
 
 def _packed(event: MispEvent | None) -> bytes | None:

@@ -98,7 +98,7 @@ class MispApi:
 
     def _search(self, asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """The events that `events/restSearch` finds."""
-        answer, value = self.ask("events/restSearch", {**asked, "returnFormat": "json"})
+        answer, value = self.ask("events/restSearch", {**asked, "includeAnalystData": 1, "returnFormat": "json"})
         if answer.status != 200 or not isinstance(value.get("response"), list):
             raise self.failed("events/restSearch", answer, message_of(value, answer))
         return (event for row in rows(value, "response") if (event := event_in(row)) is not None)
@@ -238,6 +238,19 @@ class MispApi:
         if time.monotonic() - began > self.http.timeout * _SLOW:
             self.on_slow()
         return answer
+
+    def change_analyst_data(self, event: str, kind: str, uuid: str, fields: Mapping[str, Any] | None) -> Answer:
+        """Change fields of a note, opinion or relationship; or delete it, without its blocklist.
+
+        Args:
+            event: the UUID of the event that it is in.
+            kind: `Note`, `Opinion` or `Relationship`.
+            uuid: its own.
+            fields: None to delete it.
+        """
+        if fields is None:
+            return self.post(f"analyst_data/delete/{kind}/{uuid}/0", {})  # with 1 it could never come back
+        return self.post(f"analyst_data/edit/{kind}/{uuid}", fields)
 
     def changes(self, uuids: Iterable[str]) -> list[str]:
         """What was only imagined of some events (`imagined`): nothing, what is posted here is done."""

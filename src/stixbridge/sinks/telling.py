@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..misp.model import ANALYST_DATA, tag_names
-from .changes import ATTRIBUTE_FIELDS, EVENT_FIELDS, OBJECT_FIELDS, REPORT_FIELDS, normal
+from .changes import ANALYST_FIELDS, ATTRIBUTE_FIELDS, EVENT_FIELDS, OBJECT_FIELDS, REPORT_FIELDS, normal
 
 Part = Mapping[str, Any]
 
@@ -26,6 +26,7 @@ def told(before: Part, after: Part) -> list[str]:
         if before and normal(name, before.get(name)) != normal(name, after.get(name))
     ]
     lines.extend(_tags("", before, after))
+    lines.extend(_beside("", before, after))
     old, new = _flat(before), _flat(after)
     for uuid in sorted(old.keys() | new.keys()):
         then, now = old.get(uuid), new.get(uuid)
@@ -50,13 +51,16 @@ def _tags(where: str, before: Part, after: Part) -> list[str]:
 
 
 def _beside(where: str, before: Part, after: Part) -> Iterator[str]:
-    """Sightings and analyst data that an element gets."""
+    """Sightings and analyst data that an element gets or loses, and analyst data that changes."""
     for name in ("Sighting", *ANALYST_DATA):
-        known = {str(row.get("uuid")) for row in before.get(name) or ()}
-        for row in after.get(name) or ():
-            if str(row.get("uuid")) not in known:
-                kind = f" ({_SIGHTINGS.get(str(row.get('type')), row.get('type'))})" if name == "Sighting" else ""
-                yield f"+ {where}{name.lower()}{kind}"
+        old, new = ({str(row.get("uuid")): row for row in part.get(name) or ()} for part in (before, after))
+        for uuid in sorted(old.keys() | new.keys()):
+            row = new.get(uuid) or old[uuid]
+            kind = f" ({_SIGHTINGS.get(str(row.get('type')), row.get('type'))})" if name == "Sighting" else ""
+            if uuid not in old or uuid not in new:
+                yield f"{'+' if uuid in new else '-'} {where}{name.lower()}{kind}"
+            elif any(normal(field, old[uuid].get(field)) != normal(field, row.get(field)) for field in ANALYST_FIELDS):
+                yield f"~ {where}{name.lower()}: {row.get('note') or row.get('comment') or ''!s:.60}"
 
 
 def _flat(event: Part) -> dict[str, Part]:

@@ -1,37 +1,98 @@
-"""What MISP stored, held against what was sent: it drops parts and tags in silence, and answers 200."""
+"""What MISP stored, held against what was sent: it drops parts, fields and tags in silence, and answers 200."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from ..misp.model import MispEvent, tag_names
+from ..misp.model import ANALYST_DATA, MispEvent, tag_names
+from .changes import ATTRIBUTE_FIELDS, EVENT_FIELDS, OBJECT_FIELDS, REPORT_FIELDS, normal
+
+_PARTS = ("Attribute", "Object", "EventReport")
+_INNER = ("Attribute", "ObjectReference", "Sighting", *ANALYST_DATA)
+_FIELDS = {"Attribute": ATTRIBUTE_FIELDS, "Object": OBJECT_FIELDS, "EventReport": REPORT_FIELDS}
 
 
 def missing(sent: Mapping[str, Any], stored: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Parts that were sent and are not stored, found by UUID."""
-    found: list[tuple[str, Mapping[str, Any]]] = []
-    for name in ("Attribute", "Object", "EventReport"):
-        held = {str(row.get("uuid")): row for row in stored.get(name) or []}
-        for part in sent.get(name) or []:
+    """Parts that were sent and are not stored, found by UUID.
+
+    Args:
+        sent: an event, or an edit of one.
+        stored: what MISP has of it.
+
+    Returns:
+        (name, part): `Attribute`, `Object`, `EventReport`, `Note` …, those inside another as `Object.Attribute`.
+    """
+    return list(_missing(sent, stored, (*_PARTS, *ANALYST_DATA), ""))
+
+
+def _missing(
+    sent: Mapping[str, Any], stored: Mapping[str, Any], names: Collection[str], where: str
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name in names:
+        rows = sent.get(name)
+        if not rows:
+            continue
+        held = {str(row.get("uuid")): row for row in stored.get(name) or ()}
+        for part in rows:
             if part.get("deleted") is True:
                 continue
             other = held.get(str(part["uuid"]))
             if other is None:
-                found.append((name, part))
+                yield f"{where}{name}", part
+            elif name in _PARTS:
+                yield from _missing(part, other, _INNER, f"{name}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Unstored:
+    """Fields of a stored part that an edit did not change.
+
+    Attributes:
+        name: `Event`, `Attribute`, `Object` or `EventReport`.
+        uuid: of the part.
+        fields: as they were sent.
+    """
+
+    name: str
+    uuid: str
+    fields: dict[str, Any]
+
+
+def unstored(edit: Mapping[str, Any], stored: Mapping[str, Any]) -> Iterator[Unstored]:
+    """Fields of an edit that are not as they were sent: for one bad field MISP drops the whole part of the edit.
+
+    Args:
+        edit: the body of an edit.
+        stored: the event as MISP has it then.
+    """
+    yield from _differing("Event", str(stored.get("uuid")), EVENT_FIELDS, edit, stored)
+    for name, fields in _FIELDS.items():
+        held = {str(row.get("uuid")): row for row in stored.get(name) or ()}
+        for part in edit.get(name) or ():
+            other = held.get(str(part["uuid"]))
+            if other is None or part.get("deleted") is True:
                 continue
-            for inner in ("Attribute", "ObjectReference"):
-                inside = {str(row.get("uuid")) for row in other.get(inner) or []}
-                found.extend(
-                    (f"Object.{inner}", row)
-                    for row in part.get(inner) or []
-                    if row.get("deleted") is not True and str(row["uuid"]) not in inside
-                )
-    return found
+            yield from _differing(name, str(part["uuid"]), fields, part, other)
+            if name == "Object" and part.get("Attribute"):
+                yield from unstored({"Attribute": part["Attribute"]}, {"Attribute": other.get("Attribute")})
+
+
+def _differing(
+    name: str, uuid: str, fields: tuple[str, ...], sent: Mapping[str, Any], stored: Mapping[str, Any]
+) -> Iterator[Unstored]:
+    found = {
+        field: sent[field]
+        for field in fields
+        if field in sent and normal(field, sent[field]) != normal(field, stored.get(field))
+    }
+    if found:
+        yield Unstored(name, uuid, found)
 
 
 def lost_tags(sent: Mapping[str, Any], stored: Mapping[str, Any]) -> set[str]:
-    """Tags that were sent and are on none of the parts they were sent for."""
+    """Tags that were sent and are not on a part they were sent for."""
     lost: set[str] = set()
 
     def compare(part: Mapping[str, Any], other: Mapping[str, Any]) -> None:
@@ -55,21 +116,37 @@ def lost_tags(sent: Mapping[str, Any], stored: Mapping[str, Any]) -> set[str]:
     return lost
 
 
-def without(event: MispEvent, gone: set[str]) -> MispEvent:
+def without(event: MispEvent, gone: Collection[str]) -> MispEvent:
     """An event without some parts: what we can say is delivered."""
+    if not gone:
+        return event
     kept: MispEvent = dict(event)
-    for name in ("Attribute", "Object", "EventReport"):
-        rows = []
-        for part in event.get(name) or []:
-            if part["uuid"] in gone:
-                continue
-            copy = dict(part)
-            for inner in ("Attribute", "ObjectReference"):
-                if inner in part:
-                    copy[inner] = [row for row in part[inner] if row["uuid"] not in gone]
-            rows.append(copy)
-        if name in event:
-            kept[name] = rows
+    for name in (*_PARTS, *_INNER):
+        if kept.get(name):
+            kept[name] = [without(part, gone) for part in kept[name] if str(part["uuid"]) not in gone]
+    return kept
+
+
+def with_old_fields(event: MispEvent, left: Mapping[str, Collection[str]], base: Mapping[str, Any]) -> MispEvent:
+    """An event with some fields as they were: what we can say is delivered.
+
+    Args:
+        event: as it was wanted.
+        left: UUID of a part -> fields that could not be changed.
+        base: the event as it was delivered before.
+    """
+    if not left:
+        return event
+    kept: MispEvent = dict(event)
+    for field in left.get(str(event["uuid"]), ()):
+        if field in base:
+            kept[field] = base[field]
+        else:
+            kept.pop(field, None)
+    for name in (*_PARTS, *ANALYST_DATA):
+        if kept.get(name):
+            before = {str(part["uuid"]): part for part in base.get(name) or ()}
+            kept[name] = [with_old_fields(part, left, before.get(str(part["uuid"]), part)) for part in kept[name]]
     return kept
 
 
@@ -85,4 +162,4 @@ def without_tags(event: MispEvent, lost: set[str]) -> MispEvent:
                 kept[name] = [strip(row) for row in kept[name]]
         return kept
 
-    return strip(event)
+    return strip(event) if lost else event

@@ -20,9 +20,12 @@ from .changes import Changes, Policy, after_cut, compute, resume_base
 from .delivery import Delivery, Job, Note, State
 from .misp_api import MispApi
 from .pieces import pieces
-from .verification import lost_tags, missing, without, without_tags
+from .repairing import Repair, has_analyst_data
+from .verification import lost_tags, missing, unstored, with_old_fields, without, without_tags
 
 _PARTS = ("Attribute", "Object")
+_MUST = frozenset({"to_ids", "distribution"})
+"""Fields that may not stay as they were."""
 
 
 class EventWriter:
@@ -58,6 +61,7 @@ class EventWriter:
         self._policy = policy
         self._keep_published = keep_published
         self._only_complete = only_complete
+        self._repair = Repair(api)
         self._owner = owner
 
     def write(self, job: Job, event: MispEvent, notes: list[Note]) -> Delivery:
@@ -183,12 +187,15 @@ class EventWriter:
         changes = compute(event, base, held, self._policy)
         notes.extend(changes.notes)
         uuid = str(event["uuid"])
-        if not changes.body:
+        if not changes.body and not changes.said:
             delivery = Delivery(
                 uuid, State.DELIVERED, event, action if action == "created" else "unchanged", published, notes
             )
             return self._publish(job, delivery, str(held.get("id") or uuid)) if finish else delivery
         job.intend(changes.body)
+        changes.refused = self._repair.analyst_data(uuid, changes.said, notes)
+        if not changes.body:
+            return self._verified(job, event, held, notes, action, changes, base, finish=finish)
         first, *rest = pieces(changes.body, self._chunk, self._max_request)
         stored = self._edited(uuid, first, notes, whole=not rest)
         if stored is None:
@@ -202,7 +209,7 @@ class EventWriter:
             notes.append(
                 (None, Outcome.PRESERVED, Reason.CONFLICT, "was published; an edit unpublishes, publish it again")
             )
-        return self._verified(job, event, stored, notes, action, changes, finish=finish)
+        return self._verified(job, event, stored, notes, action, changes, base, finish=finish)
 
     def _edited(self, uuid: str, body: MispEvent, notes: list[Note], *, whole: bool = False) -> dict[str, Any] | None:
         """Send an edit; what MISP answers of the event, without its parts unless `whole`; None where it refuses."""
@@ -241,15 +248,32 @@ class EventWriter:
         notes: list[Note],
         action: str,
         changes: Changes | None = None,
+        base: Mapping[str, Any] | None = None,
         *,
         finish: bool = True,
     ) -> Delivery:
+        """Compare what is stored with what was sent, and ask for what is missing.
+
+        Args:
+            job: as for `write`.
+            event: what it shall be.
+            stored: what MISP has after it; without analyst data where that was the answer of a write.
+            notes: takes what is missing, and why.
+            action: what the delivery is called.
+            changes: what was sent of it; all of it when None.
+            base: what was ours before those changes.
+            finish: publish it in the end.
+        """
+        uuid = str(event["uuid"])
         sent = event if changes is None else changes.body
-        gaps = missing(sent, stored)
-        body = event
-        if gaps:
-            gone = {uuid for name, part in gaps if (uuid := self._reason(name, part, str(stored["id"]), notes))}
-            body = without(event, gone)
+        if has_analyst_data(sent):
+            stored = self._api.event(uuid) or stored
+        gone = self._repair.parts(missing(sent, stored), str(stored["id"]), notes)
+        left: dict[str, set[str]] = {}
+        if changes is not None and base is not None:
+            kept = self._repair.fields(unstored(sent, stored), notes)
+            left = {**kept, **{one.uuid: set(one.fields) for one in changes.refused if one.fields}}
+        body = with_old_fields(without(event, gone), left, base or {})
         lost = lost_tags(sent, stored)
         for tag in sorted(lost):
             marking = tlp.is_tlp_tag(tag) or tag.startswith("PAP:")
@@ -259,30 +283,18 @@ class EventWriter:
                 )
             else:
                 notes.append((None, Outcome.DROPPED, Reason.MISP_DROPPED, f"tag {tag}"))
-        delivery = Delivery(str(event["uuid"]), State.DELIVERED, without_tags(body, lost), action, False, notes)
-        delivery.incomplete = bool(lost)
+        delivery = Delivery(uuid, State.DELIVERED, without_tags(body, lost), action, False, notes)
+        delivery.incomplete = bool(lost or left)
         if any(note[2] is Reason.HELD_MARKING for note in notes):
             if str(stored.get("distribution")) != "0":
-                self._api.post(f"events/edit/{event['uuid']}", {"Event": {"distribution": "0"}})
+                self._api.post(f"events/edit/{uuid}", {"Event": {"distribution": "0"}})
             delivery.state = State.WAITING
             delivery.body = {**delivery.body, "distribution": "0"}
             return delivery
-        return self._publish(job, delivery, str(stored.get("id") or event["uuid"])) if finish else delivery
-
-    def _reason(self, name: str, part: Mapping[str, Any], event_id: str, notes: list[Note]) -> str | None:
-        """Ask MISP for a missing part alone: it is stored after all (None), or MISP says why it is not."""
-        uuid = str(part["uuid"])
-        route = {"Attribute": "attributes/add", "Object": "objects/add"}.get(name)
-        if route is None:
-            notes.append((uuid, Outcome.DROPPED, Reason.MISP_DROPPED, f"{name}: MISP does not say why"))
-            return uuid
-        answer = self._api.post(f"{route}/{event_id}", part)
-        value = value_of(answer)
-        if answer.status == 200 and name in value:
-            return None
-        label = part.get("value") or part.get("name") or ""
-        notes.append((uuid, Outcome.DROPPED, Reason.MISP_DROPPED, f"{label}: {message_of(value, answer)}"))
-        return uuid
+        if any(fields & _MUST for fields in left.values()):
+            delivery.state = State.WAITING  # what has to be withdrawn is tried again at every run
+            return delivery
+        return self._publish(job, delivery, str(stored.get("id") or uuid)) if finish else delivery
 
     def _publish(self, job: Job, delivery: Delivery, event_id: str) -> Delivery:
         """The last step, without e-mail, and only for a complete event."""

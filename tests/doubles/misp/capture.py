@@ -139,7 +139,7 @@ def store_sighting(store: Store, attribute: Json, org_id: str, given: Mapping[st
 
 
 def add_analyst_data(store: Store, actor: Actor, element: Json, kind_of: str, given: Mapping[str, Any]) -> None:
-    """Store inline notes, opinions and relationships; a known UUID is overwritten only by a newer `modified`."""
+    """Store inline notes, opinions and relationships; one whose UUID is known is ignored, whatever its `modified`."""
     for kind in ANALYST_KINDS:
         for item in given.get(kind) or []:
             add_one_analyst(store, actor, element, kind=kind, kind_of=kind_of, item=item)
@@ -152,10 +152,10 @@ def add_one_analyst(store: Store, actor: Actor, element: Json, *, kind: str, kin
     moment = dt.datetime.fromtimestamp(store.clock(), dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
     own = next(org for org in store.orgs.values() if org["id"] == actor.org_id)
     held = store.analyst.get(uuid)
-    if held:
-        if held["object_uuid"] == element["uuid"] and str(item.get("modified") or moment) > held["modified"]:
-            held.update({name: value for name, value in item.items() if name not in ("uuid", "object_uuid", "id")})
-            held["modified"] = str(item.get("modified") or moment)
+    if held is not None or uuid in store.analyst_blocklist:
+        # what was made here is changed by `analyst_data/edit` only; it outlives its event, and shows with its parent
+        if held is not None and held["object_uuid"] == element["uuid"] and held not in element.get(kind, []):
+            element.setdefault(kind, []).append(held)
         return None
     if kind == "Relationship" and item.get("related_object_uuid") == element["uuid"]:
         return None
@@ -302,5 +302,4 @@ def add_report(store: Store, actor: Actor, event: Json, given: Json) -> tuple[Js
     report: Json = {"id": store.next_id("EventReport", clean["uuid"]), "event_id": event["id"], **clean}
     event["EventReport"].append(report)
     store.reports[report["uuid"]] = (event, report)
-    add_analyst_data(store, actor, report, "EventReport", given)
-    return report, {}
+    return report, {}  # what is inline in a report is dropped

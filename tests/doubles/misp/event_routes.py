@@ -57,6 +57,7 @@ def view(call: Call) -> Answer:
         deleted=_deleted(body.get("deleted", call.named.get("deleted"))),
         metadata=call.named_flag("metadata"),
         sightings=not call.named_flag("noSightings"),
+        analyst_data=True,
     )
     return Answer({"Event": shown})
 

@@ -248,5 +248,4 @@ def _edit_report(store: Store, actor: Actor, event: Json, given: Json) -> bool:
         return True
     kept: dict[str, Any] = {name: report[name] for name in ("content", "deleted") if given.get(name) is None}
     report.update({**clean, **kept})
-    add_analyst_data(store, actor, report, "EventReport", given)
     return True

@@ -69,7 +69,7 @@ SEARCH_COMMON = frozenset(
         "published", "deleted", "to_ids", "eventinfo", "publish_timestamp", "event_timestamp", "withAttachments",
     }
 )  # fmt: skip
-SEARCH_EVENTS = SEARCH_COMMON | {"metadata"}
+SEARCH_EVENTS = SEARCH_COMMON | {"metadata", "includeAnalystData"}
 SEARCH_ATTRIBUTES = SEARCH_COMMON | {"includeEventUuid", "includeEventTags", "includeSightings", "excludeDecayed"}
 SEARCH_OFF = frozenset(
     {

@@ -1,5 +1,6 @@
 """Handlers for single parts: attributes, objects, references, sightings, tags, analyst data."""
 
+import datetime as dt
 import json
 from typing import Any
 
@@ -301,6 +302,51 @@ def analyst_add(call: Call) -> Answer:
     return Answer({kind: dict(made)})
 
 
+_EDITABLE = ("note", "language", "authors", "opinion", "comment", "distribution", "sharing_group_id")
+"""Of a relationship MISP changes neither type nor target, and answers 200."""
+
+
+def _analyst(call: Call) -> tuple[str, dict[str, Any]]:
+    """The kind and the stored note, opinion or relationship that a call names.
+
+    Raises:
+        Refusal: there is none, or it is another organisation's.
+    """
+    kind, uuid, *_ = call.args
+    held = call.store.analyst.get(uuid.lower())
+    if kind not in ANALYST_KINDS or held is None or held["note_type_name"] != kind:
+        raise Refusal(404, f"Invalid {kind}.")
+    own = next(org for org in call.store.orgs.values() if org["id"] == call.actor.org_id)
+    if held["orgc_uuid"] != own["uuid"] and not call.actor.role.site_admin:
+        raise Refusal(405, "You are not authorised to do that.")
+    return kind, held
+
+
+def analyst_edit(call: Call) -> Answer:
+    """`POST /analyst_data/edit/<kind>/<UUID>`: the fields that were given change."""
+    call.need(call.actor.role.write)
+    kind, held = _analyst(call)
+    given = require(call.unwrapped(kind), ANALYST, kind)
+    held.update({name: value for name, value in given.items() if name in _EDITABLE})
+    held["modified"] = dt.datetime.fromtimestamp(call.store.clock(), dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return Answer({kind: dict(held)})
+
+
+def analyst_delete(call: Call) -> Answer:
+    """`POST /analyst_data/delete/<kind>/<UUID>[/0]`: for good; without the 0 its UUID is blocked."""
+    call.need(call.actor.role.write)
+    kind, held = _analyst(call)
+    uuid = held["uuid"]
+    del call.store.analyst[uuid]
+    if truthy(call.args[2] if len(call.args) > 2 else "1"):
+        call.store.analyst_blocklist.add(uuid)
+    for event in call.store.events.values():
+        for element in (event, *event["Object"], *(row for _, row in attributes_of(event))):
+            if element.get(kind):
+                element[kind] = [row for row in element[kind] if row["uuid"] != uuid]
+    return call.saved(f"{kind} deleted.")
+
+
 ROUTES = [
     Route("POST", "attributes", "add", attribute_add, (1, 1)),
     Route("POST", "attributes", "edit", attribute_edit, (1, 1)),
@@ -313,4 +359,6 @@ ROUTES = [
     Route("POST", "tags", "attachTagToObject", tag_attach),
     Route("POST", "tags", "removeTagFromObject", tag_remove),
     Route("POST", "analyst_data", "add", analyst_add, (3, 3)),
+    Route("POST", "analyst_data", "edit", analyst_edit, (2, 2)),
+    Route("POST", "analyst_data", "delete", analyst_delete, (2, 3)),
 ]

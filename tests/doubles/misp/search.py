@@ -182,8 +182,8 @@ def search_events(store: Store, actor: Actor, body: Any) -> Answer:
         if by_attribute and not any(all(test(event, attribute) for test in by_attribute) for attribute in live):
             continue
         found.append(event)
-    metadata = truthy(given.get("metadata"))
-    shown = [{"Event": store.show_event(e, deleted=deleted, metadata=metadata)} for e in _page(found, given)]
+    more = {"metadata": truthy(given.get("metadata")), "analyst_data": truthy(given.get("includeAnalystData"))}
+    shown = [{"Event": store.show_event(e, deleted=deleted, **more)} for e in _page(found, given)]
     return Answer({"response": shown}, headers={"X-Result-Count": str(len(shown))})
 
 

@@ -31,6 +31,7 @@ class Store:
         self.sightings: set[str] = set()
         self.analyst: dict[str, Json] = {}
         self.blocklist: set[str] = set()
+        self.analyst_blocklist: set[str] = set()
         self.filling: set[str] = set()
         self.generated: set[str] = set()
         self.drops: list[Json] = []
@@ -233,7 +234,7 @@ class Store:
         return shown
 
     def show_event(self, event: Json, *, deleted: Collection[bool] = LIVE, metadata: bool = False,
-                   sightings: bool = True) -> Json:  # fmt: skip
+                   sightings: bool = True, analyst_data: bool = False) -> Json:  # fmt: skip
         """An event as `/events/view` gives it, without its `Event` wrapper.
 
         Args:
@@ -241,6 +242,7 @@ class Store:
             deleted: Which values of `deleted` the parts shown may have.
             metadata: Leave out attributes, objects and reports.
             sightings: Show them with their attributes.
+            analyst_data: Show notes, opinions and relationships; answers of writes, and searches, do not by themselves.
         """
         parts = ("Attribute", "Object", "EventReport")
         shown = copy.deepcopy({name: value for name, value in event.items() if name not in parts})
@@ -251,7 +253,7 @@ class Store:
         if event["distribution"] == "4":
             shown["SharingGroup"] = self.sharing_group(event["sharing_group_id"])
         if metadata:
-            return shown
+            return shown if analyst_data else _without_analyst_data(shown)
 
         def attributes(holder: Json) -> list[Json]:
             chosen = (held for held in holder["Attribute"] if held["deleted"] in deleted)
@@ -263,7 +265,15 @@ class Store:
             if obj["deleted"] in deleted and (inner := attributes(obj)):
                 shown["Object"].append({**copy.deepcopy(obj), "Attribute": inner})
         shown["EventReport"] = copy.deepcopy([r for r in event["EventReport"] if r["deleted"] in deleted])
-        return shown
+        return shown if analyst_data else _without_analyst_data(shown)
+
+
+def _without_analyst_data(part: Json) -> Json:
+    return {
+        name: [_without_analyst_data(row) for row in value] if name in ("Attribute", "Object", "EventReport") else value
+        for name, value in part.items()
+        if name not in ("Note", "Opinion", "Relationship")
+    }
 
 
 def _colour(name: str) -> str:
