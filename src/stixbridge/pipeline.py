@@ -5,48 +5,33 @@ A run does four things, each of which can be cut at any moment and done again:
 1. `_pull`: pages from the source into the store; the watermark moves in the transaction that stores the page
    (`pulling`).
 2. `_work`: what the changed objects affect is made again as MISP events, in memory, some at a time (`making`).
-3. `_deliver`: each event to each sink, when it is not what was delivered before; recorded once the sink has confirmed.
+3. `_deliver`: each event to each sink, when it is not what was delivered before; recorded once the sink has
+   confirmed (`delivering`).
 4. `_finish`: only now are the changed objects done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import stopping, times
 from .affected import placements
+from .delivering import Deliverer, Pass, Wanted
 from .errors import ConfigError, ServerError, StixbridgeError
 from .guard import Guard, Toll
-from .ledger import Ledger, Outcome, Reason
+from .ledger import Ledger, Outcome
 from .making import Batch, Made, Maker
-from .misp.model import Converted, MispEvent
+from .misp.model import Converted
 from .pulling import Progress, Puller, Reach
-from .records import StoreRecord, digest_in, elements
-from .sinks.delivery import (
-    SETTLED,
-    UNFINISHED,
-    WITHDRAWN,
-    Delivery,
-    Job,
-    Last,
-    Sink,
-    State,
-    emptied,
-    merge,
-    put_back,
-    takes_away,
-)
-from .sinks.foreign import carriers
+from .records import elements
+from .sinks.delivery import Delivery, Job, Sink
 from .sources.page import Source
 from .stix.read import Entry
-from .store.store import Delivered
 
 _OVERLAP = 600_000_000
 """Microseconds that are looked at again: clocks differ."""
-# States that no later run changes by itself: waiting for them would be for ever.
-_FINAL = frozenset({State.FOREIGN, State.BLOCKED, State.REFUSED})
 
 
 @dataclass(slots=True)
@@ -261,9 +246,7 @@ class Pipeline:
             made = self.maker.make(batch.changed, [], run.moment, batch.named) if batch.changed else Made()
             for uuid, row in made.wanted.items():
                 for sink, toll in zip(self.sinks, tolls, strict=True):
-                    held = self.store.delivered(sink.name, uuid)
-                    before = held.body if held is not None else {}
-                    toll.add(before, {} if row is None or row.dropped or row.held else row.event)
+                    toll.add(*self._deliverer(run).preview(sink, uuid, row))
         there = self.store.attribute_count(self.name)
         for sink, toll in zip(self.sinks, tolls, strict=True):
             problem = self.guard.problem(toll, there)
@@ -297,165 +280,58 @@ class Pipeline:
                 summary.ledger.merge(made.ledger)
             if len(batches) > 1:
                 self.say(f"{self.name}: part {at} of {len(batches)}, {len(made.wanted)} events")
-            complete &= self._work_on(run, made.wanted, last=at == len(batches))
+            complete &= self._deliver(run, made.wanted, last=at == len(batches))
         return complete and not summary.waiting
 
-    def _work_on(self, run: _Run, wanted: dict[str, Converted | None], *, last: bool) -> bool:
+    # 3. deliver
+
+    def _deliver(self, run: _Run, wanted: Wanted, *, last: bool) -> bool:
         """Deliver some events to every sink, and record where things are; True when every sink took them."""
         # on record before any sink has it: after a cut, or while one of the sinks fails, it is known where things are
         for uuid, row in wanted.items():
             if row is not None:
                 self.store.place_also(self.name, uuid, placements(row))
-        self._staying: dict[str, set[str]] = {}
+        staying: dict[str, set[str]] = {}
         complete = True
         delivered: dict[str, int] = dict.fromkeys(wanted, 0)
+        deliverer = self._deliverer(run)
         for sink in self.sinks:
+            one = Pass(sink, wanted, run.moment, run.replay, staying=staying)
             try:
                 # two pipelines don't deliver to one sink at the same time: they may share an event
                 with self.store.lock(f"sink {sink.name}"):
-                    for delivery in self._deliver(run, sink, wanted, last=last):
-                        if delivery.event in delivered:
-                            delivered[delivery.event] += 1
+                    for uuid in deliverer.deliver(one, last=last):
+                        if uuid in delivered:
+                            delivered[uuid] += 1
             except ServerError as error:
                 complete = False
                 self._failed(run.summary, error)
+            run.summary.waiting |= one.waiting
         for uuid, count in delivered.items():
             if count == len(self.sinks):
-                self._place(uuid, wanted[uuid])
+                self._place(uuid, wanted[uuid], staying.get(uuid, set()))
         return complete
 
-    # 3. deliver
+    def _deliverer(self, run: _Run) -> Deliverer:
+        def tell(sink: Sink, job: Job | None, delivery: Delivery) -> None:
+            self._tell(run.summary, sink, job, delivery)
 
-    def _deliver(self, run: _Run, sink: Sink, wanted: dict[str, Converted | None], *, last: bool) -> Iterator[Delivery]:
-        """Deliver to one sink: what adds first, what only withdraws last, so that nothing is ever missing between."""
-        summary, moment = run.summary, run.moment
-        jobs: list[Job] = []
-        stranded: dict[str, State] = {}
-        for uuid, row in wanted.items():
-            if row is not None and row.held:
-                summary.ledger.note(uuid, sink.name, Outcome.DROPPED, Reason.RULE, f"held: {row.held}")
-                self._count(sink, Delivery(uuid, State.HELD, {}, "held by a rule"), summary)
-                # what was elsewhere stays there, and the next run asks the rule again
-                stranded.update(dict.fromkeys(row.stix_ids, State.HELD))
-                summary.waiting = True
-                continue
-            if row is not None and row.sinks is not None and sink.name not in row.sinks:
-                row = None  # routed elsewhere: what was delivered here before is withdrawn
-            job = self._job(sink, uuid, row, moment, again=run.replay)
-            if job is None:
-                held = self.store.delivered(sink.name, uuid)
-                if held is not None and row is not None and held.state in _FINAL:
-                    stranded.update(dict.fromkeys(row.stix_ids, State(held.state)))
-                yield self._unchanged(sink, uuid, summary)
-            else:
-                jobs.append(job)
-        for uuid in self.store.unfinished(sink.name, self.name) if last else ():
-            if uuid not in wanted:
-                held = self.store.delivered(sink.name, uuid)
-                jobs.append(self._made(sink, merge(self.store.wanted(sink.name, uuid)), held, moment, None))
-        jobs.sort(key=lambda job: (takes_away(job), str(job.event["uuid"])))
-        by_uuid = {str(job.event["uuid"]): job for job in jobs}
-        for line in sink.limits() if jobs else ():
-            self.say(f"{sink.name}: {line}")
-        # a sink may work on several at a time, but on none that takes away before those that add are done
-        for kind in (0, 1, 2):
-            some = [job for job in jobs if takes_away(job) == kind]
-            if not some:
-                continue
-            for delivery in sink.deliver(self._in_order(some, wanted, stranded, summary)):
-                self._acknowledge(sink, by_uuid[delivery.event], delivery, moment, summary)
-                row = wanted.get(delivery.event)
-                if delivery.state not in SETTLED and row is not None:
-                    stranded.update(dict.fromkeys(row.stix_ids, delivery.state))
-                yield delivery
+        return Deliverer(self.maker, tell, self.say, lambda error: self._failed(run.summary, error))
 
-    def _in_order(
-        self, jobs: list[Job], wanted: dict[str, Converted | None], stranded: dict[str, State], summary: Summary
-    ) -> Iterator[Job]:
-        """Hand out jobs; what did not arrive in its new event is put back into the one that it would leave."""
-        for job in jobs:
-            stopping.check()
-            uuid = str(job.event["uuid"])
-            if stranded and job.last is not None and takes_away(job) and uuid in wanted:
-                row = wanted[uuid]
-                there = {id_ for id_, _, _, _ in self.store.members(self.name, [uuid])}
-                staying = (there - set(row.stix_ids if row is not None else ())) & stranded.keys()
-                if staying:
-                    summary.waiting |= not all(stranded[id_] in _FINAL for id_ in staying)
-                    self._staying.setdefault(uuid, set()).update(staying)
-                    put_back(job, self.store.elements_of(self.name, uuid, staying))
-            yield job
-
-    def _job(self, sink: Sink, uuid: str, row: Converted | None, moment: int, *, again: bool) -> Job | None:
-        """The job of one event; None where it is delivered as it is wanted.
-
-        With `again` what a sink would not take is offered once more: `foreign` may have changed, or the sink.
-        """
-        held = self.store.delivered(sink.name, uuid)
-        if row is None or row.dropped:
-            if held is None:
-                return None
-            body = emptied(held.body)
-        else:
-            body = row.event
-        event = merge(self.store.want(sink.name, uuid, self.name, body))
-        if held is not None and held.digest == digest_in(event, sink):
-            waiting = held.state in UNFINISHED or (again and held.state in (State.FOREIGN, State.REFUSED))
-            unpublished = self._publish(row) and not held.published and held.state == State.DELIVERED
-            if not waiting and not unpublished:
-                return None
-        return self._made(sink, event, held, moment, row)
-
-    def _made(self, sink: Sink, event: MispEvent, held: Delivered | None, moment: int, row: Converted | None) -> Job:
-        uuid = str(event["uuid"])
-        last = Last(State(held.state), held.body, held.published, held.intents) if held is not None else None
-
-        def stix() -> list[dict[str, Any]]:
-            return self.maker.behind(row.stix_ids) if row is not None else []
-
-        record = StoreRecord(self.store, sink.name, uuid, moment)
-        return Job(event, last, record, self._publish(row), stix, moment // 1_000_000)
-
-    def _publish(self, row: Converted | None) -> bool:
-        """Whether an event shall be published: what a rule says goes before what the pipeline says."""
-        return row.publish if row is not None and row.publish is not None else self.maker.enrich.publish
-
-    def _unchanged(self, sink: Sink, uuid: str, summary: Summary) -> Delivery:
-        delivery = Delivery(uuid, State.DELIVERED, {}, "unchanged")
-        self._count(sink, delivery, summary)
-        return delivery
-
-    def _acknowledge(self, sink: Sink, job: Job, delivery: Delivery, moment: int, summary: Summary) -> None:
-        self.store.set_delivered(
-            sink.name,
-            delivery.event,
-            delivery.state,
-            delivery.body,
-            moment=moment,
-            digest=b"" if delivery.incomplete else digest_in(job.event, sink),
-            published=delivery.published,
-            notes=delivery.notes,
-            aliases=carriers(delivery.body),
-        )
-        if delivery.intents:
-            self.store.intend(sink.name, delivery.event, delivery.intents)
-        if delivery.action == "updated" and str(job.event.get("info", "")).startswith(WITHDRAWN):
-            delivery.action = "withdrawn"
+    def _tell(self, summary: Summary, sink: Sink, job: Job | None, delivery: Delivery) -> None:
+        """Account for what became of an event."""
+        title = job.event.get("info", "") if job is not None else ""
         for id_, outcome, reason, target in delivery.notes:
-            where = f"{sink.name}: {job.event.get('info', '')}"
+            where = f"{sink.name}: {title}" if job is not None else sink.name
             summary.ledger.note(id_ or delivery.event, where, outcome, reason, target)
-        self._count(sink, delivery, summary)
-        self.say(f"{sink.name}: {delivery.action} {delivery.event} {job.event.get('info', '')}")
-
-    @staticmethod
-    def _count(sink: Sink, delivery: Delivery, summary: Summary) -> None:
         summary.events[delivery.action] = summary.events.get(delivery.action, 0) + 1
         slim = replace(delivery, body={"info": delivery.body.get("info", "")})
         summary.deliveries.append((sink.name, slim))
+        if job is not None:
+            self.say(f"{sink.name}: {delivery.action} {delivery.event} {title}")
 
-    def _place(self, uuid: str, row: Converted | None) -> None:
+    def _place(self, uuid: str, row: Converted | None, staying: set[str]) -> None:
         """Record what is in an event, once every sink has it; and what had to stay there."""
-        staying = self._staying.get(uuid, set())
         held = [] if row is None else placements(row)
         held += [
             {"id": id_, "collecting": int(collecting), "day": day}

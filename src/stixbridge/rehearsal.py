@@ -81,6 +81,7 @@ class _Measured:
     def __init__(self, sink: Sink) -> None:
         self.name = sink.name
         self.settings = sink.settings
+        self.restores = sink.restores
         self._sink = sink
         self.allowed = sink.allowed
         self.limits = sink.limits
@@ -130,6 +131,7 @@ class _Unasked:
     def __init__(self, sink: Sink) -> None:
         self.name = sink.name
         self.settings = sink.settings
+        self.restores = sink.restores
         self.allowed = sink.allowed
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:

@@ -13,6 +13,9 @@ LEVELS = ("clear", "green", "amber", "amber+strict", "red")
 
 RANK = {level: rank for rank, level in enumerate(LEVELS)}
 
+WIDEST = {"red": 0, "amber+strict": 0, "amber": 1, "green": 3, "clear": 3}
+"""The widest distribution that a level allows: 0 own organisation, 1 this community, 2 connected, 3 all communities."""
+
 # TLP 1 calls it white.
 _NAMES = {**{level: level for level in LEVELS}, "white": "clear"}
 

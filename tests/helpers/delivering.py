@@ -91,6 +91,8 @@ class Delivering:
         own = str(wanted["uuid"])
         job = Job(copy.deepcopy(wanted), self.last.get(own), _Record(self, own), publish, stix, SECONDS)
         (delivery,) = list(self.sink.deliver([job]))
+        if delivery.error is not None:
+            raise delivery.error
         self.last[own] = Last(delivery.state, delivery.body, delivery.published, delivery.intents)
         return delivery
 

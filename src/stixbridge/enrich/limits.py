@@ -8,9 +8,6 @@ from typing import Any
 from .. import tlp
 from ..misp.model import MAX_TAG, MispEvent, all_attributes, level_of, one_line, set_level, tag_names
 
-WIDEST = {"red": 0, "amber+strict": 0, "amber": 1, "green": 3, "clear": 3}
-"""The widest distribution that a level allows: 0 own organisation, 1 this community, 2 connected, 3 all communities."""
-
 INHERIT = 5
 SHARING_GROUP = 4
 _MARKINGS = ("tlp:", "pap:", "acs-marking:", "ais-marking:", "iep2-policy:")
@@ -58,11 +55,11 @@ def narrow(event: MispEvent, level: str) -> None:
     """Bring the distribution of an event within what a level allows; a sharing group stays one, or is none."""
     held = str(event.get("distribution", "0"))
     if held == str(SHARING_GROUP):
-        if not WIDEST[level]:
+        if not tlp.WIDEST[level]:
             event["distribution"] = "0"
             event.pop("sharing_group", None)
-    elif held not in ("0", "1", "2", "3") or int(held) > WIDEST[level]:
-        event["distribution"] = str(WIDEST[level])
+    elif held not in ("0", "1", "2", "3") or int(held) > tlp.WIDEST[level]:
+        event["distribution"] = str(tlp.WIDEST[level])
 
 
 def tag_element(event: MispEvent, element: Element, tag: str, holder: Element | None = None) -> str | None:
@@ -115,7 +112,7 @@ def distribute_event(event: MispEvent, wanted: int, *, closed: bool) -> str | No
     if closed:
         return "the event has a marking that holds it at distribution 0" if wanted else None
     level = level_of(event)
-    widest = WIDEST[level] if level is not None else 3
+    widest = tlp.WIDEST[level] if level is not None else 3
     event["distribution"] = str(min(wanted, widest))
     event.pop("sharing_group", None)
     return f"{wanted} is wider than tlp:{level} allows" if wanted > widest else None
@@ -126,7 +123,7 @@ def share_event(event: MispEvent, group: str, *, closed: bool) -> str | None:
     if closed:
         return "the event has a marking that holds it at distribution 0"
     level = level_of(event)
-    if level is not None and not WIDEST[level]:
+    if level is not None and not tlp.WIDEST[level]:
         return f"{tlp.tag(level)} stays at distribution 0"
     event["distribution"] = str(SHARING_GROUP)
     event["sharing_group"] = group
@@ -143,7 +140,7 @@ def distribute_element(event: MispEvent, element: Element, wanted: int, holder: 
     if held == 0:
         return "a marking holds it at distribution 0"
     level = level_of(element) or level_of(event)
-    widest = WIDEST[level] if level is not None else 3
+    widest = tlp.WIDEST[level] if level is not None else 3
     if wanted not in (INHERIT, 0) and wanted > widest:
         element["distribution"] = str(widest)
         return f"{wanted} is wider than tlp:{level} allows"

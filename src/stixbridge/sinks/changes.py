@@ -7,14 +7,15 @@ distribution that gets stricter. Timestamps are left out: an edit without them i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from .. import times, tlp
 from ..ledger import Outcome, Reason
-from ..misp.model import ANALYST_DATA, MispEvent, tag_names
-from .delivery import Note
+from ..misp.model import ANALYST_DATA, MispEvent, level_of, tag_names
+from ..misp.values import BadValue, normalise
+from .delivery import GONE, Note
 
 Part = dict[str, Any]
 
@@ -74,6 +75,9 @@ class Changes:
         body: to send; empty where there is nothing to do.
         said: analyst data that is there, and changes: an edit of the event would not change it.
         refused: those of `said` that MISP did not take.
+        theirs: UUID of a part -> fields that are as wanted by somebody else's hand.
+        others_tags: UUID of a part -> tags, in lower case, that are wanted and were set by somebody else.
+        gone: UUIDs of parts that somebody else deleted, whether they are still wanted or not.
         notes: what a reader should know.
         policy: whose word counts.
     """
@@ -81,6 +85,9 @@ class Changes:
     body: MispEvent = field(default_factory=dict)
     said: list[Said] = field(default_factory=list)
     refused: list[Said] = field(default_factory=list)
+    theirs: dict[str, set[str]] = field(default_factory=dict)
+    others_tags: dict[str, set[str]] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
     notes: list[Note] = field(default_factory=list)
     policy: Policy = field(default_factory=Policy)
 
@@ -96,9 +103,9 @@ def compute(
         theirs: what MISP has, soft-deleted parts included.
         policy: whose word counts in a conflict; the analyst's where it is None.
     """
-    changes = Changes(policy=policy or Policy())
+    changes = Changes(policy=policy or Policy(), gone=set(base.get(GONE) or ()))
     body = _fields(wanted, base, theirs, EVENT_FIELDS, changes, str(wanted["uuid"]))
-    tags = _tags(wanted, base, theirs)
+    tags = _tags(wanted, base, theirs, changes)
     if tags:
         body["Tag"] = tags
     body.update(_inner(wanted, base, theirs, changes))
@@ -110,84 +117,6 @@ def compute(
     return changes
 
 
-def resume_base(sent: Mapping[str, Any], theirs: Mapping[str, Any]) -> MispEvent:
-    """The base of an interrupted add: of what is sent, that which arrived."""
-    base: MispEvent = {key: value for key, value in sent.items() if not isinstance(value, list)}
-    base.update({inner: _arrived(sent, theirs, inner) for inner in ANALYST_DATA})
-    base["Tag"] = [tag for tag in sent.get("Tag") or [] if tag["name"] in tag_names(dict(theirs))]
-    for name in ("Attribute", "Object", "EventReport"):
-        held = _by_uuid(theirs, name)
-        kept = []
-        for part in sent.get(name) or []:
-            other = held.get(part["uuid"])
-            if other is None:
-                continue
-            copy = dict(part)
-            copy["Tag"] = [tag for tag in part.get("Tag") or [] if tag["name"] in tag_names(other)]
-            sightings = {str(row.get("uuid")) for row in other.get("Sighting") or []}
-            copy["Sighting"] = [row for row in part.get("Sighting") or [] if row["uuid"] in sightings]
-            for inner in ("Attribute", "ObjectReference", *ANALYST_DATA):
-                if inner in part:
-                    copy[inner] = _arrived(part, other, inner)
-            kept.append(copy)
-        base[name] = kept
-    return base
-
-
-def _arrived(sent: Mapping[str, Any], theirs: Mapping[str, Any], name: str) -> list[Part]:
-    there = _by_uuid(theirs, name)
-    return [row for row in sent.get(name) or [] if row["uuid"] in there]
-
-
-def after_cut(base: Mapping[str, Any], edits: Sequence[Mapping[str, Any]], theirs: Mapping[str, Any]) -> MispEvent:
-    """What is ours after edits that were cut: what was delivered before, and what of them arrived.
-
-    Args:
-        base: what was delivered.
-        edits: as they were sent, whole or in part.
-        theirs: what MISP has.
-    """
-    ours: MispEvent = dict(base)
-    for edit in edits:
-        arrived = resume_base(edit, theirs)
-        ours["Tag"] = _together(ours, arrived, "Tag", "name")
-        for name in ("Attribute", "Object", "EventReport"):
-            rows = _by_uuid(ours, name)
-            for uuid, part in _by_uuid(arrived, name).items():
-                known = rows.get(uuid)
-                if known is None:
-                    rows[uuid] = part
-                    continue
-                rows[uuid] = {**known, "Tag": _together(known, part, "Tag", "name")}
-                for inner in ("Attribute", "ObjectReference"):
-                    if part.get(inner):
-                        rows[uuid][inner] = _together(known, part, inner, "uuid")
-            for uuid, part in _by_uuid(edit, name).items():
-                if uuid in rows:
-                    rows[uuid] = _without_taken_away(rows[uuid], part, _by_uuid(theirs, name).get(uuid, {}))
-            ours[name] = list(rows.values())
-    return ours
-
-
-def _without_taken_away(known: Part, edit: Mapping[str, Any], theirs: Mapping[str, Any]) -> Part:
-    """A part without the analyst data that we took away to bring it anew, and did not."""
-    rest = dict(known)
-    for kind in ANALYST_DATA:
-        if edit.get(kind) and known.get(kind):
-            cut = _by_uuid(edit, kind).keys() - _by_uuid(theirs, kind).keys()
-            rest[kind] = [row for row in known[kind] if row["uuid"] not in cut]
-    return rest
-
-
-def _together(one: Mapping[str, Any], other: Mapping[str, Any], name: str, key: str) -> list[Part]:
-    """The rows of both, each once; those that were to go stay as they were."""
-    rows = {str(row[key]): row for row in one.get(name) or []}
-    for row in other.get(name) or []:
-        if not row.get("deleted"):
-            rows.setdefault(str(row[key]), row)
-    return list(rows.values())
-
-
 def _parts(
     wanted: Mapping[str, Any],
     base: Mapping[str, Any],
@@ -196,26 +125,70 @@ def _parts(
     fields: tuple[str, ...],
     changes: Changes,
 ) -> list[Part]:
-    ours, before, held = _by_uuid(wanted, name), _by_uuid(base, name), _by_uuid(theirs, name)
+    ours, before, held = by_uuid(wanted, name), by_uuid(base, name), by_uuid(theirs, name)
     rows: list[Part] = []
     for uuid, part in ours.items():
         known, other = before.get(uuid), held.get(uuid)
-        if known is None and (other is None or _deleted(other)):
-            rows.append(_new(part, revived=other is not None))
-        elif other is None or _deleted(other):
-            if known != part and other is not None and changes.policy.restore:
+        absent = other is None or is_deleted(other)
+        if absent and (known is not None or uuid in changes.gone):
+            if known != part and changes.policy.restore and (other is not None or known is None):
                 rows.append(_new(part, revived=True))
+                changes.gone.discard(uuid)
             elif known != part:  # said when it matters: the source changed what an analyst deleted
                 note = "deleted in MISP; stays deleted"
                 changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
+        elif other is None or absent:
+            rows.append(_new(part, revived=other is not None))
         else:
             row = _changed(part, known or {}, other, name, fields, changes)
             if row:
                 rows.append(row)
     for uuid, known in before.items():
-        if uuid not in ours and uuid in held and not _deleted(held[uuid]):
-            rows.append({**_head(known, name), "deleted": True})
+        if uuid in ours:
+            continue
+        other = held.get(uuid)
+        if other is None or is_deleted(other):
+            changes.gone.add(uuid)  # not by us: it does not come back by itself
+        else:
+            rows.extend(_withdrawn(known, other, name, changes))
     return rows
+
+
+def _withdrawn(known: Part, other: Part, name: str, changes: Changes) -> Iterator[Part]:
+    """The row that takes away what is no longer wanted; nothing where it has become an analyst's own."""
+    uuid = str(known["uuid"])
+    if _made_anothers(known, other, name):
+        note = "no longer wanted, and an analyst made something else of it; stays"
+        changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
+        return
+    if name == "Object":
+        inner = by_uuid(known, "Attribute")
+        added = [row for own, row in by_uuid(other, "Attribute").items() if own not in inner and not is_deleted(row)]
+        if added:
+            note = "no longer wanted, and an analyst added to it; what was ours in it goes"
+            changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
+            gone = [{**_head(row, "Attribute"), "deleted": True} for row in inner.values()]
+            yield {**_head(known, name), "Attribute": gone}
+            return
+    head = _report_head(other) if name == "EventReport" else _head(known, name)
+    yield {**head, "deleted": True}
+
+
+def _made_anothers(known: Part, other: Part, name: str) -> bool:
+    if name == "EventReport":
+        return str(other.get("content")).strip() != str(known.get("content")).strip()
+    if name != "Attribute" or "type" not in known:
+        return False
+    return str(other.get("type")) != str(known["type"]) or _value(other) != _value(known)
+
+
+def _value(part: Part) -> str:
+    """A value as it compares: MISP normalises what it stores."""
+    kind, value = str(part.get("type")), str(part.get("value"))
+    try:
+        return normalise(kind, value).strip().lower()
+    except BadValue:
+        return value.strip().lower()
 
 
 def _new(part: Part, *, revived: bool) -> Part:
@@ -228,20 +201,25 @@ def _new(part: Part, *, revived: bool) -> Part:
 
 
 def _head(part: Part, name: str) -> Part:
+    """What a part needs to be found and taken by an edit."""
     if name == "Object":
         return {key: part[key] for key in OBJECT_HEAD if key in part}
-    if name == "EventReport":
-        return {"uuid": part["uuid"], "name": part["name"]}
     if name == "ObjectReference":
         return {key: part[key] for key in ("uuid", "object_uuid", "referenced_uuid", "relationship_type")}
-    return {key: part[key] for key in ("uuid", "type", "value", "category", "object_relation") if key in part}
+    return {"uuid": part["uuid"]}
+
+
+def _report_head(other: Part) -> Part:
+    """What an edit of an event report has to say, as MISP has it: what is left out there is set to a default."""
+    names = ("uuid", "name", "content", "distribution", "sharing_group_id")
+    return {name: other[name] for name in names if other.get(name) is not None}
 
 
 def _inner(part: Part, known: Mapping[str, Any], other: Mapping[str, Any], changes: Changes) -> dict[str, list[Part]]:
     """Sightings and analyst data that are new; analyst data that changed or went goes to `changes.said`."""
     rows: dict[str, list[Part]] = {}
-    before = _by_uuid(known, "Sighting")
-    fresh = [entry for uuid, entry in _by_uuid(part, "Sighting").items() if uuid not in before]
+    before = by_uuid(known, "Sighting")
+    fresh = [entry for uuid, entry in by_uuid(part, "Sighting").items() if uuid not in before]
     if fresh:
         rows["Sighting"] = fresh
     for name in ANALYST_DATA:
@@ -256,7 +234,7 @@ def _analyst_data(
     name: str, part: Part, known: Mapping[str, Any], other: Mapping[str, Any], changes: Changes
 ) -> Iterator[Part]:
     """Those that are new."""
-    ours, before, held = (_by_uuid(row, name) for row in (part, known, other))
+    ours, before, held = (by_uuid(row, name) for row in (part, known, other))
     for uuid, entry in ours.items():
         there = held.get(uuid)
         if there is not None:
@@ -286,7 +264,7 @@ def _changed(part: Part, known: Part, other: Part, name: str, fields: tuple[str,
     row = _fields(part, known, other, fields, changes, str(part["uuid"]))
     if "data" in part and part["data"] != known.get("data"):
         row["data"] = part["data"]  # MISP may show the content of an attachment otherwise than it got it, or not at all
-    tags = _tags(part, known, other)
+    tags = _tags(part, known, other, changes)
     if tags:
         row["Tag"] = tags
     row.update(_inner(part, known, other, changes))
@@ -299,12 +277,7 @@ def _changed(part: Part, known: Part, other: Part, name: str, fields: tuple[str,
             row["ObjectReference"] = references
     if not row:
         return {}
-    head = _head(part, name)
-    if name == "Attribute":
-        head = {"uuid": part["uuid"]}
-    if name == "EventReport":
-        row.setdefault("content", other.get("content"))
-    return {**head, **row}
+    return {**(_report_head(other) if name == "EventReport" else _head(part, name)), **row}
 
 
 def _fields(
@@ -319,6 +292,12 @@ def _fields(
     for name in fields:
         ours, before, held = (normal(name, part.get(name)) for part in (wanted, base, theirs))
         if ours in (before, held):
+            if base and ours == held != before:
+                changes.theirs.setdefault(uuid, set()).add(name)
+            continue
+        if name == "distribution" and wider(ours, held) and _marked_more_strictly(wanted, base, theirs):
+            note = "distribution: stays, since an analyst marked it more strictly"
+            changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
             continue
         if held != before and base and name not in changes.policy.ours and not _must_win(name, ours, held):
             changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, f"{name}: MISP's value stands"))
@@ -328,12 +307,31 @@ def _fields(
 
 
 def _must_win(name: str, ours: Any, held: Any) -> bool:
+    """Whether a value of ours stands against an analyst's: what is withdrawn, or gets stricter, has to."""
     if name == "to_ids":
         return ours is False
-    if name == "distribution":
-        # 5 inherits and can't be compared; 0 is the strictest
-        return bool(ours == "0" and held != "0")
-    return False
+    return name == "distribution" and wider(held, ours)
+
+
+_WIDTH = {"0": 0, "4": 1, "1": 2, "2": 3, "3": 4, "5": 5}
+"""Distributions by how many see it; 5 inherits, so that only 0 is sure to be narrower."""
+
+
+def wider(one: object, other: object) -> bool:
+    """Whether a distribution shows more than another; a sharing group (4) shows less than a community."""
+    return _WIDTH.get(str(one), 0) > _WIDTH.get(str(other), 0)
+
+
+def _marked_more_strictly(wanted: Mapping[str, Any], base: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Whether a TLP tag that others set is stricter than what is wanted."""
+    before = {name.lower() for name in tag_names(dict(base))}
+    others = tlp.strictest(
+        tlp.level_of_name(name)
+        for name in tag_names(dict(theirs))
+        if tlp.is_tlp_tag(name) and name.lower() not in before
+    )
+    level = level_of(dict(wanted))
+    return others is not None and tlp.RANK[others] > (tlp.RANK[level] if level is not None else -1)
 
 
 def normal(name: str, value: Any) -> Any:
@@ -349,33 +347,34 @@ def normal(name: str, value: Any) -> Any:
     return str(value).strip()
 
 
-def _tags(wanted: Mapping[str, Any], base: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[Part]:
+def _tags(
+    wanted: Mapping[str, Any], base: Mapping[str, Any], theirs: Mapping[str, Any], changes: Changes
+) -> list[Part]:
     """Tags to add, and those we set before and no longer want; tags that others set are never touched."""
-    ours, before, held = (tag_names(dict(part)) for part in (wanted, base, theirs))
-    held_folded = {name.lower() for name in held}
+    ours, before, held = ({name.lower(): name for name in tag_names(dict(part))} for part in (wanted, base, theirs))
     local = {tag["name"] for tag in wanted.get("Tag") or [] if tag.get("local")}
+    strictest = tlp.strictest(
+        tlp.level_of_name(name) for folded, name in held.items() if tlp.is_tlp_tag(name) and folded not in before
+    )
     rows: list[Part] = []
-    for name in ours:
-        if name.lower() in held_folded or name in before:
+    for folded, name in ours.items():
+        if folded in held and folded not in before:
+            changes.others_tags.setdefault(str(wanted["uuid"]), set()).add(folded)
+        if folded in held or folded in before:
             continue
         level = tlp.level_of_name(name) if tlp.is_tlp_tag(name) else None
-        others = [tlp.level_of_name(tag) for tag in held if tlp.is_tlp_tag(tag) and tag not in before]
-        strictest = tlp.strictest(others)
         if level is not None and strictest is not None and tlp.RANK[strictest] > tlp.RANK[level]:
             continue  # an analyst marked it more strictly
         rows.append({"name": name, **({"local": True} if name in local else {})})
-    ours_folded = {name.lower() for name in ours}
-    rows.extend(
-        {"name": name, "deleted": 1}
-        for name in before
-        if name.lower() not in ours_folded and name.lower() in held_folded
-    )
+    rows.extend({"name": held[folded], "deleted": 1} for folded in before if folded not in ours and folded in held)
     return rows
 
 
-def _by_uuid(part: Mapping[str, Any], name: str) -> dict[str, Part]:
+def by_uuid(part: Mapping[str, Any], name: str) -> dict[str, Part]:
+    """The rows of a list of a part, by UUID."""
     return {str(row["uuid"]): row for row in part.get(name) or [] if row.get("uuid")}
 
 
-def _deleted(part: Mapping[str, Any]) -> bool:
+def is_deleted(part: Mapping[str, Any]) -> bool:
+    """Whether MISP shows a part as soft-deleted."""
     return part.get("deleted") in (True, 1, "1")

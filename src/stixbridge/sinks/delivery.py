@@ -8,8 +8,9 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from .. import tlp
+from ..errors import ServerError
 from ..ledger import Outcome, Reason
-from ..misp.model import ANALYST_DATA, MispEvent, level_of, set_level
+from ..misp.model import MispEvent, level_of, set_level
 
 Note = tuple[str | None, Outcome, Reason, str | None]
 """(UUID of an element or None for the event, outcome, reason, what a reader should know)."""
@@ -18,7 +19,8 @@ Note = tuple[str | None, Outcome, Reason, str | None]
 class State(StrEnum):
     """Where the delivery of an event stands; kept in the store.
 
-    `adding`: its creation was begun. `deleting`: so was its deletion. `waiting`: it is ours and in the sink, and an
+    `failed`: nothing is known of it, and what was on record stays; this is never recorded. `adding`: its creation was
+    begun. `deleting`: so was its deletion. `waiting`: it is ours and in the sink, and an
     update of it could not be delivered; the recorded body is what is there. `held`: not created, tried again at every
     run. `out`: left out on purpose.
     """
@@ -32,6 +34,7 @@ class State(StrEnum):
     BLOCKED = "blocked"
     REFUSED = "refused"
     OUT = "out"
+    FAILED = "failed"
 
 
 UNFINISHED = frozenset({State.ADDING, State.DELETING, State.WAITING, State.HELD})
@@ -49,6 +52,15 @@ RESTRICTED = "restricted"
 CLUSTERS = "clusters"
 """A field of ours in an event: what no galaxy knows, described (`conversion.clusters`). Sinks take it out."""
 
+CLOSED = "closed"
+"""In place of a TLP level: a marking that is no level."""
+
+PUBLISH = "publish"
+"""A field of ours in a wanted event: what a rule says about publishing it. Sinks take it out."""
+
+OWN_FIELDS = frozenset({RESTRICTED, CLUSTERS, PUBLISH, "sharing_group"})
+"""Fields of ours in a wanted event that are no MISP's."""
+
 TAKEN = "taken"
 """A field of ours in a delivered body: how an event of someone else was taken (`foreign`)."""
 
@@ -56,8 +68,18 @@ SHARES = "shares"
 """A field of ours in a delivered body: UUID of a part -> number of the event that it is in, where one is split
 (`split`); what is in the first is not listed."""
 
+OWED = "publish_owed"
+"""A field of ours in an edit on record: the event is to be published after it."""
+
+GONE = "gone"
+"""A field of ours in a delivered body: UUIDs of parts that somebody else deleted: they stay away."""
+
 DELETED_SHARES = "deleted_shares"
 """A field of ours in a delivered body: numbers of those that an analyst deleted."""
+
+
+RECORDED = frozenset({CLUSTERS, TAKEN, SHARES, DELETED_SHARES, GONE})
+"""Fields of ours in a delivered body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +134,7 @@ class Job:
         publish: whether it shall be published once it is complete.
         stix: the STIX objects behind it, for a sink that hands them over as they are.
         now: seconds.
+        whole: not the first of two steps; what a rehearsal tells comes with the last.
     """
 
     event: MispEvent
@@ -120,6 +143,7 @@ class Job:
     publish: bool = False
     stix: Callable[[], list[dict[str, Any]]] = list
     now: int = 0
+    whole: bool = True
 
     def begin(self, state: State, body: MispEvent) -> None:
         """Put on record that the event is about to be created or deleted; where this is cut, it is gone on from."""
@@ -171,7 +195,8 @@ class Delivery:
         notes: what a reader should know.
         changes: in a dry run, what would change, a line each.
         intents: edits of earlier runs whose end is still not known.
-        incomplete: tags were dropped, and are sent again when the event is made again.
+        incomplete: tags or fields were dropped, and are sent again when the event is made again.
+        error: why nothing is known of it (`State.FAILED`).
     """
 
     event: str
@@ -183,6 +208,7 @@ class Delivery:
     changes: list[str] = field(default_factory=list)
     intents: tuple[MispEvent, ...] = ()
     incomplete: bool = False
+    error: ServerError | None = None
 
 
 class Sink(Protocol):
@@ -191,13 +217,17 @@ class Sink(Protocol):
     Attributes:
         name: its name.
         settings: those on which it depends what arrives of an event; after a change a replay offers all events anew.
+        restores: whether a replay looks for everything, and brings back what the sink has lost.
     """
 
     name: str
     settings: str
+    restores: bool
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
         """Deliver events; each result comes when the sink has confirmed it, in the order of the jobs.
+
+        One event that fails does not keep others from being delivered: it is `State.FAILED`.
 
         Raises:
             ServerError: when the sink fails as a whole; what was not yielded is not delivered.
@@ -248,29 +278,71 @@ def takes_away(job: Job) -> int:
     return bool(before - now) + (bool(before - now) and not now - before)
 
 
-def put_back(job: Job, elements: list[dict[str, Any]]) -> None:
-    """Let some elements stay in an event that they would leave.
+def put_back(job: Job, elements: list[dict[str, Any]], levels: Mapping[str, str | None]) -> None:
+    """Let some elements stay in an event that they would leave, as strictly marked as where they were to go.
 
     Args:
         job: of that event; changed.
-        elements: rows with the `uuid` of an attribute.
+        elements: rows with the `uuid` and the `id` of the STIX object of an attribute.
+        levels: STIX id -> the TLP level that it has by now, or `CLOSED`.
     """
     if job.last is None:
         return
-    uuids = {str(element["uuid"]) for element in elements}
+    ids: dict[str, set[str]] = {}
+    for element in elements:
+        ids.setdefault(str(element["uuid"]), set()).add(str(element["id"]))
     event = dict(job.event)
     for name in ("Attribute", "Object"):
         wanted = {str(part["uuid"]) for part in event.get(name) or []}
-        back = [
-            part
-            for part in job.last.body.get(name) or []
-            if str(part["uuid"]) not in wanted
-            and (str(part["uuid"]) in uuids or any(str(row["uuid"]) in uuids for row in part.get("Attribute") or []))
-        ]
+        back = []
+        for part in job.last.body.get(name) or []:
+            inside = {str(row["uuid"]) for row in (part, *(part.get("Attribute") or ()))}
+            if str(part["uuid"]) not in wanted and inside & ids.keys():
+                of = set().union(*(ids[uuid] for uuid in inside & ids.keys()))
+                back.append(_as_strict(part, {levels[id_] for id_ in of & levels.keys()}, level_of(job.last.body)))
         if back:
             event[name] = [*(event.get(name) or []), *back]
             event["info"] = str(event["info"]).removeprefix(WITHDRAWN)
     job.event = event
+
+
+def _as_strict(part: dict[str, Any], levels: set[str | None], inherited: str | None) -> dict[str, Any]:
+    """A part at distribution 0 and with the tag where a level is stricter than its own; or where one is no level."""
+    wanted = tlp.strictest(levels - {CLOSED})
+    own = tlp.strictest([inherited, level_of(part), *map(level_of, part.get("Attribute") or ())])
+    stricter = wanted is not None and tlp.RANK[wanted] > (tlp.RANK[own] if own is not None else -1)
+    if not stricter and CLOSED not in levels:
+        return part
+    copy = {**part, "distribution": "0"}
+    if "Attribute" in part:
+        copy["Attribute"] = [_as_strict(row, levels, inherited) for row in part["Attribute"]]
+    elif stricter and wanted is not None:
+        set_level(copy, wanted)
+    return copy
+
+
+def narrowed(base: MispEvent, wanted: MispEvent) -> MispEvent:
+    """What was delivered, at distribution 0 wherever it shall be stricter by now: for as long as a tag can't be stored.
+
+    Args:
+        base: what was delivered.
+        wanted: what it shall be.
+    """
+    kept: MispEvent = dict(base)
+    if _stricter(wanted, base):
+        kept["distribution"] = "0"
+    for name in ("Attribute", "Object", "EventReport"):
+        if base.get(name):
+            rows = {str(row["uuid"]): row for row in wanted.get(name) or ()}
+            kept[name] = [narrowed(part, rows.get(str(part["uuid"]), part)) for part in base[name]]
+    return kept
+
+
+def _stricter(wanted: MispEvent, base: MispEvent) -> bool:
+    level, before = level_of(wanted), level_of(base)
+    if level is not None and tlp.RANK[level] > (tlp.RANK[before] if before is not None else -1):
+        return True
+    return wanted.get("distribution") == "0" != base.get("distribution")
 
 
 def emptied(body: MispEvent, *, keep: tuple[str, ...] = ("Tag",)) -> MispEvent:
@@ -283,101 +355,8 @@ def emptied(body: MispEvent, *, keep: tuple[str, ...] = ("Tag",)) -> MispEvent:
     rest: MispEvent = {
         key: value
         for key, value in body.items()
-        if (not isinstance(value, list) or key in keep) and key not in (TAKEN, SHARES, DELETED_SHARES)
+        if (not isinstance(value, list) or key in keep) and key not in RECORDED - {CLUSTERS}
     }
     info = str(body.get("info", ""))
     rest["info"] = info if info.startswith(WITHDRAWN) else WITHDRAWN + info
     return {**rest, "Attribute": [], "Object": [], "EventReport": []}
-
-
-_UNION = ("Attribute", "Object", "EventReport", "Tag", CLUSTERS, *ANALYST_DATA)
-
-
-def merge(bodies: list[MispEvent]) -> MispEvent:
-    """One event from what several pipelines want it to be.
-
-    Args:
-        bodies: at least one.
-
-    Returns:
-        The union of the parts, fields from the newest, the strictest marking and the narrowest distribution.
-    """
-    if len(bodies) == 1:
-        return bodies[0]
-    ordered = sorted(bodies, key=lambda body: int(body.get("timestamp", 0)))
-    merged: MispEvent = dict(ordered[-1])
-    for name in _UNION:
-        union: dict[str, dict[str, Any]] = {}
-        for body in ordered:
-            for part in body.get(name) or []:
-                key = str(part.get("uuid") or part["name"])
-                union[key] = _joined(union[key], part) if key in union and name != "Tag" else part
-        if union:
-            merged[name] = [union[key] for key in sorted(union)]
-    _strictest(merged, bodies)
-    if any(body.get(RESTRICTED) for body in bodies):
-        merged[RESTRICTED] = True
-    merged["distribution"] = min((str(body.get("distribution", "0")) for body in bodies), key=_width)
-    for name in ("Attribute", "Object"):
-        merged[name] = [_inheriting(part, merged, bodies, name) for part in merged.get(name) or []]
-    return merged
-
-
-def _inheriting(part: dict[str, Any], merged: MispEvent, bodies: list[MispEvent], name: str) -> dict[str, Any]:
-    """A part that was stricter than the event of one source, and is not than the merged one, inherits again."""
-    if part.get("distribution") != "0" or _rank(part) > _rank(merged):
-        return part
-    for body in bodies:
-        for other in body.get(name) or []:
-            if other["uuid"] == part["uuid"] and other.get("distribution") == "0" and _rank(other) <= _rank(body):
-                return part  # a marking that is no level holds it
-    return {**part, "distribution": "5"}
-
-
-def _rank(part: dict[str, Any]) -> int:
-    """The TLP rank of an event or attribute by its own tags, of an object by those of its attributes."""
-    inner = part.get("Attribute") or [] if "template_uuid" in part else []
-    level = tlp.strictest([level_of(part), *map(level_of, inner)])
-    return -1 if level is None else tlp.RANK[level]
-
-
-def _joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    joined = dict(new)
-    for name in ("Attribute", "ObjectReference", "Sighting", *ANALYST_DATA):
-        rows = {str(row["uuid"]): row for row in old.get(name) or []}
-        for row in new.get(name) or []:
-            key = str(row["uuid"])
-            rows[key] = _joined(rows[key], row) if key in rows and name == "Attribute" else row
-        if rows:
-            joined[name] = [rows[key] for key in sorted(rows)]
-    if "content" in new and new.get("name") != "Description":  # that is a field of the report: the newest stands
-        joined["content"] = _told(str(old["content"]), str(new["content"]))
-    if "to_ids" in new:
-        joined["to_ids"] = bool(old.get("to_ids")) or bool(new["to_ids"])
-    tags = {str(tag["name"]): tag for tag in (old.get("Tag") or []) + (new.get("Tag") or [])}
-    if tags:
-        joined["Tag"] = [tags[name] for name in sorted(tags)]
-    _strictest(joined, [old, new])
-    if "0" in (old.get("distribution"), new.get("distribution")):
-        joined["distribution"] = "0"
-    return joined
-
-
-def _told(old: str, new: str) -> str:
-    """The text of an event report from two sources: rows of a table together, other texts one after the other."""
-    if old in new:
-        return new
-    head = "\n".join(new.split("\n")[:2])
-    if new.startswith("|") and old.startswith(head):
-        return "\n".join([head, *sorted({*old.split("\n")[2:], *new.split("\n")[2:]})])
-    return new if not old else old if new in old else f"{old}\n{new}"
-
-
-def _strictest(merged: dict[str, Any], of: list[dict[str, Any]]) -> None:
-    level = tlp.strictest(level_of(part) for part in of)
-    if level is not None:
-        set_level(merged, level)
-
-
-def _width(distribution: str) -> int:
-    return {"0": 0, "4": 1, "1": 2, "2": 3, "3": 4}.get(distribution, 0)

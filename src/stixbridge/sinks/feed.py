@@ -20,7 +20,7 @@ from ..errors import ConfigError
 from ..misp.model import MispEvent
 from ..misp.values import COMPOSITES
 from .ceiling import Ceiling
-from .delivery import CLUSTERS, RESTRICTED, Delivery, Job, Note, State, emptied
+from .delivery import OWN_FIELDS, Delivery, Job, Note, State, emptied
 from .folder import event_in, make_folder, write_atomically
 from .signing import Signer, unsign
 from .telling import told
@@ -31,7 +31,7 @@ ORGC = {"name": "stixbridge", "uuid": "0b6f2f3e-7d0c-5b52-8c1b-4d3f0a9c2e11"}
 _COLOURS = {"red": "#FF2B2B", "amber": "#FFC000", "amber+strict": "#FFC000", "green": "#33FF00", "clear": "#FFFFFF"}
 _COLOUR = "#0088CC"
 # A feed has the distribution that its subscriber gives it.
-_NOT_OF_A_FEED = ("sharing_group", "sharing_group_id", RESTRICTED, CLUSTERS)
+_NOT_OF_A_FEED = OWN_FIELDS | {"sharing_group_id"}
 _DEFAULT_MAX = "amber+strict"
 
 
@@ -56,6 +56,7 @@ class FeedSink:
         signer: Signer | None = None,
     ) -> None:
         self.name = name
+        self.restores = False
         self.settings = f"{max_tlp} {signer.key if signer is not None else ''}"
         self._path = Path(path)
         self._orgc = dict(orgc or ORGC)

@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 
 from ..misp.model import MispEvent
-from .delivery import CLUSTERS, RESTRICTED, Delivery, Job, Note, State
+from .delivery import OWN_FIELDS, Delivery, Job, Note, State
 from .folder import event_in, make_folder, write_atomically
 from .telling import told
 
@@ -24,6 +24,7 @@ class FilesSink:
 
     def __init__(self, path: str | Path, *, name: str = "files") -> None:
         self.name = name
+        self.restores = False
         self.settings = ""
         self._path = Path(path)
         self._rehearsing = False
@@ -74,4 +75,4 @@ class FilesSink:
 
 def event_bytes(event: MispEvent) -> bytes:
     """The content of an event file."""
-    return orjson.dumps({"Event": {key: value for key, value in event.items() if key not in (RESTRICTED, CLUSTERS)}})
+    return orjson.dumps({"Event": {key: value for key, value in event.items() if key not in OWN_FIELDS}})

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ..errors import ServerError
 from ..net import pause
-from .delivery import Delivery, Job
+from .delivery import Delivery, Job, State
 
 _TRIES = 4
+_IN_A_ROW = 3
+"""Events that fail one after the other until it counts as the server's failure."""
+_NOBODY = frozenset({401})
+"""Answers that hold for every event."""
 _LONGEST = 30.0
 """Seconds that a 429 is waited for between two tries."""
 
@@ -20,6 +24,7 @@ _LONGEST = 30.0
 class _Slot:
     """One job under way."""
 
+    job: Job
     delivery: Delivery | None = None
     error: BaseException | None = None
     thread: threading.Thread = field(default_factory=threading.Thread)
@@ -39,46 +44,67 @@ class Flight:
         self._limit = float(most)
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
-        """Do jobs; the deliveries in their order.
+        """Do jobs; the deliveries in their order. One that fails is `State.FAILED`, and the others go on.
 
         Raises:
-            ServerError: the first failure, after the deliveries of all that was under way.
+            ServerError: when several fail in a row, or the key is wrong; after the deliveries of all that was under
+                way.
         """
-        if self._most == 1:
-            for job in jobs:
-                yield self._tried(job)
-            return
-        waiting: deque[_Slot] = deque()
+        row = 0
         failed: BaseException | None = None
-        for job in jobs:
-            slot = _Slot()
-            slot.thread = threading.Thread(target=self._work, args=(slot, job), name="delivery", daemon=True)
-            slot.thread.start()
-            waiting.append(slot)
-            while len(waiting) >= int(self._limit) and failed is None:
-                failed = yield from self._landed(waiting)
-            if failed is not None:
-                break
-        while waiting:
-            failed = (yield from self._landed(waiting)) or failed
+        waiting: deque[_Slot] = deque()
+        pending = iter(jobs)
+        try:
+            while failed is None:
+                job = next(pending, None) if len(waiting) < int(self._limit) else None
+                if job is not None:
+                    waiting.append(self._started(job))
+                    continue
+                if not waiting:
+                    break
+                slot = self._landed(waiting)
+                if slot.delivery is not None:
+                    row = 0
+                    yield slot.delivery
+                elif isinstance(slot.error, ServerError):
+                    row += 1
+                    failed = slot.error if row == _IN_A_ROW or slot.error.status in _NOBODY else None
+                    if failed is None:
+                        yield _failed(slot)
+                else:
+                    failed = slot.error
+            while waiting:
+                slot = self._landed(waiting)
+                if slot.delivery is not None:
+                    yield slot.delivery
+        finally:
+            while waiting:
+                self._landed(waiting)  # nothing is written any more once this has ended
         if failed is not None:
             raise failed
+
+    def _started(self, job: Job) -> _Slot:
+        slot = _Slot(job)
+        if self._most == 1:
+            self._work(slot)
+        else:
+            slot.thread = threading.Thread(target=self._work, args=(slot,), name="delivery", daemon=True)
+            slot.thread.start()
+        return slot
 
     def ease(self) -> None:
         """Have fewer jobs at a time: the server is busy, or slow."""
         self._limit = max(1.0, self._limit / 2)
 
     @staticmethod
-    def _landed(waiting: deque[_Slot]) -> Generator[Delivery, None, BaseException | None]:
-        slot = waiting.popleft()
-        slot.thread.join()
-        if slot.delivery is not None:
-            yield slot.delivery
-        return slot.error
+    def _landed(waiting: deque[_Slot]) -> _Slot:
+        if waiting[0].thread.ident is not None:
+            waiting[0].thread.join()
+        return waiting.popleft()
 
-    def _work(self, slot: _Slot, job: Job) -> None:
+    def _work(self, slot: _Slot) -> None:
         try:
-            slot.delivery = self._tried(job)
+            slot.delivery = self._tried(slot.job)
         except BaseException as error:
             slot.error = error
 
@@ -99,3 +125,8 @@ class Flight:
                 self._limit = min(float(self._most), self._limit + 0.5)
                 return delivery
         raise AssertionError("the last try raises or returns")
+
+
+def _failed(slot: _Slot) -> Delivery:
+    error = slot.error if isinstance(slot.error, ServerError) else None
+    return Delivery(str(slot.job.event["uuid"]), State.FAILED, {}, "failed", error=error)

@@ -8,15 +8,18 @@ it has our UUID.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from .. import tlp
 from ..ledger import Outcome, Reason
-from ..misp.model import ANALYST_DATA, NAMESPACE, MispEvent, all_attributes, derived_uuid
+from ..misp.model import ANALYST_DATA, NAMESPACE, MispEvent, all_attributes, derived_uuid, level_of
 from .answers import number
-from .changes import resume_base
-from .delivery import OURS, SHARES, TAKEN, Delivery, Job, Note, Remembering, State
+from .changes import by_uuid, wider
+from .cuts import resume_base
+from .delivery import CLOSED, GONE, OURS, RESTRICTED, SHARES, TAKEN, Delivery, Job, Note, Remembering, State
 from .misp_api import MispApi
 from .split import event_of, share_uuid
 from .writing import EventWriter
@@ -40,8 +43,23 @@ class Foreign:
         self._recognise = recognise
         self._api = api
         self._writer = writer
+        self._lock = threading.Lock()
 
-    def recognised(self, job: Job, event: MispEvent, notes: list[Note]) -> str | None:
+    def recognised(self, job: Job, event: MispEvent, notes: list[Note]) -> Delivery | None:
+        """Deliver an event that a script made already, under another UUID; None where there is no such event.
+
+        Args:
+            job: as for `deliver`.
+            event: the same.
+            notes: the same.
+        """
+        if self._recognise != "title" or (job.last is not None and job.last.state not in _UNDECIDED):
+            return None
+        with self._lock:  # until it is on record whose it is: another report may have the same title
+            uuid = self._nearest(job, event, notes)
+            return self.deliver(job, event, notes, uuid) if uuid is not None else None
+
+    def _nearest(self, job: Job, event: MispEvent, notes: list[Note]) -> str | None:
         """The UUID of the event that a script made of the same report; None where there is none.
 
         It is of the key's organisation, has the title and one of the values; of several the one with the most of them,
@@ -52,8 +70,6 @@ class Foreign:
             event: as this MISP takes it.
             notes: takes the UUIDs of the others.
         """
-        if self._recognise != "title" or (job.last is not None and job.last.state not in _UNDECIDED):
-            return None
         uuids = self._api.titled(str(event["info"]))
         own = {str(event["uuid"]), str(extending(event)["uuid"])}
         if own & set(uuids):
@@ -89,18 +105,23 @@ class Foreign:
         if self.policy == "extend":
             return self._extended(job, event, notes, other)
         held = self._api.event(theirs) if self.policy == "adopt" else None
-        if held is not None:
-            taken = {"as": "adopt", "uuids": equal_values(event, held), **other}
+        if held is not None and self._api.may_edit(held):
+            closed = bool(job.event.get(RESTRICTED))
+            taken = {"as": "adopt", "uuids": equal_values(event, held), CLOSED: closed, **_as_it_was(held), **other}
             own = as_taken(event, taken)
-            base = resume_base(own, held)
+            base = _base_of_theirs(own, held)
             # what is there from now on is ours, and what is sent is looked for after a cut
             job.begin(State.WAITING, {**in_our_terms(base, event, taken), TAKEN: taken})
-            delivery = self._writer.edit(job, own, base, held, notes, published=False)
+            one = replace(job, publish=False)  # nobody has looked at the two together yet
+            delivery = self._writer.edit(one, own, base, held, notes, published=False, keep=False)
             if delivery.state in OURS and delivery.action != "refused":
                 text = f"the event of someone else was taken over: {theirs}"
                 notes.append((None, Outcome.PRESERVED, Reason.ADOPTED, text))
                 delivery.body = {**in_our_terms(delivery.body, event, taken), TAKEN: taken}
                 return delivery
+        elif held is not None:
+            whose = str((held.get("Orgc") or {}).get("name") or "another organisation")
+            notes.append((None, Outcome.DROPPED, Reason.FOREIGN, f"this key may not edit what is {whose}'s"))
         notes.append((None, Outcome.DROPPED, Reason.FOREIGN, f"{theirs} is in MISP and not ours; left as it is"))
         return Delivery(str(event["uuid"]), State.FOREIGN, event, "foreign", notes=notes)
 
@@ -119,6 +140,42 @@ class Foreign:
             delivery = self._writer.edit(one, own, base, held, notes, published=False)
         delivery.body = {**in_our_terms(delivery.body, event, taken), TAKEN: taken}
         return delivery
+
+
+def _as_it_was(held: Mapping[str, Any]) -> dict[str, Any]:
+    """Who saw an event when it was taken over."""
+    kept = {"distribution": str(held.get("distribution")), "published": held.get("published") in (True, "1", 1)}
+    return {**kept, "sharing_group_id": held.get("sharing_group_id")} if kept["distribution"] == "4" else kept
+
+
+def _within(event: MispEvent, taken: Mapping[str, Any]) -> MispEvent:
+    """An event as widely seen as it was when it was taken over, as far as its marking allows."""
+    if "distribution" not in taken:
+        return event
+    level = level_of(event)
+    widest = "0" if taken.get(CLOSED) else str(tlp.WIDEST[level]) if level is not None else "3"
+    if wider(taken["distribution"], widest):
+        return {**event, "distribution": widest}
+    group = {"sharing_group_id": taken["sharing_group_id"]} if "sharing_group_id" in taken else {}
+    return {**event, "distribution": taken["distribution"], **group}
+
+
+def _base_of_theirs(own: Mapping[str, Any], held: Mapping[str, Any]) -> MispEvent:
+    """The base of an edit of what somebody else made: what is there stays, but for what is seen by too many.
+
+    Args:
+        own: what it shall be, under the UUIDs that are there.
+        held: what is there.
+    """
+    base = resume_base(own, held)
+    base["Tag"] = []  # theirs, whoever else wants them
+    if wider(held.get("distribution"), own.get("distribution")):
+        base["distribution"] = held.get("distribution")
+    for name in ("Attribute", "Object", "EventReport"):
+        if base.get(name):
+            wanted, there = by_uuid(own, name), by_uuid(held, name)
+            base[name] = [_base_of_theirs(wanted[row["uuid"]], there[row["uuid"]]) for row in base[name]]
+    return base
 
 
 def in_our_terms(body: Mapping[str, Any], event: MispEvent, taken: Mapping[str, Any]) -> MispEvent:
@@ -171,7 +228,8 @@ def as_taken(event: MispEvent, taken: Mapping[str, Any]) -> MispEvent:
     if taken["as"] == "extend":
         return extending(event, taken.get("event"))
     uuids: Mapping[str, str] = taken["uuids"]
-    return {**_renamed(event, lambda uuid: uuids.get(uuid, uuid)), "uuid": taken.get("event", event["uuid"])}
+    own = _within(event, taken)
+    return {**_renamed(own, lambda uuid: uuids.get(uuid, uuid)), "uuid": taken.get("event", event["uuid"])}
 
 
 def extending(event: MispEvent, other: str | None = None) -> MispEvent:
@@ -241,6 +299,8 @@ def _renamed(part: Mapping[str, Any], rename: Callable[[str], str]) -> dict[str,
             found[key] = rename(value)
         elif key in _INNER and isinstance(value, list):
             found[key] = [_renamed(row, rename) for row in value]
+        elif key == GONE:
+            found[key] = [rename(uuid) for uuid in value]
         else:
             found[key] = value
     return found

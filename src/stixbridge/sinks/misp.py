@@ -23,8 +23,11 @@ from ..net import Auth, Http
 from .ceiling import Ceiling
 from .changes import Policy
 from .delivery import (
+    CLOSED,
     CLUSTERS,
     OURS,
+    RECORDED,
+    RESTRICTED,
     TAKEN,
     WITHDRAWN,
     Delivery,
@@ -34,6 +37,7 @@ from .delivery import (
     Remembering,
     State,
     emptied,
+    narrowed,
     parts,
 )
 from .flight import Flight
@@ -128,6 +132,7 @@ class MispSink:
             raise ConfigError("a MISP sink takes a URL and a key, or an existing PyMISP object")
         self.name = name
         self.settings = f"{max_tlp} {clusters}"
+        self.restores = policy is not None and policy.restore
         self._trust = false_positives
         self._split = split
         self._delete_empty = empty == "delete"
@@ -163,7 +168,7 @@ class MispSink:
         self._preparation = self._preparing(api)
         self._writer = self._writing(api)
         self._foreign = Foreign(*self._policies, api, self._writer)
-        self._flight = Flight(self._upload if self._mode == "upload_stix" else self._one, self._concurrency)
+        self._flight = Flight(self._act, self._concurrency)
         api.on_slow = self._flight.ease
 
     def rehearsal(self) -> MispSink:
@@ -183,9 +188,7 @@ class MispSink:
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
         """Deliver events, several at a time; see `Sink`."""
-        for delivery in self._flight.run(jobs):
-            delivery.changes = self._api.changes([delivery.event, *carriers(delivery.body)])
-            yield delivery
+        return self._flight.run(jobs)
 
     def add(self, events: Iterable[MispEvent | MISPEvent], *, publish: bool = False) -> list[Delivery]:
         """Deliver events without a store: what exists in MISP already is left as it is.
@@ -196,10 +199,18 @@ class MispSink:
 
         Returns:
             What became of each, in order.
+
+        Raises:
+            ServerError: when MISP failed for one of them; the others are delivered.
         """
         plain = [event if isinstance(event, dict) else orjson.loads(event.to_json()) for event in events]
-        jobs = [Job(event, None, publish=publish) for event in plain]
-        return list(self.deliver(jobs))
+        # published only as the last step: MISP would publish what is not complete
+        jobs = [Job({**event, "published": False}, None, publish=publish) for event in plain]
+        deliveries = list(self.deliver(jobs))
+        for delivery in deliveries:
+            if delivery.error is not None:
+                raise delivery.error
+        return deliveries
 
     def allowed(self, event: MispEvent, notes: list[Note]) -> MispEvent | None:
         """An event without what is marked too strictly for this MISP."""
@@ -218,6 +229,14 @@ class MispSink:
         return self._api.false_positives(since, own=self._trust == "own") if self._trust != "none" else []
 
     # one event
+
+    def _act(self, job: Job) -> Delivery:
+        """Deliver one event; in a rehearsal, say what would change."""
+        before = carriers(job.last.body) if job.last is not None else []
+        delivery = self._upload(job) if self._mode == "upload_stix" else self._one(job)
+        if job.whole:
+            delivery.changes = self._api.changes(dict.fromkeys([delivery.event, *before, *carriers(delivery.body)]))
+        return delivery
 
     def _one(self, job: Job) -> Delivery:
         """Deliver one event; under other UUIDs where a foreign one was taken over or extended before."""
@@ -253,16 +272,18 @@ class MispSink:
     def _written(self, job: Job, event: MispEvent, taken: Mapping[str, Any] | None, notes: list[Note]) -> Delivery:
         """Write a prepared event, as what it is in this MISP: ours, several, taken over, or extending another's."""
         if taken:
+            taken = {**taken, CLOSED: bool(job.event.get(RESTRICTED))}
             about = {TAKEN: taken}
-            one = replace(job, record=Remembering(job, about))
+            publish = job.publish and (taken["as"] != "adopt" or bool(taken.get("published")))
+            one = replace(job, record=Remembering(job, about), publish=publish)
             if one.last is not None:
                 one.last = replace(one.last, body=as_taken(one.last.body, taken))
             delivery = self._writer.write(one, as_taken(event, taken), notes)
             delivery.body = {**in_our_terms(delivery.body, event, taken), **about}
             return delivery
-        theirs = self._foreign.recognised(job, event, notes)
-        if theirs is not None:
-            return self._foreign.deliver(job, event, notes, theirs)
+        recognised = self._foreign.recognised(job, event, notes)
+        if recognised is not None:
+            return recognised
         if is_split(event, job.last, self._split):
             delivery = deliver_split(job, event, notes, self._split, self._api.event, self._writer.write)
         else:
@@ -281,12 +302,20 @@ class MispSink:
             return self._api.event(str(job.event["uuid"])) is not None
         return job.last is not None and job.last.state in OURS
 
-    @staticmethod
-    def _put_off(job: Job, event: MispEvent, action: str, notes: list[Note]) -> Delivery:
-        """What can't be delivered now and is tried again; an event that is ours already stays what it is."""
+    def _put_off(self, job: Job, event: MispEvent, action: str, notes: list[Note]) -> Delivery:
+        """What can't be delivered now and is tried again; an event that is ours stays what it is, or is narrowed."""
         last = job.last
         if last is not None and last.state in OURS:
             uuid = str(job.event["uuid"])
+            tight = narrowed(last.body, event)
+            if action == "held" and tight != last.body:
+                # it shall be marked more strictly, and can't be: until then nobody else sees it
+                plain = {key: value for key, value in tight.items() if key not in RECORDED}
+                delivery = self._written(replace(job, publish=False), plain, last.body.get(TAKEN), notes)
+                delivery.event, delivery.action = uuid, action
+                if delivery.state in OURS:
+                    delivery.state = State.WAITING
+                return delivery
             return Delivery(uuid, State.WAITING, last.body, action, last.published, notes, intents=last.intents)
         if last is not None and last.state is State.ADDING:
             return Delivery(str(job.event["uuid"]), State.ADDING, last.body, action, notes=notes)
@@ -299,6 +328,8 @@ class MispSink:
         if last is not None and (TAKEN in last.body or self._foreign.policy == "adopt"):
             # known by now: an update goes by our own conversion, as that of an event that was taken over
             return self._one(job if TAKEN in last.body else replace(job, last=None))
+        if last is not None and last.state is State.ADDING and self._api.event(str(job.event["uuid"])) is not None:
+            return Delivery(str(job.event["uuid"]), State.DELIVERED, job.event, "created")  # it arrived all the same
         if last is not None and last.state is not State.ADDING:
             note = "changed since it was uploaded; MISP's own import can't update it: use mode = \"api\" for that"
             notes: list[Note] = [(None, Outcome.DROPPED, Reason.REFUSED, note)]

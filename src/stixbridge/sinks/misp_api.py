@@ -114,6 +114,16 @@ class MispApi:
             if str(event.get("info")).strip() == info.strip() and str(table(event, "Orgc").get("uuid")) == organisation
         ]
 
+    def extended(self, uuid: str) -> bool:
+        """Whether other events extend an event."""
+        return bool(table(self.read(f"events/view/{uuid}/extended:1"), "Event").get("extensionEvents"))
+
+    def may_edit(self, event: Mapping[str, Any]) -> bool:
+        """Whether the key may edit an event."""
+        rights = self.rights()
+        own = str(table(event, "Orgc").get("uuid")) == rights.org_uuid
+        return own or rights.site_admin or (rights.sync and event.get("locked") in (True, "1", 1))
+
     def may_unblock(self) -> bool:
         """Whether the key may take the UUID of a deleted event off the blocklist."""
         if self._unblocks is None:

@@ -9,13 +9,10 @@ from typing import Any
 from ..ledger import Outcome, Reason
 from ..misp.model import MispEvent
 from .clusters import ClusterNames
-from .delivery import CLUSTERS, RESTRICTED, Note
+from .delivery import CLUSTERS, OWN_FIELDS, Note
 from .misp_api import MispApi
 from .private import PrivateClusters
 from .tags import keep_local, markings, tagged
-
-_OWN_FIELDS = ("sharing_group", RESTRICTED, CLUSTERS)
-"""Fields of ours that are no MISP's."""
 
 
 class Preparation:
@@ -81,7 +78,7 @@ class Preparation:
         Returns:
             The event, and why it can't be delivered now: `refused`, `held`, or None.
         """
-        event: MispEvent = {key: value for key, value in wanted.items() if key not in _OWN_FIELDS}
+        event: MispEvent = {key: value for key, value in wanted.items() if key not in OWN_FIELDS}
         with self._lock:
             rights = self._api.rights()
             if self._orgc is not None:

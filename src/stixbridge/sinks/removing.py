@@ -8,6 +8,7 @@ from typing import Any
 from ..ledger import Outcome, Reason
 from ..misp.model import ANALYST_DATA, all_attributes, tag_names
 from .answers import message_of, value_of
+from .changes import EVENT_FIELDS, normal
 from .delivery import OURS, SHARES, TAKEN, Delivery, Job, Last, Note, State, parts
 from .misp_api import DERIVED, MispApi
 
@@ -60,7 +61,7 @@ def removed(api: MispApi, job: Job, delivery: Delivery) -> Delivery:
     if delivery.state not in OURS or TAKEN in delivery.body or SHARES in delivery.body or not api.may_unblock():
         return delivery
     held = api.event(uuid)
-    if held is None or _anything_in(held, delivery.body):
+    if held is None or _anything_in(held, delivery.body) or api.extended(uuid):
         return delivery
     job.begin(State.DELETING, delivery.body)
     answer = api.post(f"events/delete/{held['id']}", {})
@@ -85,7 +86,9 @@ def _unblock(api: MispApi, uuid: str, notes: list[Note]) -> None:
 
 
 def _anything_in(held: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
-    """Whether somebody else has something in an event: live parts, tags, sightings, proposals, notes."""
+    """Whether somebody else has something in an event: fields, live parts, tags, sightings, proposals, notes."""
+    if any(normal(name, held.get(name)) != normal(name, body.get(name)) for name in EVENT_FIELDS):
+        return True
     everything = [part for name in ("Attribute", "Object", "EventReport") for part in held.get(name) or ()]
     if any(part.get("deleted") not in (True, 1, "1") for part in everything):
         return True

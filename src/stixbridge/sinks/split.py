@@ -15,6 +15,7 @@ from ..ledger import Outcome, Reason
 from ..misp.model import NAMESPACE, MispEvent, derived_uuid, tag_names
 from .delivery import (
     DELETED_SHARES,
+    GONE,
     OURS,
     SHARES,
     WITHDRAWN,
@@ -187,7 +188,7 @@ def _uuids(event: Mapping[str, Any]) -> list[str]:
 def _divided(event: Mapping[str, Any], shares: Mapping[str, int], count: int, notes: list[Note]) -> list[MispEvent]:
     """The events; reports, and what analysts say of the event, are in the first."""
     uuid = str(event["uuid"])
-    rest = {key: value for key, value in event.items() if key == "Tag" or not isinstance(value, list)}
+    rest = {key: value for key, value in event.items() if key in ("Tag", GONE) or not isinstance(value, list)}
     found: list[MispEvent] = []
     for number in range(count):
         share: MispEvent = {**(event if not number else rest), "Attribute": [], "Object": []}
@@ -236,6 +237,9 @@ def _gathered(
     body["Tag"] = [tag for tag in alive[0].get("Tag") or () if tag["name"] in common]
     if any(one.get("distribution") == "0" for one in alive):
         body["distribution"] = "0"
+    gone_parts = {uuid for one in bodies.values() for uuid in one.get(GONE) or ()}
+    if gone_parts:
+        body[GONE] = sorted(gone_parts)
     there = set(_uuids(body))
     body[SHARES] = {part: number for part, number in shares.items() if number and part in there}
     if deleted:
@@ -249,7 +253,7 @@ def _gathered(
     action = "created" if 0 in done and done[0].action == "created" else "updated"
     if not states:
         state, action = State.BLOCKED, "blocked"
-    elif states == {State.DELIVERED} and {*shares} <= there:
+    elif states == {State.DELIVERED} and {part for part, number in shares.items() if number not in bodies} <= there:
         state, action = State.DELIVERED, "unchanged" if actions == {"unchanged"} else action
     else:
         state = State.WAITING

@@ -32,7 +32,12 @@ def tagged(event: MispEvent) -> Iterator[dict[str, Any]]:
 def markings(event: MispEvent) -> set[str]:
     """The tags of an event and its parts that restrict."""
     names = {name for part in tagged(event) for name in tag_names(part)}
-    return {name for name in names if tlp.is_tlp_tag(name) or name.startswith("PAP:")}
+    return {name for name in names if is_marking(name)}
+
+
+def is_marking(name: str) -> bool:
+    """Whether a tag restricts: TLP or PAP."""
+    return tlp.is_tlp_tag(name) or name.lower().startswith("pap:")
 
 
 def with_plain_tags(body: MispEvent) -> MispEvent:

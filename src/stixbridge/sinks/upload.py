@@ -9,6 +9,9 @@ from .answers import message_of, rows, table, value_of
 from .delivery import Delivery, Job, Note, State
 from .misp_api import MispApi
 
+_ORIGINAL = "original-imported-file"
+"""The object that MISP's import makes of the file, whatever became of what was in it."""
+
 
 def uploaded(api: MispApi, job: Job) -> Delivery:
     """Upload the STIX behind an event, and understand the answer: 200 with no attribute is no success.
@@ -28,12 +31,16 @@ def uploaded(api: MispApi, job: Job) -> Delivery:
     bundle: dict[str, Any] = {"type": "bundle", "id": f"bundle--{uuid}", "objects": objects}
     if not any(obj.get("spec_version") == "2.1" for obj in objects):
         bundle["spec_version"] = "2.0"
+    if job.last is None and api.event(uuid) is not None:
+        return _refused(job, Reason.FOREIGN, "MISP has an event of this UUID", State.FOREIGN)
     job.begin(State.ADDING, job.event)
     answer = api.post("events/upload_stix/2", bundle)
     value = value_of(answer)
     if answer.status == 200:
-        saved = [len(rows(value, name) or rows(table(value, "Event"), name)) for name in ("Attribute", "Object")]
-        if sum(saved):
+        saved = [
+            row for name in ("Attribute", "Object") for row in rows(value, name) or rows(table(value, "Event"), name)
+        ]
+        if any(row.get("name") != _ORIGINAL for row in saved):
             return Delivery(uuid, State.DELIVERED, job.event, "created")
         return _refused(job, Reason.REFUSED, "MISP answered 200 and saved no attribute")
     message = message_of(value, answer)

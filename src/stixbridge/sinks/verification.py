@@ -91,28 +91,31 @@ def _differing(
         yield Unstored(name, uuid, found)
 
 
-def lost_tags(sent: Mapping[str, Any], stored: Mapping[str, Any]) -> set[str]:
-    """Tags that were sent and are not on a part they were sent for."""
-    lost: set[str] = set()
+def lost_tags(sent: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Tags that were sent and are not on the part that they were sent for.
+
+    Args:
+        sent: an event, or an edit of one.
+        stored: what MISP has of it.
+
+    Returns:
+        UUID of a part -> names, as they were sent.
+    """
+    lost: dict[str, set[str]] = {}
 
     def compare(part: Mapping[str, Any], other: Mapping[str, Any]) -> None:
         have = {name.lower() for name in tag_names(dict(other))}
-        for tag in part.get("Tag") or []:
+        for tag in part.get("Tag") or ():
             if not tag.get("deleted") and str(tag["name"]).lower() not in have:
-                lost.add(str(tag["name"]))
+                lost.setdefault(str(other.get("uuid")), set()).add(str(tag["name"]))
+        for name in ("Attribute", "Object"):
+            if part.get(name):
+                held = {str(row.get("uuid")): row for row in other.get(name) or ()}
+                for row in part[name]:
+                    if str(row["uuid"]) in held and row.get("deleted") is not True:
+                        compare(row, held[str(row["uuid"])])
 
     compare(sent, stored)
-    for name in ("Attribute", "Object"):
-        held = {str(row.get("uuid")): row for row in stored.get(name) or []}
-        for part in sent.get(name) or []:
-            other = held.get(str(part["uuid"]))
-            if other is None or part.get("deleted") is True:
-                continue
-            compare(part, other)
-            inside = {str(row.get("uuid")): row for row in other.get("Attribute") or []}
-            for inner in part.get("Attribute") or [] if name == "Object" else []:
-                if str(inner["uuid"]) in inside:
-                    compare(inner, inside[str(inner["uuid"])])
     return lost
 
 
@@ -150,16 +153,20 @@ def with_old_fields(event: MispEvent, left: Mapping[str, Collection[str]], base:
     return kept
 
 
-def without_tags(event: MispEvent, lost: set[str]) -> MispEvent:
-    """An event without some tags, which are then sent again."""
+def without_tags(event: MispEvent, tags: Mapping[str, Collection[str]]) -> MispEvent:
+    """An event without some tags: what we can say is ours.
 
-    def strip(part: Mapping[str, Any]) -> dict[str, Any]:
-        kept = dict(part)
-        if "Tag" in kept:
-            kept["Tag"] = [tag for tag in kept["Tag"] if tag["name"] not in lost]
-        for name in ("Attribute", "Object"):
-            if name in kept:
-                kept[name] = [strip(row) for row in kept[name]]
-        return kept
-
-    return strip(event) if lost else event
+    Args:
+        event: as it was wanted.
+        tags: UUID of a part -> names, in lower case.
+    """
+    if not tags:
+        return event
+    kept: MispEvent = dict(event)
+    gone = tags.get(str(event["uuid"]), ())
+    if gone and kept.get("Tag"):
+        kept["Tag"] = [tag for tag in kept["Tag"] if tag["name"].lower() not in gone]
+    for name in ("Attribute", "Object"):
+        if kept.get(name):
+            kept[name] = [without_tags(part, tags) for part in kept[name]]
+    return kept

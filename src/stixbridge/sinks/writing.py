@@ -6,21 +6,22 @@ missing part is asked for by itself, for the reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
-from .. import tlp
 from ..errors import ServerError, Unreachable
 from ..ledger import Outcome, Reason
-from ..misp.model import MispEvent
+from ..misp.model import MispEvent, tag_names
 from ..stopping import check
 from .answers import event_in, message_of, value_of
-from .changes import Changes, Policy, after_cut, compute, resume_base
-from .delivery import Delivery, Job, Note, State
+from .changes import Changes, Policy, by_uuid, compute, wider
+from .cuts import after_cut, resume_base
+from .delivery import GONE, OWED, Delivery, Job, Note, State
 from .misp_api import MispApi
 from .pieces import pieces
 from .repairing import Repair, has_analyst_data
+from .tags import is_marking
 from .verification import lost_tags, missing, unstored, with_old_fields, without, without_tags
 
 _PARTS = ("Attribute", "Object")
@@ -85,8 +86,9 @@ class EventWriter:
         if last is None or last.state not in (State.ADDING, State.DELIVERED, State.WAITING):
             return self.add(job, event, notes)
         held = self._api.event(str(event["uuid"]))
-        if held is not None and last.intents:
-            last = replace(last, body=after_cut(last.body, last.intents, held), intents=())
+        intents = last.intents
+        if held is not None and intents:
+            last = replace(last, body=after_cut(last.body, intents, held), intents=())
         if held is None:
             if last.state is State.ADDING:
                 return self.add(job, event, notes)
@@ -94,14 +96,7 @@ class EventWriter:
             return Delivery(str(event["uuid"]), State.BLOCKED, event, "blocked", notes=notes)
         if last.state is State.ADDING:
             return self._resume(job, event, last.body, self._api.settled(str(event["uuid"])), notes)
-        if last.state is State.WAITING and last.body.get("distribution") == "0" != event.get("distribution"):
-            # a marking was lost: it has to be there before anything gets wider
-            narrow = self.edit(job, {**event, "distribution": "0"}, last.body, held, [], published=False, finish=False)
-            held = self._api.event(str(event["uuid"]))
-            if narrow.state is not State.DELIVERED or held is None:
-                return narrow
-            return self.edit(job, event, narrow.body, held, notes, published=False)
-        return self.edit(job, event, last.body, held, notes, published=last.published)
+        return self.edit(job, event, last.body, held, notes, published=last.published, intents=intents)
 
     def add(self, job: Job, event: MispEvent, notes: list[Note]) -> Delivery:
         """Add an event that is not there as far as we know; see `write`."""
@@ -120,7 +115,7 @@ class EventWriter:
         value = value_of(answer)
         made = event_in(value)
         if answer.status == 200 and made is not None:
-            stored = self._followed(uuid, rest, notes) if rest else made
+            stored = self._followed(uuid, rest, notes)[0] if rest else made
             return self._verified(job, event, stored, notes, "created")
         message = message_of(value, answer)
         if answer.status == 404 and "already exists" in message:
@@ -171,6 +166,8 @@ class EventWriter:
         published: bool,
         action: str = "updated",
         finish: bool = True,
+        keep: bool = True,
+        intents: tuple[MispEvent, ...] = (),
     ) -> Delivery:
         """Edit an event that is there.
 
@@ -183,16 +180,53 @@ class EventWriter:
             published: whether we published it.
             action: what the delivery is called where something changed.
             finish: publish it in the end.
+            keep: `keep_published` holds.
+            intents: edits that were cut before.
         """
+        uuid = str(event["uuid"])
+        was_published = held.get("published") in (True, "1", 1)
+        if (keep and was_published and self._keep_published) or any(edit.get(OWED) for edit in intents):
+            job.publish = True
+        careful = before_widening(event, base)
+        if careful is not event:
+            # everything else first, and seen to be there: nothing is shown to more before what restricts it is stored
+            told: list[Note] = []
+            narrow = self._edited_to(job, careful, base, held, told, published, "updated", finish=False)
+            there = self._api.event(uuid) if narrow.action != "unchanged" else held
+            if narrow.state is not State.DELIVERED or there is None:
+                notes.extend(told)
+                return narrow
+            base, held = narrow.body, there
+        delivery = self._edited_to(job, event, base, held, notes, published, action, finish=finish)
+        if was_published and delivery.action != "unchanged" and not job.publish:
+            notes.append(
+                (None, Outcome.PRESERVED, Reason.CONFLICT, "was published; an edit unpublishes, publish it again")
+            )
+        return delivery
+
+    def _edited_to(
+        self,
+        job: Job,
+        event: MispEvent,
+        base: Mapping[str, Any],
+        held: Mapping[str, Any],
+        notes: list[Note],
+        published: bool,
+        action: str,
+        *,
+        finish: bool,
+    ) -> Delivery:
+        """Send what has changed, and compare."""
         changes = compute(event, base, held, self._policy)
         notes.extend(changes.notes)
         uuid = str(event["uuid"])
         if not changes.body and not changes.said:
+            body = _recorded(event, changes, base)
             delivery = Delivery(
-                uuid, State.DELIVERED, event, action if action == "created" else "unchanged", published, notes
+                uuid, State.DELIVERED, body, action if action == "created" else "unchanged", published, notes
             )
             return self._publish(job, delivery, str(held.get("id") or uuid)) if finish else delivery
-        job.intend(changes.body)
+        job.intend({**changes.body, OWED: True} if job.publish else changes.body)
         changes.refused = self._repair.analyst_data(uuid, changes.said, notes)
         if not changes.body:
             return self._verified(job, event, held, notes, action, changes, base, finish=finish)
@@ -200,16 +234,13 @@ class EventWriter:
         stored = self._edited(uuid, first, notes, whole=not rest)
         if stored is None:
             return Delivery(uuid, State.WAITING, dict(base), "refused", published, notes)
+        refused = False
         if rest:
-            stored = self._followed(uuid, rest, notes)
-        was_published = held.get("published") in (True, "1", 1)
-        if was_published and self._keep_published:
-            job.publish = True
-        elif was_published and not job.publish:
-            notes.append(
-                (None, Outcome.PRESERVED, Reason.CONFLICT, "was published; an edit unpublishes, publish it again")
-            )
-        return self._verified(job, event, stored, notes, action, changes, base, finish=finish)
+            stored, refused = self._followed(uuid, rest, notes)
+        delivery = self._verified(job, event, stored, notes, action, changes, base, finish=finish and not refused)
+        if refused:
+            delivery.state = State.WAITING
+        return delivery
 
     def _edited(self, uuid: str, body: MispEvent, notes: list[Note], *, whole: bool = False) -> dict[str, Any] | None:
         """Send an edit; what MISP answers of the event, without its parts unless `whole`; None where it refuses."""
@@ -220,23 +251,29 @@ class EventWriter:
         if answer.status == 200 and edited is not None:
             return edited
         message = message_of(value, answer)
-        if answer.status >= 500 or not value or (answer.status in (401, 403) and not value.get("errors")):
+        foreign = answer.status == 403 and "not authorised" in message  # this event, not the key
+        if (
+            answer.status >= 500
+            or not value
+            or (answer.status in (401, 403) and not value.get("errors") and not foreign)
+        ):
             raise self._api.failed(route, answer, message)
         notes.append((None, Outcome.DROPPED, Reason.REFUSED, message))
         return None
 
-    def _followed(self, uuid: str, rest: list[MispEvent], notes: list[Note]) -> dict[str, Any]:
-        """Send the other pieces of a large event; what is stored in the end.
+    def _followed(self, uuid: str, rest: list[MispEvent], notes: list[Note]) -> tuple[dict[str, Any], bool]:
+        """Send the other pieces of a large event; what is stored in the end, and whether a piece was refused.
 
         A cut leaves some of them: the next run sees which, and sends the others.
         """
+        refused = False
         for piece in rest:
             check()
-            self._edited(uuid, piece, notes)
+            refused |= self._edited(uuid, piece, notes) is None
         stored = self._api.event(uuid)
         if stored is None:
             raise ServerError(f"sink {self._name}: event {uuid} is gone while it was being filled")
-        return stored
+        return stored, refused
 
     # verification
 
@@ -273,28 +310,36 @@ class EventWriter:
         if changes is not None and base is not None:
             kept = self._repair.fields(unstored(sent, stored), notes)
             left = {**kept, **{one.uuid: set(one.fields) for one in changes.refused if one.fields}}
-        body = with_old_fields(without(event, gone), left, base or {})
         lost = lost_tags(sent, stored)
-        for tag in sorted(lost):
-            marking = tlp.is_tlp_tag(tag) or tag.startswith("PAP:")
-            if marking:
-                notes.append(
-                    (None, Outcome.PRESERVED, Reason.HELD_MARKING, f"{tag} was not stored; kept at distribution 0")
-                )
+        for tag in sorted(set().union(*lost.values())):
+            if is_marking(tag):
+                text = f"{tag} was not stored; kept at distribution 0"
+                notes.append((None, Outcome.PRESERVED, Reason.HELD_MARKING, text))
             else:
                 notes.append((None, Outcome.DROPPED, Reason.MISP_DROPPED, f"tag {tag}"))
-        delivery = Delivery(uuid, State.DELIVERED, without_tags(body, lost), action, False, notes)
+        body = _recorded(event, changes or Changes(), base or {}, gone, left, lost)
+        delivery = Delivery(uuid, State.DELIVERED, body, action, False, notes)
         delivery.incomplete = bool(lost or left)
         if any(note[2] is Reason.HELD_MARKING for note in notes):
-            if str(stored.get("distribution")) != "0":
-                self._api.post(f"events/edit/{uuid}", {"Event": {"distribution": "0"}})
             delivery.state = State.WAITING
-            delivery.body = {**delivery.body, "distribution": "0"}
+            if str(stored.get("distribution")) != "0":
+                self._narrow(uuid)
+                delivery.body = {**body, "distribution": "0"}
+            elif base is not None:
+                delivery.body = {**body, "distribution": base.get("distribution", "0")}
             return delivery
         if any(fields & _MUST for fields in left.values()):
             delivery.state = State.WAITING  # what has to be withdrawn is tried again at every run
             return delivery
         return self._publish(job, delivery, str(stored.get("id") or uuid)) if finish else delivery
+
+    def _narrow(self, uuid: str) -> None:
+        """Let nobody but the own organisation see an event."""
+        route = f"events/edit/{uuid}"
+        answer = self._api.post(route, {"Event": {"distribution": "0"}})
+        value = value_of(answer)
+        if answer.status != 200 or event_in(value) is None:
+            raise self._api.failed(route, answer, message_of(value, answer))
 
     def _publish(self, job: Job, delivery: Delivery, event_id: str) -> Delivery:
         """The last step, without e-mail, and only for a complete event."""
@@ -312,10 +357,70 @@ class EventWriter:
         answer = self._api.post(f"events/publish/{event_id}", {})
         if answer.status == 200 and value_of(answer).get("saved") is True:
             delivery.published = True
-        else:
-            message = f"not published: {message_of(value_of(answer), answer)}"
-            delivery.notes.append((None, Outcome.DROPPED, Reason.REFUSED, message))
+            return delivery
+        message = f"not published, tried again: {message_of(value_of(answer), answer)}"
+        delivery.notes.append((None, Outcome.DROPPED, Reason.REFUSED, message))
+        delivery.state, delivery.intents = State.WAITING, ({OWED: True},)
         return delivery
+
+
+def before_widening(event: MispEvent, base: Mapping[str, Any]) -> MispEvent:
+    """An event as it may be before all that restricts it is stored: no distribution wider, no marking less.
+
+    Args:
+        event: what it shall be.
+        base: what was delivered of it.
+
+    Returns:
+        The event itself where nothing in it gets wider.
+    """
+    kept: MispEvent = dict(event)
+    ours, before = str(event.get("distribution", "0")), str(base.get("distribution", event.get("distribution", "0")))
+    groups = event.get("sharing_group_id"), base.get("sharing_group_id")
+    if wider(ours, before):
+        kept["distribution"] = before
+        if before == "4":
+            kept["sharing_group_id"] = groups[1]
+    elif ours == before == "4" and groups[0] != groups[1]:
+        kept["distribution"] = "0"
+    wanted = {name.lower() for name in tag_names(event)}
+    markings = [tag for tag in base.get("Tag") or () if is_marking(tag["name"]) and tag["name"].lower() not in wanted]
+    if markings:
+        kept["Tag"] = [*(event.get("Tag") or ()), *markings]
+    changed = kept != event
+    for name in ("Attribute", "Object", "EventReport"):
+        if event.get(name):
+            rows = by_uuid(base, name)
+            kept[name] = [before_widening(part, rows.get(str(part["uuid"]), part)) for part in event[name]]
+            changed |= any(one is not other for one, other in zip(kept[name], event[name], strict=True))
+    return kept if changed else event
+
+
+def _recorded(
+    event: MispEvent,
+    changes: Changes,
+    base: Mapping[str, Any],
+    gone: Collection[str] = (),
+    left: Mapping[str, set[str]] | None = None,
+    lost: Mapping[str, set[str]] | None = None,
+) -> MispEvent:
+    """What of a wanted event is in MISP, and from us.
+
+    Args:
+        event: as it was wanted.
+        changes: what was to be sent; what is in MISP by somebody else's hand is not ours.
+        base: what was ours before.
+        gone: UUIDs of parts that are not stored.
+        left: UUID of a part -> fields that are not changed.
+        lost: UUID of a part -> tags that are not stored.
+    """
+    fields, tags = dict(changes.theirs), dict(changes.others_tags)
+    for uuid, names in (left or {}).items():
+        fields[uuid] = fields.get(uuid, set()) | names
+    for uuid, names in (lost or {}).items():
+        tags[uuid] = tags.get(uuid, set()) | {name.lower() for name in names}
+    body = without_tags(with_old_fields(without(event, gone), fields, base), tags)
+    return {**body, GONE: sorted(changes.gone)} if changes.gone else body
 
 
 def _foreign(event: MispEvent, notes: list[Note]) -> Delivery:

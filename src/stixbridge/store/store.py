@@ -393,12 +393,13 @@ class Store(Suppression):
         """
         return [row["event"] for row in self._rows(sql, sink=sink, pipeline=pipeline)]
 
-    def wanted(self, sink: str, event_uuid: str) -> list[dict[str, Any]]:
-        """What all pipelines want an event to be, in order of their names."""
+    def wanted(self, sink: str, event_uuid: str, *, but: str = "") -> list[dict[str, Any]]:
+        """What all pipelines, or all but one, want an event to be, in order of their names."""
         rows = self._rows(
-            "SELECT body FROM wanted WHERE sink = :sink AND event = :event ORDER BY pipeline",
+            "SELECT body FROM wanted WHERE sink = :sink AND event = :event AND pipeline <> :but ORDER BY pipeline",
             sink=sink,
             event=event_uuid,
+            but=but,
         )
         return [unpack(row["body"]) for row in rows]
 

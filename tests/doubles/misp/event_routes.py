@@ -59,6 +59,10 @@ def view(call: Call) -> Answer:
         sightings=not call.named_flag("noSightings"),
         analyst_data=True,
     )
+    if call.named_flag("extended"):
+        own = {"id", "info", "orgc_id", "Orgc"}
+        others = [one for one in call.store.events.values() if one.get("extends_uuid") == event["uuid"]]
+        shown["extensionEvents"] = {one["id"]: {key: one[key] for key in own if key in one} for one in others}
     return Answer({"Event": shown})
 
 
@@ -110,7 +114,7 @@ def report_add(call: Call) -> Answer:
     return Answer({"EventReport": dict(report or {})})
 
 
-_VIEW = frozenset({"deleted", "metadata", "noSightings"})
+_VIEW = frozenset({"extended", "deleted", "metadata", "noSightings"})
 
 
 def blocklist(call: Call) -> Answer:
