@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import stix
+from helpers import delivering, stix
 from helpers.bridge import Bridge, actions, reasons
 from helpers.delivering import Delivering, attribute, event, tags
 from helpers.stix import LAST, LATER, address, indicator, relationship, report, uuid_in
@@ -459,3 +459,58 @@ def test_a_signature_that_was_cut_is_made_in_the_next_run(
 def test_a_key_that_is_none_is_said_before_anything_is_done(gnupg: Path, key: str) -> None:
     with pytest.raises(ConfigError, match=r"sign: .*'(nobody@example.org|--version)'"):
         Signer(key, gnupg)
+
+
+# analyst data, references, lost files
+
+
+def test_a_note_about_a_report_is_in_its_event(folder: Folder, bridge: Bridge) -> None:
+    one = stix.indicator("198.51.100.1")
+    wave = stix.report("wave", [one])
+    note = {
+        "type": "note", "spec_version": "2.1", "id": stix.stix_id("note", "n"), "created": stix.EARLY,
+        "modified": stix.EARLY, "content": "look at it", "object_refs": [wave["id"]],
+    }  # fmt: skip
+    bridge.poll(one, wave, note)
+    (held,) = folder.only()["Note"]
+    assert held["note"] == "look at it"
+    before = folder.only()
+    bridge.poll(one)
+    assert folder.only() == before
+
+
+def test_a_reference_that_goes_stays_as_a_tombstone(tmp_path: Path) -> None:
+    own = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
+    obj, part = delivering.file_object(own), delivering.attribute(own, "198.51.100.1")
+    reference = {
+        "uuid": delivering.derived(own, "ref"), "object_uuid": obj["uuid"], "referenced_uuid": part["uuid"],
+        "relationship_type": "connects-to", "comment": "", "timestamp": str(delivering.SECONDS),
+    }  # fmt: skip
+    deliver = delivering.Delivering(FeedSink(tmp_path))
+    deliver(delivering.event(own, part, Object=[{**obj, "ObjectReference": [reference]}]))
+    deliver(delivering.event(own, part, Object=[obj]))
+    (held,) = json.loads((tmp_path / f"{own}.json").read_text())["Event"]["Object"][0]["ObjectReference"]
+    assert held["deleted"] is True
+    assert int(held["timestamp"]) > delivering.SECONDS - 1
+
+
+def test_an_event_whose_file_was_lost_is_newer_than_the_manifest_says(tmp_path: Path) -> None:
+    own = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
+    part = delivering.attribute(own, "198.51.100.1")
+    deliver = delivering.Delivering(FeedSink(tmp_path))
+    deliver(delivering.event(own, part))
+    deliver(delivering.event(own, {**part, "comment": "newer"}))
+    listed = json.loads((tmp_path / "manifest.json").read_text())[own]["timestamp"]
+    (tmp_path / f"{own}.json").unlink()
+    older = delivering.event(own, {**part, "to_ids": False}, timestamp=str(delivering.SECONDS - 1_000))
+    deliver(older)
+    assert int(json.loads((tmp_path / "manifest.json").read_text())[own]["timestamp"]) > int(listed)
+
+
+def test_an_emoji_is_mended_in_a_feed_too(tmp_path: Path) -> None:
+    own = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
+    made = delivering.event(own, delivering.attribute(own, "198.51.100.1", comment="x\N{FIRE}y"))
+    delivery = delivering.Delivering(FeedSink(tmp_path))(made)
+    assert [reason for _, reason in delivering.noted(delivery)] == ["mended"]
+    (row,) = json.loads((tmp_path / f"{own}.json").read_text())["Event"]["Attribute"]
+    assert row["comment"] == "x?y"

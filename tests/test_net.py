@@ -219,6 +219,14 @@ def test_what_is_no_url_is_said_at_once(url: str) -> None:
 # Waiting
 
 
+def test_the_wait_is_read_as_a_misp_says_it(pull: Pull, waits: list[float]) -> None:
+    with TaxiiDouble() as server:
+        fill(server)
+        server.fail_next(429, headers={"X-Rate-Limit-Reset": "7"}, times=2, when=for_objects)
+        assert pull(server.url).errors == []
+        assert [wait for wait in waits if wait >= 7] == [7, 7]
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_the_wait_that_a_server_asks_for_is_kept(pull: Pull, waits: list[float], status: int) -> None:
     with TaxiiDouble(page_size=10) as server:

@@ -9,9 +9,10 @@ import pytest
 from doubles.misp import MispDouble
 from doubles.taxii import TaxiiDouble
 from helpers import stix
-from helpers.bridge import Bridge, actions
+from helpers.bridge import NOW, Bridge, actions
 from helpers.command import run
 
+from stixbridge import times
 from stixbridge.errors import ConfigError
 from stixbridge.guard import Guard, Toll
 from stixbridge.pipeline import Summary
@@ -34,7 +35,7 @@ def bridge_to(misp: MispDouble, folder: Path, **more: Any) -> Bridge:
 def undo(bridge: Bridge, number: int) -> Summary:
     (pipeline,) = make_pipelines(bridge.config, bridge.store, ("acme",))
     try:
-        return pipeline.undo(number)
+        return pipeline.undo(number, times.microseconds(NOW))
     finally:
         pipeline.close()
 
@@ -76,6 +77,55 @@ def test_a_run_that_withdraws_too_much(misp: MispDouble, tmp_path: Path) -> None
     assert all(live(misp).values())
     assert bridge.run(confirmed=True).status == 0
     assert sum(live(misp).values()) == 7
+    bridge.close()
+
+
+def six() -> list[Json]:
+    return [stix.indicator(f"198.51.100.{at}") for at in range(1, 7)]
+
+
+def test_the_guard_counts_what_the_other_source_of_an_event_says(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(misp, tmp_path, sources={"umbra": {"type": "files"}}, guard={"withdraw": "2"})
+    *most, last = six()
+    assert bridge.poll(*most, stix.report("wave", most), source="acme").errors == []
+    assert bridge.poll(last, stix.report("wave", [last]), source="umbra").errors == []
+    newer = stix.indicator("198.51.100.6", modified=stix.LATER, description="newer")
+    assert bridge.poll(newer, source="umbra").errors == []
+    bridge.close()
+
+
+def test_what_a_rule_holds_is_not_withdrawn(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(misp, tmp_path, guard={"withdraw": "2"})
+    assert bridge.poll(*six(), stix.report("wave", six())).errors == []
+    bridge.close()
+    rule = {"name": "look", "when": 'event.info == "wave"', "then": [{"hold": "look first"}]}
+    bridge = bridge_to(misp, tmp_path, guard={"withdraw": "2"}, enrich={"rules": [rule]})
+    assert actions(bridge.run(replay=True)) == {"held by a rule": 1}
+    assert len(live(misp)) == 6
+    bridge.close()
+
+
+def limited(misp: MispDouble, folder: Path, max_tlp: str, **guard: str) -> Bridge:
+    return Bridge(folder, {"misp": {"type": "misp", "url": misp.url, "key": misp.key, "max_tlp": max_tlp}}, guard=guard)
+
+
+def test_what_a_ceiling_takes_out_is_withdrawn(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = limited(misp, tmp_path, "tlp:green", withdraw="2")
+    assert bridge.poll(*six(), stix.report("wave", six(), tlp="green")).errors == []
+    summary = bridge.poll(stix.report("wave", six(), tlp="red", modified=stix.LATER))
+    assert "would withdraw 6 attributes" in summary.errors[0]
+    assert len(live(misp)) == 6
+    bridge.close()
+
+
+def test_what_a_ceiling_lets_in_is_added(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = limited(misp, tmp_path, "tlp:green", add="2")
+    assert bridge.poll(*six(), stix.report("wave", six(), tlp="amber")).errors == []
+    assert misp.events == {}
+    bridge.close()
+    bridge = limited(misp, tmp_path, "tlp:amber", add="2")
+    assert "would add 6 attributes" in bridge.run(replay=True).errors[0]
+    assert misp.events == {}
     bridge.close()
 
 
@@ -258,3 +308,37 @@ guard = {{ add = "2", withdraw = "90%" }}
     assert live(misp).keys() == {A, B}
     wrong = run("undo", "77", cwd=tmp_path)
     assert (wrong.returncode, "there is no run 77" in wrong.stderr) == (2, True)
+
+
+def test_two_runs_that_changed_the_same_are_taken_back_one_after_the_other(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(misp, tmp_path)
+    first = bridge.poll(stix.indicator(A, name="first"), stix.indicator(B)).run
+    second = bridge.poll(stix.indicator(A, name="second", modified=stix.LATER)).run
+    assert undo(bridge, second).errors == []
+    ((row,),) = [[row for row in held["Attribute"] if row["value"] == A] for held in misp.events.values()]
+    assert row["comment"] == "first"
+    assert undo(bridge, first).errors == []
+    assert live(misp) == {}
+    assert actions(bridge.poll(stix.indicator(A, name="third", modified=stix.LAST))) == {"updated": 1}
+    assert live(misp) == {A: True}
+    bridge.close()
+
+
+def test_what_a_run_brought_that_was_killed_can_be_taken_back(
+    misp: MispDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bridge = bridge_to(misp, tmp_path)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(bridge.store), "run_brought", killed)
+        with pytest.raises(KeyboardInterrupt):
+            bridge.poll(stix.indicator(A))
+    number = bridge.store.query("SELECT max(number) AS number FROM runs")[0]["number"]
+    bridge.poll(stix.indicator(B))
+    assert live(misp) == {A: True, B: True}
+    assert undo(bridge, number).errors == []
+    assert live(misp) == {B: True}
+    bridge.close()

@@ -417,7 +417,8 @@ def _in_json(text: str) -> Iterator[str]:
 
 
 def _refusal(answer: Answer, secrets: tuple[str, ...] = ()) -> _Refused:
-    wait = retry_after(answer.headers.get("retry-after"))
+    # a MISP says it its own way
+    wait = retry_after(answer.headers.get("retry-after") or answer.headers.get("x-rate-limit-reset"))
     what = {
         401: "the credentials were not accepted (401)",
         403: "not allowed with these credentials (403)",

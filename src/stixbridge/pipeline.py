@@ -210,9 +210,9 @@ class Pipeline:
         summary = run.summary
         # two pipelines of one source don't ask it at the same time
         with self.store.lock(f"source {self.source.name}"):
-            before = self.store.last_seq(self.source.name)
+            self.store.run_polls(run.number, self.source.name, self.store.last_seq(self.source.name))
             pulled = self._puller.pull(run.moment, full=run.full)
-            self.store.run_brought(run.number, before, self.store.last_seq(self.source.name))
+            self.store.run_brought(run.number, self.store.last_seq(self.source.name))
         summary.pages, summary.entries, summary.changed = pulled.pages, pulled.entries, pulled.changed
         summary.ledger.merge(pulled.ledger)
         for error in pulled.errors:

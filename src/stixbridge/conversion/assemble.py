@@ -9,8 +9,8 @@ from typing import Any
 
 from .. import tlp
 from ..misp.knowledge import Knowledge
-from ..misp.model import MAX_TAG, MispAttribute, MispEvent, MispObject, derived_uuid, one_line, uuid_of
-from ..misp.values import cut, storable
+from ..misp.model import MispAttribute, MispEvent, MispObject, derived_uuid, one_line, uuid_of
+from ..misp.values import MAX_REPORT, MAX_TAG, cut, storable
 from .elements import Attribute, Object, Said
 from .markings import Confinement, Marking
 
@@ -180,7 +180,7 @@ class EventBuilder:
             {
                 "uuid": self._own(uuid_of(id_)) or derived_uuid(self.uuid, "report", id_),
                 "name": cut(storable(name), MAX_COMMENT),
-                "content": cut(storable(content), 16_000_000),
+                "content": cut(storable(content), MAX_REPORT),
                 "distribution": _OWN_ORGANISATION if marking.restricted or stricter else _INHERIT,
             }
         )
@@ -390,7 +390,7 @@ class EventBuilder:
             yield {
                 "uuid": derived_uuid(self.uuid, "report", title),
                 "name": title,
-                "content": cut(storable(content), 16_000_000),
+                "content": cut(storable(content), MAX_REPORT),
                 "distribution": distribution,
                 "timestamp": str(timestamp),
             }
@@ -420,4 +420,4 @@ def _tags(names: Iterable[str]) -> list[dict[str, str]]:
 @lru_cache(maxsize=8192)
 def _sorted(names: frozenset[str]) -> tuple[str, ...]:
     """Names in order and as long as MISP stores them: many elements have the same tags."""
-    return tuple(sorted({name[:MAX_TAG] for name in names}))
+    return tuple(sorted({cut(storable(name), MAX_TAG, mark="") for name in names}))

@@ -9,7 +9,7 @@ from .. import tlp
 from ..mapping.indicator import SAYS_NOTHING
 from ..mapping.misp_made import WRITTEN_BY_THE_EXPORT
 from ..misp.knowledge import Knowledge
-from ..misp.model import MAX_TAG, machine_tag, one_line
+from ..misp.model import machine_tag, plain_tag
 from .markings import Marking, Markings
 from .options import Options
 
@@ -62,7 +62,7 @@ class Tagging:
             tags.add(machine_tag(space, "score", str(score)))
         if from_misp:
             # its tags, as they were; those of TLP are markings
-            tags.update(one_line(label)[:MAX_TAG] for label in obj.get("labels") or () if is_a_tag(label))
+            tags.update(plain_tag(label) for label in obj.get("labels") or () if is_a_tag(label))
             return tags
         for label in (*(obj.get("labels") or ()), *(obj.get("x_opencti_labels") or ())):
             if label and self.label_allowed(label):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from .. import times, tlp
 from ..misp.model import derived_uuid, one_line, set_level, tag_names
-from ..misp.values import BadValue, cut, normalise, storable
+from ..misp.values import MAX_REPORT, BadValue, cut, normalise, storable
 from .action import ATTRIBUTE, ELEMENT, MAX_COMMENT, OBJECT, Action, On, choice, joined, register
 from .conditions import Template
 from .limits import is_marking, put_tag, tag_element
@@ -250,7 +250,7 @@ class AddReport(Action):
         row = {
             "uuid": derived_uuid(on.event["uuid"], "rule", "report", on.rule, title),
             "name": title,
-            "content": cut(storable(self.text.render(on.context)), 16_000_000),
+            "content": cut(storable(self.text.render(on.context)), MAX_REPORT),
             "distribution": _distribution(on),
             "timestamp": on.event["timestamp"],
         }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import tlp
-from ..misp.model import MAX_TAG, MispEvent, all_attributes, level_of, one_line, set_level, tag_names
+from ..misp.model import MispEvent, all_attributes, level_of, one_line, plain_tag, set_level, tag_names
 
 INHERIT = 5
 SHARING_GROUP = 4
@@ -17,7 +17,7 @@ Element = dict[str, Any]
 
 def put_tag(element: Element, tag: str) -> None:
     """Add a plain tag, as long as MISP stores; a TLP tag is none (`tag_event`, `tag_element`)."""
-    name = one_line(tag)[:MAX_TAG]
+    name = plain_tag(tag)
     if name and name not in tag_names(element) and not tlp.is_tlp_tag(name):
         element["Tag"] = sorted([*(element.get("Tag") or []), {"name": name}], key=lambda row: str(row["name"]))
 

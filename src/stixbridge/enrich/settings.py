@@ -14,7 +14,7 @@ from ..checks import enrich_problems
 from ..errors import ConfigError
 from ..ledger import Ledger, Outcome, Reason
 from ..misp.model import MispEvent, one_line
-from ..misp.values import storable
+from ..misp.values import cut, storable
 from ..settings import EnrichSettings
 from .limits import distribute_event, share_event, tag_event
 
@@ -56,7 +56,11 @@ class Enrich(EnrichSettings):
         if self.info is not None:
             title = _render(self.info, names)
             if title:
-                event["info"] = one_line(storable(title))
+                event["info"] = cut(one_line(storable(title)))
+                if event["info"].endswith("…") and not title.endswith("…"):
+                    ledger.note(
+                        str(event["uuid"]), "enrich.info", Outcome.DROPPED, Reason.CUT, "longer than MISP holds"
+                    )
         if self.threat_level is not None:
             event["threat_level_id"] = str(self.threat_level)
         if self.analysis is not None:

@@ -12,6 +12,7 @@ from hashlib import sha1
 from typing import Any
 
 from .. import tlp
+from .values import MAX_TAG, cut, storable
 
 MispEvent = dict[str, Any]
 """A MISP event without the `Event` around it."""
@@ -63,8 +64,6 @@ NAMESPACE = "6f1c7a52-3c5b-5a0e-9d0b-3b1f0b7a7e55"
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
 
-MAX_TAG = 255
-
 ANALYST_DATA = ("Note", "Opinion", "Relationship")
 """What analysts say of an element (MISP 2.5); inline in events, attributes, objects and reports."""
 
@@ -110,9 +109,14 @@ def tag_text(text: str) -> str:
 
 
 def machine_tag(namespace: str, predicate: str, value: str) -> str:
-    """`namespace:predicate="value"`, cut to what MISP stores; hostile values stay inside the quotes."""
+    """`namespace:predicate="value"`, mended and cut to what MISP stores; hostile values stay inside the quotes."""
     head = f'{namespace}:{predicate}="'
-    return head + tag_text(value)[: MAX_TAG - len(head) - 1] + '"'
+    return head + cut(storable(tag_text(value)), MAX_TAG - len(head.encode()) - 1, mark="") + '"'
+
+
+def plain_tag(text: str) -> str:
+    """A tag as it is, on one line, mended and cut to what MISP stores."""
+    return cut(storable(one_line(text)), MAX_TAG, mark="")
 
 
 def all_attributes(event: MispEvent) -> list[MispAttribute]:

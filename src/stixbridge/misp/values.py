@@ -13,7 +13,11 @@ from datetime import datetime
 from ipaddress import ip_address, ip_network
 
 MAX_LENGTH = 65_535
-"""Bytes of a value, comment or report that MISP's columns hold."""
+"""Bytes of a value or comment that MISP's columns hold."""
+MAX_TAG = 255
+"""Bytes of the name of a tag; MISP cuts longer ones, and fails where that is inside a character."""
+MAX_REPORT = 16_000_000
+"""Bytes of an event report that they hold."""
 
 
 class BadValue(ValueError):
@@ -310,7 +314,13 @@ def storable(text: str) -> str:
     return "".join(char if ord(char) < 0x10000 and not 0xD800 <= ord(char) < 0xE000 else "?" for char in text)
 
 
-def cut(text: str, limit: int = MAX_LENGTH) -> str:
-    """Cut a text to a number of bytes in UTF-8, at a whole character."""
+def cut(text: str, limit: int = MAX_LENGTH, *, mark: str = "…") -> str:
+    """Cut a text to a number of bytes in UTF-8, at a whole character.
+
+    Args:
+        text: of any length.
+        limit: bytes.
+        mark: stands at the end of what was cut.
+    """
     raw = text.encode("utf-8", "replace")
-    return text if len(raw) <= limit else raw[: limit - 3].decode("utf-8", "ignore") + "…"
+    return text if len(raw) <= limit else raw[: limit - len(mark.encode())].decode("utf-8", "ignore") + mark

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from ..misp.model import ANALYST_DATA
-from ..net import Answer
+
+if TYPE_CHECKING:
+    from ..net import Answer
 
 _LISTS = ("Attribute", "Object", "EventReport", "ObjectReference", "Tag", "Sighting", "ShadowAttribute", *ANALYST_DATA)
 

@@ -45,7 +45,8 @@ class Policy:
 
     Attributes:
         ours: fields in which the source's value stands, not the analyst's.
-        restore: whether what an analyst deleted comes back when the source changes it.
+        restore: whether what was deleted comes back: what left a trace when the source changes it, what left none
+            (deleted for good, or lost with a backup) whenever that is seen.
     """
 
     ours: frozenset[str] = frozenset()
@@ -131,8 +132,8 @@ def _parts(
         known, other = before.get(uuid), held.get(uuid)
         absent = other is None or is_deleted(other)
         if absent and (known is not None or uuid in changes.gone):
-            if known != part and changes.policy.restore and (other is not None or known is None):
-                rows.append(_new(part, revived=True))
+            if changes.policy.restore and (known != part or other is None):
+                rows.append(_new(part, revived=other is not None))
                 changes.gone.discard(uuid)
             elif known != part:  # said when it matters: the source changed what an analyst deleted
                 note = "deleted in MISP; stays deleted"

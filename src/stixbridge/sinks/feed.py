@@ -17,11 +17,13 @@ import orjson
 
 from .. import tlp
 from ..errors import ConfigError
-from ..misp.model import MispEvent
+from ..misp.model import ANALYST_DATA, MispEvent
 from ..misp.values import COMPOSITES
+from .answers import number, table
 from .ceiling import Ceiling
 from .delivery import OWN_FIELDS, Delivery, Job, Note, State, emptied
 from .folder import event_in, make_folder, write_atomically
+from .mending import mended
 from .signing import Signer, unsign
 from .telling import told
 
@@ -99,7 +101,7 @@ class FeedSink:
         done: list[Delivery] = []
         touched: dict[str, MispEvent] = {}
         for job in jobs:
-            delivery, event = self._one(job)
+            delivery, event = self._one(job, number(table(manifest, str(job.event["uuid"])).get("timestamp")))
             done.append(delivery)
             if event is not None:
                 touched[delivery.event] = event
@@ -113,7 +115,7 @@ class FeedSink:
             unsign(self._path)
         yield from done
 
-    def _one(self, job: Job) -> tuple[Delivery, MispEvent | None]:
+    def _one(self, job: Job, listed: int = 0) -> tuple[Delivery, MispEvent | None]:
         uuid = str(job.event["uuid"])
         path = self._path / f"{uuid}.json"
         old = event_in(path)
@@ -125,7 +127,7 @@ class FeedSink:
             if old is None:
                 return Delivery(uuid, state, job.event, action, notes=notes), None
             wanted = emptied(old, keep=())  # under its old title: the new one may be what is too strict
-        event = self._framed(wanted, old or {}, job.now)
+        event = self._framed(mended(wanted, notes), old or {}, job.now, listed)
         changes: list[str] = []
         if old is not None and _content(event) == _content(old):
             event = old
@@ -136,8 +138,15 @@ class FeedSink:
             write_atomically(path, orjson.dumps({"Event": event}))
         return Delivery(uuid, state, job.event, action, published=True, notes=notes, changes=changes), event
 
-    def _framed(self, wanted: MispEvent, old: Mapping[str, Any], now: int) -> MispEvent:
-        """The event as the folder holds it: organisation, tombstones, timestamps that grow with every change."""
+    def _framed(self, wanted: MispEvent, old: Mapping[str, Any], now: int, listed: int) -> MispEvent:
+        """The event as the folder holds it: organisation, tombstones, timestamps that grow with every change.
+
+        Args:
+            wanted: what it shall be.
+            old: what the folder has.
+            now: seconds.
+            listed: its timestamp in the manifest; its file may be lost.
+        """
         plain = {key: value for key, value in wanted.items() if not isinstance(value, list)}
         event: MispEvent = {key: value for key, value in plain.items() if key not in _NOT_OF_A_FEED}
         event["Orgc"] = self._orgc
@@ -145,7 +154,8 @@ class FeedSink:
         event["Tag"] = _tags(wanted, old)
         for name in ("Attribute", "Object", "EventReport"):
             event[name] = _parts(wanted, old, name, now)
-        stamp = int(wanted["timestamp"])
+        event |= {kind: wanted[kind] for kind in ANALYST_DATA if wanted.get(kind)}
+        stamp = max(int(wanted["timestamp"]), listed + 1 if listed and not old else 0)
         if old and _content(event) != _content(dict(old)):
             stamp = max(stamp, now, int(old["timestamp"]) + 1)
         elif old:
@@ -192,9 +202,16 @@ def _parts(wanted: Mapping[str, Any], old: Mapping[str, Any], name: str, now: in
                 del row["Tag"]
         if name == "Object":
             row["Attribute"] = _parts(part, known or {}, "Attribute", now)
+            references = _parts(part, known or {}, "ObjectReference", now)
+            if references:
+                row["ObjectReference"] = references
         if known is not None:
             same = _content(row) == _content(known)
-            stamp = int(known["timestamp"]) if same else max(int(part["timestamp"]), now, int(known["timestamp"]) + 1)
+            stamp = (
+                number(known.get("timestamp"))
+                if same
+                else max(int(part.get("timestamp", 0)), now, number(known.get("timestamp")) + 1)
+            )
             row["timestamp"] = str(stamp)
         rows.append(row)
     for known in before.values():
@@ -205,7 +222,7 @@ def _parts(wanted: Mapping[str, Any], old: Mapping[str, Any], name: str, now: in
         if name == "Object":
             stone["Attribute"] = [{**inner, "deleted": True} for inner in known.get("Attribute") or []]
         if _content(stone) != _content(known):
-            stone["timestamp"] = str(max(now, int(known["timestamp"]) + 1))
+            stone["timestamp"] = str(max(now, number(known.get("timestamp")) + 1))
             for inner in stone.get("Attribute") or []:
                 inner["timestamp"] = stone["timestamp"]
         rows.append(stone)

@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import tlp
 from ..misp.model import ANALYST_DATA, MispEvent, level_of, set_level
+from ..misp.values import MAX_REPORT, cut
 from .delivery import CLUSTERS, PUBLISH, RESTRICTED, parts
 
 _UNION = ("Attribute", "Object", "EventReport", "Tag", CLUSTERS, *ANALYST_DATA)
@@ -84,7 +85,7 @@ def _joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         if rows:
             joined[name] = [rows[key] for key in sorted(rows)]
     if "content" in new and new.get("name") != "Description":  # that is a field of the report: the newest stands
-        joined["content"] = _told(str(old["content"]), str(new["content"]))
+        joined["content"] = cut(_told(str(old["content"]), str(new["content"])), MAX_REPORT)
     if "to_ids" in new:
         joined["to_ids"] = bool(old.get("to_ids")) or bool(new["to_ids"])
     tags = {str(tag["name"]): tag for tag in (old.get("Tag") or []) + (new.get("Tag") or [])}

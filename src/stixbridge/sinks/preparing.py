@@ -10,6 +10,7 @@ from ..ledger import Outcome, Reason
 from ..misp.model import MispEvent
 from .clusters import ClusterNames
 from .delivery import CLUSTERS, OWN_FIELDS, Note
+from .mending import mended
 from .misp_api import MispApi
 from .private import PrivateClusters
 from .tags import keep_local, markings, tagged
@@ -79,6 +80,7 @@ class Preparation:
             The event, and why it can't be delivered now: `refused`, `held`, or None.
         """
         event: MispEvent = {key: value for key, value in wanted.items() if key not in OWN_FIELDS}
+        event = mended(event, notes)
         with self._lock:
             rights = self._api.rights()
             if self._orgc is not None:

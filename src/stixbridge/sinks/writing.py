@@ -80,7 +80,8 @@ class EventWriter:
             ServerError: when MISP fails as a whole.
         """
         last = job.last
-        if last is not None and last.state is State.BLOCKED:
+        restore = self._policy is not None and self._policy.restore
+        if last is not None and last.state is State.BLOCKED and not restore:
             notes.append((None, Outcome.DROPPED, Reason.BLOCKED, "deleted in MISP; not created again"))
             return Delivery(str(event["uuid"]), State.BLOCKED, event, "blocked", notes=notes)
         if last is None or last.state not in (State.ADDING, State.DELIVERED, State.WAITING):
@@ -90,7 +91,7 @@ class EventWriter:
         if held is not None and intents:
             last = replace(last, body=after_cut(last.body, intents, held), intents=())
         if held is None:
-            if last.state is State.ADDING:
+            if last.state is State.ADDING or restore:
                 return self.add(job, event, notes)
             notes.append((None, Outcome.DROPPED, Reason.BLOCKED, "deleted in MISP; not created again"))
             return Delivery(str(event["uuid"]), State.BLOCKED, event, "blocked", notes=notes)

@@ -16,8 +16,10 @@ from .database import Database, Rows, in_slices, many
 from .rows import ObjectRow, object_row, unpack
 from .statements import (
     BACK,
+    BROUGHT,
     DELETE_LINKS,
     DELETE_REFS,
+    FORGET_PREVIOUS,
     INSERT_LINK,
     INSERT_LISTED,
     INSERT_PAGE,
@@ -27,6 +29,7 @@ from .statements import (
     KEEP_PREVIOUS,
     LAST_SEQ,
     OUTDATED,
+    PUT_BACK,
     RETURN,
     UPSERT_ASKED,
     UPSERT_CHECKED,
@@ -216,11 +219,7 @@ class Intake(Database):
         """
         with self._transaction() as connection:
             key = {"source": source, "before": before, "after": after}
-            sql = (
-                "SELECT id, version, digest, vanished FROM objects"
-                " WHERE source = :source AND seq > :before AND seq <= :after"
-            )
-            rows = connection.execute(text(sql), key).fetchall()
+            rows = connection.execute(text(BROUGHT), key).fetchall()
             seq = connection.execute(text(LAST_SEQ), {"source": source}).scalar_one()
             # what the poll found to be gone is there again
             back = [row[0] for row in rows if row[3] is not None]
@@ -230,11 +229,20 @@ class Intake(Database):
             many(connection, INSERT_UNDONE, [(source, *row[:3], run) for row in rows])
             ids = [row[0] for row in rows]
             earlier: list[ObjectRow] = []
+            numbers: dict[str, int] = {}
             for found in in_slices(
-                connection, "SELECT body FROM previous WHERE source = :source AND id IN", ids, {"source": source}
+                connection,
+                "SELECT id, body, seq FROM previous WHERE source = :source AND id IN",
+                ids,
+                {"source": source},
             ):
-                earlier.extend(object_row(unpack(body)) for (body,) in found)
+                for id_, body, number in found:
+                    earlier.append(object_row(unpack(body)))
+                    numbers[id_] = number
             self._write_objects(connection, source, earlier, set(ids), None, seq)
+            # they are of the run that brought them, and what was before them is not known any more
+            many(connection, PUT_BACK, [(number, source, id_) for id_, number in numbers.items()])
+            many(connection, FORGET_PREVIOUS, [(source, id_) for id_ in numbers])
             seq += len(earlier)
             restored = {row.id for row in earlier}
             aside = [id_ for id_ in ids if id_ not in restored]

@@ -54,7 +54,7 @@ def _upkeep(connection: Connection) -> None:
 
 
 def _columns(connection: Connection) -> None:
-    """3 to 4, 4 to 5: every column that a store in between versions lacks."""
+    """3 to 4, 4 to 5, 5 to 6: every column that a store in between versions lacks."""
     for name, table in schema.metadata.tables.items():
         rows = connection.execute(text("SELECT name FROM pragma_table_info(:name)"), {"name": name})
         there = {row[0] for row in rows}
@@ -66,4 +66,4 @@ def _columns(connection: Connection) -> None:
             connection.execute(text(f"ALTER TABLE {name} ADD COLUMN {column.name} {kind}{needed}"))
 
 
-_STEPS: dict[int, Callable[[Connection], None]] = {1: _links, 2: _upkeep, 3: _columns, 4: _columns}
+_STEPS: dict[int, Callable[[Connection], None]] = {1: _links, 2: _upkeep, 3: _columns, 4: _columns, 5: _columns}

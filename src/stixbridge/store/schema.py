@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
-VERSION = 5
+VERSION = 6
 
 metadata = MetaData()
 
@@ -29,6 +29,8 @@ objects = Table(
     Column("date_added", BigInteger),
     Column("valid_until", BigInteger),
     Column("seq", BigInteger, nullable=False),
+    # the seq that this version had before an undo put it back
+    Column("brought", BigInteger),
     # when a manifest no longer had it
     Column("vanished", BigInteger),
     Index("objects_seq", "source", "seq"),
@@ -95,6 +97,8 @@ previous = Table(
     Column("source", Text, primary_key=True),
     Column("id", Text, primary_key=True),
     Column("body", LargeBinary, nullable=False),
+    # the seq that it had; 0 where that is not known
+    Column("seq", BigInteger, nullable=False, server_default="0"),
 )
 undone = Table(
     "undone",
@@ -294,7 +298,8 @@ runs = Table(
     Column("started", BigInteger, nullable=False),
     Column("finished", BigInteger),
     Column("summary", Text),
-    # what its poll brought: the objects with a seq above the first, up to the second
+    Column("source", Text),
+    # what its poll brought: the objects with a seq above the first, up to the second; no second while it polls
     Column("seq_before", BigInteger),
     Column("seq_after", BigInteger),
 )

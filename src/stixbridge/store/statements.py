@@ -12,14 +12,21 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (source, id) DO UPDATE SET
   type = excluded.type, version = excluded.version, digest = excluded.digest, body = excluded.body,
   date_added = coalesce(objects.date_added, excluded.date_added), valid_until = excluded.valid_until,
-  seq = excluded.seq, vanished = NULL
+  seq = excluded.seq, brought = NULL, vanished = NULL
 """
 INSERT_REF = "INSERT INTO refs (source, target, id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 INSERT_LINK = "INSERT INTO links (source, source_ref, target_ref, id) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
 KEEP_PREVIOUS = """
-INSERT INTO previous (source, id, body) SELECT source, id, body FROM objects WHERE source = ? AND id = ?
-ON CONFLICT (source, id) DO UPDATE SET body = excluded.body
+INSERT INTO previous (source, id, body, seq)
+SELECT source, id, body, coalesce(brought, seq) FROM objects WHERE source = ? AND id = ?
+ON CONFLICT (source, id) DO UPDATE SET body = excluded.body, seq = excluded.seq
 """
+BROUGHT = """
+SELECT id, version, digest, vanished FROM objects
+WHERE source = :source AND coalesce(brought, seq) > :before AND coalesce(brought, seq) <= :after
+"""
+PUT_BACK = "UPDATE objects SET brought = nullif(?, 0) WHERE source = ? AND id = ?"
+FORGET_PREVIOUS = "DELETE FROM previous WHERE source = ? AND id = ?"
 INSERT_UNDONE = """
 INSERT INTO undone (source, id, version, digest, run) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """

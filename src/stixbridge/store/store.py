@@ -414,14 +414,24 @@ class Store(Suppression):
             )
             return int(result.lastrowid)
 
-    def run_brought(self, number: int, before: int, after: int) -> None:
-        """Record which objects the poll of a run brought."""
-        self.execute(
-            "UPDATE runs SET seq_before = :before, seq_after = :after WHERE number = :number",
-            before=before,
-            after=after,
-            number=number,
-        )
+    def run_polls(self, number: int, source: str, before: int) -> None:
+        """Record that a run is about to poll a source; what one brought that was cut ends here."""
+        with self._transaction() as connection:
+            key = {"number": number, "source": source, "before": before}
+            connection.execute(
+                text(
+                    "UPDATE runs SET seq_after = :before"
+                    " WHERE source = :source AND seq_after IS NULL AND number <> :number"
+                ),
+                key,
+            )
+            connection.execute(
+                text("UPDATE runs SET source = :source, seq_before = :before WHERE number = :number"), key
+            )
+
+    def run_brought(self, number: int, after: int) -> None:
+        """Record up to where what the poll of a run brought goes."""
+        self.execute("UPDATE runs SET seq_after = :after WHERE number = :number", after=after, number=number)
 
     def attribute_count(self, pipeline: str) -> int:
         """How many attributes a pipeline has in its events."""

@@ -10,6 +10,7 @@ from .checks import (
     Key,
     check_attribute,
     check_object,
+    crash_on_text,
     given_uuid,
     is_uuid,
     key_of,
@@ -120,6 +121,7 @@ def store_sighting(store: Store, attribute: Json, org_id: str, given: Mapping[st
     """
     if len(str(given.get("source") or "")) > 255:
         raise Crash("Data too long for column 'source'")
+    crash_on_text("source", given.get("source") or "")
     org = next(org for org in store.orgs.values() if org["id"] == org_id)
     store.sightings.add(uuid)
     sighting = {
@@ -159,6 +161,8 @@ def add_one_analyst(store: Store, actor: Actor, element: Json, *, kind: str, kin
         return None
     if kind == "Relationship" and item.get("related_object_uuid") == element["uuid"]:
         return None
+    for name in ("note", "comment", "authors", "relationship_type"):
+        crash_on_text(name, item.get(name) or "")
     orgc = str((item.get("Orgc") or {}).get("uuid") or item.get("orgc_uuid") or own["uuid"])
     inner = {name: value for name, value in item.items() if name not in ANALYST_KINDS}
     made: Json = {

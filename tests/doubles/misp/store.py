@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from .model import Actor, Json, Place, Role, attributes_of, truthy
+from .model import Actor, Crash, Json, Place, Role, attributes_of, truthy
 
 LIVE: frozenset[bool] = frozenset({False})
 
@@ -113,7 +113,10 @@ class Store:
     # tags
 
     def _new_tag(self, tag: Mapping[str, Any]) -> Json:
-        name = str(tag["name"]).encode()[:255].decode(errors="ignore")
+        try:
+            name = str(tag["name"]).encode()[:255].decode()
+        except UnicodeDecodeError:
+            raise Crash("Incorrect string value for column 'name'") from None  # cut in the middle of a character
         known = self.clusters.get(name.lower())
         name = known["tag_name"] if known else name
         if name.lower() not in self.tags:
