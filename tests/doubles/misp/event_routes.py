@@ -104,7 +104,7 @@ def upload_stix(call: Call) -> Answer:
 def report_add(call: Call) -> Answer:
     """`POST /eventReports/add/<numeric id>`: a UUID is not understood."""
     if not call.args[0].isdigit():
-        raise Refusal(404, "Invalid event")
+        raise NotSaved("EventReport", "numeric")
     event = call.event(call.args[0], modify=True)
     given = require(call.unwrapped("EventReport"), REPORT, "EventReport")
     report, errors = add_report(call.store, call.actor, event, given)

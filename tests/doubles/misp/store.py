@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from .model import Actor, Crash, Json, Place, Role, attributes_of, truthy
+from .values import has_four_byte
 
 LIVE: frozenset[bool] = frozenset({False})
 
@@ -113,6 +114,8 @@ class Store:
     # tags
 
     def _new_tag(self, tag: Mapping[str, Any]) -> Json:
+        if has_four_byte(str(tag["name"])):
+            raise Crash("Incorrect string value for column 'name'")
         try:
             name = str(tag["name"]).encode()[:255].decode()
         except UnicodeDecodeError:

@@ -231,7 +231,7 @@ def test_sightings_add_doubles_and_unknown_value_is_200(api: Api, misp: MispDoub
 
 def test_event_reports_add_wants_the_numeric_id(api: Api) -> None:
     api.add()
-    assert api.post(f"/eventReports/add/{uid(1)}", {"name": "r"}).status_code == 404
+    assert api.post(f"/eventReports/add/{uid(1)}", {"name": "r"}).status_code == 403
     assert api.post("/eventReports/add/1", {"name": "r", "content": "c"}).json()["EventReport"]["name"] == "r"
 
 
