@@ -394,3 +394,19 @@ def test_a_feed_folder_is_served_and_nothing_else(tmp_path: Path) -> None:
                 assert client.get(path).status_code == 404, path
             assert client.post("/manifest.json").status_code == 501
         server.shutdown()
+
+
+def test_a_sink_that_is_added_is_told_how_to_get_what_came_before(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(misp, tmp_path)
+    bridge.poll(stix.indicator(A))
+    bridge.close()
+    sinks = {name: {"type": "misp", "url": misp.url, "key": misp.key} for name in ("misp", "second")}
+    bridge = Bridge(tmp_path, sinks)
+    said: list[str] = []
+    (pipeline,) = make_pipelines(bridge.config, bridge.store, ("acme",), said.append)
+    pipeline.run(NOW)
+    assert [line for line in said if "stixbridge replay brings it" in line] == [
+        "second: what came before is not there yet; stixbridge replay brings it"
+    ]
+    pipeline.close()
+    bridge.close()

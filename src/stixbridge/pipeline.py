@@ -187,6 +187,9 @@ class Pipeline:
         self._ask_analysts(run)
         done, expiry = self.store.progress(self.name)
         seq = self.store.last_seq(self.source.name)
+        for sink in self.sinks if done and not run.replay else ():
+            if not self.store.knows(sink.name) and self.store.attribute_count(self.name):
+                self.say(f"{sink.name}: what came before is not there yet; stixbridge replay brings it")
         changed = set(self.store.changed(self.source.name, 0 if run.replay else done))
         changed.update(self.store.expired(self.source.name, expiry, moment))
         told, heard = self.store.resuppressed(self.name)

@@ -332,6 +332,10 @@ class Store(Suppression):
         """
         return bool(self._rows(sql, sink=sink, uuid=uuid))
 
+    def knows(self, sink: str) -> bool:
+        """Whether anything was ever delivered to a sink."""
+        return bool(self._rows("SELECT 1 FROM deliveries WHERE sink = :sink LIMIT 1", sink=sink))
+
     def set_delivered(
         self,
         sink: str,
