@@ -16,14 +16,14 @@ def arguments() -> argparse.Namespace:
     """What the command line asks for."""
     names = [*dict.fromkeys(case.name for case in cases.CASES), *PARTS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", choices=names, help="measure this alone, and print it; no page is written")
+    parser.add_argument("--only", choices=names, help="measure this alone; with --to its section is replaced")
     parser.add_argument("--large", action="store_true", help="convert a bundle larger than memory too (long)")
     parser.add_argument("--objects", type=int, default=2_000_000, metavar="N", help="of that bundle (%(default)s)")
     parser.add_argument("--full", action="store_true", help="run misp-stix where it needs a quarter of an hour too")
     parser.add_argument("--scale", type=float, default=1, metavar="X", help="make the inputs smaller, to try this out")
     parser.add_argument("--to", type=Path, metavar="DIR", help="for page and plot; else docs, and with --scale nowhere")
     asked = parser.parse_args()
-    if asked.to is None and asked.scale == 1:
+    if asked.to is None and asked.scale == 1 and asked.only is None:
         asked.to = cases.ROOT / "docs"
     return asked
 
@@ -76,6 +76,9 @@ def main() -> None:
         asked.to.mkdir(parents=True, exist_ok=True)
         (asked.to / "benchmarks.md").write_text("\n".join(parts))
         (asked.to / "benchmarks.svg").write_text(chart(rows))
+    elif asked.to is not None and only in PARTS:
+        file = asked.to / "benchmarks.md"
+        file.write_text(page.replaced(file.read_text(), parts[-1]))
 
 
 if __name__ == "__main__":

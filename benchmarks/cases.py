@@ -8,6 +8,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
@@ -264,17 +265,10 @@ SLOW = 3
 
 def delivering() -> Figures:
     """100 events of 100 attributes by our sink and by PyMISP: to the double, and to a real MISP where one is named."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.delivering", "serve", str(SLOW)],
-        cwd=ROOT, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        assert server.stdout is not None
-        url, key = server.stdout.readline().split()
-        found = {way: child("delivering", way, url, key) for way in ("ours", "pymisp")}
-    finally:
-        server.kill()
-        server.wait()
+    with _double(SLOW) as server:
+        found = {way: child("delivering", way, *server) for way in ("ours", "pymisp")}
+    with _double(0) as server:
+        found["large"] = child("delivering", "large", *server)
     url, key = os.environ.get("MISP_URL"), os.environ.get("MISP_KEY")
     if url and key:
         try:
@@ -282,6 +276,24 @@ def delivering() -> Figures:
         finally:
             child("delivering", "clean", url, key)
     return {**found, "traffic": child("delivering", "traffic")}
+
+
+@contextmanager
+def _double(milliseconds: float) -> Iterator[tuple[str, str, str]]:
+    """The MISP double in a process of its own: its URL, its key, and the file that says how long it was at work."""
+    with tempfile.TemporaryDirectory() as name:
+        file = str(Path(name) / "busy.json")
+        server = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.delivering", "serve", str(milliseconds), file],
+            cwd=ROOT, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        try:
+            assert server.stdout is not None
+            url, key = server.stdout.readline().split()
+            yield url, key, file
+        finally:
+            server.kill()
+            server.wait()
 
 
 def streaming(objects: int) -> Figures:

@@ -1,8 +1,11 @@
 """Delivering to the MISP double, beside PyMISP doing the same.
 
-python -m benchmarks.delivering serve MILLISECONDS    the double, that slow for each attribute; prints URL and key
-python -m benchmarks.delivering ours URL KEY          100 events of 100 attributes by our sink
-python -m benchmarks.delivering pymisp URL KEY        the same by PyMISP's add_event
+python -m benchmarks.delivering serve MILLISECONDS FILE    the double, that slow for each attribute; prints URL and
+                                                           key, and keeps in FILE how long it was at work, and the
+                                                           largest request
+python -m benchmarks.delivering ours URL KEY [FILE]   100 events of 100 attributes by our sink
+python -m benchmarks.delivering pymisp URL KEY [FILE] the same by PyMISP's add_event
+python -m benchmarks.delivering large URL KEY FILE    one event of 50,000 attributes by our sink
 python -m benchmarks.delivering clean URL KEY         delete what the two left in a real MISP
 python -m benchmarks.delivering traffic               requests and bytes of what changes little or nothing
 """
@@ -10,13 +13,14 @@ python -m benchmarks.delivering traffic               requests and bytes of what
 import copy
 import json
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-EVENTS, ATTRIBUTES = 100, 100
+EVENTS, ATTRIBUTES, LARGE = 100, 100, 50_000
 SECONDS = 1_767_600_000
 _SPACE = uuid.UUID("5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11")
 Json = dict[str, Any]
@@ -54,9 +58,24 @@ def event(number: int, count: int) -> Json:
     }
 
 
-def serve(milliseconds: str) -> None:
+def serve(milliseconds: str, file: str) -> None:
     """Run the double until killed."""
     double = _double()(cost_per_attribute=float(milliseconds) / 1000)
+    own, path = double._serve, Path(file)
+    known = {"busy": 0.0, "requests": 0, "largest": 0}
+    lock = threading.Lock()
+
+    def timed(method: str, target: str, headers: Any, raw: bytes) -> Any:
+        began = time.perf_counter()
+        answer = own(method, target, headers, raw)
+        with lock:
+            known["busy"] += time.perf_counter() - began
+            known["requests"] += 1
+            known["largest"] = max(known["largest"], len(raw))
+            path.write_text(json.dumps(known))
+        return answer
+
+    double._serve = timed
     print(double.url, double.key, flush=True)
     while True:
         time.sleep(3600)
@@ -69,22 +88,43 @@ def _double() -> Any:
     return MispDouble
 
 
-def measured(work: Callable[[], object]) -> dict[str, float]:
-    """CPU and wall seconds."""
+def measured(work: Callable[[], object], file: str = "") -> dict[str, float]:
+    """CPU and wall seconds; and with a file of `serve` how long the server was at work."""
+    before = _server_s(file)
     started, wall = time.process_time(), time.perf_counter()
     work()
-    return {"cpu": time.process_time() - started, "wall": time.perf_counter() - wall}
+    found = {"cpu": time.process_time() - started, "wall": time.perf_counter() - wall}
+    return {**found, **{key: value - before.get(key, 0) for key, value in _server_s(file).items()}}
 
 
-def ours(url: str, key: str) -> dict[str, float]:
+def _server_s(file: str) -> dict[str, float]:
+    path = Path(file)
+    return dict(json.loads(path.read_text())) if file and path.exists() else {}
+
+
+def ours(url: str, key: str, file: str = "") -> dict[str, float]:
     """Our sink, one event after the other; and four at a time, other events."""
     from stixbridge.sinks.misp import MispSink  # noqa: PLC0415
 
     made = [event(number, ATTRIBUTES) for number in range(EVENTS)]
-    found = measured(lambda: MispSink(url, key).add(made))
+    found = measured(lambda: MispSink(url, key).add(made), file)
     more = [event(number, ATTRIBUTES) for number in range(1_000, 1_000 + EVENTS)]
     several = measured(lambda: MispSink(url, key, concurrency=4).add(more))
     return {**found, "wall of several": several["wall"]}
+
+
+def large(url: str, key: str, file: str) -> dict[str, float]:
+    """One event in pieces: how much memory that takes here, in how many requests of what size."""
+    import resource  # noqa: PLC0415
+
+    from stixbridge.sinks.misp import MispSink  # noqa: PLC0415
+
+    made = event(9_000, LARGE)
+    without = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = measured(lambda: MispSink(url, key).add([made]), file)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    size = len(json.dumps(made))
+    return {**found, "event": size, "memory before": without * 1024, "memory": peak * 1024, **_server_s(file)}
 
 
 def clean(url: str, key: str) -> dict[str, float]:
@@ -101,7 +141,7 @@ def clean(url: str, key: str) -> dict[str, float]:
     return {"deleted": deleted}
 
 
-def by_pymisp(url: str, key: str) -> dict[str, float]:
+def by_pymisp(url: str, key: str, file: str = "") -> dict[str, float]:
     """PyMISP as its documentation shows it."""
     from pymisp import MISPEvent, PyMISP  # noqa: PLC0415
 
@@ -114,7 +154,7 @@ def by_pymisp(url: str, key: str) -> dict[str, float]:
             misp_event.from_dict(**one)
             client.add_event(misp_event)
 
-    return measured(work)
+    return measured(work, file)
 
 
 def traffic() -> dict[str, float]:
@@ -183,4 +223,8 @@ if __name__ == "__main__":
     if what == "serve":
         serve(*rest)
     else:
-        print(json.dumps({"ours": ours, "pymisp": by_pymisp, "traffic": traffic, "clean": clean}[what](*rest)))
+        print(
+            json.dumps(
+                {"ours": ours, "pymisp": by_pymisp, "large": large, "traffic": traffic, "clean": clean}[what](*rest)
+            )
+        )

@@ -18,6 +18,17 @@ if TYPE_CHECKING:
     from ..settings import Config
     from ..store import Store
 
+_DIGEST = 64
+"""Characters of the SHA-256 of a file, which is in the place of its watermark."""
+
+
+def _mark(row: dict[str, Any]) -> str:
+    """Up to where a collection was read: a time of the server, or the content of a file."""
+    mark = str(row["watermark"])
+    if len(mark) == _DIGEST:
+        return f"read as it is (SHA-256 {mark[:12]}…)"
+    return f"watermark {mark}  lag {row['lag'] or 'unknown'}"
+
 
 @click.command()
 @CONFIG
@@ -36,7 +47,7 @@ def status(config_path: Path, as_json: bool) -> None:
     emit(f"store {found['store']}")
     for row in found["collections"]:
         emit(f"collection {row['source']} / {row['title'] or row['collection']}")
-        emit(f"  polled {row['polled']}  watermark {row['watermark']}  lag {row['lag'] or 'unknown'}")
+        emit(f"  polled {row['polled']}  {_mark(row)}")
         if row["error"]:
             emit(f"  last error: {row['error']}")
     for row in found["sources"]:
