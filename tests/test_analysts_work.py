@@ -1,6 +1,7 @@
 """What analysts did is told apart from what we did, whatever the source does afterwards."""
 
 import contextlib
+import json
 import threading
 import uuid
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from doubles.misp import MispDouble
 from helpers import stix
-from helpers.bridge import NOW, Bridge, actions
+from helpers.bridge import NOW, Bridge, actions, reasons
 from helpers.delivering import (
     SECONDS,
     Delivering,
@@ -27,6 +28,7 @@ from helpers.misp import Misp
 
 from stixbridge import times
 from stixbridge.records import StoreRecord
+from stixbridge.rehearsal import rehearse
 from stixbridge.sinks.changes import OBJECT_HEAD, Policy
 from stixbridge.sinks.delivery import Job, State, emptied
 from stixbridge.sinks.misp import MispSink
@@ -317,3 +319,52 @@ def test_policy_restores_what_an_analyst_deleted_when_the_source_changes_it(misp
     assert misp.part(own, part["uuid"])["deleted"] in (True, "1")
     deliver(event(own, changed(part, comment="newer"), attribute(own, B)))
     assert misp.part(own, part["uuid"])["deleted"] in (False, "0")
+
+
+# what moves to another event
+
+
+def test_what_an_analyst_did_to_a_value_goes_with_it_into_a_report(double: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(double, tmp_path)
+    members = [stix.indicator(value, name=f"feed {value}") for value in (A, B, C)]
+    bridge.poll(*members)
+    rows = {row["value"]: row["uuid"] for held in double.events.values() for row in held["Attribute"]}
+    double.analyst_edit(rows[A], to_ids=False, comment="checked: benign")
+    double.analyst_tag(rows[A], "ours:seen")
+    double.analyst_delete(rows[B])
+    (tmp_path / "acme" / "99.json").write_text(json.dumps(stix.bundle([stix.report("wave", members)])))
+    (pipeline,) = make_pipelines(bridge.config, bridge.store, ("acme",))
+    shown = rehearse(pipeline, times.microseconds(NOW))
+    pipeline.close()
+    summary = bridge.run()
+    assert len([text for text in reasons(summary)["conflict"] if "where it comes from" in text]) == 2
+    assert reasons(shown) == reasons(summary)
+    wave = double.events[stix.uuid_in(stix.stix_id("report", "wave"))]
+    found = {row["value"]: row for row in wave["Attribute"] if not row["deleted"]}
+    assert found.keys() == {A, C}
+    assert (found[A]["to_ids"], found[A]["comment"], tagged(found[A])) == (False, "checked: benign", ["ours:seen"])
+    assert (found[C]["to_ids"], found[C]["comment"]) == (True, f"feed {C}")
+    # it stays his, whatever the source says later, and comes back with the member
+    newer = [stix.indicator(value, name=f"newer {value}", modified=stix.LATER) for value in (A, B, C)]
+    bridge.poll(*newer)
+    found = {row["value"]: row for row in wave["Attribute"] if not row["deleted"]}
+    assert found.keys() == {A, C}
+    assert (found[A]["to_ids"], found[A]["comment"], found[C]["comment"]) == (False, "checked: benign", f"newer {C}")
+    bridge.poll(stix.report("wave", [newer[2]], modified=stix.LATER))
+    live = {row["value"]: row for held in double.events.values() for row in held["Attribute"] if not row["deleted"]}
+    assert live.keys() == {A, C}
+    assert (live[A]["to_ids"], live[A]["comment"]) == (False, "checked: benign")
+    assert actions(bridge.run()) == {}
+    bridge.close()
+
+
+def test_what_was_written_for_fewer_does_not_go_where_more_read(double: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(double, tmp_path)
+    bridge.poll(stix.indicator(A, tlp="red"))
+    (row,) = double.find(A)
+    double.analyst_edit(row["uuid"], to_ids=False, comment="our victim")
+    green = stix.indicator(A, tlp="green", modified=stix.LATER)
+    bridge.poll(green, stix.report("wave", [green], tlp="green"))
+    (found,) = [row for row in double.find(A) if not row["deleted"]]
+    assert (found["to_ids"], found["comment"]) == (False, "")
+    bridge.close()

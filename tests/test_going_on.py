@@ -174,6 +174,20 @@ def test_publishing_that_fails_is_owed(double: MispDouble, tmp_path: Path) -> No
     bridge.close()
 
 
+def test_publishing_that_is_refused_holds_nothing_back(double: MispDouble, tmp_path: Path) -> None:
+    """As for a key that may publish, but not what carries another organisation."""
+    bridge = bridge_to(double, tmp_path, enrich={"publish": True})
+    one, two = stix.indicator(A), stix.indicator(B)
+    refusal = '{"message":"You do not have the permission to do that."}'
+    double.fail_next(403, refusal, path="/events/publish", times=9)
+    bridge.poll(one, two, stix.report("wave", [one, two]))
+    summary = bridge.poll(stix.report("wave", [one], modified=stix.LATER))
+    assert any("not published" in text for text in reasons(summary)["refused"])
+    assert live(double) == {A: 1, B: 1}
+    assert actions(bridge.run()) == {}
+    bridge.close()
+
+
 @pytest.mark.parametrize("how", ["500", "cut"])
 def test_an_event_that_was_published_stays_so_though_publishing_fails_once(misp: Misp, how: str) -> None:
     own = misp.fresh()

@@ -58,6 +58,10 @@ class Held:
             yield Delivery(job.event["uuid"], State.DELIVERED, job.event, "updated")
 
     settings = ""
+    restores = False
+
+    def others_work(self, body: dict[str, Any], uuids: set[str]) -> dict[str, dict[str, Any]]:
+        return {}
 
     def allowed(self, event: dict[str, Any], notes: list[Any]) -> dict[str, Any] | None:
         return event

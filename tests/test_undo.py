@@ -342,3 +342,34 @@ def test_what_a_run_brought_that_was_killed_can_be_taken_back(
     assert undo(bridge, number).errors == []
     assert live(misp) == {B: True}
     bridge.close()
+
+
+def test_of_a_run_that_a_later_one_overtook_the_newer_versions_stay_and_that_is_said(
+    misp: MispDouble, tmp_path: Path
+) -> None:
+    bridge = bridge_to(misp, tmp_path)
+    first = bridge.poll(stix.indicator(A, name="first"), stix.indicator(B)).run
+    second = bridge.poll(stix.indicator(A, name="second", modified=stix.LATER)).run
+    summary = undo(bridge, first)
+    assert live(misp) == {A: True}
+    (entry,) = [entry for entry in summary.ledger.entries if entry.get("path") == f"undo: run {first}"]
+    assert "1 objects of run 1 came in a newer version since" in entry["target"]
+    undo(bridge, second)
+    assert live(misp) == {}
+    bridge.close()
+
+
+def test_a_report_that_is_revoked_is_withdrawn_and_its_members_stay(misp: MispDouble, tmp_path: Path) -> None:
+    bridge = bridge_to(misp, tmp_path)
+    one = stix.indicator(A)
+    wave = stix.report("wave", [one])
+    bridge.poll(one, wave)
+    summary = bridge.poll({**wave, "revoked": True, "modified": stix.LATER})
+    assert summary.errors == []
+    own = stix.uuid_in(wave["id"])
+    assert misp.events[own]["info"] == "[withdrawn] wave"
+    assert [row["value"] for row in misp.events[own]["Attribute"] if not row["deleted"]] == []
+    assert live(misp) == {A: True}
+    assert len(misp.events) == 2
+    assert actions(bridge.run()) == {}
+    bridge.close()

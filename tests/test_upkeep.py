@@ -15,7 +15,7 @@ from helpers.command import run
 from stixbridge import making
 from stixbridge.errors import ConfigError, StoreError
 from stixbridge.letters import drop, letters, retry, show
-from stixbridge.lookup import status
+from stixbridge.lookup import find, status
 from stixbridge.store import Store
 
 A, B, C = "198.51.100.1", "198.51.100.2", "198.51.100.3"
@@ -281,3 +281,15 @@ def test_status_says_how_things_stand(misp: MispDouble, tmp_path: Path, monkeypa
     assert pipeline["next_run"] == "2026-01-10T01:00:00.000000Z"
     assert (pipeline["finished"], len(pipeline["errors"])) == (True, 1)
     bridge.close()
+
+
+def test_find_knows_the_halves_of_a_value_and_the_store_is_for_its_owner(tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path, {"out": {"type": "files", "path": str(tmp_path / "out")}})
+    pattern = "[network-traffic:dst_ref.value = '198.51.100.7' AND network-traffic:dst_port = 443]"
+    bridge.poll(stix.indicator("traffic", pattern))
+    for what in ("198.51.100.7", "443", "198.51.100.7|443"):
+        assert [row["id"] for row in find(bridge.config, bridge.store, what)] == [stix.stix_id("indicator", "traffic")]
+    for what in ("198.51.100", "%", "198.51.100._", "44"):
+        assert find(bridge.config, bridge.store, what) == []
+    bridge.close()
+    assert (tmp_path / "stixbridge.db").stat().st_mode & 0o077 == 0

@@ -6,7 +6,7 @@ event stays in the one that it would leave, as strictly marked as it is by now.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from .ledger import Outcome, Reason
 from .making import Maker
 from .misp.model import Converted, MispEvent, level_of
 from .records import StoreRecord, digest_in
+from .sinks.changes import wider
 from .sinks.delivery import (
     CLOSED,
     OURS,
@@ -32,6 +33,7 @@ from .sinks.delivery import (
     emptied,
     parts,
     put_back,
+    staying_in,
     takes_away,
 )
 from .sinks.foreign import carriers
@@ -69,6 +71,7 @@ class Pass:
         again: offer what the sink would not take, once more.
         stranded: STIX id -> why its new event is not in the sink.
         staying: UUID of an event -> STIX ids that stay in it for that reason.
+        told: UUID of an event -> what the first of two steps said of it.
         waiting: something was left for the next run.
     """
 
@@ -78,6 +81,7 @@ class Pass:
     again: bool = False
     stranded: dict[str, _Stranded] = field(default_factory=dict)
     staying: dict[str, set[str]] = field(default_factory=dict)
+    told: dict[str, list[Note]] = field(default_factory=dict)
     waiting: bool = False
 
     def strand(self, uuid: str, state: State) -> None:
@@ -146,11 +150,13 @@ class Deliverer:
             if uuid not in one.wanted:
                 event = merge(self._store.wanted(sink.name, uuid))
                 jobs.append(self._made(one, event, self._store.delivered(sink.name, uuid), None))
+        _inherit(sink, jobs)
         jobs.sort(key=lambda job: (takes_away(job), str(job.event["uuid"])))
         for line in sink.limits() if jobs else ():
             self._say(f"{sink.name}: {line}")
         for phase in self._phases(one, jobs):
             for job, delivery in self._sent(one, phase):
+                delivery.notes[:0] = [note for note in one.told.get(delivery.event, ()) if note not in delivery.notes]
                 self._took(one, job, delivery)
                 self._tell(sink, job, delivery)
                 if delivery.state is not State.FAILED:
@@ -167,6 +173,7 @@ class Deliverer:
             failed: set[str] = set()
             for job, delivery in self._sent(one, [_adding_only(job) for job in kinds[1]]):
                 self._took(one, job, delivery)
+                one.told[delivery.event] = [note for note in delivery.notes if note[2] is Reason.CONFLICT]
                 if delivery.state is State.FAILED:
                     failed.add(delivery.event)
                     self._tell(one.sink, job, delivery)
@@ -222,14 +229,14 @@ class Deliverer:
             one.waiting = True
         else:
             self._acknowledge(one.sink, job, delivery, one.moment)
-        if delivery.state not in SETTLED:
+        if delivery.state not in SETTLED and not delivery.arrived:
             one.strand(delivery.event, delivery.state)
 
     def preview(self, sink: Sink, uuid: str, row: Converted | None) -> tuple[MispEvent, MispEvent]:
         """What is in a sink of an event, and what would be; nothing is written."""
         held = self._store.delivered(sink.name, uuid)
-        before = held.body if held is not None and held.state in OURS else {}
-        if row is not None and row.held:
+        before = (sink.allowed(held.body, []) or {}) if held is not None and held.state in OURS else {}
+        if (row is not None and row.held) or (held is not None and held.state in (State.FOREIGN, State.BLOCKED)):
             return before, before
         body = wanted_body(row_for(sink, row), held)
         if body is None:
@@ -295,6 +302,42 @@ class Deliverer:
             delivery.action = "withdrawn"
 
 
+def _inherit(sink: Sink, jobs: list[Job]) -> None:
+    """Let what others did to a value that moves from one event to another go with it."""
+    new: dict[tuple[str, str], list[tuple[Job, str]]] = {}
+    for job in jobs:
+        known = parts(job.last.body) if job.last is not None else set()
+        for row in job.event.get("Attribute") or ():
+            if str(row["uuid"]) not in known:
+                new.setdefault(_said(row), []).append((job, str(row["uuid"])))
+    for job in jobs if new else ():
+        if job.last is None or job.last.state not in OURS:
+            continue
+        wanted = parts(job.event)
+        leaving = {
+            str(row["uuid"]): _said(row)
+            for row in job.last.body.get("Attribute") or ()
+            if str(row["uuid"]) not in wanted and _said(row) in new
+        }
+        for uuid, work in (sink.others_work(job.last.body, set(leaving)) if leaving else {}).items():
+            for other, own in new[leaving[uuid]]:
+                told = not _looser(other.event, job.last.body)  # what somebody wrote for fewer is not for more
+                kept = {key: value for key, value in work.items() if told or key in ("to_ids", "deleted")}
+                if kept:
+                    other.inherited[own] = kept
+
+
+def _looser(event: MispEvent, other: MispEvent) -> bool:
+    """Whether an event is for more readers than another."""
+    ranks = [tlp.RANK.get(level_of(one) or "", -1) for one in (event, other)]
+    return ranks[0] < ranks[1] or wider(event.get("distribution"), other.get("distribution"))
+
+
+def _said(row: Mapping[str, Any]) -> tuple[str, str]:
+    """What an attribute says: it has another UUID in another event."""
+    return str(row["type"]), str(row["value"])
+
+
 def row_for(sink: Sink, row: Converted | None) -> Converted | None:
     """An event as a sink is to have it: none where it is routed elsewhere; what was delivered before is withdrawn."""
     if row is not None and row.sinks is not None and sink.name not in row.sinks:
@@ -320,7 +363,12 @@ def _adding_only(job: Job) -> Job:
         event = dict(job.event)
         for name in ("Attribute", "Object", "EventReport"):
             wanted = {str(part["uuid"]) for part in event.get(name) or ()}
-            leaving = [part for part in job.last.body.get(name) or () if str(part["uuid"]) not in wanted]
+            old = {level_of(job.last.body)}
+            leaving = [
+                staying_in(job.event, part, set(old))
+                for part in job.last.body.get(name) or ()
+                if str(part["uuid"]) not in wanted
+            ]
             event[name] = [*(event.get(name) or ()), *leaving]
         copy.event = event
     return copy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -27,7 +28,9 @@ def find(config: Config, store: Store, what: str) -> list[dict[str, Any]]:
         A row for each STIX object found: `id`, `source`, `object`, `events` (each with its sinks and elements),
         `missing` (what was not carried over, and why) and `touched` (rules that changed it or its event).
     """
-    ids = {row["id"] for row in store.query(_BY_WHAT, what=what, lower=what.lower())}
+    half = re.sub(r"([\\%_])", r"\\\1", what)
+    asked = {"what": what, "lower": what.lower(), "first": f"{half}|%", "second": f"%|{half}"}
+    ids = {row["id"] for row in store.query(_BY_WHAT, **asked)}
     found: list[dict[str, Any]] = []
     for id_ in sorted(ids):
         for row in store.query("SELECT source, version, seq FROM objects WHERE id = :id ORDER BY source", id=id_):
@@ -51,9 +54,10 @@ def find(config: Config, store: Store, what: str) -> list[dict[str, Any]]:
     return found
 
 
-_BY_WHAT = """
+_BY_WHAT = r"""
 SELECT id FROM objects WHERE id = :what
 UNION SELECT id FROM elements WHERE value IN (:what, :lower) OR uuid = :lower
+UNION SELECT id FROM elements WHERE type LIKE '%|%' AND (value LIKE :first ESCAPE '\' OR value LIKE :second ESCAPE '\')
 UNION SELECT id FROM placements WHERE event = :lower
 UNION SELECT p.id FROM aliases a JOIN placements p ON p.event = a.event WHERE a.uuid = :lower
 """

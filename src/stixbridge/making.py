@@ -190,8 +190,7 @@ class Maker:
         conversion.ledger.restrict({id_ for id_ in affected.objects if id_ in changed or id_ in named})
         aside |= self.store.set_aside(self.pipeline, self.source)  # by this conversion
         for id_ in sorted(changed - affected.objects.keys()):
-            other = Reason.EXPIRED if self.expired_after is not None and id_ not in self._gone else Reason.VANISHED
-            conversion.ledger.entry(id_, None, Outcome.DROPPED, aside.get(id_, other))
+            conversion.ledger.entry(id_, None, Outcome.DROPPED, aside.get(id_) or self._why_left_out(id_))
         made = Made(ledger=conversion.ledger)
         for row in conversion.converted:
             if row.closed:
@@ -311,7 +310,8 @@ class Maker:
         kept = {
             id_: row
             for id_, row in rows.items()
-            if row[0]["type"] == "marking-definition" or (id_ not in aside and not self._is_over(row[0]))
+            if row[0]["type"] == "marking-definition"
+            or (id_ not in aside and not self._is_over(row[0]) and not _is_revoked_container(row[0]))
         }
         if self.vanished == "keep":
             return kept
@@ -325,6 +325,13 @@ class Maker:
                 if obj["type"] == "indicator":
                     kept[id_] = ({**obj, "revoked": True}, added)
         return kept
+
+    def _why_left_out(self, id_: str) -> Reason:
+        """Why a changed object is in no event, that nothing else says it of."""
+        obj = self.store.load(self.source, [id_]).get(id_, ({}, None))[0]
+        if _is_revoked_container(obj):
+            return Reason.REVOKED
+        return Reason.EXPIRED if self.expired_after is not None and id_ not in self._gone else Reason.VANISHED
 
     def _is_over(self, obj: Mapping[str, Any]) -> bool:
         """Whether an indicator expired so long ago that its attributes go."""
@@ -403,3 +410,8 @@ def _tag(rows: Iterable[Converted], gone: set[str]) -> None:
         for attribute in (*alone, *all_attributes({"Object": inside})):
             if _TAG not in tag_names(attribute):
                 attribute["Tag"] = [*(attribute.get("Tag") or []), {"name": _TAG}]
+
+
+def _is_revoked_container(obj: Mapping[str, Any]) -> bool:
+    """Whether a report or grouping is revoked: it is no event any more, and what was in it goes elsewhere."""
+    return obj.get("type") in ("report", "grouping") and obj.get("revoked") is True

@@ -21,12 +21,13 @@ from .affected import placements
 from .delivering import Deliverer, Pass, Wanted
 from .errors import ConfigError, ServerError, StixbridgeError
 from .guard import Guard, Toll
-from .ledger import Ledger, Outcome
+from .ledger import Ledger, Outcome, Reason
 from .making import Batch, Made, Maker
 from .misp.model import Converted
 from .pulling import Progress, Puller, Reach
 from .records import elements
-from .sinks.delivery import Delivery, Job, Sink
+from .sinks.delivery import TAKEN, Delivery, Job, Sink
+from .sinks.foreign import event_in_misp
 from .sources.page import Source
 from .stix.read import Entry
 
@@ -75,11 +76,19 @@ class Summary:
             "entries": self.entries,
             "changed": self.changed,
             "events": self.events,
-            "changes": {delivery.event: delivery.changes for _, delivery in self.deliveries if delivery.changes},
+            "changes": self._changes(),
             "volume": self.volume,
             "ledger": self.ledger.to_dict(),
             "errors": self.errors,
         }
+
+    def _changes(self) -> dict[str, list[str]]:
+        """UUID of an event -> what would change in it, in all sinks."""
+        found: dict[str, list[str]] = {}
+        for _, delivery in self.deliveries:
+            if delivery.changes:
+                found.setdefault(delivery.event, []).extend(delivery.changes)
+        return found
 
 
 @dataclass(slots=True)
@@ -171,8 +180,11 @@ class Pipeline:
         if not rows or rows[0]["seq_after"] is None or rows[0]["seq_after"] == rows[0]["seq_before"]:
             raise ConfigError(f"run {number} of pipeline {self.name} brought nothing; stixbridge status lists the runs")
         run = self._begin(now, confirmed=True)
-        ids = self.store.take_back(self.source.name, number, rows[0]["seq_before"], rows[0]["seq_after"])
+        ids, stay = self.store.take_back(self.source.name, number, rows[0]["seq_before"], rows[0]["seq_after"])
         run.summary.changed = len(ids)
+        if stay:
+            text = f"{stay} objects of run {number} came in a newer version since, which stays: undo those runs, too"
+            run.summary.ledger.note(self.name, f"undo: run {number}", Outcome.PRESERVED, Reason.SUPERSEDED, text)
         return self._rest(run)
 
     def _begin(self, now: int | None, *, replay: bool = False, full: bool = False, confirmed: bool = False) -> _Run:
@@ -331,7 +343,8 @@ class Pipeline:
         slim = replace(delivery, body={"info": delivery.body.get("info", "")})
         summary.deliveries.append((sink.name, slim))
         if job is not None:
-            self.say(f"{sink.name}: {delivery.action} {delivery.event} {title}")
+            place = event_in_misp(delivery.body) if TAKEN in delivery.body else delivery.event
+            self.say(f"{sink.name}: {delivery.action} {place} {title}")
 
     def _place(self, uuid: str, row: Converted | None, staying: set[str]) -> None:
         """Record what is in an event, once every sink has it; and what had to stay there."""

@@ -6,6 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from .errors import ServerError
 from .misp.model import MispEvent, all_attributes, tag_names
@@ -85,6 +86,7 @@ class _Measured:
         self._sink = sink
         self.allowed = sink.allowed
         self.limits = sink.limits
+        self.others_work = sink.others_work
         self.false_positives = sink.false_positives
         self.rehearsal = sink.rehearsal
         self.lacks = sink.lacks
@@ -149,6 +151,10 @@ class _Unasked:
             yield Delivery(
                 uuid, State.DELIVERED, event, action, notes=notes, changes=told(before if there else {}, event)
             )
+
+    def others_work(self, body: MispEvent, uuids: set[str]) -> dict[str, dict[str, Any]]:
+        """None that is known."""
+        return {}
 
     def limits(self) -> list[str]:
         """None: it is asked nothing."""

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from ..store import Store
 
 _LINES = 40
+_REFUSED = 10
+"""Different refusals of settings that are shown; --json has them all."""
 _SECONDS_AN_ATTRIBUTE = 0.003
 """What a MISP takes to store one, as measured."""
 _COLOURS = {"+": "green", "-": "red", "~": "yellow"}
@@ -250,6 +253,13 @@ def _report(summary: Summary, dry_run: bool) -> None:
     for entry in ledger.entries:
         if "target" in entry and entry.get("path", "").find(": ") > 0:
             emit(f"  note     {entry['path']}: {entry['reason']}: {entry['target']}")
+    refused = Counter(
+        f"{entry['path']}: {entry['reason']}: {entry['target']}"
+        for entry in ledger.entries
+        if "target" in entry and entry.get("path", "").startswith("enrich.")
+    )
+    for text, times in refused.most_common(_REFUSED):
+        emit(f"  note     {text}" + (f" ({times} times)" if times > 1 else ""))
     tell_bad(ledger.entries, emit)
     for error in summary.errors:
         emit(f"  error    {error}")

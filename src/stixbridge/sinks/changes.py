@@ -15,7 +15,7 @@ from .. import times, tlp
 from ..ledger import Outcome, Reason
 from ..misp.model import ANALYST_DATA, MispEvent, level_of, tag_names
 from ..misp.values import BadValue, normalise
-from .delivery import GONE, Note
+from .delivery import GIVEN, GONE, STORED, Note
 
 Part = dict[str, Any]
 
@@ -33,6 +33,7 @@ OBJECT_FIELDS = ("comment", "first_seen", "last_seen", "distribution")
 REPORT_FIELDS = ("name", "content", "distribution")
 ANALYST_FIELDS = ("note", "language", "opinion", "comment", "relationship_type", "distribution")
 
+_SHARING = frozenset({"distribution", "sharing_group_id"})
 _SAID = frozenset(ANALYST_FIELDS) - {"distribution"}
 
 # What an object needs to be found and taken by an edit.
@@ -76,7 +77,8 @@ class Changes:
         body: to send; empty where there is nothing to do.
         said: analyst data that is there, and changes: an edit of the event would not change it.
         refused: those of `said` that MISP did not take.
-        theirs: UUID of a part -> fields that are as wanted by somebody else's hand.
+        given: UUID of a part -> field -> what we delivered, where it is as wanted by somebody else's hand.
+        stored: UUID of an attribute -> its value as MISP stored it.
         others_tags: UUID of a part -> tags, in lower case, that are wanted and were set by somebody else.
         gone: UUIDs of parts that somebody else deleted, whether they are still wanted or not.
         notes: what a reader should know.
@@ -86,7 +88,8 @@ class Changes:
     body: MispEvent = field(default_factory=dict)
     said: list[Said] = field(default_factory=list)
     refused: list[Said] = field(default_factory=list)
-    theirs: dict[str, set[str]] = field(default_factory=dict)
+    given: dict[str, dict[str, Any]] = field(default_factory=dict)
+    stored: Mapping[str, str] = field(default_factory=dict)
     others_tags: dict[str, set[str]] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     notes: list[Note] = field(default_factory=list)
@@ -104,8 +107,15 @@ def compute(
         theirs: what MISP has, soft-deleted parts included.
         policy: whose word counts in a conflict; the analyst's where it is None.
     """
-    changes = Changes(policy=policy or Policy(), gone=set(base.get(GONE) or ()))
+    changes = Changes(
+        policy=policy or Policy(),
+        gone=set(base.get(GONE) or ()),
+        given={uuid: dict(fields) for uuid, fields in (base.get(GIVEN) or {}).items()},
+        stored=base.get(STORED) or {},
+    )
     body = _fields(wanted, base, theirs, EVENT_FIELDS, changes, str(wanted["uuid"]))
+    if wanted.get("distribution") == "4" and body.keys() & _SHARING:  # MISP takes neither without the other
+        body |= {name: wanted[name] for name in _SHARING & wanted.keys()}
     tags = _tags(wanted, base, theirs, changes)
     if tags:
         body["Tag"] = tags
@@ -136,7 +146,7 @@ def _parts(
                 rows.append(_new(part, revived=other is not None))
                 changes.gone.discard(uuid)
             elif known != part:  # said when it matters: the source changed what an analyst deleted
-                note = "deleted in MISP; stays deleted"
+                note = f"{_called(part)}deleted in MISP; stays deleted"
                 changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
         elif other is None or absent:
             rows.append(_new(part, revived=other is not None))
@@ -158,15 +168,15 @@ def _parts(
 def _withdrawn(known: Part, other: Part, name: str, changes: Changes) -> Iterator[Part]:
     """The row that takes away what is no longer wanted; nothing where it has become an analyst's own."""
     uuid = str(known["uuid"])
-    if _made_anothers(known, other, name):
-        note = "no longer wanted, and an analyst made something else of it; stays"
+    if _made_anothers(known, other, name, changes.stored.get(uuid)):
+        note = f"{_called(known)}no longer wanted, and an analyst made something else of it; stays"
         changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
         return
     if name == "Object":
         inner = by_uuid(known, "Attribute")
         added = [row for own, row in by_uuid(other, "Attribute").items() if own not in inner and not is_deleted(row)]
         if added:
-            note = "no longer wanted, and an analyst added to it; what was ours in it goes"
+            note = f"{_called(known)}no longer wanted, and an analyst added to it; what was ours in it goes"
             changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
             gone = [{**_head(row, "Attribute"), "deleted": True} for row in inner.values()]
             yield {**_head(known, name), "Attribute": gone}
@@ -175,12 +185,21 @@ def _withdrawn(known: Part, other: Part, name: str, changes: Changes) -> Iterato
     yield {**head, "deleted": True}
 
 
-def _made_anothers(known: Part, other: Part, name: str) -> bool:
+def _called(part: Mapping[str, Any]) -> str:
+    """A part as a reader knows it, before a colon; nothing for an event."""
+    if "type" in part and "value" in part:
+        return f"{part['type']} {str(part['value'])[:80]}: "
+    return f"{part['name']}: " if "name" in part else ""
+
+
+def _made_anothers(known: Part, other: Part, name: str, stored: str | None) -> bool:
     if name == "EventReport":
         return str(other.get("content")).strip() != str(known.get("content")).strip()
     if name != "Attribute" or "type" not in known:
         return False
-    return str(other.get("type")) != str(known["type"]) or _value(other) != _value(known)
+    if str(other.get("type")) != str(known["type"]):
+        return True
+    return _value(other) != _value(known) and str(other.get("value")) != stored
 
 
 def _value(part: Part) -> str:
@@ -245,16 +264,18 @@ def _analyst_data(
                 yield entry
             elif fields:
                 changes.said.append(Said(name, uuid, fields))
-        elif uuid not in before:
+        elif uuid not in before and uuid not in changes.gone:
             yield entry
-        elif before[uuid] != entry:
+        elif before.get(uuid) != entry:
             note = f"{name.lower()} deleted in MISP; stays deleted"
             changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
     for uuid, entry in before.items():
         there = held.get(uuid)
-        if uuid in ours or there is None:
+        if uuid in ours:
             continue
-        if any(normal(field, there.get(field)) != normal(field, entry.get(field)) for field in entry.keys() & _SAID):
+        if there is None:
+            changes.gone.add(uuid)
+        elif any(normal(field, there.get(field)) != normal(field, entry.get(field)) for field in entry.keys() & _SAID):
             note = f"{name.lower()} was changed in MISP; stays, though the source no longer says it"
             changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
         else:
@@ -291,19 +312,28 @@ def _fields(
 ) -> Part:
     row: Part = {}
     for name in fields:
-        ours, before, held = (normal(name, part.get(name)) for part in (wanted, base, theirs))
-        if ours in (before, held):
-            if base and ours == held != before:
-                changes.theirs.setdefault(uuid, set()).add(name)
+        ours, last, held = (normal(name, part.get(name)) for part in (wanted, base, theirs))
+        given = changes.given.get(uuid, {})
+        before = normal(name, given[name]) if name in given else last  # what we delivered
+        if ours == held:
+            if base and ours != before:
+                changes.given.setdefault(uuid, {}).setdefault(name, base.get(name))
             continue
+        if ours == last and base:
+            continue  # the source says what it said
         if name == "distribution" and wider(ours, held) and _marked_more_strictly(wanted, base, theirs):
-            note = "distribution: stays, since an analyst marked it more strictly"
+            note = f"{_called(wanted)}distribution: stays, since an analyst marked it more strictly"
             changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
             continue
-        if held != before and base and name not in changes.policy.ours and not _must_win(name, ours, held):
-            changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, f"{name}: MISP's value stands"))
-            continue
-        row[name] = wanted.get(name, None if name in {"first_seen", "last_seen"} else "")
+        if base and name not in changes.policy.ours and not _must_win(name, ours, held):
+            if ours == before:
+                continue  # back at what we delivered: what an analyst made of it since stands
+            if held != before:
+                note = f"{_called(wanted)}{name}: MISP's value stands"
+                changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
+                continue
+        given.pop(name, None)
+        row[name] = wanted.get(name, "")
     return row
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..misp.model import ANALYST_DATA, MispEvent, tag_names
 from .changes import ATTRIBUTE_FIELDS, EVENT_FIELDS, OBJECT_FIELDS, REPORT_FIELDS, by_uuid, is_deleted, normal
+from .delivery import SAID
 
 Part = dict[str, Any]
 
@@ -52,6 +53,30 @@ def after_cut(base: Mapping[str, Any], edits: Sequence[Mapping[str, Any]], their
     ours: MispEvent = dict(base)
     for edit in edits:
         ours = _after(ours, edit, theirs, EVENT_FIELDS)
+        for kind, uuid, fields in edit.get(SAID) or ():
+            ours = _said(ours, theirs, kind, uuid, fields)
+    return ours
+
+
+def _said(known: Mapping[str, Any], theirs: Mapping[str, Any], kind: str, uuid: str, fields: Part | None) -> Part:
+    """A part with a note, opinion or relationship as we changed it, where MISP has it so."""
+    ours: Part = dict(known)
+    if any(row["uuid"] == uuid for row in known.get(kind) or ()):
+        there = by_uuid(theirs, kind).get(uuid)
+        rows = []
+        for row in known[kind]:
+            if row["uuid"] != uuid or (fields is None and there is not None):
+                rows.append(row)
+            elif fields is not None:
+                done = there is not None and all(
+                    normal(key, there.get(key)) == normal(key, fields[key]) for key in fields
+                )
+                rows.append({**row, **fields} if done else row)
+        ours[kind] = rows
+    for name in ("Attribute", "Object", "EventReport"):
+        if known.get(name):
+            held = by_uuid(theirs, name)
+            ours[name] = [_said(row, held.get(str(row["uuid"]), {}), kind, uuid, fields) for row in known[name]]
     return ours
 
 

@@ -71,6 +71,19 @@ SHARES = "shares"
 OWED = "publish_owed"
 """A field of ours in an edit on record: the event is to be published after it."""
 
+GIVEN = "given"
+"""A field of ours in a delivered body: UUID of a part -> field -> what we delivered, where it is as it was wanted by
+somebody else's hand."""
+
+STORED = "stored"
+"""A field of ours in a delivered body: UUID of an attribute -> its value as MISP stored it, where that is another."""
+
+SHARE_HEADS = "share_heads"
+"""A field of ours in a delivered body: number of an event that is split -> what of it is not that of the first."""
+
+SAID = "said"
+"""A field of ours in an edit on record: what of analyst data was to change, as (kind, UUID, fields)."""
+
 GONE = "gone"
 """A field of ours in a delivered body: UUIDs of parts that somebody else deleted: they stay away."""
 
@@ -78,7 +91,7 @@ DELETED_SHARES = "deleted_shares"
 """A field of ours in a delivered body: numbers of those that an analyst deleted."""
 
 
-RECORDED = frozenset({CLUSTERS, TAKEN, SHARES, DELETED_SHARES, GONE})
+RECORDED = frozenset({CLUSTERS, TAKEN, SHARES, SHARE_HEADS, DELETED_SHARES, GONE, GIVEN, STORED})
 """Fields of ours in a delivered body."""
 
 
@@ -135,6 +148,8 @@ class Job:
         stix: the STIX objects behind it, for a sink that hands them over as they are.
         now: seconds.
         whole: not the first of two steps; what a rehearsal tells comes with the last.
+        keeps: it was published in MISP, and is to be again.
+        inherited: UUID of a new attribute -> what somebody else did to its value where it comes from (`moving`).
     """
 
     event: MispEvent
@@ -144,6 +159,8 @@ class Job:
     stix: Callable[[], list[dict[str, Any]]] = list
     now: int = 0
     whole: bool = True
+    keeps: bool = False
+    inherited: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def begin(self, state: State, body: MispEvent) -> None:
         """Put on record that the event is about to be created or deleted; where this is cut, it is gone on from."""
@@ -196,6 +213,7 @@ class Delivery:
         changes: in a dry run, what would change, a line each.
         intents: edits of earlier runs whose end is still not known.
         incomplete: tags or fields were dropped, and are sent again when the event is made again.
+        arrived: all that it holds is where it should be; only its publishing is to be tried again.
         error: why nothing is known of it (`State.FAILED`).
     """
 
@@ -208,6 +226,7 @@ class Delivery:
     changes: list[str] = field(default_factory=list)
     intents: tuple[MispEvent, ...] = ()
     incomplete: bool = False
+    arrived: bool = False
     error: ServerError | None = None
 
 
@@ -235,6 +254,9 @@ class Sink(Protocol):
 
     def allowed(self, event: MispEvent, notes: list[Note]) -> MispEvent | None:
         """An event without what may not go into this sink; None where all of it may not. Asks nobody."""
+
+    def others_work(self, body: MispEvent, uuids: set[str]) -> dict[str, dict[str, Any]]:
+        """What others did to some attributes of a delivered event: UUID -> fields, `Tag`, or `deleted`."""
 
     def limits(self) -> list[str]:
         """What the sink can't do with the rights it has, and what follows, a line each; asked before a delivery."""
@@ -299,25 +321,33 @@ def put_back(job: Job, elements: list[dict[str, Any]], levels: Mapping[str, str 
             inside = {str(row["uuid"]) for row in (part, *(part.get("Attribute") or ()))}
             if str(part["uuid"]) not in wanted and inside & ids.keys():
                 of = set().union(*(ids[uuid] for uuid in inside & ids.keys()))
-                back.append(_as_strict(part, {levels[id_] for id_ in of & levels.keys()}, level_of(job.last.body)))
+                own = {levels[id_] for id_ in of & levels.keys()}
+                back.append(staying_in(event, part, own | {level_of(job.last.body)}))
         if back:
             event[name] = [*(event.get(name) or []), *back]
             event["info"] = str(event["info"]).removeprefix(WITHDRAWN)
     job.event = event
 
 
-def _as_strict(part: dict[str, Any], levels: set[str | None], inherited: str | None) -> dict[str, Any]:
-    """A part at distribution 0 and with the tag where a level is stricter than its own; or where one is no level."""
-    wanted = tlp.strictest(levels - {CLOSED})
-    own = tlp.strictest([inherited, level_of(part), *map(level_of, part.get("Attribute") or ())])
-    stricter = wanted is not None and tlp.RANK[wanted] > (tlp.RANK[own] if own is not None else -1)
+def staying_in(event: MispEvent, part: dict[str, Any], levels: set[str | None]) -> dict[str, Any]:
+    """A part that stays in an event for now: at distribution 0 and with its tag where it is stricter than the event.
+
+    Args:
+        event: as it shall be.
+        part: as it was delivered.
+        levels: the TLP levels that it has: where it was, and where it is to go; `CLOSED` for one that is no level.
+    """
+    inner = part.get("Attribute") or ()
+    level = tlp.strictest([*(levels - {CLOSED}), level_of(part), *map(level_of, inner)])
+    holds = level_of(event)
+    stricter = level is not None and tlp.RANK[level] > (tlp.RANK[holds] if holds is not None else -1)
     if not stricter and CLOSED not in levels:
         return part
     copy = {**part, "distribution": "0"}
-    if "Attribute" in part:
-        copy["Attribute"] = [_as_strict(row, levels, inherited) for row in part["Attribute"]]
-    elif stricter and wanted is not None:
-        set_level(copy, wanted)
+    if inner:
+        copy["Attribute"] = [staying_in(event, row, levels) for row in inner]
+    elif stricter and level is not None:
+        set_level(copy, level)
     return copy
 
 

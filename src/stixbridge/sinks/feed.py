@@ -70,6 +70,10 @@ class FeedSink:
         """An event without what is marked too strictly for the folder."""
         return self._ceiling.allowed(event, notes)
 
+    def others_work(self, body: MispEvent, uuids: set[str]) -> dict[str, dict[str, Any]]:
+        """None: nobody else works there."""
+        return {}
+
     def limits(self) -> list[str]:
         """None."""
         return []
@@ -127,7 +131,7 @@ class FeedSink:
             if old is None:
                 return Delivery(uuid, state, job.event, action, notes=notes), None
             wanted = emptied(old, keep=())  # under its old title: the new one may be what is too strict
-        event = self._framed(mended(wanted, notes), old or {}, job.now, listed)
+        event = self._framed(mended(wanted, notes, job.now), old or {}, job.now, listed)
         changes: list[str] = []
         if old is not None and _content(event) == _content(old):
             event = old

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from copy import copy
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -60,6 +61,10 @@ class FilesSink:
     def allowed(self, event: MispEvent, notes: list[Note]) -> MispEvent | None:
         """All of it."""
         return event
+
+    def others_work(self, body: MispEvent, uuids: set[str]) -> dict[str, dict[str, Any]]:
+        """None: nobody else works there."""
+        return {}
 
     def limits(self) -> list[str]:
         """None."""

@@ -19,7 +19,21 @@ from ..misp.model import ANALYST_DATA, NAMESPACE, MispEvent, all_attributes, der
 from .answers import number
 from .changes import by_uuid, wider
 from .cuts import resume_base
-from .delivery import CLOSED, GONE, OURS, RESTRICTED, SHARES, TAKEN, Delivery, Job, Note, Remembering, State
+from .delivery import (
+    CLOSED,
+    GIVEN,
+    GONE,
+    OURS,
+    RESTRICTED,
+    SHARES,
+    STORED,
+    TAKEN,
+    Delivery,
+    Job,
+    Note,
+    Remembering,
+    State,
+)
 from .misp_api import MispApi
 from .split import event_of, share_uuid
 from .writing import EventWriter
@@ -178,18 +192,21 @@ def _base_of_theirs(own: Mapping[str, Any], held: Mapping[str, Any]) -> MispEven
     return base
 
 
-def in_our_terms(body: Mapping[str, Any], event: MispEvent, taken: Mapping[str, Any]) -> MispEvent:
+def in_our_terms(
+    body: Mapping[str, Any], event: MispEvent, taken: Mapping[str, Any], before: Mapping[str, Any] | None = None
+) -> MispEvent:
     """A body under our UUIDs, as it is on record, from one under those that it has in MISP.
 
     Args:
         body: as MISP has it.
         event: ours, which has the UUIDs of all that is new in it.
         taken: how the event was taken.
+        before: what was on record, which has those of what was to go.
     """
     if taken["as"] == "adopt":
         back = {theirs: ours for ours, theirs in taken["uuids"].items()}
     else:
-        back = {_extension(uuid): uuid for uuid in _all_uuids(event)}
+        back = {_extension(uuid): uuid for one in (event, before or {}) for uuid in _all_uuids(one)}
     ours: MispEvent = {**_renamed(body, lambda uuid: back.get(uuid, uuid)), "uuid": event["uuid"]}
     if taken["as"] == "extend":
         ours.pop("extends_uuid", None)
@@ -210,6 +227,12 @@ def place_of(body: Mapping[str, Any], part: str) -> tuple[str, str]:
     if taken.get("as") == "extend":
         return _extension(event), _extension(part)
     return str(taken.get("event") or event), str((taken.get("uuids") or {}).get(part, part))
+
+
+def event_in_misp(body: Mapping[str, Any]) -> str:
+    """The UUID that a delivered event has in MISP."""
+    taken, uuid = body.get(TAKEN) or {}, str(body.get("uuid"))
+    return _extension(uuid) if taken.get("as") == "extend" else str(taken.get("event") or uuid)
 
 
 def carriers(body: Mapping[str, Any]) -> list[str]:
@@ -282,6 +305,8 @@ def _all_uuids(part: Any) -> Iterator[str]:
     for key, value in part.items():
         if key in _UUIDS and isinstance(value, str):
             yield value
+        elif key == GONE:
+            yield from value
         elif key in _INNER and isinstance(value, list):
             for row in value:
                 yield from _all_uuids(row)
@@ -301,6 +326,8 @@ def _renamed(part: Mapping[str, Any], rename: Callable[[str], str]) -> dict[str,
             found[key] = [_renamed(row, rename) for row in value]
         elif key == GONE:
             found[key] = [rename(uuid) for uuid in value]
+        elif key in (GIVEN, STORED):
+            found[key] = {rename(uuid): known for uuid, known in value.items()}
         else:
             found[key] = value
     return found

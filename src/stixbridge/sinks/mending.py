@@ -25,27 +25,34 @@ _LIMITS: Mapping[str, int] = {
 }
 """Bytes of each field that MISP would fail on; a value that is too long it drops, and says so."""
 _LISTS = ("Attribute", "Object", "EventReport", "ObjectReference", "Sighting", *ANALYST_DATA)
+_LATEST = 2**31 - 1
+"""The last second that MISP's columns hold."""
+_LAST = len(str(_LATEST))
 _NO_TEXT = frozenset({"uuid", "data", "timestamp"})
 
 
-def mended(event: MispEvent, notes: list[Note]) -> MispEvent:
+def mended(event: MispEvent, notes: list[Note], now: int | None = None) -> MispEvent:
     """An event that MISP can hold.
 
     Args:
         event: it is not changed.
         notes: takes what was mended or cut, a line each.
+        now: seconds; in place of a timestamp that MISP's columns can't hold. None to leave that out: MISP sets its own.
 
     Returns:
         The event itself where nothing is wrong with it.
     """
-    return _mended(event, notes, str(event["uuid"]))
+    return _mended(event, notes, str(event["uuid"]), None if now is None else str(now))
 
 
-def _mended(part: dict[str, Any], notes: list[Note], uuid: str) -> dict[str, Any]:
+def _mended(part: dict[str, Any], notes: list[Note], uuid: str, now: str | None) -> dict[str, Any]:
     changed: dict[str, Any] = {}
     for key, value in part.items():
         if isinstance(value, str):
-            if key not in _NO_TEXT:
+            if key == "timestamp" and len(value) >= _LAST and int(value) > _LATEST:
+                changed[key] = now
+                notes.append((uuid, Outcome.PRESERVED, Reason.MENDED, key))
+            elif key not in _NO_TEXT:
                 text = _text(key, value, part)
                 if text != value:
                     changed[key] = text
@@ -56,10 +63,12 @@ def _mended(part: dict[str, Any], notes: list[Note], uuid: str) -> dict[str, Any
             if tags is not None:
                 changed[key] = tags
         elif key in _LISTS and value:
-            rows = [_mended(row, notes, str(row.get("uuid", uuid))) for row in value]
+            rows = [_mended(row, notes, str(row.get("uuid", uuid)), now) for row in value]
             if any(new is not old for new, old in zip(rows, value, strict=True)):
                 changed[key] = rows
-    return {**part, **changed} if changed else part
+    if not changed:
+        return part
+    return {key: value for key, value in {**part, **changed}.items() if value is not None or key not in changed}
 
 
 def _text(key: str, value: str, part: Mapping[str, Any]) -> str:

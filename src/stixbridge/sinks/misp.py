@@ -21,7 +21,7 @@ from ..ledger import Outcome, Reason
 from ..misp.model import MispEvent
 from ..net import Auth, Http
 from .ceiling import Ceiling
-from .changes import Policy
+from .changes import Policy, by_uuid
 from .delivery import (
     CLOSED,
     CLUSTERS,
@@ -41,9 +41,10 @@ from .delivery import (
     parts,
 )
 from .flight import Flight
-from .foreign import Foreign, as_taken, carriers, in_our_terms
+from .foreign import Foreign, as_taken, carriers, in_our_terms, place_of
 from .imagined import Imagined
 from .misp_api import MispApi
+from .moving import Work, others_work, recorded, with_work
 from .preparing import Preparation
 from .removing import after_deletion, had_parts, removed
 from .split import deliver_split, is_split, share_uuid
@@ -216,6 +217,20 @@ class MispSink:
         """An event without what is marked too strictly for this MISP."""
         return event if self._ceiling is None else self._ceiling.allowed(event, notes)
 
+    def others_work(self, body: MispEvent, uuids: set[str]) -> Work:
+        """What others did to some attributes of a delivered event; one request for each event that they are in."""
+        places = {uuid: place_of(body, uuid) for uuid in uuids}
+        held = {event: self._api.event(event) for event in sorted({event for event, _ in places.values()})}
+        found: Work = {}
+        for uuid, row in by_uuid(body, "Attribute").items():
+            if uuid in uuids:
+                event, own = places[uuid]
+                there = held[event]
+                work = others_work(row, by_uuid(there, "Attribute").get(own)) if there is not None else {}
+                if work:
+                    found[uuid] = work
+        return found
+
     def limits(self) -> list[str]:
         """What the key may not do, and what follows, a line each.
 
@@ -259,8 +274,13 @@ class MispSink:
         event, problem = self._preparation.apply(wanted, last.body if last is not None else {}, notes)
         if problem is not None:
             return self._put_off(job, event, problem, notes)
-        with self._new_tags.brought_by(event) as brought:
-            delivery = self._written(job, event, taken, notes)
+        sent = with_work(event, job.inherited)
+        for part, done in job.inherited.items():
+            text = f"as somebody made it where it comes from: {', '.join(sorted(done))}"
+            notes.append((part, Outcome.PRESERVED, Reason.CONFLICT, text))
+        with self._new_tags.brought_by(sent) as brought:
+            delivery = self._written(job, sent, taken, notes)
+            recorded(delivery, event, job.inherited)
             brought.arrived = delivery.state in OURS
         delivery.event = str(job.event["uuid"])
         if left_out and delivery.state is State.DELIVERED:
@@ -279,7 +299,8 @@ class MispSink:
             if one.last is not None:
                 one.last = replace(one.last, body=as_taken(one.last.body, taken))
             delivery = self._writer.write(one, as_taken(event, taken), notes)
-            delivery.body = {**in_our_terms(delivery.body, event, taken), **about}
+            before = job.last.body if job.last is not None else None
+            delivery.body = {**in_our_terms(delivery.body, event, taken, before), **about}
             return delivery
         recognised = self._foreign.recognised(job, event, notes)
         if recognised is not None:
@@ -315,6 +336,8 @@ class MispSink:
                 delivery.event, delivery.action = uuid, action
                 if delivery.state in OURS:
                     delivery.state = State.WAITING
+                if CLUSTERS in last.body:
+                    delivery.body = {**delivery.body, CLUSTERS: last.body[CLUSTERS]}
                 return delivery
             return Delivery(uuid, State.WAITING, last.body, action, last.published, notes, intents=last.intents)
         if last is not None and last.state is State.ADDING:

@@ -56,6 +56,13 @@ class Preparation:
                 "this key may not say whose an event is (perm_sync): events carry the key's own organisation, and orgc"
                 " has no effect"
             )
+        if (
+            self._orgc is not None
+            and rights.publish
+            and not rights.site_admin
+            and self._orgc["uuid"] != rights.org_uuid
+        ):
+            found.append("this key may not publish what another organisation made (orgc): such events stay unpublished")
         if self._unknown == "private" and not (rights.galaxy_editor and rights.tag_editor):
             found.append(
                 "this key may not make galaxy clusters and their tags (perm_galaxy_editor, perm_tag_editor): what no"

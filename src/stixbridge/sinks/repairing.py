@@ -7,8 +7,8 @@ from typing import Any
 
 from ..ledger import Outcome, Reason
 from ..misp.model import ANALYST_DATA
-from .answers import message_of, value_of
-from .changes import Said
+from .answers import message_of, table, value_of
+from .changes import Said, normal
 from .delivery import Note
 from .misp_api import MispApi
 from .verification import Unstored
@@ -95,9 +95,15 @@ class Repair:
         """Ask for one field; None where it is stored, else why not."""
         if part.name != "Attribute":
             return _SILENT
+        if name == "deleted":
+            answer = self._api.post(f"attributes/delete/{part.uuid}", {})
+            return None if answer.status == 200 else message_of(value_of(answer), answer)
         answer = self._api.post(f"attributes/edit/{part.uuid}", {name: value})
         said = value_of(answer)
-        return None if answer.status == 200 and "Attribute" in said else message_of(said, answer)
+        if answer.status == 200 and "Attribute" in said:
+            there = table(said, "Attribute").get(name)
+            return None if normal(name, there) == normal(name, value) else f"MISP keeps {there!s:.80}"
+        return message_of(said, answer)
 
     def analyst_data(self, event: str, said: Iterable[Said], notes: list[Note]) -> list[Said]:
         """Change or withdraw notes, opinions and relationships of ours: MISP ignores an inline one that it has.

@@ -12,12 +12,15 @@ from dataclasses import replace
 from typing import Any
 
 from ..ledger import Outcome, Reason
-from ..misp.model import NAMESPACE, MispEvent, derived_uuid, tag_names
+from ..misp.model import NAMESPACE, MispEvent, derived_uuid
 from .delivery import (
     DELETED_SHARES,
+    GIVEN,
     GONE,
     OURS,
+    SHARE_HEADS,
     SHARES,
+    STORED,
     WITHDRAWN,
     Delivery,
     Job,
@@ -27,6 +30,8 @@ from .delivery import (
     State,
 )
 
+_HEAD = ("Tag", "distribution", "sharing_group_id")
+"""What the events share, unless a request for one of them fails."""
 _LISTS = ("Attribute", "Object", "EventReport")
 
 Look = Callable[[str], Mapping[str, Any] | None]
@@ -195,6 +200,7 @@ def _divided(event: Mapping[str, Any], shares: Mapping[str, int], count: int, no
         if number:
             share |= {"uuid": share_uuid(uuid, number), "extends_uuid": uuid, "EventReport": []}
             share["info"] = f"{event['info']} ({number + 1})"
+            share |= (event.get(SHARE_HEADS) or {}).get(str(number), {})
         found.append(share)
     owner = {
         str(row["uuid"]): part_uuid
@@ -231,12 +237,14 @@ def _gathered(
     body: MispEvent = {**head, "uuid": event["uuid"], "info": event["info"]}
     for name in _LISTS:
         body[name] = [row for number in sorted(bodies) for row in bodies[number].get(name) or ()]
-    # a tag that one of them lacks, or a distribution that one of them kept narrow, is looked at again
-    alive = [bodies[number] for number in bodies if number not in deleted] or [head]
-    common = set.intersection(*(set(tag_names(one)) for one in alive))
-    body["Tag"] = [tag for tag in alive[0].get("Tag") or () if tag["name"] in common]
-    if any(one.get("distribution") == "0" for one in alive):
-        body["distribution"] = "0"
+    heads = {str(number): {name: one.get(name) for name in _HEAD} for number, one in bodies.items() if number}
+    body[SHARE_HEADS] = {
+        number: kept for number, kept in heads.items() if kept != {name: body.get(name) for name in _HEAD}
+    }
+    for about in (GIVEN, STORED):
+        known = {uuid: value for one in bodies.values() for uuid, value in (one.get(about) or {}).items()}
+        if known:
+            body[about] = known
     gone_parts = {uuid for one in bodies.values() for uuid in one.get(GONE) or ()}
     if gone_parts:
         body[GONE] = sorted(gone_parts)

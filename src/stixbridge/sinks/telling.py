@@ -33,16 +33,27 @@ def told(before: Part, after: Part) -> list[str]:
         if then is None or now is None:
             part = then or now or {}
             lines.append(f"{'+' if then is None else '-'} {_label(part)}")
+            if now is not None:
+                lines.extend(_beside(f"{_label(now)}: ", {}, now))
             continue
         fields = ATTRIBUTE_FIELDS if "type" in now else OBJECT_FIELDS if "Attribute" in now else REPORT_FIELDS
         lines.extend(
-            f"~ {_label(now)}: {name}: {str(then.get(name))[:60]!r} → {str(now.get(name))[:60]!r}"
+            f"~ {_label(now)}: {name}: {_apart(then.get(name), now.get(name))}"
             for name in fields
             if normal(name, then.get(name)) != normal(name, now.get(name))
         )
         lines.extend(_tags(f"{_label(now)}: ", then, now))
         lines.extend(_beside(f"{_label(now)}: ", then, now))
     return lines
+
+
+def _apart(then: object, now: object) -> str:
+    """Two values, from where they differ on."""
+    old, new = str(then), str(now)
+    at = next((at for at, (one, other) in enumerate(zip(old, new, strict=False)) if one != other), 0)
+    start = max(0, at - 10) if at > 40 else 0
+    shown = [("…" if start else "") + text[start : start + 60] for text in (old, new)]
+    return f"{shown[0]!r} → {shown[1]!r}"
 
 
 def _tags(where: str, before: Part, after: Part) -> list[str]:
@@ -60,7 +71,8 @@ def _beside(where: str, before: Part, after: Part) -> Iterator[str]:
             if uuid not in old or uuid not in new:
                 yield f"{'+' if uuid in new else '-'} {where}{name.lower()}{kind}"
             elif any(normal(field, old[uuid].get(field)) != normal(field, row.get(field)) for field in ANALYST_FIELDS):
-                yield f"~ {where}{name.lower()}: {row.get('note') or row.get('comment') or ''!s:.60}"
+                said = row.get("note") or row.get("opinion") or row.get("relationship_type") or ""
+                yield f"~ {where}{name.lower()}: {said!s:.60}"
 
 
 def _flat(event: Part) -> dict[str, Part]:

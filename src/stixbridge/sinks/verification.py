@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..misp.model import ANALYST_DATA, MispEvent, tag_names
-from .changes import ATTRIBUTE_FIELDS, EVENT_FIELDS, OBJECT_FIELDS, REPORT_FIELDS, normal
+from .changes import ATTRIBUTE_FIELDS, EVENT_FIELDS, OBJECT_FIELDS, REPORT_FIELDS, is_deleted, normal
 
 _PARTS = ("Attribute", "Object", "EventReport")
 _INNER = ("Attribute", "ObjectReference", "Sighting", *ANALYST_DATA)
@@ -72,7 +72,11 @@ def unstored(edit: Mapping[str, Any], stored: Mapping[str, Any]) -> Iterator[Uns
         held = {str(row.get("uuid")): row for row in stored.get(name) or ()}
         for part in edit.get(name) or ():
             other = held.get(str(part["uuid"]))
-            if other is None or part.get("deleted") is True:
+            if other is None:
+                continue
+            if part.get("deleted") is True:
+                if not is_deleted(other):
+                    yield Unstored(name, str(part["uuid"]), {"deleted": True})
                 continue
             yield from _differing(name, str(part["uuid"]), fields, part, other)
             if name == "Object" and part.get("Attribute"):
@@ -119,6 +123,38 @@ def lost_tags(sent: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, s
     return lost
 
 
+def stuck_tags(edit: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Tags that an edit took off and that are there all the same: UUID of a part -> names."""
+    stuck: dict[str, set[str]] = {}
+    have = {name.lower() for name in tag_names(dict(stored))}
+    for tag in edit.get("Tag") or ():
+        if tag.get("deleted") and str(tag["name"]).lower() in have:
+            stuck.setdefault(str(stored.get("uuid")), set()).add(str(tag["name"]))
+    for name in ("Attribute", "Object"):
+        held = {str(row.get("uuid")): row for row in stored.get(name) or ()}
+        for row in edit.get(name) or ():
+            if str(row["uuid"]) in held and row.get("deleted") is not True:
+                stuck |= stuck_tags(row, held[str(row["uuid"])])
+    return stuck
+
+
+def with_tags_back(event: MispEvent, tags: Mapping[str, Collection[str]]) -> MispEvent:
+    """An event with tags that were to go, and are there all the same.
+
+    Args:
+        event: as it was wanted.
+        tags: UUID of a part -> names.
+    """
+    kept: MispEvent = dict(event)
+    own = tags.get(str(event["uuid"]), ())
+    if own:
+        kept["Tag"] = [*(event.get("Tag") or ()), *({"name": name} for name in sorted(own))]
+    for name in ("Attribute", "Object"):
+        if kept.get(name):
+            kept[name] = [with_tags_back(part, tags) for part in kept[name]]
+    return kept
+
+
 def without(event: MispEvent, gone: Collection[str]) -> MispEvent:
     """An event without some parts: what we can say is delivered."""
     if not gone:
@@ -127,6 +163,32 @@ def without(event: MispEvent, gone: Collection[str]) -> MispEvent:
     for name in (*_PARTS, *_INNER):
         if kept.get(name):
             kept[name] = [without(part, gone) for part in kept[name] if str(part["uuid"]) not in gone]
+    return kept
+
+
+def stored_otherwise(sent: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, str]:
+    """Values that MISP stored otherwise than they were sent: UUID of an attribute -> the value there."""
+    found: dict[str, str] = {}
+    held = {str(row.get("uuid")): row for row in stored.get("Attribute") or ()}
+    for part in sent.get("Attribute") or ():
+        other = held.get(str(part["uuid"]))
+        if other is not None and "value" in part and str(other.get("value")) != str(part["value"]):
+            found[str(part["uuid"])] = str(other.get("value"))
+    objects = {str(row.get("uuid")): row for row in stored.get("Object") or ()}
+    for part in sent.get("Object") or ():
+        found |= stored_otherwise(part, objects.get(str(part["uuid"]), {}))
+    return found
+
+
+def with_parts_back(event: MispEvent, base: Mapping[str, Any], uuids: Collection[str]) -> MispEvent:
+    """An event with parts that were to go, and are there all the same."""
+    if not uuids:
+        return event
+    kept: MispEvent = dict(event)
+    for name in _PARTS:
+        back = [part for part in base.get(name) or () if str(part["uuid"]) in uuids]
+        if back:
+            kept[name] = [*(event.get(name) or ()), *back]
     return kept
 
 

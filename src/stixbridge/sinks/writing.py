@@ -17,15 +17,26 @@ from ..stopping import check
 from .answers import event_in, message_of, value_of
 from .changes import Changes, Policy, by_uuid, compute, wider
 from .cuts import after_cut, resume_base
-from .delivery import GONE, OWED, Delivery, Job, Note, State
+from .delivery import GIVEN, GONE, OWED, SAID, STORED, Delivery, Job, Note, Remembering, State
 from .misp_api import MispApi
 from .pieces import pieces
 from .repairing import Repair, has_analyst_data
 from .tags import is_marking
-from .verification import lost_tags, missing, unstored, with_old_fields, without, without_tags
+from .verification import (
+    lost_tags,
+    missing,
+    stored_otherwise,
+    stuck_tags,
+    unstored,
+    with_old_fields,
+    with_parts_back,
+    with_tags_back,
+    without,
+    without_tags,
+)
 
 _PARTS = ("Attribute", "Object")
-_MUST = frozenset({"to_ids", "distribution"})
+_MUST = frozenset({"to_ids", "distribution", "deleted"})
 """Fields that may not stay as they were."""
 
 
@@ -90,6 +101,8 @@ class EventWriter:
         intents = last.intents
         if held is not None and intents:
             last = replace(last, body=after_cut(last.body, intents, held), intents=())
+            if last.state is not State.ADDING and not isinstance(job.record, Remembering):
+                job.begin(State.WAITING, last.body)  # so that edits that fail again and again don't pile up
         if held is None:
             if last.state is State.ADDING or restore:
                 return self.add(job, event, notes)
@@ -187,18 +200,25 @@ class EventWriter:
         uuid = str(event["uuid"])
         was_published = held.get("published") in (True, "1", 1)
         if (keep and was_published and self._keep_published) or any(edit.get(OWED) for edit in intents):
-            job.publish = True
+            job.publish = job.keeps = True
         careful = before_widening(event, base)
+        stepped = False
         if careful is not event:
             # everything else first, and seen to be there: nothing is shown to more before what restricts it is stored
             told: list[Note] = []
             narrow = self._edited_to(job, careful, base, held, told, published, "updated", finish=False)
-            there = self._api.event(uuid) if narrow.action != "unchanged" else held
+            stepped = narrow.action != "unchanged"
+            there = self._api.event(uuid) if stepped else held
             if narrow.state is not State.DELIVERED or there is None:
                 notes.extend(told)
-                return narrow
+                return _owing(job, narrow)
+            notes.extend(note for note in told if note[2] is Reason.CONFLICT)  # the second step does not meet them
             base, held = narrow.body, there
-        delivery = self._edited_to(job, event, base, held, notes, published, action, finish=finish)
+        delivery = self._edited_to(job, event, base, held, notes, published, action, finish=finish and not stepped)
+        if stepped and delivery.state is State.DELIVERED:
+            delivery.action = action
+            delivery = self._publish(job, delivery, str(held.get("id") or uuid)) if finish else delivery
+        delivery = _owing(job, delivery)
         if was_published and delivery.action != "unchanged" and not job.publish:
             notes.append(
                 (None, Outcome.PRESERVED, Reason.CONFLICT, "was published; an edit unpublishes, publish it again")
@@ -227,14 +247,17 @@ class EventWriter:
                 uuid, State.DELIVERED, body, action if action == "created" else "unchanged", published, notes
             )
             return self._publish(job, delivery, str(held.get("id") or uuid)) if finish else delivery
-        job.intend({**changes.body, OWED: True} if job.publish else changes.body)
+        about = {OWED: True} if job.keeps else {}
+        said = [(one.kind, one.uuid, one.fields) for one in changes.said]
+        job.intend({**changes.body, **about, **({SAID: said} if said else {})})
         changes.refused = self._repair.analyst_data(uuid, changes.said, notes)
         if not changes.body:
             return self._verified(job, event, held, notes, action, changes, base, finish=finish)
         first, *rest = pieces(changes.body, self._chunk, self._max_request)
         stored = self._edited(uuid, first, notes, whole=not rest)
         if stored is None:
-            return Delivery(uuid, State.WAITING, dict(base), "refused", published, notes)
+            intents = job.last.intents if job.last is not None else ()  # notes may have been changed all the same
+            return Delivery(uuid, State.WAITING, dict(base), "refused", published, notes, intents=intents)
         refused = False
         if rest:
             stored, refused = self._followed(uuid, rest, notes)
@@ -310,6 +333,7 @@ class EventWriter:
         left: dict[str, set[str]] = {}
         if changes is not None and base is not None:
             kept = self._repair.fields(unstored(sent, stored), notes)
+            changes.stored = {**changes.stored, **stored_otherwise(sent, stored)}
             left = {**kept, **{one.uuid: set(one.fields) for one in changes.refused if one.fields}}
         lost = lost_tags(sent, stored)
         for tag in sorted(set().union(*lost.values())):
@@ -318,24 +342,32 @@ class EventWriter:
                 notes.append((None, Outcome.PRESERVED, Reason.HELD_MARKING, text))
             else:
                 notes.append((None, Outcome.DROPPED, Reason.MISP_DROPPED, f"tag {tag}"))
-        body = _recorded(event, changes or Changes(), base or {}, gone, left, lost)
+        if changes is None:
+            changes = Changes(stored=stored_otherwise(sent, stored))
+        body = _recorded(event, changes, base or {}, gone, left, lost)
         delivery = Delivery(uuid, State.DELIVERED, body, action, False, notes)
-        delivery.incomplete = bool(lost or left)
+        stuck = stuck_tags(sent, stored)
+        if stuck:
+            delivery.body = with_tags_back(delivery.body, stuck)
+            names = ", ".join(sorted(set().union(*stuck.values())))
+            notes.append((None, Outcome.DROPPED, Reason.MISP_DROPPED, f"still there, and tried again: {names}"))
+        delivery.incomplete = bool(lost or left or stuck)
         if any(note[2] is Reason.HELD_MARKING for note in notes):
             delivery.state = State.WAITING
             if str(stored.get("distribution")) != "0":
-                self._narrow(uuid)
-                delivery.body = {**body, "distribution": "0"}
-            elif base is not None:
-                delivery.body = {**body, "distribution": base.get("distribution", "0")}
+                self._narrow(job, uuid)
+                delivery.body = {**delivery.body, "distribution": "0"}
+            elif base is not None and "distribution" not in sent:
+                delivery.body = {**delivery.body, "distribution": base.get("distribution", "0")}
             return delivery
         if any(fields & _MUST for fields in left.values()):
             delivery.state = State.WAITING  # what has to be withdrawn is tried again at every run
             return delivery
         return self._publish(job, delivery, str(stored.get("id") or uuid)) if finish else delivery
 
-    def _narrow(self, uuid: str) -> None:
+    def _narrow(self, job: Job, uuid: str) -> None:
         """Let nobody but the own organisation see an event."""
+        job.intend({"distribution": "0"})
         route = f"events/edit/{uuid}"
         answer = self._api.post(route, {"Event": {"distribution": "0"}})
         value = value_of(answer)
@@ -359,10 +391,20 @@ class EventWriter:
         if answer.status == 200 and value_of(answer).get("saved") is True:
             delivery.published = True
             return delivery
-        message = f"not published, tried again: {message_of(value_of(answer), answer)}"
-        delivery.notes.append((None, Outcome.DROPPED, Reason.REFUSED, message))
-        delivery.state, delivery.intents = State.WAITING, ({OWED: True},)
-        return delivery
+        why = message_of(value_of(answer), answer)
+        if answer.status in (403, 405):  # this key never may
+            delivery.notes.append((None, Outcome.DROPPED, Reason.REFUSED, f"not published: {why}"))
+            return delivery
+        delivery.notes.append((None, Outcome.DROPPED, Reason.REFUSED, f"not published, tried again: {why}"))
+        delivery.state, delivery.arrived = State.WAITING, True
+        return _owing(job, delivery)
+
+
+def _owing(job: Job, delivery: Delivery) -> Delivery:
+    """A delivery that waits, with what is owed: an event that was published is to be so again."""
+    if job.keeps and delivery.state is State.WAITING:
+        delivery.intents = (*delivery.intents, {OWED: True})
+    return delivery
 
 
 def before_widening(event: MispEvent, base: Mapping[str, Any]) -> MispEvent:
@@ -377,13 +419,11 @@ def before_widening(event: MispEvent, base: Mapping[str, Any]) -> MispEvent:
     """
     kept: MispEvent = dict(event)
     ours, before = str(event.get("distribution", "0")), str(base.get("distribution", event.get("distribution", "0")))
-    groups = event.get("sharing_group_id"), base.get("sharing_group_id")
     if wider(ours, before):
         kept["distribution"] = before
+        kept.pop("sharing_group_id", None)
         if before == "4":
-            kept["sharing_group_id"] = groups[1]
-    elif ours == before == "4" and groups[0] != groups[1]:
-        kept["distribution"] = "0"
+            kept["sharing_group_id"] = base.get("sharing_group_id")
     wanted = {name.lower() for name in tag_names(event)}
     markings = [tag for tag in base.get("Tag") or () if is_marking(tag["name"]) and tag["name"].lower() not in wanted]
     if markings:
@@ -415,13 +455,17 @@ def _recorded(
         left: UUID of a part -> fields that are not changed.
         lost: UUID of a part -> tags that are not stored.
     """
-    fields, tags = dict(changes.theirs), dict(changes.others_tags)
-    for uuid, names in (left or {}).items():
-        fields[uuid] = fields.get(uuid, set()) | names
+    tags = dict(changes.others_tags)
     for uuid, names in (lost or {}).items():
         tags[uuid] = tags.get(uuid, set()) | {name.lower() for name in names}
-    body = without_tags(with_old_fields(without(event, gone), fields, base), tags)
-    return {**body, GONE: sorted(changes.gone)} if changes.gone else body
+    body = without_tags(with_old_fields(without(event, gone), left or {}, base), tags)
+    stay = {uuid for uuid, names in (left or {}).items() if "deleted" in names}
+    about = {
+        GONE: sorted(changes.gone),
+        GIVEN: {uuid: fields for uuid, fields in changes.given.items() if fields},
+        STORED: dict(changes.stored),
+    }
+    return {**with_parts_back(body, base, stay), **{key: value for key, value in about.items() if value}}
 
 
 def _foreign(event: MispEvent, notes: list[Note]) -> Delivery:

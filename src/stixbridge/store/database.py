@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -48,6 +49,9 @@ class Database:
         folder = Path(self.path).parent
         if not folder.is_dir():
             raise StoreError(f"store {self.path}: the folder {folder} does not exist; make it, or change store.path")
+        if not Path(self.path).exists():
+            with contextlib.suppress(OSError):  # what is wrong with the path SQLite says
+                os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))  # it holds what is marked for few
         self._engine = create_engine(URL.create("sqlite", database=self.path), connect_args={"timeout": _BUSY_SECONDS})
         event.listen(self._engine, "connect", _on_connect if durable else _on_connect_to_scratch)
         event.listen(self._engine, "begin", _on_begin)

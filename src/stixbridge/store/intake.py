@@ -19,6 +19,7 @@ from .statements import (
     BROUGHT,
     DELETE_LINKS,
     DELETE_REFS,
+    FORGET_OVERTAKEN,
     FORGET_PREVIOUS,
     INSERT_LINK,
     INSERT_LISTED,
@@ -203,7 +204,7 @@ class Intake(Database):
             found.update((id_, version, digest) for id_, version, digest in rows)
         return found
 
-    def take_back(self, source: str, run: int, before: int, after: int) -> list[str]:
+    def take_back(self, source: str, run: int, before: int, after: int) -> tuple[list[str], int]:
         """Take back what came between two seqs: the version before is put in its place, where there was one.
 
         What had none stays in the store and is set aside. A newer version than the one taken back comes in as ever.
@@ -215,10 +216,12 @@ class Intake(Database):
             after: the seq after it.
 
         Returns:
-            The ids, each of which counts as changed now.
+            The ids, each of which counts as changed now; and how many objects of the run stay, since a later run
+            brought a newer version. When that is taken back, too, they don't go back to the version of this run.
         """
         with self._transaction() as connection:
             key = {"source": source, "before": before, "after": after}
+            overtaken = connection.execute(text(FORGET_OVERTAKEN), key).rowcount
             rows = connection.execute(text(BROUGHT), key).fetchall()
             seq = connection.execute(text(LAST_SEQ), {"source": source}).scalar_one()
             # what the poll found to be gone is there again
@@ -251,7 +254,7 @@ class Intake(Database):
                 "UPDATE objects SET seq = ? WHERE source = ? AND id = ?",
                 [(seq + at, source, id_) for at, id_ in enumerate(aside, 1)],
             )
-        return [*ids, *back]
+        return [*ids, *back], overtaken
 
     @staticmethod
     def _write_objects(

@@ -25,6 +25,10 @@ BROUGHT = """
 SELECT id, version, digest, vanished FROM objects
 WHERE source = :source AND coalesce(brought, seq) > :before AND coalesce(brought, seq) <= :after
 """
+FORGET_OVERTAKEN = """
+DELETE FROM previous WHERE source = :source AND seq > :before AND seq <= :after
+AND id IN (SELECT id FROM objects WHERE source = :source AND coalesce(brought, seq) > :after)
+"""
 PUT_BACK = "UPDATE objects SET brought = nullif(?, 0) WHERE source = ? AND id = ?"
 FORGET_PREVIOUS = "DELETE FROM previous WHERE source = ? AND id = ?"
 INSERT_UNDONE = """
