@@ -344,6 +344,7 @@ FAILING: dict[str, Json] = {
     "a tag cut inside a character": {"Tag": tags("ü" * 128)},
     "a comment that is too long": {"Attribute": [{"comment": "x" * 65_536}]},
     "a timestamp that is none": {"Attribute": [{"timestamp": "soon"}]},
+    "a timestamp that is too late": {"Attribute": [{"timestamp": "2147483648"}]},
 }
 
 

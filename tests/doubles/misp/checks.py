@@ -47,6 +47,8 @@ def timestamp(value: Any, now: int) -> int:
         return now
     if isinstance(value, bool) or not re.fullmatch(r"-?\d+", str(value)):
         raise Crash("Incorrect integer value for column 'timestamp'")
+    if int(value) > 2**31 - 1:
+        raise Crash("Out of range value for column 'timestamp'")
     return int(value)
 
 
