@@ -386,6 +386,7 @@ def test_patterns_that_try_the_limits(pattern: str) -> None:
 NUMBERS = [10**19, -(10**19), 2**63, 10**400, 10**4299, 10**4301, 1e308, -1e308, float("nan"), float("inf"), -0.0, True]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", NUMBERS, ids=short)
 def test_numbers_out_of_bounds(number: float) -> None:
     for kind, name in properties(rich()):

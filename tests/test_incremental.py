@@ -134,6 +134,7 @@ def check(objects: list[Stix], chance: Any, count: int, group: str) -> None:
         assert bit_by_bit[uuid] == event
 
 
+@pytest.mark.long
 @settings(MANY, max_examples=40)
 @given(*POLLS)
 def test_bit_by_bit_ends_where_all_at_once_does(objects: list[Stix], chance: Any, count: int, group: str) -> None:
@@ -147,6 +148,7 @@ def test_bit_by_bit_at_length(objects: list[Stix], chance: Any, count: int, grou
     check(objects, chance, count, group)
 
 
+@pytest.mark.long
 @settings(MANY, max_examples=40)
 @given(bundles(), st.integers(1, 9), st.sampled_from(["report", "creator", "day"]))
 def test_in_parts_ends_where_all_at_once_does(objects: list[Stix], batch: int, group: str) -> None:
@@ -159,6 +161,7 @@ def test_in_parts_ends_where_all_at_once_does(objects: list[Stix], batch: int, g
     assert in_parts == at_once  # the ledger too
 
 
+@pytest.mark.long
 @settings(MANY, max_examples=40)
 @given(bundles(), st.integers(0, 2**40), st.sampled_from(["report", "creator", "day"]))
 def test_what_is_taken_back_leaves_what_was_there_before(objects: list[Stix], bits: int, group: str) -> None:

@@ -4,6 +4,7 @@ The end is that of an undisturbed run: the same events, each once; and a run aft
 """
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -161,7 +162,7 @@ def test_ten_kills_end_like_none(server: TaxiiServer, tmp_path: Path) -> None:
         assert len(rough.writes()) == writes
 
 
-POINTS = 100
+POINTS = int(os.environ.get("KILLS", "100"))
 
 
 @pytest.mark.parametrize("more", ["", "split = 50"], ids=["one event", "several events"])

@@ -66,6 +66,7 @@ def file(folder: Path, objects: list[Stix], name: str = "a.json") -> Path:
 GROUPS = st.sampled_from(["report", "day", "creator"])
 
 
+@pytest.mark.long
 @FEW
 @given(bundles(), GROUPS)
 def test_a_large_input_is_as_a_small_one(objects: list[Stix], group: str) -> None:

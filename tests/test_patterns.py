@@ -342,6 +342,7 @@ def real_patterns(corpora: Path) -> set[str]:
     return found
 
 
+@pytest.mark.long
 def test_agrees_on_real_patterns(corpora: Path) -> None:
     texts = real_patterns(corpora)
     assert texts

@@ -40,6 +40,7 @@ def near(values: list[str], chance: random.Random) -> list[str]:
     return found
 
 
+@pytest.mark.long
 def test_every_list_gives_the_hits_of_the_package(official: Official) -> None:
     ours = load()
     chance = random.Random(7)

@@ -149,6 +149,9 @@ def _passes(
             finally:
                 store.close()
         else:
+            path = Path(config.store.path).expanduser()
+            if not path.exists():
+                say(f"a new store: {path.resolve()}")
             store = open_store(config)
             try:
                 with store.claimed():
