@@ -9,6 +9,7 @@ import pytest
 from doubles.misp import MispDouble
 from helpers.bridge import Bridge
 from helpers.generated import bundles
+from helpers.length import at_length
 from helpers.stix import Stix, indicator
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -112,7 +113,11 @@ QUICK = (Phase.explicit, Phase.reuse, Phase.generate)
 
 
 MANY = settings(
-    max_examples=400, deadline=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False, phases=QUICK
+    max_examples=at_length(400),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    report_multiple_bugs=False,
+    phases=QUICK,
 )
 POLLS = (
     bundles(),

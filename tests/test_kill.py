@@ -4,7 +4,6 @@ The end is that of an undisturbed run: the same events, each once; and a run aft
 """
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from doubles.misp import MispDouble
 from helpers.command import run, start
+from helpers.length import at_length
 from servers import TaxiiServer, medallion
 
 pytestmark = [pytest.mark.slow, pytest.mark.servers]
@@ -162,7 +162,7 @@ def test_ten_kills_end_like_none(server: TaxiiServer, tmp_path: Path) -> None:
         assert len(rough.writes()) == writes
 
 
-POINTS = int(os.environ.get("KILLS", "100"))
+POINTS = at_length(100)
 
 
 @pytest.mark.parametrize("more", ["", "split = 50"], ids=["one event", "several events"])

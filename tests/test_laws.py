@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 from helpers.generated import FIXED, FUTURE, LEVELS, RANK, SCO, SDO, UNKNOWN, WIDEST, bundles, word_of, worded
+from helpers.length import at_length
 from helpers.rich import NOW, accounted, everything, rich, told, with_property
 from helpers.stix import (
     EARLY,
@@ -35,7 +36,7 @@ from stixbridge.misp.model import all_attributes, derived_uuid, tag_names
 from stixbridge.misp.values import normalise
 
 LAWS = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False)
-MANY = settings(LAWS, max_examples=4000)
+MANY = settings(LAWS, max_examples=at_length(4_000))
 AT_LENGTH: dict[str, Callable[[], None]] = {}
 
 OPTIONS = st.fixed_dictionaries(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fuzz.reference import reference
+from helpers.length import at_length
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -315,7 +316,7 @@ def test_accepts_what_either_grammar_accepts(text: str) -> None:
 
 
 @pytest.mark.slow
-@settings(GENERATED, max_examples=10_000)
+@settings(GENERATED, max_examples=at_length(10_000))
 @given(_mutated())
 def test_accepts_what_either_grammar_accepts_at_length(text: str) -> None:
     assert ours(text) is reference(text)
