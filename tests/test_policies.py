@@ -396,6 +396,22 @@ def test_a_feed_folder_is_served_and_nothing_else(tmp_path: Path) -> None:
         server.shutdown()
 
 
+def test_a_harmless_half_of_a_value_is_harmless(misp: MispDouble, tmp_path: Path) -> None:
+    patterns = {
+        "traffic": f"[network-traffic:dst_ref.value = '{A}' AND network-traffic:dst_port = 443]",
+        "file": f"[file:name = 'a.exe' AND file:hashes.'SHA-256' = '{'a' * 64}']",
+    }
+    bridge = bridge_to(misp, tmp_path)
+    bridge.poll(*[stix.indicator(name, pattern) for name, pattern in patterns.items()], stix.indicator(B))
+    for value in (A, "a.exe"):
+        bridge.store.suppress(value, "ours", NOW)
+    bridge.run()
+    (held,) = misp.events.values()
+    on = {row["value"]: row["to_ids"] for row in held["Attribute"] if not row["deleted"]}
+    assert on == {f"{A}|443": False, f"a.exe|{'a' * 64}": True, B: True}
+    bridge.close()
+
+
 def test_a_sink_that_is_added_is_told_how_to_get_what_came_before(misp: MispDouble, tmp_path: Path) -> None:
     bridge = bridge_to(misp, tmp_path)
     bridge.poll(stix.indicator(A))

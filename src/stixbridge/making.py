@@ -19,6 +19,7 @@ from .ledger import Ledger, Outcome, Reason
 from .mapping import table_of
 from .mapping.tables import LINK_TYPES, Role
 from .misp.model import NAMESPACE, Converted, all_attributes, derived_uuid, level_of, tag_names, uuid_of
+from .misp.values import COMPOSITES
 from .sinks.delivery import CLUSTERS, RESTRICTED
 from .stix.read import Entry
 from .stix.references import everything
@@ -205,9 +206,9 @@ class Maker:
     def _suppress(self, rows: Iterable[Converted], ledger: Ledger) -> None:
         """Let values on the suppression list detect nothing."""
         detecting = [(row, part) for row in rows for part in all_attributes(row.event) if part.get("to_ids")]
-        harmless = self.store.suppressed({str(part["value"]) for _, part in detecting})
+        harmless = self.store.suppressed({text for _, part in detecting for text in _detected(part)})
         for row, part in detecting if harmless else ():
-            if part["value"] in harmless:
+            if harmless & _detected(part):
                 part["to_ids"] = False
                 row.touched.append(("suppression list", str(part["uuid"]), "to_ids off"))
                 ledger.note(
@@ -410,6 +411,15 @@ def _tag(rows: Iterable[Converted], gone: set[str]) -> None:
         for attribute in (*alone, *all_attributes({"Object": inside})):
             if _TAG not in tag_names(attribute):
                 attribute["Tag"] = [*(attribute.get("Tag") or []), {"name": _TAG}]
+
+
+def _detected(part: Mapping[str, Any]) -> set[str]:
+    """What an attribute detects: its value, and the halves of a composite one; of a file its hash, not its name."""
+    value, kind = str(part["value"]), str(part["type"])
+    if kind not in COMPOSITES:
+        return {value}
+    halves = value.split("|", 1)
+    return {value, *(halves[1:] if kind.startswith("filename") else halves)}
 
 
 def _is_revoked_container(obj: Mapping[str, Any]) -> bool:

@@ -84,7 +84,11 @@ WHERE value = :value AND removed IS NULL
 """
 SUPPRESSED = "SELECT value FROM suppressed WHERE removed IS NULL AND value IN"
 RESUPPRESSED = """
-SELECT DISTINCT e.id FROM suppressed s JOIN elements e ON e.value = s.value AND e.pipeline = :pipeline
+SELECT e.id FROM suppressed s JOIN elements e ON e.value = s.value AND e.pipeline = :pipeline
+WHERE s.seq > :heard AND s.seq <= :seq
+UNION
+SELECT e.id FROM suppressed s JOIN elements e ON e.pipeline = :pipeline AND e.type LIKE '%|%'
+AND (substr(e.value, 1, length(s.value) + 1) = s.value || '|' OR substr(e.value, -length(s.value) - 1) = '|' || s.value)
 WHERE s.seq > :heard AND s.seq <= :seq
 """
 UPSERT_HEARD = """
