@@ -88,8 +88,7 @@ class Pass:
         """Note that an event is not in the sink."""
         row = self.wanted.get(uuid)
         if row is not None:
-            levels = {id_: _level_in(row, id_) for id_ in row.stix_ids}
-            self.stranded.update((id_, _Stranded(state, level)) for id_, level in levels.items())
+            self.stranded.update((id_, _Stranded(state, level)) for id_, level in _levels(row).items())
 
 
 Told = Callable[[Sink, Job | None, Delivery], None]
@@ -304,23 +303,25 @@ class Deliverer:
 
 def _inherit(sink: Sink, jobs: list[Job]) -> None:
     """Let what others did to a value that moves from one event to another go with it."""
-    new: dict[tuple[str, str], list[tuple[Job, str]]] = {}
+    leaving: list[tuple[Job, dict[str, tuple[str, str]]]] = []
     for job in jobs:
+        if job.last is not None and job.last.state in OURS and takes_away(job):
+            wanted = parts(job.event)
+            rows = job.last.body.get("Attribute") or ()
+            leaving.append((job, {str(row["uuid"]): _said(row) for row in rows if str(row["uuid"]) not in wanted}))
+    said = {key for _, rows in leaving for key in rows.values()}
+    new: dict[tuple[str, str], list[tuple[Job, str]]] = {}
+    for job in jobs if said else ():
         known = parts(job.last.body) if job.last is not None else set()
         for row in job.event.get("Attribute") or ():
-            if str(row["uuid"]) not in known:
+            if _said(row) in said and str(row["uuid"]) not in known:
                 new.setdefault(_said(row), []).append((job, str(row["uuid"])))
-    for job in jobs if new else ():
-        if job.last is None or job.last.state not in OURS:
+    for job, rows in leaving:
+        moved = {uuid: key for uuid, key in rows.items() if key in new}
+        if job.last is None or not moved:
             continue
-        wanted = parts(job.event)
-        leaving = {
-            str(row["uuid"]): _said(row)
-            for row in job.last.body.get("Attribute") or ()
-            if str(row["uuid"]) not in wanted and _said(row) in new
-        }
-        for uuid, work in (sink.others_work(job.last.body, set(leaving)) if leaving else {}).items():
-            for other, own in new[leaving[uuid]]:
+        for uuid, work in sink.others_work(job.last.body, set(moved)).items():
+            for other, own in new[moved[uuid]]:
                 told = not _looser(other.event, job.last.body)  # what somebody wrote for fewer is not for more
                 kept = {key: value for key, value in work.items() if told or key in ("to_ids", "deleted")}
                 if kept:
@@ -363,9 +364,8 @@ def _adding_only(job: Job) -> Job:
         event = dict(job.event)
         for name in ("Attribute", "Object", "EventReport"):
             wanted = {str(part["uuid"]) for part in event.get(name) or ()}
-            old = {level_of(job.last.body)}
             leaving = [
-                staying_in(job.event, part, set(old))
+                staying_in(job.event, part, {level_of(job.last.body)})
                 for part in job.last.body.get(name) or ()
                 if str(part["uuid"]) not in wanted
             ]
@@ -374,16 +374,15 @@ def _adding_only(job: Job) -> Job:
     return copy
 
 
-def _level_in(row: Converted, id_: str) -> str | None:
-    """How strictly an object is marked in an event; `CLOSED` where a marking that is no level holds it."""
-    uuids = {uuid for uuid, ids in row.elements.items() if id_ in ids}
+def _levels(row: Converted) -> dict[str, str | None]:
+    """How strictly each object is marked in an event; `CLOSED` where a marking that is no level holds it."""
     event = level_of(row.event)
-    found: list[str | None] = [event]
-    closed = row.closed
+    found: dict[str, str | None] = dict.fromkeys(row.stix_ids, CLOSED if row.closed else event)
     for name in ("Attribute", "Object"):
         for part in row.event.get(name) or ():
-            if str(part["uuid"]) in uuids:
-                own = tlp.strictest([level_of(part), *map(level_of, part.get("Attribute") or ())])
-                closed |= part.get("distribution") == "0" and own in (None, event)
-                found.append(own)
-    return CLOSED if closed else tlp.strictest(found)
+            own = tlp.strictest([level_of(part), *map(level_of, part.get("Attribute") or ())])
+            closed = part.get("distribution") == "0" and own in (None, event)
+            for id_ in row.elements.get(str(part["uuid"]), ()):
+                if found.get(id_) != CLOSED:
+                    found[id_] = CLOSED if closed else tlp.strictest([found.get(id_), own])
+    return found

@@ -256,12 +256,13 @@ class Pipeline:
         if self.guard is None or run.confirmed:
             return True
         tolls = [Toll() for _ in self.sinks]
+        deliverer = self._deliverer(run)
         for batch in batches:
             stopping.check()
             made = self.maker.make(batch.changed, [], run.moment, batch.named) if batch.changed else Made()
             for uuid, row in made.wanted.items():
                 for sink, toll in zip(self.sinks, tolls, strict=True):
-                    toll.add(*self._deliverer(run).preview(sink, uuid, row))
+                    toll.add(*deliverer.preview(sink, uuid, row))
         there = self.store.attribute_count(self.name)
         for sink, toll in zip(self.sinks, tolls, strict=True):
             problem = self.guard.problem(toll, there)

@@ -15,6 +15,7 @@ from .. import times, tlp
 from ..ledger import Outcome, Reason
 from ..misp.model import ANALYST_DATA, MispEvent, level_of, tag_names
 from ..misp.values import BadValue, normalise
+from .answers import is_set
 from .delivery import GIVEN, GONE, STORED, Note
 
 Part = dict[str, Any]
@@ -408,4 +409,4 @@ def by_uuid(part: Mapping[str, Any], name: str) -> dict[str, Part]:
 
 def is_deleted(part: Mapping[str, Any]) -> bool:
     """Whether MISP shows a part as soft-deleted."""
-    return part.get("deleted") in (True, 1, "1")
+    return is_set(part.get("deleted"))

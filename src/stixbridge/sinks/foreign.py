@@ -16,7 +16,7 @@ from typing import Any
 from .. import tlp
 from ..ledger import Outcome, Reason
 from ..misp.model import ANALYST_DATA, NAMESPACE, MispEvent, all_attributes, derived_uuid, level_of
-from .answers import number
+from .answers import is_set, number
 from .changes import by_uuid, wider
 from .cuts import resume_base
 from .delivery import (
@@ -158,7 +158,7 @@ class Foreign:
 
 def _as_it_was(held: Mapping[str, Any]) -> dict[str, Any]:
     """Who saw an event when it was taken over."""
-    kept = {"distribution": str(held.get("distribution")), "published": held.get("published") in (True, "1", 1)}
+    kept = {"distribution": str(held.get("distribution")), "published": is_set(held.get("published"))}
     return {**kept, "sharing_group_id": held.get("sharing_group_id")} if kept["distribution"] == "4" else kept
 
 
@@ -272,7 +272,7 @@ def extending(event: MispEvent, other: str | None = None) -> MispEvent:
 
 def _values(event: Mapping[str, Any]) -> set[str]:
     """The values in an event, in lower case."""
-    live = [row for row in all_attributes(dict(event)) if row.get("deleted") not in (True, 1, "1")]
+    live = [row for row in all_attributes(dict(event)) if not is_set(row.get("deleted"))]
     return {str(row.get("value")).strip().lower() for row in live}
 
 
@@ -284,7 +284,7 @@ def equal_values(event: MispEvent, theirs: Mapping[str, Any]) -> dict[str, str]:
     held = {
         (str(row.get("type")), str(row.get("value")).strip().lower()): str(row.get("uuid"))
         for row in theirs.get("Attribute") or []
-        if row.get("deleted") not in (True, 1, "1")
+        if not is_set(row.get("deleted"))
     }
     there = {str(row.get("uuid")) for row in theirs.get("Attribute") or []}
     found: dict[str, str] = {}

@@ -15,6 +15,7 @@ import orjson
 
 from ..misp.model import MispEvent
 from ..net import Answer, Http
+from .answers import is_set
 from .misp_api import MispApi
 from .telling import told
 
@@ -82,7 +83,7 @@ class Imagined(MispApi):
                 lines.append("- the event itself")
                 continue
             lines.extend(told(before or {}, now))
-            was, will = ((row or {}).get("published") in (True, "1", 1) for row in (before, now))
+            was, will = (is_set((row or {}).get("published")) for row in (before, now))
             if was != will:
                 lines.append(f"~ published: {was} → {will}")
         return lines

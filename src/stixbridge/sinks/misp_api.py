@@ -11,7 +11,7 @@ import orjson
 
 from ..errors import ServerError, Unreachable
 from ..net import Answer, Http, pause
-from .answers import event_in, message_of, number, rows, table, value_of
+from .answers import event_in, is_set, message_of, number, rows, table, value_of
 
 _PERMISSIONS = ("tag_editor", "publish", "add", "sync", "galaxy_editor", "site_admin")
 _SLOW = 0.25
@@ -122,7 +122,7 @@ class MispApi:
         """Whether the key may edit an event."""
         rights = self.rights()
         own = str(table(event, "Orgc").get("uuid")) == rights.org_uuid
-        return own or rights.site_admin or (rights.sync and event.get("locked") in (True, "1", 1))
+        return own or rights.site_admin or (rights.sync and is_set(event.get("locked")))
 
     def may_unblock(self) -> bool:
         """Whether the key may take the UUID of a deleted event off the blocklist."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..ledger import Outcome, Reason
-from .answers import message_of, rows, value_of
+from .answers import is_set, message_of, rows, value_of
 from .delivery import Note
 from .misp_api import MispApi
 
@@ -54,7 +54,7 @@ class PrivateClusters:
                     self._update(row, before[row["uuid"]], there, notes)
             elif there is None:
                 self._create(row, notes)
-            elif there.get("deleted") in (True, 1, "1") or not there.get("tag_name"):
+            elif is_set(there.get("deleted")) or not there.get("tag_name"):
                 self._not_made(row, "an analyst deleted it", notes)
             else:
                 self._names[row["tag"]] = str(there.get("tag_name"))

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..ledger import Outcome, Reason
 from ..misp.model import ANALYST_DATA, all_attributes, tag_names
-from .answers import message_of, value_of
+from .answers import is_set, message_of, value_of
 from .changes import EVENT_FIELDS, normal
 from .delivery import OURS, SHARES, TAKEN, Delivery, Job, Last, Note, State, parts
 from .misp_api import DERIVED, MispApi
@@ -90,7 +90,7 @@ def _anything_in(held: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
     if any(normal(name, held.get(name)) != normal(name, body.get(name)) for name in EVENT_FIELDS):
         return True
     everything = [part for name in ("Attribute", "Object", "EventReport") for part in held.get(name) or ()]
-    if any(part.get("deleted") not in (True, 1, "1") for part in everything):
+    if any(not is_set(part.get("deleted")) for part in everything):
         return True
     if {name.lower() for name in tag_names(dict(held))} - {name.lower() for name in tag_names(dict(body))}:
         return True

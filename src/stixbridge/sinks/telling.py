@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..misp.model import ANALYST_DATA, tag_names
-from .changes import ANALYST_FIELDS, ATTRIBUTE_FIELDS, EVENT_FIELDS, OBJECT_FIELDS, REPORT_FIELDS, normal
+from .changes import ANALYST_FIELDS, ATTRIBUTE_FIELDS, EVENT_FIELDS, OBJECT_FIELDS, REPORT_FIELDS, is_deleted, normal
 
 Part = Mapping[str, Any]
 
@@ -77,13 +77,9 @@ def _beside(where: str, before: Part, after: Part) -> Iterator[str]:
 
 def _flat(event: Part) -> dict[str, Part]:
     parts = [part for name in ("Attribute", "Object", "EventReport") for part in event.get(name) or ()]
-    live = [part for part in parts if not _deleted(part)]
-    live += [inner for part in live for inner in part.get("Attribute") or () if not _deleted(inner)]
+    live = [part for part in parts if not is_deleted(part)]
+    live += [inner for part in live for inner in part.get("Attribute") or () if not is_deleted(inner)]
     return {str(part["uuid"]): part for part in live}
-
-
-def _deleted(part: Part) -> bool:
-    return part.get("deleted") in (True, 1, "1")
 
 
 def _label(part: Part) -> str:

@@ -14,7 +14,7 @@ from ..errors import ServerError, Unreachable
 from ..ledger import Outcome, Reason
 from ..misp.model import MispEvent, tag_names
 from ..stopping import check
-from .answers import event_in, message_of, value_of
+from .answers import event_in, is_set, message_of, value_of
 from .changes import Changes, Policy, by_uuid, compute, wider
 from .cuts import after_cut, resume_base
 from .delivery import GIVEN, GONE, OWED, SAID, STORED, Delivery, Job, Note, Remembering, State
@@ -198,7 +198,7 @@ class EventWriter:
             intents: edits that were cut before.
         """
         uuid = str(event["uuid"])
-        was_published = held.get("published") in (True, "1", 1)
+        was_published = is_set(held.get("published"))
         if (keep and was_published and self._keep_published) or any(edit.get(OWED) for edit in intents):
             job.publish = job.keeps = True
         careful = before_widening(event, base)
