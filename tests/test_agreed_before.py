@@ -168,19 +168,16 @@ def test_what_leaves_in_an_exchange_stays_as_strict_meanwhile(double: MispDouble
     bridge.poll(one, two, three, four, first, stix.report("second", [three, four], tlp="amber"))
     own = stix.uuid_in(first["id"])
     loose: list[Json] = []
-    original = double._serve
 
-    def watched(method: str, target: str, headers: Any, raw: bytes) -> Any:
-        answer = original(method, target, headers, raw)
+    def see() -> None:
         held = double.events[own]
         loose.extend(
             dict(row)
             for row in held["Attribute"]
             if row["value"] == A and not row["deleted"] and held["distribution"] == "3" and row["distribution"] != "0"
         )
-        return answer
 
-    double._serve = watched  # type: ignore[method-assign]
+    double.watch(see)
     moved = [
         stix.report("first", [two, three], tlp="clear", modified=stix.LATER),
         stix.report("second", [one, four], tlp="amber", modified=stix.LATER),

@@ -1,6 +1,5 @@
 """One event that MISP refuses, or a step that fails, keeps nothing else from arriving, and is not forgotten."""
 
-import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 import pytest
 from doubles.misp import MispDouble
-from doubles.misp.model import Answer
 from helpers import stix
 from helpers.bridge import NOW, Bridge, actions, reasons
 from helpers.delivering import (
@@ -73,21 +71,15 @@ def test_an_event_that_never_gets_through_keeps_no_other_out(double: MispDouble,
     members = [stix.indicator(value) for value in (A, B, C, D)]
     reports = [stix.report(f"wave {number}", [one]) for number, one in enumerate(members)]
     bad = min(stix.uuid_in(one["id"]) for one in reports)
-    original = double._serve
-
-    def firewall(method: str, target: str, headers: Any, raw: bytes) -> Any:
-        if target.startswith("/events/add") and json.loads(raw)["uuid"] == bad:
-            return Answer("<html>Request blocked</html>", 403)
-        return original(method, target, headers, raw)
-
-    double._serve = firewall  # type: ignore[method-assign]
+    html = "<html>Request blocked</html>"
+    double.fail_next(403, html, path="/events/add", times=9, when=lambda request: request.body["uuid"] == bad)
     bridge = bridge_to(double, tmp_path)
     summary = bridge.poll(*members, *reports)
     assert (summary.events, summary.status) == ({"failed": 1, "created": 3}, 3)
     assert "answered 403" in summary.errors[0]
     summary = bridge.run()
     assert (summary.events, summary.status) == ({"failed": 1, "unchanged": 3}, 3)
-    double._serve = original  # type: ignore[method-assign]
+    double.calm_down()
     assert actions(bridge.run()) == {"created": 1, "unchanged": 3}
     assert live(double) == {A: 1, B: 1, C: 1, D: 1}
     assert actions(bridge.run()) == {}

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from doubles.misp import MispDouble
-from doubles.misp.model import Answer
 from helpers.delivering import Delivering, attribute, changed, event, file_object, noted, report, tags
 
 from stixbridge.errors import ServerError
@@ -214,14 +213,7 @@ def test_several_failures_in_a_row_end_it_after_what_was_under_way(misp: MispDou
     """What arrived is told, so that it is put on record; the others are for the next run."""
     made = events(30)
     sink = MispSink(misp.url, misp.key, concurrency=concurrency)
-    working = misp._serve
-
-    def broken(method: str, target: str, headers: Any, raw: bytes) -> Any:
-        if target.startswith("/events/add") and len(misp.events) >= 5:
-            return Answer("", 500)
-        return working(method, target, headers, raw)
-
-    misp._serve = broken  # type: ignore[method-assign]
+    misp.fail_next(500, path="/events/add", times=99, when=lambda _: len(misp.events) >= 5)
     told = []
     with pytest.raises(ServerError):
         for delivery in sink.deliver(jobs(made)):
@@ -229,7 +221,7 @@ def test_several_failures_in_a_row_end_it_after_what_was_under_way(misp: MispDou
                 told.append(delivery.event)
     assert set(told) == set(misp.events)
     assert 5 <= len(told) < 10
-    misp._serve = working  # type: ignore[method-assign]
+    misp.calm_down()
     rest = [one for one in made if one["uuid"] not in misp.events]
     assert len(list(sink.deliver(jobs(rest)))) == len(rest)
     assert len(misp.events) == 30

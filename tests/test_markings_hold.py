@@ -93,16 +93,13 @@ def test_nothing_gets_wider_before_what_restricts_it_is_stored(double: MispDoubl
     bridge = bridge_to(double, tmp_path, chunk=2)
     assert actions(bridge.poll(*members, wave)) == {"created": 1}
     seen: list[tuple[str, list[str]]] = []
-    original = double._serve
 
-    def watched(method: str, target: str, headers: Any, raw: bytes) -> Any:
-        answer = original(method, target, headers, raw)
+    def see() -> None:
         stored = double.events[own]
         loose = [row["value"] for row in stored["Attribute"] if row["distribution"] != "0"]
         seen.append((stored["distribution"], loose))
-        return answer
 
-    double._serve = watched  # type: ignore[method-assign]
+    double.watch(see)
     assert actions(bridge.poll(stix.report("wave", members, tlp="green", modified=stix.LATER))) == {"updated": 1}
     assert len([request for request in double.writes() if "/events/edit" in request.path]) >= 4
     assert [loose for distribution, loose in seen if distribution != "0" and loose] == []
@@ -113,12 +110,11 @@ def test_nothing_gets_wider_before_what_restricts_it_is_stored(double: MispDoubl
 def test_a_marking_that_is_lost_stops_the_widening(double: MispDouble) -> None:
     deliver = Delivering(sink_of(double))
     deliver(marked("red", "0", attribute(OWN, A)))
-    real = double.store.tag
-    double.store.tag = lambda tag, role: None if tag.get("name") == "tlp:green" else real(tag, role)  # type: ignore[method-assign]
+    double.lose_tag("tlp:green")
     delivery = deliver(marked("green", "3", attribute(OWN, A)))
     assert (delivery.state, (OWN, "held:marking")[1] in [why for _, why in noted(delivery)]) == (State.WAITING, True)
     assert shown_to(double.events[OWN]) == ("0", ["tlp:red"])
-    double.store.tag = real  # type: ignore[method-assign]
+    double.lose_tag("tlp:green", lost=False)
     assert deliver(marked("green", "3", attribute(OWN, A))).state is State.DELIVERED
     assert shown_to(double.events[OWN]) == ("3", ["tlp:green"])
 
@@ -160,18 +156,16 @@ def test_an_event_that_an_analyst_narrowed_stays_narrow_when_a_lost_marking_is_s
     deliver = Delivering(sink_of(double))
     deliver(marked("green", "1", attribute(OWN, A)))
     double.events[OWN]["distribution"] = "0"  # an analyst's
-    real = double.store.tag
-    double.store.tag = lambda tag, role: None if tag.get("name") == "tlp:amber" else real(tag, role)  # type: ignore[method-assign]
+    double.lose_tag("tlp:amber")
     assert deliver(marked("amber", "1", attribute(OWN, A))).state is State.WAITING
-    double.store.tag = real  # type: ignore[method-assign]
+    double.lose_tag("tlp:amber", lost=False)
     assert deliver(marked("amber", "1", attribute(OWN, A))).state is State.DELIVERED
     assert shown_to(double.events[OWN]) == ("0", ["tlp:amber"])
 
 
 def test_that_an_event_could_not_be_narrowed_is_an_error_and_done_next(double: MispDouble) -> None:
     deliver = Delivering(sink_of(double))
-    real = double.store.tag
-    double.store.tag = lambda tag, role: None if tag.get("name") == "tlp:amber" else real(tag, role)  # type: ignore[method-assign]
+    double.lose_tag("tlp:amber")
     double.fail_next(500, path=f"/events/edit/{OWN}")
     with pytest.raises(ServerError):
         deliver(marked("amber", "1", attribute(OWN, A)))

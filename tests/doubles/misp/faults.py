@@ -1,7 +1,7 @@
 """Misbehaving on command."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from .model import Answer, Request
 
@@ -19,12 +19,13 @@ class Fault:
     store: bool
     path: str | None
     times: int
+    when: Callable[[Request], bool] = lambda _: True
 
     def matches(self, request: Request) -> bool:
         """Whether this fault is meant for the request: by path, else any write."""
         if self.path is None:
             return request.is_write
-        return request.path.strip("/").startswith(self.path.strip("/"))
+        return request.path.strip("/").startswith(self.path.strip("/")) and self.when(request)
 
 
 class Faults:

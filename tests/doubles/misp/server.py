@@ -69,6 +69,7 @@ class MispDouble:
         )
         self.cost_per_attribute = cost_per_attribute
         self.store.pause = self._pause
+        self._watchers: list[Callable[[], None]] = []
         self._actor = Actor(ROLES[role], self.store.org["id"])
         self._analyst = analyst.Analyst(self.store)
         self._faults = Faults()
@@ -186,9 +187,18 @@ class MispDouble:
     # misbehaving on command
 
     def fail_next(self, status: int, body: str = "", *, path: str | None = None, times: int = 1,
-                  headers: Mapping[str, str] = {}) -> None:  # fmt: skip
+                  headers: Mapping[str, str] = {},
+                  when: Callable[[Request], bool] = lambda _: True) -> None:  # fmt: skip
         """Answer the next matching requests with this, and do nothing."""
-        self._faults.add(Fault(Answer(body, status, dict(headers)), False, path, times))
+        self._faults.add(Fault(Answer(body, status, dict(headers)), False, path, times, when))
+
+    def watch(self, see: Callable[[], None]) -> None:
+        """Call this after each request, when what it did can be seen."""
+        self._watchers.append(see)
+
+    def lose_tag(self, name: str, *, lost: bool = True) -> None:
+        """Drop a tag in silence wherever it is sent, as for a role that may not create it; or no longer."""
+        (self.store.lost_tags.add if lost else self.store.lost_tags.discard)(name)
 
     def hang_up_next(self, *, path: str | None = None, after_storing: bool = True, times: int = 1) -> None:
         """Cut the connection of the next matching requests without an answer, their effect in place or not."""
@@ -238,6 +248,8 @@ class MispDouble:
                     answer = self._respond(request)
                     answer = fault.answer if fault else answer
             request.status = answer.status if answer else 0
+            for see in self._watchers:
+                see()
         return answer
 
     def _respond(self, request: Request) -> Answer:

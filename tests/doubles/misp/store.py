@@ -33,6 +33,7 @@ class Store:
         self.analyst: dict[str, Json] = {}
         self.blocklist: set[str] = set()
         self.analyst_blocklist: set[str] = set()
+        self.lost_tags: set[str] = set()
         self.filling: set[str] = set()
         self.generated: set[str] = set()
         self.drops: list[Json] = []
@@ -141,6 +142,8 @@ class Store:
         """The tag of that name; made where the role may, else None."""
         name = str(tag.get("name") or "")
         found = self.tags.get(name.lower()) or self.tags.get(name.encode()[:255].decode(errors="ignore").lower())
+        if name in self.lost_tags:
+            return None
         if found or not name:
             return found
         return self._new_tag(tag) if role.tag_editor else None
