@@ -36,8 +36,8 @@ slow: setup
 
 # the generated tests with examples that no run had before; what fails becomes an example of its own
 explore: setup
-	EXPLORE=1 $(BIN)/python -m pytest -n auto -m "slow or not slow" tests/test_laws.py tests/test_every_type.py \
-	  tests/test_incremental.py tests/test_patterns.py tests/test_preserving.py
+	EXPLORE=1 $(BIN)/python -m pytest -n auto -m "slow or not slow" tests/conversion/test_laws.py tests/conversion/test_every_type.py \
+	  tests/pipeline/test_incremental.py tests/conversion/test_pattern.py tests/conversion/test_original_objects.py
 
 lint: setup
 	$(BIN)/ruff check .
@@ -54,7 +54,7 @@ check: lint types contract test
 # write docs/mapping.md and docs/rules.md from the tables
 reference: setup
 	$(BIN)/python -m stixbridge.mapping.reference > docs/mapping.md
-	$(BIN)/python -m stixbridge.enrich.reference > docs/rules.md
+	$(BIN)/python -m stixbridge.enrich.rules.reference > docs/rules.md
 
 # coverage-guided fuzzing of the reader and the pattern parser: make fuzz SECONDS=600
 SECONDS ?= 60

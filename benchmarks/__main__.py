@@ -16,12 +16,31 @@ def arguments() -> argparse.Namespace:
     """What the command line asks for."""
     names = [*dict.fromkeys(case.name for case in cases.CASES), *PARTS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", choices=names, help="measure this alone; with --to its section is replaced")
-    parser.add_argument("--large", action="store_true", help="convert a bundle larger than memory too (long)")
-    parser.add_argument("--objects", type=int, default=2_000_000, metavar="N", help="of that bundle (%(default)s)")
-    parser.add_argument("--full", action="store_true", help="run misp-stix where it needs a quarter of an hour too")
-    parser.add_argument("--scale", type=float, default=1, metavar="X", help="make the inputs smaller, to try this out")
-    parser.add_argument("--to", type=Path, metavar="DIR", help="for page and plot; else docs, and with --scale nowhere")
+    parser.add_argument(
+        "--only", choices=names, help="measure this alone; with --to its section is replaced"
+    )
+    parser.add_argument(
+        "--large", action="store_true", help="convert a bundle larger than memory too (long)"
+    )
+    parser.add_argument(
+        "--objects", type=int, default=2_000_000, metavar="N", help="of that bundle (%(default)s)"
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="run misp-stix where it needs a quarter of an hour too"
+    )
+    parser.add_argument(
+        "--scale",
+        type=float,
+        default=1,
+        metavar="X",
+        help="make the inputs smaller, to try this out",
+    )
+    parser.add_argument(
+        "--to",
+        type=Path,
+        metavar="DIR",
+        help="for page and plot; else docs, and with --scale nowhere",
+    )
     asked = parser.parse_args()
     if asked.to is None and asked.scale == 1 and asked.only is None:
         asked.to = cases.ROOT / "docs"
@@ -30,8 +49,14 @@ def arguments() -> argparse.Namespace:
 
 def chart(rows: Sequence[cases.Row]) -> str:
     """The plot of the main table."""
-    groups = [(row.title, [row.get(engine, "cpu") for engine in ENGINES]) for row in rows if row.size]
-    return bars("CPU seconds from STIX to MISP events", ["stixbridge", "misp-stix", "floor: JSON alone"], groups)
+    groups = [
+        (row.title, [row.get(engine, "cpu") for engine in ENGINES]) for row in rows if row.size
+    ]
+    return bars(
+        "CPU seconds from STIX to MISP events",
+        ["stixbridge", "misp-stix", "floor: JSON alone"],
+        groups,
+    )
 
 
 def main() -> None:
@@ -52,7 +77,9 @@ def main() -> None:
             for row in cases.conversions(folder, only, full=asked.full, scale=asked.scale):
                 rows.append(row)
                 print(
-                    row.title, {engine: found.get("cpu", "failed") for engine, found in row.engines.items()}, flush=True
+                    row.title,
+                    {engine: found.get("cpu", "failed") for engine, found in row.engines.items()},
+                    flush=True,
                 )
             add(page.conversion(rows))
         if only in (None, "patterns"):

@@ -132,7 +132,9 @@ def attack(count: int) -> Iterator[Object]:
         for at in range(sizes[type_]):
             yield made(type_, at, **_described(rng, type_, at, length), **shared)
     rest = count - 2 - _TACTICS - sum(sizes.values())
-    for at, (how, source, target, _) in enumerate(rng.choices(_LINKS, [row[-1] for row in _LINKS], k=max(0, rest))):
+    for at, (how, source, target, _) in enumerate(
+        rng.choices(_LINKS, [row[-1] for row in _LINKS], k=max(0, rest))
+    ):
         yield made(
             "relationship",
             at,
@@ -147,11 +149,19 @@ def attack(count: int) -> Iterator[Object]:
 
 def _described(rng: random.Random, type_: str, at: int, length: int) -> Object:
     """The properties that a type has beside those of all."""
-    letter = {"attack-pattern": "T9", "malware": "S9", "tool": "S8", "intrusion-set": "G9", "campaign": "C9"}
+    letter = {
+        "attack-pattern": "T9",
+        "malware": "S9",
+        "tool": "S8",
+        "intrusion-set": "G9",
+        "campaign": "C9",
+    }
     name = f"{type_.removeprefix('x-mitre-').replace('-', ' ').title()} {at}"
     found: Object = {
         "name": name,
-        "external_references": _references(rng, f"{letter.get(type_, 'X9')}{at:04}", 6 if length > 800 else 2),
+        "external_references": _references(
+            rng, f"{letter.get(type_, 'X9')}{at:04}", 6 if length > 800 else 2
+        ),
         "x_mitre_domains": ["enterprise-attack"],
         "x_mitre_version": "1.2",
         "revoked": False,
@@ -170,7 +180,9 @@ def _described(rng: random.Random, type_: str, at: int, length: int) -> Object:
         case "intrusion-set":
             found["aliases"] = [name, f"Invented Group {at}"]
         case "campaign":
-            found.update(aliases=[name], first_seen="2024-02-01T00:00:00Z", last_seen="2024-09-01T00:00:00Z")
+            found.update(
+                aliases=[name], first_seen="2024-02-01T00:00:00Z", last_seen="2024-09-01T00:00:00Z"
+            )
         case "x-mitre-detection-strategy":
             found["x_mitre_analytic_refs"] = [id_of("x-mitre-analytic", at)]
     return found

@@ -54,7 +54,11 @@ class Case:
 # misp-stix is quadratic in the second input: where 5,000 take it two minutes, 10,000 take it eight
 CASES = (
     Case(
-        "reports", "{count:,} indicators, {count:,} relationships, {reports:,} reports", 10_000, 40, memory_target=0.5
+        "reports",
+        "{count:,} indicators, {count:,} relationships, {reports:,} reports",
+        10_000,
+        40,
+        memory_target=0.5,
     ),
     Case("equal", "{count:,} indicators, {count:,} SCOs, half of equal value", 5_000, 400),
     Case("equal", "{count:,} indicators, {count:,} SCOs, half of equal value", 10_000, 400, "full"),
@@ -142,7 +146,9 @@ def conversions(folder: Path, only: str | None, *, full: bool, scale: float) -> 
             yield row
             continue
         row.size = path.stat().st_size
-        row.objects = len(json.loads(path.read_bytes())["objects"]) if case.name == "ics" else _objects(path)
+        row.objects = (
+            len(json.loads(path.read_bytes())["objects"]) if case.name == "ics" else _objects(path)
+        )
         row.engines["native"] = median(RUNS, "measure", "convert", "native", path)
         row.engines["floor"] = median(RUNS, "measure", "convert", "floor", path)
         if full or case.peer == "always":
@@ -172,7 +178,10 @@ def _objects(path: Path) -> int:
 def patterns(folder: Path, scale: float) -> list[Figures]:
     """Patterns a second: (what, engine) with figures, or `absent`."""
     rows = []
-    for what, kind, target in (("one comparison", "single", 100_000), ("all real ones of the corpora", "real", 40_000)):
+    for what, kind, target in (
+        ("one comparison", "single", 100_000),
+        ("all real ones of the corpora", "real", 40_000),
+    ):
         if kind == "real" and inputs.corpora_folder() is None:
             rows.append({"what": what, "absent": True, "target": target})
             continue
@@ -183,7 +192,9 @@ def patterns(folder: Path, scale: float) -> list[Figures]:
         row: Figures = {"what": what, "target": target}
         for engine in ("parse", "meaning"):
             row[engine] = median(RUNS, "measure", "patterns", engine, path)
-        row["stix2-patterns"] = child("measure", "patterns", "stix2-patterns", short if kind == "single" else path)
+        row["stix2-patterns"] = child(
+            "measure", "patterns", "stix2-patterns", short if kind == "single" else path
+        )
         rows.append(row)
     return rows
 
@@ -198,7 +209,9 @@ def growth(folder: Path, scale: float) -> list[Figures]:
             assert path is not None
             objects = _objects(path)
             # small ones take milliseconds, which one run can't tell
-            found = median(RUNS if size == GROWTH[-1] else 2 * RUNS + 1, "measure", "convert", "native", path)
+            found = median(
+                RUNS if size == GROWTH[-1] else 2 * RUNS + 1, "measure", "convert", "native", path
+            )
             row["sizes"].append({"wanted": scaled(size, scale), "objects": objects, **found})
         rows.append(row)
     return rows
@@ -236,7 +249,10 @@ def pulling(folder: Path, scale: float) -> Figures:
     """100,000 objects from a loopback server into a store, and polls of stores of several sizes."""
     count, many = scaled(100_000, scale), scaled(1_000_000, scale)
     server = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.pulling", "serve"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "benchmarks.pulling", "serve"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert server.stdout is not None
@@ -272,7 +288,10 @@ def delivering() -> Figures:
     url, key = os.environ.get("MISP_URL"), os.environ.get("MISP_KEY")
     if url and key:
         try:
-            found |= {f"{way} on a real one": child("delivering", way, url, key) for way in ("ours", "pymisp")}
+            found |= {
+                f"{way} on a real one": child("delivering", way, url, key)
+                for way in ("ours", "pymisp")
+            }
         finally:
             child("delivering", "clean", url, key)
     return {**found, "traffic": child("delivering", "traffic")}

@@ -104,7 +104,7 @@ def _server_s(file: str) -> dict[str, float]:
 
 def ours(url: str, key: str, file: str = "") -> dict[str, float]:
     """Our sink, one event after the other; and four at a time, other events."""
-    from stixbridge.sinks.misp import MispSink  # noqa: PLC0415
+    from stixbridge.sinks.misp.sink import MispSink  # noqa: PLC0415
 
     made = [event(number, ATTRIBUTES) for number in range(EVENTS)]
     found = measured(lambda: MispSink(url, key).add(made), file)
@@ -117,14 +117,20 @@ def large(url: str, key: str, file: str) -> dict[str, float]:
     """One event in pieces: how much memory that takes here, in how many requests of what size."""
     import resource  # noqa: PLC0415
 
-    from stixbridge.sinks.misp import MispSink  # noqa: PLC0415
+    from stixbridge.sinks.misp.sink import MispSink  # noqa: PLC0415
 
     made = event(9_000, LARGE)
     without = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found = measured(lambda: MispSink(url, key).add([made]), file)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     size = len(json.dumps(made))
-    return {**found, "event": size, "memory before": without * 1024, "memory": peak * 1024, **_server_s(file)}
+    return {
+        **found,
+        "event": size,
+        "memory before": without * 1024,
+        "memory": peak * 1024,
+        **_server_s(file),
+    }
 
 
 def clean(url: str, key: str) -> dict[str, float]:
@@ -132,7 +138,9 @@ def clean(url: str, key: str) -> dict[str, float]:
     import httpx  # noqa: PLC0415
 
     deleted = 0
-    with httpx.Client(base_url=url, headers={"Authorization": key, "Accept": "application/json"}, timeout=300) as misp:
+    with httpx.Client(
+        base_url=url, headers={"Authorization": key, "Accept": "application/json"}, timeout=300
+    ) as misp:
         for first in (0, 1_000, 5_000):
             for number in range(first, first + EVENTS):
                 own = event(number, 0)["uuid"]
@@ -161,8 +169,8 @@ def traffic() -> dict[str, float]:
     """Requests and bytes sent for an unchanged delivery of 100 events, and for one attribute of 10,000."""
     from pymisp import MISPEvent, PyMISP  # noqa: PLC0415
 
-    from stixbridge.sinks.delivery import Job, Last, State  # noqa: PLC0415
-    from stixbridge.sinks.misp import MispSink  # noqa: PLC0415
+    from stixbridge.sinks.base import Job, Last, State  # noqa: PLC0415
+    from stixbridge.sinks.misp.sink import MispSink  # noqa: PLC0415
 
     found: dict[str, float] = {}
     with _double()() as double:
@@ -197,9 +205,9 @@ def _unchanged(double: Any, sent: list[int]) -> dict[str, float]:
     """A replay of 100 events that changes none, through a pipeline."""
     import tempfile  # noqa: PLC0415
 
-    from stixbridge.making import Maker  # noqa: PLC0415
-    from stixbridge.pipeline import Pipeline  # noqa: PLC0415
-    from stixbridge.sinks.misp import MispSink  # noqa: PLC0415
+    from stixbridge.pipeline.make import Maker  # noqa: PLC0415
+    from stixbridge.pipeline.pipeline import Pipeline  # noqa: PLC0415
+    from stixbridge.sinks.misp.sink import MispSink  # noqa: PLC0415
     from stixbridge.sources.files import Files  # noqa: PLC0415
     from stixbridge.store import Store  # noqa: PLC0415
 
@@ -210,12 +218,17 @@ def _unchanged(double: Any, sent: list[int]) -> dict[str, float]:
         (folder / "in.json").write_text(objects(0, EVENTS * 200))
         store = Store(folder / "s.db")
         source = Files((str(folder / "in.json"),), name="bench")
-        pipeline = Pipeline(Maker("bench", "bench", store), source, [MispSink(double.url, double.key)])
+        pipeline = Pipeline(
+            Maker("bench", "bench", store), source, [MispSink(double.url, double.key)]
+        )
         pipeline.run(1_770_000_000_000_000)
         sent.clear()
         summary = pipeline.run(1_770_000_000_000_001, replay=True)
         store.close()
-        return {"unchanged events": summary.events.get("unchanged", 0), "unchanged requests": len(sent)}
+        return {
+            "unchanged events": summary.events.get("unchanged", 0),
+            "unchanged requests": len(sent),
+        }
 
 
 if __name__ == "__main__":
@@ -225,6 +238,12 @@ if __name__ == "__main__":
     else:
         print(
             json.dumps(
-                {"ours": ours, "pymisp": by_pymisp, "large": large, "traffic": traffic, "clean": clean}[what](*rest)
+                {
+                    "ours": ours,
+                    "pymisp": by_pymisp,
+                    "large": large,
+                    "traffic": traffic,
+                    "clean": clean,
+                }[what](*rest)
             )
         )

@@ -22,7 +22,12 @@ def _rules(*, matching: bool) -> tuple[dict[str, Any], ...]:
     """Twenty rules in the ways that users write them; or twenty for types that do not occur."""
     if not matching:
         return tuple(
-            {"name": str(at), "types": ["mutex"], "when": f"attribute.value == '{at}'", "then": {"set_to_ids": False}}
+            {
+                "name": str(at),
+                "types": ["mutex"],
+                "when": f"attribute.value == '{at}'",
+                "then": {"set_to_ids": False},
+            }
             for at in range(RULES)
         )
     found: list[dict[str, Any]] = []
@@ -33,7 +38,11 @@ def _rules(*, matching: bool) -> tuple[dict[str, Any], ...]:
                 "when": f"attribute.to_ids && attribute.value.startsWith('{at}.')",
                 "then": {"set_to_ids": False},
             },
-            {"name": f"b{at}", "when": f"in_network(attribute.value, '10.{at}.0.0/16')", "then": {"add_tags": ["a:b"]}},
+            {
+                "name": f"b{at}",
+                "when": f"in_network(attribute.value, '10.{at}.0.0/16')",
+                "then": {"add_tags": ["a:b"]},
+            },
             {
                 "name": f"c{at}",
                 "when": f"attribute.type in ['domain', 'url'] && hostname(attribute.value) == 'x{at}.example'",
@@ -72,7 +81,8 @@ def measure_rules(path: Path) -> dict[str, float]:
             times.append(time.process_time() - start)
         found[name] = sorted(times[1:])[1]
     found["attributes"] = sum(
-        len(event["Attribute"]) + sum(len(obj["Attribute"]) for obj in event["Object"]) for event in result.events
+        len(event["Attribute"]) + sum(len(obj["Attribute"]) for obj in event["Object"])
+        for event in result.events
     )
     return found
 
@@ -82,9 +92,11 @@ def measure_lists(path: Path) -> dict[str, float]:
     from pymispwarninglists import WarningLists  # noqa: PLC0415
 
     from stixbridge.enrich.warninglists import load  # noqa: PLC0415
-    from stixbridge.stix.read import read_bytes  # noqa: PLC0415
+    from stixbridge.stix.reader import read_bytes  # noqa: PLC0415
 
-    objects = [entry.obj for entry in read_bytes(path.read_bytes()).entries if entry.obj is not None]
+    objects = [
+        entry.obj for entry in read_bytes(path.read_bytes()).entries if entry.obj is not None
+    ]
     values = [obj["pattern"].split("'")[1] for obj in objects if "pattern" in obj]
     ours = load()
     start = time.process_time()

@@ -118,11 +118,15 @@ def reports(count: int) -> Iterator[Object]:
         yield indicator(at, pattern_of(rng.choice(_KINDS), at), producer["id"])
     for at in range(count):
         source, target = id_of("indicator", at), id_of("malware", rng.randrange(FAMILIES))
-        yield made("relationship", at, relationship_type="indicates", source_ref=source, target_ref=target)
+        yield made(
+            "relationship", at, relationship_type="indicates", source_ref=source, target_ref=target
+        )
     families = [id_of("malware", at) for at in range(FAMILIES)]
     for at in range(0, count, IN_A_REPORT):
         members = range(at, min(at + IN_A_REPORT, count))
-        refs = [id_of(type_, member) for type_ in ("indicator", "relationship") for member in members]
+        refs = [
+            id_of(type_, member) for type_ in ("indicator", "relationship") for member in members
+        ]
         yield made(
             "report",
             at,
@@ -157,16 +161,29 @@ def observed(count: int) -> Iterator[Object]:
     for at in range(count):
         match at % 4:
             case 0:
-                found = [of_kind("domain-name", at, value_of("domain-name", at)), of_kind("ipv6-addr", at, ipv6(at))]
+                found = [
+                    of_kind("domain-name", at, value_of("domain-name", at)),
+                    of_kind("ipv6-addr", at, ipv6(at)),
+                ]
             case 1:
                 address = of_kind("ipv6-addr", at, ipv6(at))
                 flow = observable(
-                    "network-traffic", at, dst_ref=address["id"], dst_port=443, protocols=["ipv6", "tcp", "https"]
+                    "network-traffic",
+                    at,
+                    dst_ref=address["id"],
+                    dst_port=443,
+                    protocols=["ipv6", "tcp", "https"],
                 )
                 found = [flow, address]
             case 2:
                 found = [
-                    observable("file", at, name=f"tool{at}.exe", size=1000 + at, hashes={"SHA-256": sha256_of(at)})
+                    observable(
+                        "file",
+                        at,
+                        name=f"tool{at}.exe",
+                        size=1000 + at,
+                        hashes={"SHA-256": sha256_of(at)},
+                    )
                 ]
             case _:
                 found = [of_kind("url", at, value_of("url", at))]
@@ -253,7 +270,9 @@ def main(name: str, count: int, path: Path) -> None:
     """Write an input, and print how many objects or patterns it has."""
     if name in ("single", "real"):
         folder = corpora_folder()
-        texts = single_patterns(count) if name == "single" else real_patterns(folder) if folder else []
+        texts = (
+            single_patterns(count) if name == "single" else real_patterns(folder) if folder else []
+        )
         path.write_bytes(orjson.dumps(texts))
         print(len(texts))
     else:

@@ -50,12 +50,17 @@ def _misp_stix() -> Callable[[bytes], list[bytes]]:
     def run(data: bytes) -> list[bytes]:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             bundle = load_stix2_content(BytesIO(data), max_size=0)
-            kind, settings = get_stix2_parser(False, 0, None, None, None, False, False, False, MISP_org_uuid, 0, None)
+            kind, settings = get_stix2_parser(
+                False, 0, None, None, None, False, False, False, MISP_org_uuid, 0, None
+            )
             parser = kind()
             parser.load_stix_bundle(bundle)
             parser.parse_stix_bundle(**settings)
             found = parser.misp_events
-            return [event.to_json().encode() for event in (found if isinstance(found, list) else [found])]
+            return [
+                event.to_json().encode()
+                for event in (found if isinstance(found, list) else [found])
+            ]
 
     return run
 
@@ -93,7 +98,9 @@ def _output(out: list[bytes]) -> dict[str, float]:
     objects = [obj for event in events for obj in event.get("Object") or []]
     attributes = [row for holder in (*events, *objects) for row in holder.get("Attribute") or []]
     tagged = [*events, *attributes]
-    clusters = [galaxy.get("GalaxyCluster") or [] for row in tagged for galaxy in row.get("Galaxy") or []]
+    clusters = [
+        galaxy.get("GalaxyCluster") or [] for row in tagged for galaxy in row.get("Galaxy") or []
+    ]
     return {
         "made_events": len(events),
         "made_attributes": len(attributes),
@@ -109,11 +116,11 @@ def _parser(engine: str) -> tuple[Callable[[str], Any], type[Exception]]:
         from stix2patterns.v21.pattern import Pattern  # noqa: PLC0415
 
         return Pattern, ParseException
-    from stixbridge.stix.patterns import PatternError, parse  # noqa: PLC0415
+    from stixbridge.stix.pattern import PatternError, parse  # noqa: PLC0415
 
     if engine == "parse":
         return parse, PatternError
-    from stixbridge.conversion.algebra import meaning  # noqa: PLC0415
+    from stixbridge.stix.pattern_algebra import meaning  # noqa: PLC0415
 
     return lambda text: meaning(parse(text)), PatternError
 
@@ -155,7 +162,9 @@ def measure_command(most: int, words: list[str]) -> dict[str, float | str]:
     if most:  # the child inherits it, and this process needs very little
         resource.setrlimit(resource.RLIMIT_AS, (most * 1024**2, most * 1024**2))
     started = time.perf_counter()
-    child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    child = subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     said = child.stderr.read().decode(errors="replace")[-2_000:] if child.stderr else ""
     _, status, used = os.wait4(child.pid, 0)
     return {

@@ -50,7 +50,9 @@ def seconds(value: float | None) -> str:
     """A time in two or three figures; it never shows as 0."""
     if value is None:
         return "–"
-    return f"{value:.2g} s" if value < 0.1 else f"{value:.3g} s" if value < 100 else f"{value:,.0f} s"
+    return (
+        f"{value:.2g} s" if value < 0.1 else f"{value:.3g} s" if value < 100 else f"{value:,.0f} s"
+    )
 
 
 def times(value: float | None, target: float | None = None, sign: str = "") -> str:
@@ -125,9 +127,19 @@ def _came_out(rows: Sequence[Row]) -> str:
         for key in _MADE:
             pair = [row.get(engine, f"made_{key}") for engine in ("native", "misp-stix")]
             scale, form = (1e6, ",.1f") if key == "bytes" else (1, ",.0f")
-            cells.append(" / ".join("–" if value is None else format(value / scale, form) for value in pair))
+            cells.append(
+                " / ".join("–" if value is None else format(value / scale, form) for value in pair)
+            )
         shown.append([row.title, f"{row.objects:,}", *cells])
-    header = ["stixbridge / misp-stix", "STIX objects", "events", "attributes", "objects", "tags and clusters", "MB"]
+    header = [
+        "stixbridge / misp-stix",
+        "STIX objects",
+        "events",
+        "attributes",
+        "objects",
+        "tags and clusters",
+        "MB",
+    ]
     return "What came out:\n\n" + table(header, shown)
 
 
@@ -150,7 +162,14 @@ def patterns(rows: Sequence[Figures]) -> str:
         ]
         for row in rows
     ]
-    header = ["patterns a second", "parse", "parse and interpret", "target", "stix2-patterns, parse", "refused by ours"]
+    header = [
+        "patterns a second",
+        "parse",
+        "parse and interpret",
+        "target",
+        "stix2-patterns, parse",
+        "refused by ours",
+    ]
     return "## Patterns\n\nAll different, each read once.\n\n" + table(header, shown)
 
 
@@ -165,7 +184,10 @@ def growth(rows: Sequence[Figures]) -> str:
         shown.append(
             [_TITLES[row["name"]]]
             + ["failed" if value is None else f"{value:.1f} µs" for value in each]
-            + [megabytes(sizes[-1].get("memory")), "–" if ratio is None else f"{ratio:.2f} (≤ {GROWTH_TARGET})"]
+            + [
+                megabytes(sizes[-1].get("memory")),
+                "–" if ratio is None else f"{ratio:.2f} (≤ {GROWTH_TARGET})",
+            ]
         )
     columns = [f"about {size['wanted']:,} objects" for size in rows[0]["sizes"]]
     header = ["CPU time per object", *columns, "memory of the last", "longest by shortest (target)"]
@@ -177,9 +199,15 @@ def cold_start(found: Figures) -> str:
     said = f"## Cold start\n\n`stixbridge convert` of a file of 22 objects, index warm; {COLD_RUNS} runs.\n\n"
     if "failed" in found:
         return f"{said}Failed: {found['failed']}\n"
-    cells = [seconds(found["wall"]), seconds(found["slowest"]), seconds(found["cpu"]), megabytes(found["memory"])]
+    cells = [
+        seconds(found["wall"]),
+        seconds(found["slowest"]),
+        seconds(found["cpu"]),
+        megabytes(found["memory"]),
+    ]
     return said + table(
-        ["", "median", "slowest", "CPU", "memory", "target"], [["wall time", *cells, f"under {COLD_TARGET} s"]]
+        ["", "median", "slowest", "CPU", "memory", "target"],
+        [["wall time", *cells, f"under {COLD_TARGET} s"]],
     )
 
 
@@ -191,7 +219,13 @@ def stages(found: Figures) -> str:
         for stage, spent in sorted(found.items(), key=lambda row: -row[1])
         if stage != "all"
     ]
-    rows.append(["the rest", seconds(whole - sum(spent for stage, spent in found.items() if stage != "all")), ""])
+    rows.append(
+        [
+            "the rest",
+            seconds(whole - sum(spent for stage, spent in found.items() if stage != "all")),
+            "",
+        ]
+    )
     return (
         "## Where the time goes\n\nOf the first input, timed by stage, in one run.\n\n"
         + table(["stage", "CPU", "share"], rows)
@@ -246,16 +280,37 @@ def pulling(found: Figures) -> str:
     return (
         f"## Pulling\n\n{count:,} objects (reports, indicators, relationships) from a server on loopback, 1,000 a page."
         " CPU of the client.\n\n"
-        + table(["", "CPU", "objects a second of CPU", "share of the loop (target: 60%)", "peak memory"], rows)
+        + table(
+            [
+                "",
+                "CPU",
+                "objects a second of CPU",
+                "share of the loop (target: 60%)",
+                "peak memory",
+            ],
+            rows,
+        )
         + "\nThe loop keeps bodies and nothing else. The store also keeps which object refers to which, which is newer,"
         " what came when and what expires, in indexes that later polls need; half of the time is SQLite's for"
         " those.\n\n"
         + table(
             ["", "measured", "target"],
             [
-                [f"peak memory of {found['many']:,} objects", megabytes(whole["memory"]), "under 100 MB"],
-                ["a poll with nothing new: requests a collection", f"{found['quiet']['requests']:.0f}", "1"],
-                ["a poll with nothing new: CPU", f"{found['quiet']['cpu'] * 1000:.1f} ms", "under 50 ms"],
+                [
+                    f"peak memory of {found['many']:,} objects",
+                    megabytes(whole["memory"]),
+                    "under 100 MB",
+                ],
+                [
+                    "a poll with nothing new: requests a collection",
+                    f"{found['quiet']['requests']:.0f}",
+                    "1",
+                ],
+                [
+                    "a poll with nothing new: CPU",
+                    f"{found['quiet']['cpu'] * 1000:.1f} ms",
+                    "under 50 ms",
+                ],
                 [
                     f"a run of 1,000 new objects, {many['held']:,} in the store",
                     f"{seconds(many['cpu'])}, {many['cpu'] / few['cpu']:.2f} times that of {few['held']:,}",
@@ -282,13 +337,25 @@ def delivering(found: Figures) -> str:
 
     def row(name: str, way: Figures) -> list[str]:
         beyond = way["wall"] - way["busy"]
-        return [name, seconds(way["wall"]), seconds(way["busy"]), f"{beyond / way['busy']:.1%}", seconds(way["cpu"])]
+        return [
+            name,
+            seconds(way["wall"]),
+            seconds(way["busy"]),
+            f"{beyond / way['busy']:.1%}",
+            seconds(way["cpu"]),
+        ]
 
     return (
         f"## Delivery\n\n100 events of 100 attributes to the MISP double, which takes {SLOW} ms for each attribute as a"
         " real one does. The overhead is what the clock shows beyond the time in which the server was at work.\n\n"
         + table(
-            ["", "wall time", "the server at work", "overhead (target: under 10%)", "CPU of the client"],
+            [
+                "",
+                "wall time",
+                "the server at work",
+                "overhead (target: under 10%)",
+                "CPU of the client",
+            ],
             [
                 row("stixbridge", ours),
                 ["stixbridge, four events in flight", seconds(ours["wall of several"]), "", "", ""],
@@ -349,9 +416,20 @@ def streaming(found: Figures | None) -> str:
     said += f" {MOST_MEMORY:,} MB of address space.\n\n"
     ended = found.get("failed") or f"exit status {found['status']}"
     if found.get("status") and found["said"].strip():
-        ended += ": " + "; ".join(line.strip() for line in found["said"].splitlines()[-3:]).replace("|", "\\|")
+        ended += ": " + "; ".join(line.strip() for line in found["said"].splitlines()[-3:]).replace(
+            "|", "\\|"
+        )
     return said + table(
-        ["objects", "file", "peak memory (target)", "CPU", "wall time", "events", "written", "ended with"],
+        [
+            "objects",
+            "file",
+            "peak memory (target)",
+            "CPU",
+            "wall time",
+            "events",
+            "written",
+            "ended with",
+        ],
         [
             [
                 f"{found['objects']:,}",

@@ -22,7 +22,9 @@ _STYLE = """
 """
 
 
-def bars(title: str, series: Sequence[str], groups: Sequence[tuple[str, Sequence[float | None]]]) -> str:
+def bars(
+    title: str, series: Sequence[str], groups: Sequence[tuple[str, Sequence[float | None]]]
+) -> str:
     """Draw a chart.
 
     Args:
@@ -59,12 +61,16 @@ def bars(title: str, series: Sequence[str], groups: Sequence[tuple[str, Sequence
     for power in range(low, high + 1):
         x = across(10.0**power)
         out.append(f'<line class="line" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{bottom - 4}"/>')
-        out.append(f'<text class="soft" x="{x:.1f}" y="{bottom + 14}" text-anchor="middle">{10.0**power:g} s</text>')
+        out.append(
+            f'<text class="soft" x="{x:.1f}" y="{bottom + 14}" text-anchor="middle">{10.0**power:g} s</text>'
+        )
     for row, (name, values) in enumerate(groups):
         top = _TOP + row * (block + _BETWEEN) + _BETWEEN / 2
         for line, part in enumerate(lines := _wrapped(name)):
             y = top + block / 2 + 4 + 15 * (line - (len(lines) - 1) / 2)
-            out.append(f'<text class="ink" x="{_LEFT - 12}" y="{y:.1f}" text-anchor="end">{escape(part)}</text>')
+            out.append(
+                f'<text class="ink" x="{_LEFT - 12}" y="{y:.1f}" text-anchor="end">{escape(part)}</text>'
+            )
         for number, value in enumerate(values):
             y = top + number * (_BAR + _GAP)
             end = _LEFT if not value else max(across(value), _LEFT + 1)
@@ -74,7 +80,9 @@ def bars(title: str, series: Sequence[str], groups: Sequence[tuple[str, Sequence
                     ' rx="2"/>'
                 )
             label = f"{value:.3g} s" if value else "not run"
-            out.append(f'<text class="soft value" x="{end + 6:.1f}" y="{y + 10.5:.1f}">{label}</text>')
+            out.append(
+                f'<text class="soft value" x="{end + 6:.1f}" y="{y + 10.5:.1f}">{label}</text>'
+            )
     return "\n".join([*out, "</svg>"]) + "\n"
 
 

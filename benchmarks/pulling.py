@@ -40,7 +40,9 @@ def objects(first: int, count: int) -> str:
             f'{{"type":"report",{common},"id":"report--{ids[0]}","name":"Campaign {block}","published":"{STAMP}",'
             f'"report_types":["campaign"],"object_refs":[{members}]}}'
         )
-        rows.append(f'{{"type":"malware",{common},"id":"malware--{MALWARE}","name":"Emotet","is_family":true}}')
+        rows.append(
+            f'{{"type":"malware",{common},"id":"malware--{MALWARE}","name":"Emotet","is_family":true}}'
+        )
         for id_ in ids[1:100]:
             rows.append(
                 f'{{"type":"indicator",{common},"id":"indicator--{id_}","name":"Host of campaign {block}",'
@@ -80,7 +82,11 @@ class Handler(BaseHTTPRequestHandler):
             body = '{"id":"c","title":"C","can_read":true,"can_write":false}'
         data = body.encode()
         self.send_response(200)
-        for name, value in {"Content-Type": KIND, "Content-Length": str(len(data)), **headers}.items():
+        for name, value in {
+            "Content-Type": KIND,
+            "Content-Length": str(len(data)),
+            **headers,
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
@@ -111,13 +117,15 @@ def measured(work: Callable[[], int]) -> dict[str, float]:
 
 def ours(url: str, file: str) -> dict[str, float]:
     """Our source and our store."""
-    from stixbridge.pulling import Puller, Reach  # noqa: PLC0415
-    from stixbridge.sources.taxii21 import Taxii21  # noqa: PLC0415
+    from stixbridge.pipeline.pull import Puller, Reach  # noqa: PLC0415
+    from stixbridge.sources.taxii.v21 import Taxii21  # noqa: PLC0415
     from stixbridge.store import Store  # noqa: PLC0415
 
     store = Store(file)
     source = Taxii21(f"{url}/collections/c/", page_size=PAGE, name="bench")
-    return measured(lambda: Puller(source, store, Reach(ask=False)).pull(1_770_000_000_000_000).entries)
+    return measured(
+        lambda: Puller(source, store, Reach(ask=False)).pull(1_770_000_000_000_000).entries
+    )
 
 
 def loop(url: str, file: str) -> dict[str, float]:
@@ -135,8 +143,12 @@ def loop(url: str, file: str) -> dict[str, float]:
         with httpx.Client(headers={"Accept": KIND}) as client:
             while True:
                 params = {"limit": str(PAGE), **({"next": token} if token else {})}
-                envelope = orjson.loads(client.get(f"{url}/collections/c/objects/", params=params).content)
-                rows = [(row["id"], row["modified"], orjson.dumps(row)) for row in envelope["objects"]]
+                envelope = orjson.loads(
+                    client.get(f"{url}/collections/c/objects/", params=params).content
+                )
+                rows = [
+                    (row["id"], row["modified"], orjson.dumps(row)) for row in envelope["objects"]
+                ]
                 with database:
                     database.executemany(
                         "INSERT INTO objects VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
@@ -167,10 +179,10 @@ def client(url: str, _file: str = "") -> dict[str, float]:
 
 def quiet(url: str, file: str) -> dict[str, float]:
     """Runs that bring nothing new, as a daemon makes them: CPU of one, and its requests."""
-    from stixbridge.making import Maker  # noqa: PLC0415
-    from stixbridge.net import Http  # noqa: PLC0415
-    from stixbridge.pipeline import Pipeline  # noqa: PLC0415
-    from stixbridge.sources.taxii21 import MEDIA_TYPE, Taxii21  # noqa: PLC0415
+    from stixbridge.http import Http  # noqa: PLC0415
+    from stixbridge.pipeline.make import Maker  # noqa: PLC0415
+    from stixbridge.pipeline.pipeline import Pipeline  # noqa: PLC0415
+    from stixbridge.sources.taxii.v21 import MEDIA_TYPE, Taxii21  # noqa: PLC0415
     from stixbridge.store import Store  # noqa: PLC0415
 
     class Counting(Http):
@@ -193,16 +205,20 @@ def quiet(url: str, file: str) -> dict[str, float]:
         return Counting.asked
 
     found = measured(work)
-    return {"cpu": found["cpu"] / QUIET_POLLS, "requests": found["objects"] / QUIET_POLLS, "memory": found["memory"]}
+    return {
+        "cpu": found["cpu"] / QUIET_POLLS,
+        "requests": found["objects"] / QUIET_POLLS,
+        "memory": found["memory"],
+    }
 
 
 def poll(url: str, file: str) -> dict[str, float]:
     """A run of a pipeline with a files sink for 1,000 objects that are new to the store."""
-    from stixbridge.making import Maker  # noqa: PLC0415
-    from stixbridge.pipeline import Pipeline  # noqa: PLC0415
+    from stixbridge.pipeline.make import Maker  # noqa: PLC0415
+    from stixbridge.pipeline.pipeline import Pipeline  # noqa: PLC0415
     from stixbridge.sinks.files import FilesSink  # noqa: PLC0415
-    from stixbridge.sources.page import Collection, Page  # noqa: PLC0415
-    from stixbridge.stix.read import read_bytes  # noqa: PLC0415
+    from stixbridge.sources.base import Collection, Page  # noqa: PLC0415
+    from stixbridge.stix.reader import read_bytes  # noqa: PLC0415
     from stixbridge.store import Store  # noqa: PLC0415
 
     class Fresh:
@@ -212,7 +228,9 @@ def poll(url: str, file: str) -> dict[str, float]:
         def collections(self) -> list[Collection]:
             return [Collection("c", "C")]
 
-        def pages(self, _collection: Collection, _watermark: str | None) -> list[Page]:  # an iterable does
+        def pages(
+            self, _collection: Collection, _watermark: str | None
+        ) -> list[Page]:  # an iterable does
             found = read_bytes(objects(self.number, PAGE).encode()).entries
             self.number += PAGE
             return iter([Page(found, ADDED, 1_767_600_000_000_000)])  # type: ignore[return-value]
@@ -224,12 +242,18 @@ def poll(url: str, file: str) -> dict[str, float]:
     seq = store.last_seq("bench")
     store.set_progress("bench", seq, 1_770_000_000_000_000)
     sink = FilesSink(Path(file).parent / "out")
-    pipeline = Pipeline(Maker("bench", "bench", store, settings={"group": "input"}), Fresh(), [sink])  # type: ignore[arg-type]
+    pipeline = Pipeline(
+        Maker("bench", "bench", store, settings={"group": "input"}), Fresh(), [sink]
+    )  # type: ignore[arg-type]
     pipeline.run(1_770_000_000_000_001)
     runs = []
     for at in range(3):
         runs.append(measured(lambda at=at: pipeline.run(1_770_000_000_000_002 + at).changed))  # type: ignore[misc]
-    return {"cpu": sorted(run["cpu"] for run in runs)[1], "wall": sorted(run["wall"] for run in runs)[1], "held": seq}
+    return {
+        "cpu": sorted(run["cpu"] for run in runs)[1],
+        "wall": sorted(run["wall"] for run in runs)[1],
+        "held": seq,
+    }
 
 
 if __name__ == "__main__":
@@ -237,5 +261,7 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         serve()
     else:
-        act = {"ours": ours, "loop": loop, "taxii2-client": client, "quiet": quiet, "poll": poll}[sys.argv[1]]
+        act = {"ours": ours, "loop": loop, "taxii2-client": client, "quiet": quiet, "poll": poll}[
+            sys.argv[1]
+        ]
         print(json.dumps(act(*sys.argv[2:])))

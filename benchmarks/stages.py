@@ -30,7 +30,7 @@ def measure_stages(path: Path) -> dict[str, float]:
     import orjson  # noqa: PLC0415
 
     from stixbridge import convert  # noqa: PLC0415
-    from stixbridge.conversion import engine  # noqa: PLC0415
+    from stixbridge.conversion.to_misp import engine  # noqa: PLC0415
 
     data = path.read_bytes()
     convert(data, now=NOW, source="bench")  # warms caches up

@@ -9,31 +9,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import Result, convert
-    from .conversion.preserving import preserved_objects
-    from .enrich import Enrich
-    from .errors import ConfigError, InputError, ServerError, StixbridgeError, StoreError, Unreachable
-    from .ledger import Ledger
-    from .net import Auth
-    from .pipeline import Pipeline
-    from .sinks.feed import FeedSink
-    from .sinks.files import FilesSink
-    from .sinks.misp import MispSink
-    from .sources.taxii21 import Taxii21
+    from stixbridge.api import Result, convert
+    from stixbridge.conversion.to_misp.original_objects import preserved_objects
+    from stixbridge.enrich import Enrich
+    from stixbridge.errors import (
+        ConfigError,
+        InputError,
+        ServerError,
+        StixbridgeError,
+        StoreError,
+        Unreachable,
+    )
+    from stixbridge.http import Auth
+    from stixbridge.ledger import Ledger
+    from stixbridge.pipeline.pipeline import Pipeline
+    from stixbridge.sinks.feed.sink import FeedSink
+    from stixbridge.sinks.files import FilesSink
+    from stixbridge.sinks.misp.sink import MispSink
+    from stixbridge.sources.taxii.v21 import Taxii21
 
 __version__ = "0.1.0"
 
 _HOME = {
     "convert": "api",
     "Result": "api",
-    "preserved_objects": "conversion.preserving",
+    "preserved_objects": "conversion.to_misp.original_objects",
     "Enrich": "enrich",
     "Ledger": "ledger",
-    "Auth": "net",
-    "Pipeline": "pipeline",
-    "Taxii21": "sources.taxii21",
-    "MispSink": "sinks.misp",
-    "FeedSink": "sinks.feed",
+    "Auth": "http",
+    "Pipeline": "pipeline.pipeline",
+    "Taxii21": "sources.taxii.v21",
+    "MispSink": "sinks.misp.sink",
+    "FeedSink": "sinks.feed.sink",
     "FilesSink": "sinks.files",
     "StixbridgeError": "errors",
     "ConfigError": "errors",

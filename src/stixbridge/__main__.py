@@ -1,5 +1,5 @@
 """`python -m stixbridge` is the command `stixbridge`."""
 
-from .cli import main
+from stixbridge.cli import main
 
 main()

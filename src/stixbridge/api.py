@@ -11,19 +11,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import times
-from .checks import CUSTOM, ENGINES, GROUPS, PRESERVE
-from .conversion.options import Options
-from .enrich import Enrich, Enrichment
-from .errors import ConfigError
-from .ledger import Ledger
-from .misp.model import Converted, MispEvent
-from .stix.read import Document, Entry, read_bytes, read_value
+from stixbridge import times
+from stixbridge.config.checks import CUSTOM, ENGINES, GROUPS, PRESERVE
+from stixbridge.conversion.to_misp.options import Options
+from stixbridge.enrich import Enrich, Enrichment
+from stixbridge.errors import ConfigError
+from stixbridge.ledger import Ledger
+from stixbridge.misp.model import Converted, MispEvent
+from stixbridge.stix.reader import Document, Entry, read_bytes, read_value
 
 if TYPE_CHECKING:
     from pymisp import MISPEvent
 
-    from .conversion.engine import Conversion
+    from stixbridge.conversion.to_misp.engine import Conversion
 
 
 class Result:
@@ -36,12 +36,16 @@ class Result:
         publish: whether the settings ask for publishing.
     """
 
-    def __init__(self, conversion: Conversion, enrich: Enrichment | None = None, source: str | None = None) -> None:
+    def __init__(
+        self, conversion: Conversion, enrich: Enrichment | None = None, source: str | None = None
+    ) -> None:
         self.converted: list[Converted] = conversion.converted
         self.ledger: Ledger = conversion.ledger
         self.publish = enrich is not None and enrich.publish
         if enrich is not None:
-            self.converted = enrich.apply(conversion.converted, conversion.objects, self.ledger, source)
+            self.converted = enrich.apply(
+                conversion.converted, conversion.objects, self.ledger, source
+            )
 
     @property
     def events(self) -> list[MispEvent]:
@@ -136,8 +140,8 @@ def options(
     Raises:
         ConfigError: naming every wrong one.
     """
-    from . import tlp
-    from .misp.model import valid_uuid
+    from stixbridge import tlp
+    from stixbridge.misp.model import valid_uuid
 
     problems = []
     moment = _moment(now)
@@ -180,12 +184,16 @@ def _moment(now: str | int | datetime | None) -> int | None:
 
 
 def convert_documents(
-    documents: list[Document], settings: Options, *, engine: str = "native", enrich: Enrich | Enrichment | None = None
+    documents: list[Document],
+    settings: Options,
+    *,
+    engine: str = "native",
+    enrich: Enrich | Enrichment | None = None,
 ) -> Result:
     """Convert what a reader gave; several documents are one input.
 
     Args:
-        documents: from `stixbridge.stix.read` or a source.
+        documents: from `stixbridge.stix.reader` or a source.
         settings: from `options`.
         engine: `native` or `misp-stix`.
         enrich: settings for every event, or what was made of them.
@@ -197,14 +205,14 @@ def convert_documents(
         settings = replace(settings, input_name=bundles.pop())
     entries: list[Entry] = [entry for document in documents for entry in document.entries]
     if engine == "native":
-        from .conversion.engine import convert_entries
-        from .misp.knowledge import load
+        from stixbridge.conversion.to_misp.engine import convert_entries
+        from stixbridge.misp.knowledge import load
 
         knowledge = load(settings.galaxies)
         with without_collector():
             conversion = convert_entries(entries, settings, knowledge)
     elif engine == "misp-stix":
-        from .conversion.official import convert_entries as convert_officially
+        from stixbridge.conversion.misp_stix import convert_entries as convert_officially
 
         conversion = convert_officially(entries, settings)
     else:
@@ -228,7 +236,7 @@ def without_collector() -> Iterator[None]:
 
 
 def _document(stix: Any) -> Document:
-    from .sources.files import read
+    from stixbridge.sources.files import read
 
     if isinstance(stix, bytes | bytearray | memoryview):
         return read_bytes(bytes(stix))

@@ -31,7 +31,9 @@ class ConfigError(StixbridgeError):
         if count == 1:
             text = f"{head}{self.problems[0]}"
         else:
-            text = f"{head}{count} mistakes\n" + "\n".join(f"  - {problem}" for problem in self.problems)
+            text = f"{head}{count} mistakes\n" + "\n".join(
+                f"  - {problem}" for problem in self.problems
+            )
         super().__init__(text)
 
 

@@ -118,7 +118,9 @@ MEANING: Mapping[Reason, str] = {
 }
 
 # What makes `convert` and `run` exit with status 1.
-ALARMING = frozenset({Reason.FOREIGN, Reason.BLOCKED, Reason.REFUSED, Reason.MISP_DROPPED, Reason.HELD_MARKING})
+ALARMING = frozenset(
+    {Reason.FOREIGN, Reason.BLOCKED, Reason.REFUSED, Reason.MISP_DROPPED, Reason.HELD_MARKING}
+)
 
 Entry = tuple[str | None, str | None, Outcome, Reason | None, str | None]
 """(id, path, outcome, reason, target)."""
@@ -240,7 +242,12 @@ class Ledger:
             self._accounts[id_] = (Outcome.DROPPED, reason, None, known[3], ())
 
     def note(
-        self, id_: str | None, path: str | None, outcome: Outcome, reason: Reason, target: str | None = None
+        self,
+        id_: str | None,
+        path: str | None,
+        outcome: Outcome,
+        reason: Reason,
+        target: str | None = None,
     ) -> None:
         """Record something about an element or an event (delivery, enrichment): listed, not counted as an object."""
         self._notes.append((id_, path, outcome, reason, target))
@@ -290,7 +297,9 @@ class Ledger:
     def reasons(self) -> dict[str, int]:
         """Objects that did not come out, by reason, the most frequent first."""
         counts: Counter[str] = Counter(str(entry[3]) for entry in self._entries)
-        counts.update(str(account[1]) for account in self._accounts.values() if account[1] is not None)
+        counts.update(
+            str(account[1]) for account in self._accounts.values() if account[1] is not None
+        )
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     @property

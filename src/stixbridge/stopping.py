@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from .errors import StixbridgeError
+from stixbridge.errors import StixbridgeError
 
 _REQUESTED = threading.Event()
 

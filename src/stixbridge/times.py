@@ -60,7 +60,9 @@ def duration(text: str) -> int:
     """
     number, unit = text[:-1], text[-1:]
     if not (number.isascii() and number.isdigit()) or unit not in _UNITS:
-        raise ValueError(f"{text[:40]!r} is no duration: write a number and one of s, m, h, d, w, as in 5d")
+        raise ValueError(
+            f"{text[:40]!r} is no duration: write a number and one of s, m, h, d, w, as in 5d"
+        )
     if len(number) > _DIGITS or int(number) * _UNITS[unit] > _LONGEST:
         raise ValueError(f"{text[:40]!r} is over 50 years")
     return int(number) * _UNITS[unit] * 1_000_000

@@ -24,10 +24,27 @@ CLUSTERS = {
 }
 UNKNOWN = "-"
 # properties whose values mean something else when another property has the same
-_WEAK = {"created", "modified", "number_observed", "confidence", "object_refs", "is_family", "revoked", "summary"}
+_WEAK = {
+    "created",
+    "modified",
+    "number_observed",
+    "confidence",
+    "object_refs",
+    "is_family",
+    "revoked",
+    "summary",
+}
 _TIMES = {
     "first_seen": ("first_observed", "first_seen", "start", "valid_from", "start_time", "created"),
-    "last_seen": ("last_observed", "last_seen", "stop", "valid_until", "end", "stop_time", "modified"),
+    "last_seen": (
+        "last_observed",
+        "last_seen",
+        "stop",
+        "valid_until",
+        "end",
+        "stop_time",
+        "modified",
+    ),
 }
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?")
 
@@ -76,8 +93,14 @@ class Bundle:
     """An index of a bundle's objects by id, UUID and value."""
 
     def __init__(self, raw: dict[str, Any]) -> None:
-        rows = [row for row in raw.get("objects") or [] if isinstance(row, dict) and isinstance(row.get("type"), str)]
-        self.objects: list[tuple[str, dict[str, Any]]] = [(str(row.get("id", "")), row) for row in rows]
+        rows = [
+            row
+            for row in raw.get("objects") or []
+            if isinstance(row, dict) and isinstance(row.get("type"), str)
+        ]
+        self.objects: list[tuple[str, dict[str, Any]]] = [
+            (str(row.get("id", "")), row) for row in rows
+        ]
         self.by_uuid: dict[str, set[str]] = defaultdict(set)
         self.found: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
         self.patterns: list[tuple[str, str, str]] = []
@@ -88,8 +111,14 @@ class Bundle:
             inner = row.get("objects")
             for key, observable in inner.items() if isinstance(inner, dict) else ():
                 if isinstance(observable, dict):
-                    self._index(f"{observable.get('type')}--{id_}/{key}", str(observable.get("type")), observable)
-            self._index(id_, row["type"], {key: held for key, held in row.items() if key != "objects"})
+                    self._index(
+                        f"{observable.get('type')}--{id_}/{key}",
+                        str(observable.get("type")),
+                        observable,
+                    )
+            self._index(
+                id_, row["type"], {key: held for key, held in row.items() if key != "objects"}
+            )
             if row["type"] == "relationship":
                 ends = (str(row.get("source_ref")), str(row.get("target_ref")))
                 self.refs[ends] = ("relationship", "relationship_type")
@@ -135,7 +164,9 @@ class Bundle:
         near = [hit for hit in hits if hit[0] in ids or hit[1] in kinds]
         if near or (hits and not ids):
             return (near or hits)[0][1:]
-        patterns = sorted((id_ not in ids, kind) for id_, kind, text in self.patterns if value in text)
+        patterns = sorted(
+            (id_ not in ids, kind) for id_, kind, text in self.patterns if value in text
+        )
         if patterns and (not patterns[0][0] or not hits):
             return patterns[0][1], "pattern"
         return hits[0][1:] if hits else (self.type_of(ids), UNKNOWN)
@@ -160,4 +191,8 @@ def unescaped(pattern: object) -> str:
 def spellings(value: object) -> set[str]:
     """The forms in which a STIX value may arrive in MISP."""
     text = plain(value)
-    return {text, text.replace("\\\\", "\\"), *([text.partition("--")[2]] if re.match(r"[a-z-]+--", text) else ())}
+    return {
+        text,
+        text.replace("\\\\", "\\"),
+        *([text.partition("--")[2]] if re.match(r"[a-z-]+--", text) else ()),
+    }

@@ -49,7 +49,11 @@ def bundles(corpora: Path) -> list[Path]:
 
 def cases(corpora: Path) -> list[Path]:
     """misp-stix's own third-party cases."""
-    return [path for path in bundles(corpora / "misp-stix-cases") if path.parent.name.startswith("external_")]
+    return [
+        path
+        for path in bundles(corpora / "misp-stix-cases")
+        if path.parent.name.startswith("external_")
+    ]
 
 
 def _bundle(path: Path) -> dict[str, Any] | None:
@@ -100,12 +104,17 @@ def misp_stix(data: bytes) -> list[dict[str, Any]] | None:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             loaded = load_stix2_content(BytesIO(data), max_size=0)
             own = is_stix2_from_misp(loaded.objects)
-            kind, settings = get_stix2_parser(own, 0, None, None, None, False, False, False, MISP_org_uuid, 0, None)
+            kind, settings = get_stix2_parser(
+                own, 0, None, None, None, False, False, False, MISP_org_uuid, 0, None
+            )
             parser = kind()
             parser.load_stix_bundle(loaded)
             parser.parse_stix_bundle(**settings)
             made = parser.misp_events
-            return [json.loads(event.to_json()) for event in (made if isinstance(made, list) else [made])]
+            return [
+                json.loads(event.to_json())
+                for event in (made if isinstance(made, list) else [made])
+            ]
     except Exception:
         return None
     finally:
@@ -164,13 +173,24 @@ def _origin(fact: tuple[str, ...], behind: frozenset[str], bundle: Bundle) -> tu
 
 
 def _same(one: tuple, other: tuple) -> bool:
-    return one[0] == other[0] and not one[1].isdisjoint(other[1]) and not one[2].isdisjoint(other[2])
+    return (
+        one[0] == other[0] and not one[1].isdisjoint(other[1]) and not one[2].isdisjoint(other[2])
+    )
 
 
 def _reference_origin(reference: tuple, bundle: Bundle) -> tuple[str, str]:
     ends = [{one for one in end if "--" in one} for end in reference[1:3]]
-    pairs = [pair for one in ends[0] for two in ends[1] for pair in ((one, two), (two, one)) if pair in bundle.refs]
+    pairs = [
+        pair
+        for one in ends[0]
+        for two in ends[1]
+        for pair in ((one, two), (two, one))
+        if pair in bundle.refs
+    ]
     if pairs:
-        return min((bundle.refs[pair] for pair in pairs), key=lambda found: (found[0] != "relationship", found))
+        return min(
+            (bundle.refs[pair] for pair in pairs),
+            key=lambda found: (found[0] != "relationship", found),
+        )
     kind = bundle.type_of(ends[0])
     return kind, "pattern" if kind == "indicator" and ends[0] & ends[1] else UNKNOWN

@@ -17,7 +17,18 @@ _CLASSES = {
     "host": {"domain", "hostname"},
     "url": {"url", "link", "uri"},
     "email": {"email", "email-src", "email-dst", "email-reply-to"},
-    "hash": {"md5", "sha1", "sha224", "sha256", "sha384", "sha512", "sha512/224", "sha512/256", "sha3-256", "sha3-512"},
+    "hash": {
+        "md5",
+        "sha1",
+        "sha224",
+        "sha256",
+        "sha384",
+        "sha512",
+        "sha512/224",
+        "sha512/256",
+        "sha3-256",
+        "sha3-512",
+    },
 }
 _CLASS = {kind: name for name, kinds in _CLASSES.items() for kind in kinds}
 _TAG = re.compile(r'([^:"]+):([^="]+)="(.*)"', re.DOTALL)
@@ -64,7 +75,9 @@ class _Row:
     values: tuple[Content, ...]
 
 
-def said(events: Iterable[dict[str, Any]], bundle: Bundle, elements: Mapping[str, list[str]]) -> Said:
+def said(
+    events: Iterable[dict[str, Any]], bundle: Bundle, elements: Mapping[str, list[str]]
+) -> Said:
     """Reduce events to facts.
 
     Args:
@@ -77,11 +90,15 @@ def said(events: Iterable[dict[str, Any]], bundle: Bundle, elements: Mapping[str
     for event in events:
         _event(event, bundle, elements, out)
         _texts(event, "event", texts)
-    out.places = {place: " | " + " | ".join(sorted(found)) + " | " for place, found in sorted(texts.items())}
+    out.places = {
+        place: " | " + " | ".join(sorted(found)) + " | " for place, found in sorted(texts.items())
+    }
     return out
 
 
-def _event(event: dict[str, Any], bundle: Bundle, elements: Mapping[str, list[str]], out: Said) -> None:
+def _event(
+    event: dict[str, Any], bundle: Bundle, elements: Mapping[str, list[str]], out: Said
+) -> None:
     def ids(element: dict[str, Any]) -> frozenset[str]:
         uuid = str(element.get("uuid", "")).lower()
         known = elements.get(uuid) or bundle.by_uuid.get(uuid)
@@ -126,12 +143,26 @@ def _event(event: dict[str, Any], bundle: Bundle, elements: Mapping[str, list[st
         ends = (target, source) if swapped else (source, target)
         out.references.add((_INVERSE.get(kind, kind), *ends, element))
 
-    for element in [*(event.get("Attribute") or ()), *(event.get("Object") or ()), *(row.attribute for row in rows)]:
+    for element in [
+        *(event.get("Attribute") or ()),
+        *(event.get("Object") or ()),
+        *(row.attribute for row in rows),
+    ]:
         source = frozenset(names[str(element.get("uuid"))])
         for one in element.get("ObjectReference") or ():
-            refer(plain(one["relationship_type"]), source, str(one["referenced_uuid"]), "object reference")
+            refer(
+                plain(one["relationship_type"]),
+                source,
+                str(one["referenced_uuid"]),
+                "object reference",
+            )
         for one in element.get("Relationship") or ():
-            refer(plain(one["relationship_type"]), source, str(one["related_object_uuid"]), "relationship")
+            refer(
+                plain(one["relationship_type"]),
+                source,
+                str(one["related_object_uuid"]),
+                "relationship",
+            )
 
 
 def _rows(event: dict[str, Any]) -> Iterator[_Row]:
@@ -146,7 +177,9 @@ def _values(attribute: dict[str, Any]) -> tuple[Content, ...]:
     """The class and value of an attribute; a composite says two."""
     kind, value = attribute["type"], attribute.get("value")
     if kind == "attachment" and attribute.get("data"):
-        return (("data", "".join(str(attribute["data"]).split())),)  # the file name is the converter's
+        return (
+            ("data", "".join(str(attribute["data"]).split())),
+        )  # the file name is the converter's
     if kind == "boolean":
         return (("text", {"1": "true", "0": "false"}.get(plain(value), plain(value))),)
     if kind == "AS":
@@ -155,7 +188,10 @@ def _values(attribute: dict[str, Any]) -> tuple[Content, ...]:
         return tuple(("text", plain(one)) for one in str(value).split(" - "))
     kinds = "filename|md5" if kind == "malware-sample" else kind
     texts = str(value).split("|", 1) if "|" in kinds else [value]
-    return tuple((_CLASS.get(one, "text"), plain(text)) for one, text in zip(kinds.split("|"), texts, strict=False))
+    return tuple(
+        (_CLASS.get(one, "text"), plain(text))
+        for one, text in zip(kinds.split("|"), texts, strict=False)
+    )
 
 
 def _level(element: dict[str, Any]) -> str | None:
@@ -165,7 +201,9 @@ def _level(element: dict[str, Any]) -> str | None:
         if tag["name"].lower().startswith("tlp:")
     }
     return max(
-        found, key=lambda level: (_LEVELS.index(level) if level in _LEVELS else len(_LEVELS), level), default=None
+        found,
+        key=lambda level: (_LEVELS.index(level) if level in _LEVELS else len(_LEVELS), level),
+        default=None,
     )
 
 
@@ -185,7 +223,10 @@ def _marks(element: dict[str, Any], bundle: Bundle) -> Iterator[tuple[str, str]]
                 yield one, "galaxy cluster"
         elif match and match[1] == "stix":
             # what ours puts into a name space is a bare tag or a private cluster in theirs
-            yield plain(match[3]), "galaxy cluster" if match[2] in CLUSTERS else f"tag {match[1]}:{match[2]}"
+            yield (
+                plain(match[3]),
+                "galaxy cluster" if match[2] in CLUSTERS else f"tag {match[1]}:{match[2]}",
+            )
         else:
             yield plain(name), f"tag {match[1]}:{match[2]}" if match else "tag"
 
@@ -199,7 +240,9 @@ def _cluster_names(galaxy: str, value: str, bundle: Bundle) -> set[str]:
             references = row.get("external_references")
             known = {plain(row["name"])}
             for key in ("aliases", "labels", "x_mitre_aliases", "country", "region", "sectors"):
-                known.update(map(plain, row[key] if isinstance(row.get(key), list) else [row.get(key)]))
+                known.update(
+                    map(plain, row[key] if isinstance(row.get(key), list) else [row.get(key)])
+                )
             for reference in references if isinstance(references, list) else ():
                 known.add(plain(reference.get("external_id")))
             if known & names:
@@ -216,8 +259,16 @@ def _galaxy(galaxy: str) -> dict[str, set[str]]:
     out = {}
     for row in json.loads(path.read_bytes())["values"]:
         meta = row.get("meta") or {}
-        names = {row["value"], *(meta.get("synonyms") or ()), str(meta.get("external_id")), str(meta.get("ISO"))}
-        out[plain(row["value"])] = {*map(plain, names), plain(row["value"].rpartition(" - ")[0])} - {"none", ""}
+        names = {
+            row["value"],
+            *(meta.get("synonyms") or ()),
+            str(meta.get("external_id")),
+            str(meta.get("ISO")),
+        }
+        out[plain(row["value"])] = {
+            *map(plain, names),
+            plain(row["value"].rpartition(" - ")[0]),
+        } - {"none", ""}
     return out
 
 
@@ -280,5 +331,9 @@ def told(bundle: Bundle) -> Iterator[tuple[str, str, str, str]]:
         references = row.get("external_references")
         for reference in references if isinstance(references, list) else ():
             for key in ("url", "external_id", "description"):
-                if isinstance(reference, dict) and isinstance(reference.get(key), str) and words(reference[key]):
+                if (
+                    isinstance(reference, dict)
+                    and isinstance(reference.get(key), str)
+                    and words(reference[key])
+                ):
                     yield id_, row["type"], f"external_references.{key}", reference[key]

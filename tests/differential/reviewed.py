@@ -55,7 +55,12 @@ def complaints(found: Differences, count: str) -> list[str]:
             out.append(f"not reviewed: {key}: {found.count[key]}, as in {found.example[key]}")
         elif expected != found.count[key]:
             out.append(
-                f"{key}: {found.count[key]}, not {expected}" + (f", as in {e}" if (e := found.example.get(key)) else "")
+                f"{key}: {found.count[key]}, not {expected}"
+                + (f", as in {e}" if (e := found.example.get(key)) else "")
             )
-    out += [f"never used: {key}" for key, entry in entries.items() if not entry["count"] and not entry["cases"]]
+    out += [
+        f"never used: {key}"
+        for key, entry in entries.items()
+        if not entry["count"] and not entry["cases"]
+    ]
     return out

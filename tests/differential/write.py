@@ -5,7 +5,7 @@ PYTHONPATH=tests python -m differential.write
 
 import sys
 
-from conftest import corpora_folder
+from helpers.paths import corpora_folder
 
 from .compare import bundles, cases, differences
 from .reviewed import read, write
@@ -20,7 +20,9 @@ def main() -> int:
     all_ = differences(bundles(corpora), corpora, stored=False)
     entries = read()
     write(few, all_, {key: entry["reason"] for key, entry in entries.items()})
-    print(f"{all_.facts} facts, {all_.equal} equal, {len(all_.count)} keys for {sum(all_.count.values())} differences")
+    print(
+        f"{all_.facts} facts, {all_.equal} equal, {len(all_.count)} keys for {sum(all_.count.values())} differences"
+    )
     print(f"cases: {few.facts} facts, {few.equal} equal, {len(few.count)} keys")
     missing = sum(not entry["reason"] for entry in read().values())
     print(f"{missing} keys without a reason")

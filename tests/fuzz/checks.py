@@ -7,11 +7,11 @@ import orjson
 
 from stixbridge import Result, convert
 from stixbridge.api import convert_documents, options
-from stixbridge.conversion.algebra import MAX_ALTERNATIVES, meaning
-from stixbridge.conversion.options import Options
+from stixbridge.conversion.to_misp.options import Options
 from stixbridge.errors import InputError
-from stixbridge.stix.patterns import MAX_DEPTH, MAX_LENGTH, PatternError, parse
-from stixbridge.stix.read import Document, Entry, read_bytes
+from stixbridge.stix.pattern import MAX_DEPTH, MAX_LENGTH, PatternError, parse
+from stixbridge.stix.pattern_algebra import MAX_ALTERNATIVES, meaning
+from stixbridge.stix.reader import Document, Entry, read_bytes
 
 from .reference import reference
 
@@ -27,7 +27,9 @@ def reader(data: bytes) -> None:
     except InputError:
         return
     result = convert(data, NOW, source=SOURCE)
-    assert _said(convert(data, NOW, source=SOURCE)) == _said(result), "a second call gives another result"
+    assert _said(convert(data, NOW, source=SOURCE)) == _said(result), (
+        "a second call gives another result"
+    )
     _in_any_order(document, result, options(now=NOW, source=SOURCE))
     # other ways to group, one at a time for the sake of speed
     group = ("day", "creator")[len(document.entries) % 2]

@@ -19,7 +19,9 @@ Place = tuple[Any, Any]
 
 def pattern(data: bytes, random: Random) -> bytes:
     """A pattern with some of its tokens changed."""
-    return pattern_text(data.decode("utf-8", "surrogateescape"), random).encode("utf-8", "surrogateescape")
+    return pattern_text(data.decode("utf-8", "surrogateescape"), random).encode(
+        "utf-8", "surrogateescape"
+    )
 
 
 def pattern_text(text: str, random: Random) -> str:
@@ -41,7 +43,10 @@ def pattern_text(text: str, random: Random) -> str:
                 tokens.insert(end, ")")
                 tokens.insert(start, "(")
             case _:
-                tokens += [random.choice([" AND ", " OR ", " FOLLOWEDBY "]), random.choice(PATTERNS)]
+                tokens += [
+                    random.choice([" AND ", " OR ", " FOLLOWEDBY "]),
+                    random.choice(PATTERNS),
+                ]
         tokens = tokens or [" "]
     return "".join(tokens)
 
@@ -66,7 +71,13 @@ def places(root: Any) -> list[Place]:
     waiting = [root]
     while waiting:
         held = waiting.pop()
-        keys = list(held) if isinstance(held, dict) else range(len(held)) if isinstance(held, list) else ()
+        keys = (
+            list(held)
+            if isinstance(held, dict)
+            else range(len(held))
+            if isinstance(held, list)
+            else ()
+        )
         for key in keys:
             found.append((held, key))
             waiting.append(held[key])
@@ -103,7 +114,9 @@ def _change(root: list[Any], random: Random) -> None:
         case 3:
             del held[key]
         case 4 if isinstance(value, dict):
-            value[random.choice(NAMES)] = _copy(random.choice([*VALUES, *STRINGS, *(o[k] for o, k in found[:50])]))
+            value[random.choice(NAMES)] = _copy(
+                random.choice([*VALUES, *STRINGS, *(o[k] for o, k in found[:50])])
+            )
         case 4 if isinstance(held, dict):
             held[random.choice([*NAMES, *STRINGS])] = held.pop(key)
         case 5 if isinstance(value, list) and value:
@@ -135,7 +148,11 @@ def _text(value: str, key: Any, random: Random) -> str:
         case 2:
             return value.swapcase()
         case _:
-            return value[:at] + chr(random.choice([random.randrange(128), random.randrange(0xD800)])) + value[at + 1 :]
+            return (
+                value[:at]
+                + chr(random.choice([random.randrange(128), random.randrange(0xD800)]))
+                + value[at + 1 :]
+            )
 
 
 def _some_objects(random: Random) -> list[Any]:

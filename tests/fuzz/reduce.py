@@ -45,7 +45,13 @@ def _less_json(data: bytes, at: int) -> Iterator[bytes]:
         return
     held, key = found[at]
     inner = held[key]
-    stead = inner if isinstance(inner, list) else list(inner.values()) if isinstance(inner, dict) else []
+    stead = (
+        inner
+        if isinstance(inner, list)
+        else list(inner.values())
+        if isinstance(inner, dict)
+        else []
+    )
     ways = [lambda held, key: held.__delitem__(key)]
     ways += [lambda held, key, new=new: held.__setitem__(key, new) for new in (*stead, 0, "")]
     for way in ways:

@@ -17,16 +17,30 @@ from .reduce import reduced
 
 FOUND = Path(__file__).parent / "found"
 TARGETS = ("reader", "pattern")
-_LENGTH = {"reader": 8_192, "pattern": 512}  # longest input: small ones reach as much, and are read faster
+_LENGTH = {
+    "reader": 8_192,
+    "pattern": 512,
+}  # longest input: small ones reach as much, and are read faster
 _SLOWEST = 20  # seconds; an input that takes longer is a finding
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"{' or '.join(TARGETS)}; both when none is given")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "targets",
+        nargs="*",
+        metavar="TARGET",
+        help=f"{' or '.join(TARGETS)}; both when none is given",
+    )
     parser.add_argument("--seconds", type=int, default=60, help="how long each target runs")
-    parser.add_argument("--corpus", type=Path, help="a folder that keeps what reached new code, for the next run")
-    parser.add_argument("--seed", type=int, default=0, help="of the random numbers; 0: another one each time")
+    parser.add_argument(
+        "--corpus", type=Path, help="a folder that keeps what reached new code, for the next run"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the random numbers; 0: another one each time"
+    )
     parser.add_argument("--only", choices=TARGETS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.only:
@@ -63,7 +77,10 @@ def _make_small(path: Path) -> None:
     if error is not None:
         data = reduced(data, lambda smaller: _failure(target, smaller) == error)
         path.write_bytes(data)
-    print(f"{path}: {error or 'too slow, or only beside others'}; {len(data)} bytes: {data[:500]!r}", flush=True)
+    print(
+        f"{path}: {error or 'too slow, or only beside others'}; {len(data)} bytes: {data[:500]!r}",
+        flush=True,
+    )
 
 
 def _fuzz(target: str, corpus: Path, seconds: int, seed: int) -> None:
@@ -82,7 +99,9 @@ def _fuzz(target: str, corpus: Path, seconds: int, seed: int) -> None:
         (folder / sha256(data).hexdigest()).write_bytes(data)
     words = corpus / f"{target}.dict"
     tokens = seeds.PIECES if target == "pattern" else [*seeds.NAMES, *seeds.STRINGS, *seeds.PIECES]
-    words.write_text("".join(f'"{_escaped(token)}"\n' for token in tokens if 0 < len(token.encode()) < 60))
+    words.write_text(
+        "".join(f'"{_escaped(token)}"\n' for token in tokens if 0 < len(token.encode()) < 60)
+    )
     known: set[str] = set()
 
     def once(data: bytes) -> None:
@@ -102,8 +121,18 @@ def _fuzz(target: str, corpus: Path, seconds: int, seed: int) -> None:
                 return made
         return bytes(atheris.Mutate(data, longest))
 
-    arguments = [f"-max_total_time={seconds}", f"-max_len={_LENGTH[target]}", f"-timeout={_SLOWEST}", f"-dict={words}"]
-    arguments += ["-rss_limit_mb=4096", "-len_control=0", f"-artifact_prefix={FOUND}/{target}-", "-reload=0"]
+    arguments = [
+        f"-max_total_time={seconds}",
+        f"-max_len={_LENGTH[target]}",
+        f"-timeout={_SLOWEST}",
+        f"-dict={words}",
+    ]
+    arguments += [
+        "-rss_limit_mb=4096",
+        "-len_control=0",
+        f"-artifact_prefix={FOUND}/{target}-",
+        "-reload=0",
+    ]
     arguments += ["-print_final_stats=1", "-verbosity=0"] + ([f"-seed={seed}"] if seed else [])
     atheris.Setup([target, *arguments, str(folder)], once, custom_mutator=mutated)
     atheris.Fuzz()

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import orjson
 from helpers.rich import rich, rich20
-from helpers.stix import EARLY, Stix, address, bundle, indicator, relationship, report, sighting, stix_id
+from helpers.stix import (
+    EARLY,
+    Stix,
+    address,
+    bundle,
+    indicator,
+    relationship,
+    report,
+    sighting,
+    stix_id,
+)
 
 PATTERNS = [
     "[ipv4-addr:value = '198.51.100.1']",
@@ -30,19 +40,34 @@ _OBJECTS = [
     address("198.51.100.2", tlp="red"),
     relationship(_ADDRESS, "based-on", address("198.51.100.2")),
     sighting(_ADDRESS, count=0),
-    report("seed", [_ADDRESS, address("198.51.100.2"), "malware--00000000-0000-4000-8000-000000000001"]),
+    report(
+        "seed", [_ADDRESS, address("198.51.100.2"), "malware--00000000-0000-4000-8000-000000000001"]
+    ),
 ]
 _BUNDLE = orjson.dumps(bundle(_OBJECTS))
 
 
 def _small(kind: str, **more: object) -> Stix:
-    made = {"type": kind, "spec_version": "2.1", "id": stix_id(kind, "small"), "created": EARLY, "modified": EARLY}
+    made = {
+        "type": kind,
+        "spec_version": "2.1",
+        "id": stix_id(kind, "small"),
+        "created": EARLY,
+        "modified": EARLY,
+    }
     return {**made, **more}
 
 
 # the other types, with what is peculiar to each, about or beside the address
-_KEY = {"key": "HKLM\\Software\\Seed", "values": [{"name": "v", "data": "d", "data_type": "REG_SZ"}]}
-_BODY = {"is_multipart": True, "body_multipart": [{"body": "b", "content_type": "text/plain"}], "date": EARLY}
+_KEY = {
+    "key": "HKLM\\Software\\Seed",
+    "values": [{"name": "v", "data": "d", "data_type": "REG_SZ"}],
+}
+_BODY = {
+    "is_multipart": True,
+    "body_multipart": [{"body": "b", "content_type": "text/plain"}],
+    "date": EARLY,
+}
 _ABOUT = {"object_refs": [_ADDRESS["id"]]}
 _OTHERS = [
     _small("artifact", mime_type="text/plain", payload_bin="c2VlZA==", hashes={"MD5": "a" * 32}),
@@ -115,12 +140,19 @@ _EXPORTED: list[Stix] = [
 
 def _export(objects: list[Stix]) -> bytes:
     """A document that says it is MISP's: few records each, small enough to be mutated to some purpose."""
-    event = report("export", list(objects), labels=["Threat-Report", 'misp:tool="MISP-STIX-Converter"', "tlp:green"])
+    event = report(
+        "export",
+        list(objects),
+        labels=["Threat-Report", 'misp:tool="MISP-STIX-Converter"', "tlp:green"],
+    )
     return orjson.dumps(bundle([event, *objects]))
 
 
 DOCUMENTS = [
-    *(path.read_bytes() for path in sorted((Path(__file__).parents[1] / "cases").glob("*/in.json"))),
+    *(
+        path.read_bytes()
+        for path in sorted((Path(__file__).parents[1] / "cases").glob("*/in.json"))
+    ),
     *(orjson.dumps(bundle([obj])) for obj in (*rich(), *rich20())),
     orjson.dumps(bundle(rich20())),
     *(orjson.dumps(bundle([_ADDRESS, obj])) for obj in _OTHERS),
@@ -162,7 +194,11 @@ DOCUMENTS = [
 SEEDS = {"reader": DOCUMENTS, "pattern": [text.encode() for text in PATTERNS]}
 
 NAMES = sorted(
-    {name for document in DOCUMENTS for name in re.findall(r'"(\w+)":', document.decode("utf-8", "replace"))}
+    {
+        name
+        for document in DOCUMENTS
+        for name in re.findall(r'"(\w+)":', document.decode("utf-8", "replace"))
+    }
 )
 PIECES = [
     "[", "]", "(", ")", "'", "\\'", "\\\\", ":", ".", ",", "*", "=", "!=", "<>", "<", ">=", "+", "-", "/", "//", "/*",

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from stixbridge import times
-from stixbridge.config import parse
-from stixbridge.pipeline import Summary
-from stixbridge.settings import Config
-from stixbridge.wiring import make_pipelines, open_store
+from stixbridge.config.build import make_pipelines, open_store
+from stixbridge.config.model import Config
+from stixbridge.config.reader import parse
+from stixbridge.pipeline.pipeline import Summary
 
 from .stix import Stix, bundle
 

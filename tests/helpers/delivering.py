@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stixbridge.errors import ServerError
-from stixbridge.sinks.delivery import Delivery, Job, Last, Sink, State
+from stixbridge.sinks.base import Delivery, Job, Last, Sink, State
 
 Json = dict[str, Any]
 
@@ -34,7 +34,14 @@ def file_object(event_uuid: str, name: str = "evil.exe", md5: str = MD5, **more:
     """A file object with a name and a hash."""
     own = derived(event_uuid, "file", name)
     inner = [
-        attribute(own, name, "filename", object_relation="filename", category="Payload delivery", to_ids=False),
+        attribute(
+            own,
+            name,
+            "filename",
+            object_relation="filename",
+            category="Payload delivery",
+            to_ids=False,
+        ),
         attribute(own, md5, "md5", object_relation="md5", category="Payload delivery"),
     ]
     return {
@@ -46,7 +53,13 @@ def file_object(event_uuid: str, name: str = "evil.exe", md5: str = MD5, **more:
 def report(event_uuid: str, name: str, content: str) -> Json:
     """An event report."""
     own = derived(event_uuid, "report", name)
-    return {"uuid": own, "name": name, "content": content, "distribution": "5", "timestamp": str(SECONDS)}
+    return {
+        "uuid": own,
+        "name": name,
+        "content": content,
+        "distribution": "5",
+        "timestamp": str(SECONDS),
+    }
 
 
 def sighting(event_uuid: str, name: str, type_: str = "0") -> Json:
@@ -86,10 +99,14 @@ class Delivering:
         self.sink = sink
         self.last: dict[str, Last] = {}
 
-    def __call__(self, wanted: Json, *, publish: bool = False, stix: Callable[[], list[Json]] = list) -> Delivery:
+    def __call__(
+        self, wanted: Json, *, publish: bool = False, stix: Callable[[], list[Json]] = list
+    ) -> Delivery:
         """Deliver one event."""
         own = str(wanted["uuid"])
-        job = Job(copy.deepcopy(wanted), self.last.get(own), _Record(self, own), publish, stix, SECONDS)
+        job = Job(
+            copy.deepcopy(wanted), self.last.get(own), _Record(self, own), publish, stix, SECONDS
+        )
         (delivery,) = list(self.sink.deliver([job]))
         if delivery.error is not None:
             raise delivery.error
@@ -110,7 +127,9 @@ class _Record:
     def intend(self, edits: tuple[Json, ...]) -> None:
         last = self.of.last[self.event]
         state = State.ADDING if last.state is State.ADDING else State.WAITING
-        self.of.last[self.event] = dataclasses.replace(last, state=state, intents=copy.deepcopy(edits))
+        self.of.last[self.event] = dataclasses.replace(
+            last, state=state, intents=copy.deepcopy(edits)
+        )
 
     def known(self, uuid: str) -> bool:
         return uuid in self.of.last
@@ -122,7 +141,9 @@ def interpose(sink: Any, post: Callable[[Callable[[str, Any], Any], str, Any], A
     api.post = lambda route, body: post(real, route, body)
 
 
-def kill_at(sink: Any, routes: str | tuple[str, ...], *, number: int = 1, stored: bool = True) -> None:
+def kill_at(
+    sink: Any, routes: str | tuple[str, ...], *, number: int = 1, stored: bool = True
+) -> None:
     """Let the process end at a request, stored by MISP or not: the sink has no chance to look.
 
     Args:

@@ -31,7 +31,12 @@ _OWN = [
         "extension-definition--60a3c5c5-0d10-413e-aab3-9e08dde9e88d": {"tlp_2_0": "amber"}}}),
 ]  # fmt: skip
 DEFINITIONS = [
-    {"type": "marking-definition", "id": stix_id("marking-definition", name), "created": EARLY, **more}
+    {
+        "type": "marking-definition",
+        "id": stix_id("marking-definition", name),
+        "created": EARLY,
+        **more,
+    }
     for name, _, more in _OWN
 ]
 LEVELS |= {stix_id("marking-definition", name): level for name, level, _ in _OWN}
@@ -53,20 +58,34 @@ _PATTERNS = [
 ]  # fmt: skip
 SDO = {"created": EARLY, "spec_version": "2.1"}
 _VALUES: dict[str, list[Stix]] = {
-    "ipv4-addr": [{"value": "198.51.100.1"}, {"value": "198.51.100.2"}, {"value": "198.51.100.0/24"}],
+    "ipv4-addr": [
+        {"value": "198.51.100.1"},
+        {"value": "198.51.100.2"},
+        {"value": "198.51.100.0/24"},
+    ],
     "ipv6-addr": [{"value": "2001:db8::1"}],
     "domain-name": [{"value": "a.example"}, {"value": "b.example"}, {"value": "nodots"}],
     "url": [{"value": "https://a.example/x"}],
     "email-addr": [{"value": "a@a.example"}, {"value": "B@B.example"}],
     "mac-addr": [{"value": "00:11:22:33:44:55"}],
     "autonomous-system": [{"number": 64496}],
-    "file": [{"name": "f.exe", "hashes": {"MD5": "a" * 32}, "size": 3}, {"hashes": {"SHA-256": "b" * 64}}],
+    "file": [
+        {"name": "f.exe", "hashes": {"MD5": "a" * 32}, "size": 3},
+        {"hashes": {"SHA-256": "b" * 64}},
+    ],
     "malware": [{"name": "m", "is_family": True}, {"name": "m", "is_family": False}],
-    "location": [{"name": "Somewhere", "country": "FR"}, {"latitude": 1.5, "longitude": -2.5}, {"region": "caribbean"}],
+    "location": [
+        {"name": "Somewhere", "country": "FR"},
+        {"latitude": 1.5, "longitude": -2.5},
+        {"region": "caribbean"},
+    ],
     "identity": [{"name": "Someone"}, {"name": "energy", "identity_class": "class"}],
     "vulnerability": [{"name": "CVE-2026-10001"}, {"name": "A flaw"}],
     "note": [{"content": "What is noted.", "object_refs": []}],
-    "opinion": [{"opinion": "agree", "object_refs": []}, {"opinion": "strongly-disagree", "object_refs": []}],
+    "opinion": [
+        {"opinion": "agree", "object_refs": []},
+        {"opinion": "strongly-disagree", "object_refs": []},
+    ],
     # OpenCTI's types, ATT&CK's, and one that nobody knows
     "hostname": [{"value": "h.a.example"}, {"value": "H.A.example"}],
     "user-agent": [{"value": "Agent/1.0"}],
@@ -80,7 +99,13 @@ _VALUES: dict[str, list[Stix]] = {
     "cryptographic-key": [{"value": "key"}],
     "x-mitre-tactic": [{"name": "A tactic", "x_mitre_shortname": "a-tactic"}],
     "x-mitre-data-source": [{"name": "A source", "x_mitre_platforms": ["Linux"]}],
-    "x-custom": [{"name": "own", "x_list": [1, "two", {"three": None}], "x_ref": stix_id("malware", "dangling")}],
+    "x-custom": [
+        {
+            "name": "own",
+            "x_list": [1, "two", {"three": None}],
+            "x_ref": stix_id("malware", "dangling"),
+        }
+    ],
     "x-custom-thing": [{"value": "198.51.100.1", "x_map": {"a": [True]}}],
 }
 
@@ -98,7 +123,15 @@ _CLASSES = {
     for found in vars(module).values()
     if isinstance(found, type) and hasattr(found, "_properties") and hasattr(found, "_type")
 }
-_TIED = {"relationship", "sighting", "report", "grouping", "observed-data", "indicator", "marking-definition"}
+_TIED = {
+    "relationship",
+    "sighting",
+    "report",
+    "grouping",
+    "observed-data",
+    "indicator",
+    "marking-definition",
+}
 _FULL: dict[str, list[Stix]] = {}
 for _obj in rich():
     _FULL.setdefault(_obj["type"], []).append(_obj)
@@ -110,8 +143,14 @@ SCO = frozenset(kind for kind, found in _FULL.items() if "created" not in found[
 
 def _least(kind: str, full: Stix) -> Stix:
     """An object of the specification with nothing but what it must have."""
-    needed = {name for name, prop in _CLASSES[kind]._properties.items() if prop.required} | set(_ALWAYS.get(kind, ()))
-    return {name: value for name, value in full.items() if name in needed and name not in ("created", "modified")}
+    needed = {name for name, prop in _CLASSES[kind]._properties.items() if prop.required} | set(
+        _ALWAYS.get(kind, ())
+    )
+    return {
+        name: value
+        for name, value in full.items()
+        if name in needed and name not in ("created", "modified")
+    }
 
 
 def _pool() -> list[Stix]:
@@ -121,7 +160,10 @@ def _pool() -> list[Stix]:
         found = _VALUES.get(kind) or [_least(kind, full) for full in _FULL[kind]]
         times = {} if kind in SCO else {"modified": EARLY, **SDO}
         for at, value in enumerate(found):
-            made += [{**value, "type": kind, "id": stix_id(kind, f"{at} {copy}"), **times} for copy in range(2)]
+            made += [
+                {**value, "type": kind, "id": stix_id(kind, f"{at} {copy}"), **times}
+                for copy in range(2)
+            ]
     made += [{"type": "indicator", "id": stix_id("indicator", f"{at} {copy}"), "modified": EARLY, **SDO,
               "pattern": pattern, "pattern_type": "stix", "valid_from": EARLY}
              for at, pattern in enumerate(_PATTERNS) for copy in range(2)]  # fmt: skip
@@ -132,7 +174,9 @@ POOL = _pool()
 KINDS = sorted({obj["type"] for obj in POOL})
 _BY_KIND = {kind: [obj for obj in POOL if obj["type"] == kind] for kind in KINDS}
 _known = [obj["id"] for obj in POOL]
-_dangling = [stix_id(kind, "dangling") for kind in ("indicator", "malware", "ipv4-addr", "identity")]
+_dangling = [
+    stix_id(kind, "dangling") for kind in ("indicator", "malware", "ipv4-addr", "identity")
+]
 _moment = st.sampled_from([EARLY, LATER, LAST])
 _marks = st.lists(st.sampled_from([*LEVELS, STATEMENT["id"], UNKNOWN]), max_size=2, unique=True)
 _chance = st.integers(0, 9)
@@ -146,7 +190,12 @@ _OPENCTI = {"x_opencti_score": 70, "x_opencti_description": "What it is.", "x_op
 
 def optional(kind: str) -> dict[str, Any]:
     """The properties of its own that an object of a type may have."""
-    found = {name: value for full in _FULL.get(kind, ()) for name, value in full.items() if name not in _COMMON}
+    found = {
+        name: value
+        for full in _FULL.get(kind, ())
+        for name, value in full.items()
+        if name not in _COMMON
+    }
     if kind == "artifact":
         found.pop("url", None)  # excludes the payload
     return found
@@ -178,12 +227,18 @@ class Refs:
 
     def __init__(self, held: list[str], other: list[str]) -> None:
         self._held = held
-        self.any = st.one_of(st.sampled_from(held), st.sampled_from(held), st.sampled_from([*_known, *other]))
+        self.any = st.one_of(
+            st.sampled_from(held), st.sampled_from(held), st.sampled_from([*_known, *other])
+        )
 
     def of(self, name: str) -> st.SearchStrategy[str]:
         """Those that a property of that name may hold."""
         meant = [id_ for id_ in self._held if id_.partition("--")[0] in _MEANT.get(name, ())]
-        return st.one_of(st.sampled_from(meant), st.sampled_from(meant), self.any) if meant else self.any
+        return (
+            st.one_of(st.sampled_from(meant), st.sampled_from(meant), self.any)
+            if meant
+            else self.any
+        )
 
 
 def _tied(draw: st.DrawFn, value: Any, refs: Refs, name: str = "") -> Any:
@@ -212,16 +267,31 @@ def _dressed(draw: st.DrawFn, obj: Stix, refs: Refs) -> Stix:
     kind = obj["type"]
     made = dict(obj)
     if kind not in _TIED:
-        made |= {name: value for name, value in _some(draw, optional(kind)).items() if name not in obj}
+        made |= {
+            name: value for name, value in _some(draw, optional(kind)).items() if name not in obj
+        }
     full = next((full for full in _FULL.get(kind, ()) if "extensions" in full), None)
     if full is not None and draw(_chance) > 6:
-        made["extensions"] = {name: _some(draw, inner) for name, inner in _some(draw, full["extensions"]).items()}
-    made = {name: _tied(draw, value, refs, name) for name, value in made.items()} if kind not in _TIED else made
-    may = draw(st.sets(st.sampled_from(["marks", "granular", "more", "creator", "ended", "labels", "own"]), max_size=3))
+        made["extensions"] = {
+            name: _some(draw, inner) for name, inner in _some(draw, full["extensions"]).items()
+        }
+    made = (
+        {name: _tied(draw, value, refs, name) for name, value in made.items()}
+        if kind not in _TIED
+        else made
+    )
+    may = draw(
+        st.sets(
+            st.sampled_from(["marks", "granular", "more", "creator", "ended", "labels", "own"]),
+            max_size=3,
+        )
+    )
     if "marks" in may:
         made["object_marking_refs"] = draw(_marks)
     if "granular" in may:
-        made["granular_markings"] = [{"marking_ref": ref, "selectors": ["type"]} for ref in draw(_marks)]
+        made["granular_markings"] = [
+            {"marking_ref": ref, "selectors": ["type"]} for ref in draw(_marks)
+        ]
     if "own" in may:
         made |= {"x_custom": {"a": [1]}, "x_custom_ref": draw(refs.any)} | _some(draw, _OPENCTI)
     if kind in SCO:
@@ -280,13 +350,21 @@ def bundles(draw: st.DrawFn) -> list[Stix]:
         made.append(draw(_dressed({**least, **known}, refs)))
     for at in range(draw(st.integers(0, 3))):
         tie = relationship(
-            {"id": draw(refs.any)}, draw(st.sampled_from(["indicates", "uses", "x"])), {"id": draw(refs.any)}
+            {"id": draw(refs.any)},
+            draw(st.sampled_from(["indicates", "uses", "x"])),
+            {"id": draw(refs.any)},
         )
         more = _some(draw, {"description": "Why.", "start_time": EARLY, "stop_time": LATER})
         made.append(draw(_dressed({**tie, **more, "id": stix_id("relationship", str(at))}, refs)))
     for at in range(draw(st.integers(0, 2))):
-        seen = sighting({"id": draw(refs.any)}, count=draw(st.integers(0, 9)), last_seen=draw(_moment))
-        more = {"where_sighted_refs": [draw(refs.of("where_sighted_refs"))]} if draw(_chance) > 5 else {}
+        seen = sighting(
+            {"id": draw(refs.any)}, count=draw(st.integers(0, 9)), last_seen=draw(_moment)
+        )
+        more = (
+            {"where_sighted_refs": [draw(refs.of("where_sighted_refs"))]}
+            if draw(_chance) > 5
+            else {}
+        )
         made.append(draw(_dressed({**seen, **more, "id": stix_id("sighting", str(at))}, refs)))
     for at in range(draw(st.integers(0, 1))):
         what = draw(st.one_of(
@@ -297,8 +375,14 @@ def bundles(draw: st.DrawFn) -> list[Stix]:
             "first_observed": EARLY, "last_observed": LATER, "number_observed": 2, **what}, refs)))  # fmt: skip
     everyone = [obj["id"] for obj in made]
     for id_ in containers[: draw(st.integers(0, 3))]:
-        members = draw(st.lists(st.sampled_from([*everyone, *containers, UNKNOWN]), max_size=6, unique=True))
-        made.append(draw(_dressed({**report(id_, members), "type": id_.partition("--")[0], "id": id_}, refs)))
+        members = draw(
+            st.lists(st.sampled_from([*everyone, *containers, UNKNOWN]), max_size=6, unique=True)
+        )
+        made.append(
+            draw(
+                _dressed({**report(id_, members), "type": id_.partition("--")[0], "id": id_}, refs)
+            )
+        )
     for obj in list(made):
         if "modified" in obj and draw(_chance) > 7:
             made.append({**obj, "modified": draw(_moment), "x_version": draw(st.integers(0, 2))})
@@ -323,7 +407,10 @@ def word_of(id_: str) -> str:
 
 def worded(objects: list[Stix]) -> list[Stix]:
     """The objects with the word of each in its texts, to know them by."""
-    return [_worded(obj, word_of(obj["id"])) if obj["type"] != "marking-definition" else obj for obj in objects]
+    return [
+        _worded(obj, word_of(obj["id"])) if obj["type"] != "marking-definition" else obj
+        for obj in objects
+    ]
 
 
 def _worded(value: Any, word: str, name: str = "") -> Any:
@@ -331,5 +418,9 @@ def _worded(value: Any, word: str, name: str = "") -> Any:
         return {key: _worded(inner, word, key) for key, inner in value.items()}
     if isinstance(value, list):
         return [_worded(inner, word, name if name in _LISTED else "") for inner in value]
-    own = isinstance(value, str) and (name in _TEXTS or name in _LISTED) and not value.startswith("CVE-")
+    own = (
+        isinstance(value, str)
+        and (name in _TEXTS or name in _LISTED)
+        and not value.startswith("CVE-")
+    )
     return f"{value} {word}" if own else value

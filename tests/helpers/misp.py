@@ -35,7 +35,10 @@ class Misp:
         self.server = server
         self.made: set[str] = set()
         self.http = httpx.Client(
-            base_url=analyst[0], headers={**_ANALYST, "Authorization": analyst[1]}, timeout=60, follow_redirects=False
+            base_url=analyst[0],
+            headers={**_ANALYST, "Authorization": analyst[1]},
+            timeout=60,
+            follow_redirects=False,
         )
         self._groups: list[str] = []
         self._tags: list[str] = []
@@ -54,7 +57,11 @@ class Misp:
 
     def writes(self, path: str = "") -> list[Request]:
         """The writes below a path."""
-        return [held for held in self.requests if held.is_write and held.path.strip("/").startswith(path)]
+        return [
+            held
+            for held in self.requests
+            if held.is_write and held.path.strip("/").startswith(path)
+        ]
 
     def forget(self) -> None:
         """Start a new list of requests."""
@@ -71,7 +78,9 @@ class Misp:
         """One attribute, object, attribute of an object or event report, deleted or not."""
         event = self.event(event_uuid)
         assert event is not None, f"no event {event_uuid}"
-        rows = [row for name in ("Attribute", "Object", "EventReport") for row in event.get(name) or []]
+        rows = [
+            row for name in ("Attribute", "Object", "EventReport") for row in event.get(name) or []
+        ]
         rows += [inner for obj in event["Object"] for inner in obj.get("Attribute") or []]
         found = [row for row in rows if row["uuid"] == part_uuid]
         assert found, f"no part {part_uuid} in {event_uuid}"
@@ -128,7 +137,9 @@ class Misp:
     def make_sharing_group(self, name: str) -> None:
         """Make a sharing group exist; the double has it from the start."""
         if self.real:
-            group = self.post("/sharing_groups/add", {"name": name, "releasability": "tests", "active": True})
+            group = self.post(
+                "/sharing_groups/add", {"name": name, "releasability": "tests", "active": True}
+            )
             self._groups.append(str(group["SharingGroup"]["id"]))
 
     def close(self) -> None:
@@ -152,7 +163,9 @@ class Proxy:
         self._client = httpx.Client(base_url=upstream, timeout=300, follow_redirects=False)
         self._server = _Server(("127.0.0.1", 0), self)  # type: ignore[arg-type]
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:
@@ -162,21 +175,31 @@ class Proxy:
         self._server.cut_all()
         self._client.close()
 
-    def fail_next(self, status: int, body: str = "", *, path: str | None = None, times: int = 1) -> None:
+    def fail_next(
+        self, status: int, body: str = "", *, path: str | None = None, times: int = 1
+    ) -> None:
         """Answer the next matching requests with this, and do nothing."""
         self._faults.add(Fault(Answer(body, status), False, path, times))
 
-    def hang_up_next(self, *, path: str | None = None, after_storing: bool = True, times: int = 1) -> None:
+    def hang_up_next(
+        self, *, path: str | None = None, after_storing: bool = True, times: int = 1
+    ) -> None:
         """Cut the connection of the next matching requests without an answer."""
         self._faults.add(Fault(None, after_storing, path, times))
 
-    def html_next(self, body: str = LOGIN_PAGE, *, status: int = 200, path: str | None = None, times: int = 1) -> None:
+    def html_next(
+        self, body: str = LOGIN_PAGE, *, status: int = 200, path: str | None = None, times: int = 1
+    ) -> None:
         """Answer the next matching requests with an HTML page."""
         self._faults.add(Fault(page(status, body), False, path, times))
 
-    def _serve(self, method: str, target: str, headers: Mapping[str, str], raw: bytes) -> Answer | None:
+    def _serve(
+        self, method: str, target: str, headers: Mapping[str, str], raw: bytes
+    ) -> Answer | None:
         path, _, query = target.partition("?")
-        request = Request(method, path, parse_body(raw, headers), query=query, headers=dict(headers))
+        request = Request(
+            method, path, parse_body(raw, headers), query=query, headers=dict(headers)
+        )
         self.requests.append(request)
         fault = self._faults.take(request)
         if fault and not fault.store:
@@ -188,7 +211,15 @@ class Proxy:
         return answer
 
     def _forward(self, method: str, target: str, headers: Mapping[str, str], raw: bytes) -> Answer:
-        kept = {name: value for name, value in headers.items() if name not in ("host", "connection", "accept-encoding")}
+        kept = {
+            name: value
+            for name, value in headers.items()
+            if name not in ("host", "connection", "accept-encoding")
+        }
         held = self._client.request(method, target, content=raw, headers=kept)
-        shown = {name.title(): held.headers[name] for name in ("content-type", "location") if name in held.headers}
+        shown = {
+            name.title(): held.headers[name]
+            for name in ("content-type", "location")
+            if name in held.headers
+        }
         return Answer(held.text, held.status_code, shown)

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from stixbridge import times
-from stixbridge.making import Maker
-from stixbridge.pipeline import Pipeline, Summary
-from stixbridge.pulling import Reach
-from stixbridge.sources.taxii import Taxii
-from stixbridge.sources.taxii21 import Taxii21
+from stixbridge.pipeline.make import Maker
+from stixbridge.pipeline.pipeline import Pipeline, Summary
+from stixbridge.pipeline.pull import Reach
+from stixbridge.sources.taxii.client import Taxii
+from stixbridge.sources.taxii.v21 import Taxii21
 from stixbridge.store import Store
 
 NOW = "2026-01-10T00:00:00.000000Z"
@@ -52,7 +52,10 @@ class Pull:
     @property
     def watermarks(self) -> list[str | None]:
         """The watermark of each collection, by title."""
-        return [row["watermark"] for row in self.store.query("SELECT watermark FROM cursors ORDER BY title")]
+        return [
+            row["watermark"]
+            for row in self.store.query("SELECT watermark FROM cursors ORDER BY title")
+        ]
 
     def close(self) -> None:
         """Let go of the store."""

@@ -44,11 +44,17 @@ def _domain_object(kind: str, **own: Any) -> Stix:
         "confidence": 80,
         "lang": "en",
         "external_references": [
-            {"source_name": f"{kind} source", "url": f"https://reference.example/{kind}", "description": "a reference"},
+            {
+                "source_name": f"{kind} source",
+                "url": f"https://reference.example/{kind}",
+                "description": "a reference",
+            },
             {"source_name": "cve", "external_id": "CVE-2026-12345"},
         ],
         "object_marking_refs": [MARKINGS["green"]],
-        "granular_markings": [{"marking_ref": _IDS["marking-definition"], "selectors": ["created"]}],
+        "granular_markings": [
+            {"marking_ref": _IDS["marking-definition"], "selectors": ["created"]}
+        ],
         **own,
     }
 
@@ -61,14 +67,18 @@ def _observable(kind: str, *, extensions: Mapping[str, Any] | None = None, **own
         "object_marking_refs": [MARKINGS["amber"]],
         "granular_markings": [{"marking_ref": MARKINGS["clear"], "selectors": ["id"]}],
         "defanged": False,
-        "extensions": {_IDS["extension-definition"]: {"extension_type": "property-extension", "y": 1}}
+        "extensions": {
+            _IDS["extension-definition"]: {"extension_type": "property-extension", "y": 1}
+        }
         | dict(extensions or {}),
         **own,
     }
 
 
 def _context(kind: str, **own: Any) -> Stix:
-    return _domain_object(kind, name=f"Rich {kind} nobody knows", description=f"What the {kind} is.", **own)
+    return _domain_object(
+        kind, name=f"Rich {kind} nobody knows", description=f"What the {kind} is.", **own
+    )
 
 
 _PHASES = [{"kill_chain_name": "lockheed-martin-cyber-kill-chain", "phase_name": "delivery"}]
@@ -139,7 +149,14 @@ _PROCESS_EXTENSIONS = {
         "group_name": "Rich Group", "start_type": "SERVICE_AUTO_START", "service_dll_refs": [_IDS["file"]],
         "service_type": "SERVICE_WIN32_OWN_PROCESS", "service_status": "SERVICE_RUNNING"},
 }  # fmt: skip
-_UNIX = {"unix-account-ext": {"gid": 1001, "groups": ["wheel", "rich"], "home_dir": "/home/rich", "shell": "/bin/zsh"}}
+_UNIX = {
+    "unix-account-ext": {
+        "gid": 1001,
+        "groups": ["wheel", "rich"],
+        "home_dir": "/home/rich",
+        "shell": "/bin/zsh",
+    }
+}
 _X509_EXTENSIONS = {
     "basic_constraints": "critical,CA:TRUE", "name_constraints": "permitted;IP:192.0.2.0/24",
     "policy_constraints": "requireExplicitPolicy:3", "key_usage": "digitalSignature",
@@ -328,7 +345,12 @@ def neighbour() -> Stix:
 
 def survives(result: Result) -> bool:
     """Whether `neighbour` came out as it should."""
-    rows = [row for event in result.events for row in event["Attribute"] if row["value"] == NEIGHBOUR_VALUE]
+    rows = [
+        row
+        for event in result.events
+        for row in event["Attribute"]
+        if row["value"] == NEIGHBOUR_VALUE
+    ]
     return len(rows) == 1 and rows[0]["type"] == "ip-dst" and rows[0]["to_ids"] is True
 
 
@@ -341,7 +363,9 @@ def accounted(result: Result, entries: Iterable[Any]) -> None:
     ledger = result.ledger.to_dict()
     orjson.dumps(ledger)
     assert ledger["objects"] == sum(ledger["outcomes"].values()) == len(entries)
-    assert sum(ledger["properties"].values()) == sum(len(row) for row in entries if isinstance(row, dict))
+    assert sum(ledger["properties"].values()) == sum(
+        len(row) for row in entries if isinstance(row, dict)
+    )
     assert min(ledger["properties"].values()) >= 0
     whole: dict[str, int] = {}
     for row in ledger["entries"]:

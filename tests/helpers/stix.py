@@ -38,28 +38,59 @@ def _object(kind: str, name: str, modified: str, tlp: str | None, more: Stix) ->
 
 
 def indicator(
-    label: str, pattern: str | None = None, /, *, modified: str = EARLY, tlp: str | None = None, **more: Any
+    label: str,
+    pattern: str | None = None,
+    /,
+    *,
+    modified: str = EARLY,
+    tlp: str | None = None,
+    **more: Any,
 ) -> Stix:
     """An indicator; a label that is an IPv4 address makes its own pattern."""
     pattern = pattern or f"[ipv4-addr:value = '{label}']"
-    more = {"valid_from": EARLY, "pattern_type": "stix", "pattern": pattern, "indicator_types": [], **more}
+    more = {
+        "valid_from": EARLY,
+        "pattern_type": "stix",
+        "pattern": pattern,
+        "indicator_types": [],
+        **more,
+    }
     return _object("indicator", label, modified, tlp, more)
 
 
 def address(value: str, *, tlp: str | None = None) -> Stix:
     """An IPv4 address as an observable."""
-    made = {"type": "ipv4-addr", "spec_version": "2.1", "id": stix_id("ipv4-addr", value), "value": value}
+    made = {
+        "type": "ipv4-addr",
+        "spec_version": "2.1",
+        "id": stix_id("ipv4-addr", value),
+        "value": value,
+    }
     return {**made, "object_marking_refs": [MARKINGS[tlp]]} if tlp else made
 
 
-def report(name: str, members: list[Stix | str], *, modified: str = EARLY, tlp: str | None = None, **more: Any) -> Stix:
+def report(
+    name: str,
+    members: list[Stix | str],
+    *,
+    modified: str = EARLY,
+    tlp: str | None = None,
+    **more: Any,
+) -> Stix:
     """A report of some objects, given as such or by their ids."""
     refs = [member if isinstance(member, str) else member["id"] for member in members]
-    made = {"name": name, "published": EARLY, "report_types": ["threat-report"], "object_refs": refs}
+    made = {
+        "name": name,
+        "published": EARLY,
+        "report_types": ["threat-report"],
+        "object_refs": refs,
+    }
     return _object("report", name, modified, tlp, {**made, **more})
 
 
-def relationship(source: Stix, verb: str, target: Stix, *, modified: str = EARLY, **more: Any) -> Stix:
+def relationship(
+    source: Stix, verb: str, target: Stix, *, modified: str = EARLY, **more: Any
+) -> Stix:
     """A relationship between two objects."""
     name = f"{source['id']} {verb} {target['id']}"
     ends = {"source_ref": source["id"], "target_ref": target["id"], "relationship_type": verb}
@@ -74,4 +105,8 @@ def sighting(of: Stix, **more: Any) -> Stix:
 
 def bundle(objects: list[Stix]) -> Stix:
     """A bundle; its id comes from what is in it."""
-    return {"type": "bundle", "id": stix_id("bundle", " ".join(held["id"] for held in objects)), "objects": objects}
+    return {
+        "type": "bundle",
+        "id": stix_id("bundle", " ".join(held["id"] for held in objects)),
+        "objects": objects,
+    }

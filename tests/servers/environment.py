@@ -76,7 +76,9 @@ def base_python() -> tuple[Path, tuple[int, int]]:
             if _works(candidate, version):
                 return candidate, version
     wanted = " or ".join(f"{major}.{minor}" for major, minor in PYTHONS)
-    raise RuntimeError(f"the TAXII test servers need Python {wanted}: install it, or run the tests with it")
+    raise RuntimeError(
+        f"the TAXII test servers need Python {wanted}: install it, or run the tests with it"
+    )
 
 
 def clean_environ() -> dict[str, str]:
@@ -100,7 +102,9 @@ def _works(python: Path, version: tuple[int, int]) -> bool:
     # ship a Python that cannot make virtual environments.
     probe = f"import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != {version})"
     try:
-        done = subprocess.run([python, "-I", "-c", probe], capture_output=True, timeout=30, check=False)
+        done = subprocess.run(
+            [python, "-I", "-c", probe], capture_output=True, timeout=30, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0
@@ -119,7 +123,12 @@ def _build(base: Path, building: Path, pinned: str) -> None:
 
 def _run(*command: str | Path) -> None:
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=clean_environ(), check=False
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=clean_environ(),
+        check=False,
     )
     if done.returncode:
         shown = " ".join(map(str, command))

@@ -56,7 +56,9 @@ def run_opentaxii(arguments: list[str]) -> None:
         for title, granted in settings["collections"]:
             collection = database.add_collection(api_root_id=root.id, title=title)
             rights[str(collection.id)] = granted
-        account = load("opentaxii.entities").Account(id=None, username=settings["user"], permissions=rights)
+        account = load("opentaxii.entities").Account(
+            id=None, username=settings["user"], permissions=rights
+        )
         server.auth.api.update_account(account, password=settings["password"])
     app.run(host="127.0.0.1", port=settings["port"], threaded=True)
 
@@ -64,7 +66,9 @@ def run_opentaxii(arguments: list[str]) -> None:
 def run_misp_modules(arguments: list[str]) -> None:
     """Run misp-modules exactly as its own command does."""
     sys.argv = ["misp-modules", *arguments]
-    load("misp_modules.__main__" if not hasattr(load("misp_modules"), "main") else "misp_modules").main()
+    load(
+        "misp_modules.__main__" if not hasattr(load("misp_modules"), "main") else "misp_modules"
+    ).main()
 
 
 def opentaxii_config(settings: dict[str, Any]) -> Any:
@@ -120,7 +124,9 @@ def mend_versions() -> None:
     api = load("opentaxii.persistence.sqldb.api").Taxii2SQLDatabaseAPI
     original = api.add_objects
 
-    def add_objects(self: Any, api_root_id: Any, collection_id: Any, objects: list[dict[str, Any]]) -> Any:
+    def add_objects(
+        self: Any, api_root_id: Any, collection_id: Any, objects: list[dict[str, Any]]
+    ) -> Any:
         return original(self, api_root_id, collection_id, [Versioned(item) for item in objects])
 
     api.add_objects = add_objects
@@ -138,7 +144,9 @@ def mend_rights() -> None:
         def check(self: Any, account: Any) -> bool:
             if getattr(self, public):
                 return True
-            return bool(account and (account.is_admin or right in account.permissions.get(str(self.id), [])))
+            return bool(
+                account and (account.is_admin or right in account.permissions.get(str(self.id), []))
+            )
 
         return check
 
@@ -149,6 +157,6 @@ def mend_rights() -> None:
 
 if __name__ == "__main__":
     end_with_parent()
-    {"medallion": run_medallion, "opentaxii": run_opentaxii, "misp_modules": run_misp_modules}[sys.argv[1]](
-        sys.argv[2:]
-    )
+    {"medallion": run_medallion, "opentaxii": run_opentaxii, "misp_modules": run_misp_modules}[
+        sys.argv[1]
+    ](sys.argv[2:])

@@ -53,7 +53,9 @@ class ServerProcess:
         deadline = time.monotonic() + START_SECONDS
         while True:
             if self._child.poll() is not None:
-                raise self._failed(f"ended with status {self._child.returncode} before it was ready")
+                raise self._failed(
+                    f"ended with status {self._child.returncode} before it was ready"
+                )
             try:
                 if probe():
                     return
@@ -82,13 +84,18 @@ class ServerProcess:
 
     def _failed(self, what: str) -> StartError:
         self.stop()
-        return StartError(f"the server {what}; {self.log} says:\n{self.log.read_text(errors='replace')}")
+        return StartError(
+            f"the server {what}; {self.log} says:\n{self.log.read_text(errors='replace')}"
+        )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 

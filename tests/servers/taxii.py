@@ -35,12 +35,19 @@ class _Media(NamedTuple):
 
 
 TAXII21 = _Media(
-    "application/taxii+json;version=2.1", "application/taxii+json;version=2.1", lambda objects: {"objects": objects}
+    "application/taxii+json;version=2.1",
+    "application/taxii+json;version=2.1",
+    lambda objects: {"objects": objects},
 )
 TAXII20 = _Media(
     "application/vnd.oasis.taxii+json; version=2.0",
     "application/vnd.oasis.stix+json; version=2.0",
-    lambda objects: {"type": "bundle", "id": f"bundle--{uuid.uuid4()}", "spec_version": "2.0", "objects": objects},
+    lambda objects: {
+        "type": "bundle",
+        "id": f"bundle--{uuid.uuid4()}",
+        "spec_version": "2.0",
+        "objects": objects,
+    },
 )
 
 
@@ -57,7 +64,9 @@ class TaxiiServer:
         log: What the server printed.
     """
 
-    def __init__(self, process: ServerProcess, *, path: str, user: str, password: str, media: _Media) -> None:
+    def __init__(
+        self, process: ServerProcess, *, path: str, user: str, password: str, media: _Media
+    ) -> None:
         self.url = f"http://127.0.0.1:{process.port}{path}"
         self.api_root = ""
         self.user = user
@@ -87,7 +96,9 @@ class TaxiiServer:
         deadline = time.monotonic() + STATUS_SECONDS
         while status["status"] != "complete":
             if time.monotonic() > deadline:
-                raise TimeoutError(f"the objects were not stored after {STATUS_SECONDS:.0f} s: {status}")
+                raise TimeoutError(
+                    f"the objects were not stored after {STATUS_SECONDS:.0f} s: {status}"
+                )
             time.sleep(0.05)
             status = self.request(f"{self.api_root}status/{status['id']}/")
         return status
@@ -122,7 +133,10 @@ class TaxiiServer:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
@@ -156,9 +170,13 @@ def medallion(
     config = {"backend": backend, "users": {user: password}, "taxii": {"max_page_size": page_size}}
 
     def configure(port: int) -> list[str]:
-        return _configure_medallion(home, port, config, _medallion_data(objects, readable, TAXII21, port))
+        return _configure_medallion(
+            home, port, config, _medallion_data(objects, readable, TAXII21, port)
+        )
 
-    return _started("medallion", configure, home, path="/taxii2/", user=user, password=password, media=TAXII21)
+    return _started(
+        "medallion", configure, home, path="/taxii2/", user=user, password=password, media=TAXII21
+    )
 
 
 def medallion20(
@@ -180,12 +198,18 @@ def medallion20(
     config = {"backend": backend, "auth": auth, "taxii": {"max_page_size": page_size}}
 
     def configure(port: int) -> list[str]:
-        return _configure_medallion(home, port, config, _medallion_data(objects, readable, TAXII20, port))
+        return _configure_medallion(
+            home, port, config, _medallion_data(objects, readable, TAXII20, port)
+        )
 
-    return _started("medallion20", configure, home, path="/taxii/", user=user, password=password, media=TAXII20)
+    return _started(
+        "medallion20", configure, home, path="/taxii/", user=user, password=password, media=TAXII20
+    )
 
 
-def opentaxii(objects: Mapping[str, list[Stix]], *, readable: Collection[str] | None = None, dir: Path) -> TaxiiServer:
+def opentaxii(
+    objects: Mapping[str, list[Stix]], *, readable: Collection[str] | None = None, dir: Path
+) -> TaxiiServer:
     """Start OpenTAXII (TAXII 2.1) and post these objects to it, in this order.
 
     The server's `token` is a Bearer token; Basic works as well and costs it ten times as long.
@@ -197,7 +221,10 @@ def opentaxii(objects: Mapping[str, list[Stix]], *, readable: Collection[str] | 
     """
     home = Path(tempfile.mkdtemp(prefix="opentaxii-", dir=dir))
     user, password = "reader", secrets.token_hex(8)
-    rights = [(title, ["read", "write"] if readable is None or title in readable else ["write"]) for title in objects]
+    rights = [
+        (title, ["read", "write"] if readable is None or title in readable else ["write"])
+        for title in objects
+    ]
     attempt = iter(range(1_000_000))
 
     def configure(port: int) -> list[str]:
@@ -216,7 +243,9 @@ def opentaxii(objects: Mapping[str, list[Stix]], *, readable: Collection[str] | 
         (data / "settings.json").write_text(json.dumps(settings))
         return ["opentaxii", str(data / "settings.json")]
 
-    server = _started("opentaxii", configure, home, path="/taxii2/", user=user, password=password, media=TAXII21)
+    server = _started(
+        "opentaxii", configure, home, path="/taxii2/", user=user, password=password, media=TAXII21
+    )
     try:
         for title, items in objects.items():
             if items:
@@ -228,7 +257,14 @@ def opentaxii(objects: Mapping[str, list[Stix]], *, readable: Collection[str] | 
 
 
 def _started(
-    name: str, configure: Callable[[int], list[str]], home: Path, *, path: str, user: str, password: str, media: _Media
+    name: str,
+    configure: Callable[[int], list[str]],
+    home: Path,
+    *,
+    path: str,
+    user: str,
+    password: str,
+    media: _Media,
 ) -> TaxiiServer:
     python = environment(name)
     for attempts_left in (2, 1, 0):
@@ -257,13 +293,17 @@ def _started(
 def _login(server: TaxiiServer) -> str:
     url = urllib.parse.urljoin(server.url, "/management/auth")
     body = json.dumps({"username": server.user, "password": server.password}).encode()
-    token: str = _open(urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"}))["token"]
+    token: str = _open(
+        urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})
+    )["token"]
     return token
 
 
 def _open(request: urllib.request.Request) -> Stix:
     # The machine's proxy settings are for other hosts than this one.
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+        request, timeout=60
+    ) as answer:
         found: Stix = json.load(answer)
         return found
 
@@ -274,7 +314,9 @@ def _configure_medallion(home: Path, port: int, config: Stix, data: Stix) -> lis
     return ["medallion", "--host", "127.0.0.1", "--port", str(port), str(home / "config.json")]
 
 
-def _medallion_data(objects: Dated, readable: Collection[str] | None, media: _Media, port: int) -> Stix:
+def _medallion_data(
+    objects: Dated, readable: Collection[str] | None, media: _Media, port: int
+) -> Stix:
     root = f"http://127.0.0.1:{port}/api1/"
     versions = ["taxii-2.0"] if media is TAXII20 else [media.taxii]
     collections = []
@@ -284,11 +326,17 @@ def _medallion_data(objects: Dated, readable: Collection[str] | None, media: _Me
             "title": title,
             "can_read": readable is None or title in readable,
             "can_write": True,
-            "media_types": [media.stix if media is TAXII20 else "application/stix+json;version=2.1"],
+            "media_types": [
+                media.stix if media is TAXII20 else "application/stix+json;version=2.1"
+            ],
         }
         content = _content20(dated) if media is TAXII20 else _content21(dated)
         collections.append(collection | content)
-    information = {"title": "medallion", "versions": versions, "max_content_length": 64 * 1024 * 1024}
+    information = {
+        "title": "medallion",
+        "versions": versions,
+        "max_content_length": 64 * 1024 * 1024,
+    }
     return {
         "/discovery": {"title": "medallion", "default": root, "api_roots": [root]},
         "api1": {"information": information, "status": [], "collections": collections},
@@ -300,12 +348,21 @@ def _content21(dated: list[tuple[Stix, str]]) -> Stix:
     objects, manifest = [], []
     for item, date_added in dated:
         version = item.get("modified", item.get("created"))
-        if version is None:  # an observable: the time of arrival is its version, kept in a hidden property
+        if (
+            version is None
+        ):  # an observable: the time of arrival is its version, kept in a hidden property
             version = date_added
             item = {**item, "_date_added": date_added}
         media_type = f"application/stix+json;version={item.get('spec_version', '2.1')}"
         objects.append(item)
-        manifest.append({"id": item["id"], "date_added": date_added, "version": version, "media_type": media_type})
+        manifest.append(
+            {
+                "id": item["id"],
+                "date_added": date_added,
+                "version": version,
+                "media_type": media_type,
+            }
+        )
     return {"objects": objects, "manifest": manifest}
 
 

@@ -19,7 +19,9 @@ from .process import ServerProcess, StartError
 @pytest.mark.servers
 def test_a_server_that_does_not_start_shows_its_log(tmp_path: Path) -> None:
     arguments = ["opentaxii", str(tmp_path / "no-such-file.json")]
-    process = ServerProcess(environment("opentaxii"), lambda port: arguments, log=tmp_path / "broken.log")
+    process = ServerProcess(
+        environment("opentaxii"), lambda port: arguments, log=tmp_path / "broken.log"
+    )
     with pytest.raises(StartError, match=r"ended with status 1[\s\S]*no-such-file"):
         process.wait_ready(lambda: False)
     assert not process.running
@@ -35,7 +37,13 @@ def test_a_killed_test_run_leaves_no_server(tmp_path: Path) -> None:
         print(server.url, flush=True)
         time.sleep(60)
     """
-    command = [sys.executable, "-c", textwrap.dedent(script), str(Path(__file__).parent.parent), str(tmp_path)]
+    command = [
+        sys.executable,
+        "-c",
+        textwrap.dedent(script),
+        str(Path(__file__).parent.parent),
+        str(tmp_path),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         url = run.stdout.readline().strip()
@@ -56,7 +64,10 @@ def test_environments_are_whole_or_absent(tmp_path: Path, monkeypatch: pytest.Mo
     assert [entry.suffix for entry in tmp_path.iterdir()] == [".lock"]
 
     made: list[Path] = []
-    threads = [threading.Thread(target=lambda: made.append(environment("bare", requirements=""))) for _ in range(3)]
+    threads = [
+        threading.Thread(target=lambda: made.append(environment("bare", requirements="")))
+        for _ in range(3)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -15,7 +15,18 @@ import httpx
 
 HANG = 1.5
 """Seconds without an answer: longer than the client waits."""
-PLAIN = ("drop before", "drop after", "cut", "500", "503", "429", "web page", "nothing", "hang", "the page before")
+PLAIN = (
+    "drop before",
+    "drop after",
+    "cut",
+    "500",
+    "503",
+    "429",
+    "web page",
+    "nothing",
+    "hang",
+    "the page before",
+)
 
 
 class Mischief:
@@ -58,7 +69,9 @@ class Mischief:
                 }
                 if fault in canned:
                     status = int(fault) if fault.isdigit() else 200
-                    self._answer(status, {"Retry-After": "0"} if fault == "429" else {}, canned[fault])
+                    self._answer(
+                        status, {"Retry-After": "0"} if fault == "429" else {}, canned[fault]
+                    )
                     return
                 headers = {
                     name: value
@@ -66,7 +79,9 @@ class Mischief:
                     if name.lower() not in ("host", "connection", "accept-encoding")
                 }
                 with httpx.Client(trust_env=False, timeout=60) as client:
-                    answer = client.get(f"{target}{self.path}", headers={**headers, "Accept-Encoding": "identity"})
+                    answer = client.get(
+                        f"{target}{self.path}", headers={**headers, "Accept-Encoding": "identity"}
+                    )
                 if fault == "the page before":
                     answer = pages[-1]
                 elif "/objects/" in self.path and answer.is_success:
@@ -77,7 +92,9 @@ class Mischief:
                 kept = {name: value for name, value in answer.headers.items() if _end_to_end(name)}
                 self._answer(answer.status_code, kept, answer.content, cut=fault == "cut")
 
-            def _answer(self, status: int, headers: dict[str, str], body: bytes, *, cut: bool = False) -> None:
+            def _answer(
+                self, status: int, headers: dict[str, str], body: bytes, *, cut: bool = False
+            ) -> None:
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
@@ -108,11 +125,20 @@ class Mischief:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
 
 
 def _end_to_end(name: str) -> bool:
-    return name.lower() not in ("content-length", "connection", "transfer-encoding", "date", "server")
+    return name.lower() not in (
+        "content-length",
+        "connection",
+        "transfer-encoding",
+        "date",
+        "server",
+    )

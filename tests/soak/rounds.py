@@ -68,13 +68,17 @@ class Feed:
         found: list[Json] = []
         for at in range(chance.randrange(4, 12)):
             label = f"w{number}-{at}.r{self._round}.example"
-            found.append(stix.indicator(label, f"[domain-name:value = '{label}']", modified=_TIMES[0]))
+            found.append(
+                stix.indicator(label, f"[domain-name:value = '{label}']", modified=_TIMES[0])
+            )
             self._indicators.append(found[-1]["id"])
         known = list(self.newest)
         for id_ in chance.sample(known, min(3, len(known))):
             last = self.newest[id_]
             if last["type"] == "indicator" and not last.get("revoked"):
-                change = {"revoked": True} if chance.random() < 0.3 else {"name": f"version {number}"}
+                change = (
+                    {"revoked": True} if chance.random() < 0.3 else {"name": f"version {number}"}
+                )
                 found.append({**last, **change, "modified": _TIMES[number + 1]})
         members = chance.sample(self._indicators, min(6, len(self._indicators)))
         found.append(stix.report(f"report {self._round} {number}", list(members)))
@@ -82,9 +86,15 @@ class Feed:
             ends = [{"id": id_} for id_ in chance.sample(self._indicators, 2)]
             found.append(stix.relationship(ends[0], "related-to", ends[1]))
         if self._old:
-            found = [{**obj, "spec_version": "2.0", "labels": ["malicious-activity"]} for obj in found]
+            found = [
+                {**obj, "spec_version": "2.0", "labels": ["malicious-activity"]} for obj in found
+            ]
         chance.shuffle(found)
-        found = [obj for obj in found if self.newest.get(obj["id"], {}).get("modified", "") < obj["modified"]]
+        found = [
+            obj
+            for obj in found
+            if self.newest.get(obj["id"], {}).get("modified", "") < obj["modified"]
+        ]
         self.newest.update({obj["id"]: obj for obj in found})
         return found
 
@@ -120,7 +130,9 @@ def one_round(kind: str, number: int, chance: Random, folder: Path, counts: Coun
     feed = Feed(chance, number, old="2.0" in kind)
     with (
         serving(kind, folder) as (root, add, source),
-        Mischief(root.split("/", 3)[0] + "//" + root.split("/", 3)[2], chance, counts.faults, _SHARE) as proxy,
+        Mischief(
+            root.split("/", 3)[0] + "//" + root.split("/", 3)[2], chance, counts.faults, _SHARE
+        ) as proxy,
         MispDouble() as misp,
     ):
         write_configuration(folder, {"url": proxy.through(root), **source}, misp)
@@ -149,7 +161,9 @@ def one_round(kind: str, number: int, chance: Random, folder: Path, counts: Coun
 def trouble(misp: MispDouble, chance: Random, faults: Counter[str]) -> None:
     """Something that MISP will do wrong in the next run, perhaps."""
     kinds: dict[str, Callable[[], None]] = {
-        "MISP 500": lambda: misp.fail_next(500, path=chance.choice(["/events/add", "/events/edit", None])),
+        "MISP 500": lambda: misp.fail_next(
+            500, path=chance.choice(["/events/add", "/events/edit", None])
+        ),
         "MISP hangs up before": lambda: misp.hang_up_next(path="/events/", after_storing=False),
         "MISP hangs up after": lambda: misp.hang_up_next(path="/events/", after_storing=True),
         "MISP web page": misp.html_next,
@@ -166,7 +180,9 @@ def write_configuration(folder: Path, source: Json, misp: MispDouble) -> None:
     settings = {"type": "taxii21", "page_size": PAGE, "timeout": 1.0, "overlap": "2s", **source}
     lines = [f"{name} = {_toml(value)}" for name, value in settings.items()]
     (folder / "stixbridge.toml").write_text(
-        "[sources.acme]\n" + "\n".join(lines) + f'\n[sinks.misp]\ntype = "misp"\nurl = "{misp.url}"\n'
+        "[sources.acme]\n"
+        + "\n".join(lines)
+        + f'\n[sinks.misp]\ntype = "misp"\nurl = "{misp.url}"\n'
         'key = { file = "key" }\ntimeout = 5.0\n[pipelines.acme]\nsource = "acme"\nsinks = ["misp"]\n'
     )
 
@@ -200,7 +216,9 @@ def run(folder: Path, chance: Random | None, counts: Counts) -> int:
     return process.returncode
 
 
-def judge(kind: str, number: int, folder: Path, feed: Feed, misp: MispDouble, counts: Counts) -> None:
+def judge(
+    kind: str, number: int, folder: Path, feed: Feed, misp: MispDouble, counts: Counts
+) -> None:
     """Hold the end against what was sent, and against a bridge that got it all at once and in peace."""
     store = Store(folder / "stixbridge.db")
     held = store.load("acme", feed.newest)
@@ -208,10 +226,14 @@ def judge(kind: str, number: int, folder: Path, feed: Feed, misp: MispDouble, co
     for id_, obj in feed.newest.items():
         if id_ not in held or held[id_][0].get("modified") != obj["modified"]:
             counts.lost += 1
-            counts.wrong.append(f"{kind}, round {number}: {id_} is not in the store as it was sent last")
+            counts.wrong.append(
+                f"{kind}, round {number}: {id_} is not in the store as it was sent last"
+            )
     (folder / "peace").mkdir()
     with MispDouble() as calm:
-        bridge = Bridge(folder / "peace", {"misp": {"type": "misp", "url": calm.url, "key": calm.key}})
+        bridge = Bridge(
+            folder / "peace", {"misp": {"type": "misp", "url": calm.url, "key": calm.key}}
+        )
         bridge.poll(*feed.newest.values(), now="2026-02-01T00:00:00Z")
         bridge.close()
         wanted, found = live(calm), live(misp)
@@ -233,7 +255,9 @@ def judge(kind: str, number: int, folder: Path, feed: Feed, misp: MispDouble, co
             counts.doubled += 1
             counts.wrong.append(f"{kind}, round {number}: {value} is twice in {place[0]}")
         elif found[place] != wanted.get(place):
-            counts.wrong.append(f"{kind}, round {number}: {value}: {found[place]} instead of {wanted.get(place)}")
+            counts.wrong.append(
+                f"{kind}, round {number}: {value}: {found[place]} instead of {wanted.get(place)}"
+            )
         else:
             counts.delivered += 1
 
@@ -244,5 +268,7 @@ def live(misp: MispDouble) -> dict[tuple[str, str], list[tuple[bool, str]]]:
     for uuid, event in misp.events.items():
         for row in event["Attribute"]:
             if not row["deleted"]:
-                found.setdefault((uuid, row["value"]), []).append((bool(row["to_ids"]), str(row["comment"])))
+                found.setdefault((uuid, row["value"]), []).append(
+                    (bool(row["to_ids"]), str(row["comment"]))
+                )
     return found

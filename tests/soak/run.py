@@ -21,10 +21,16 @@ MARK = "<!-- written by make soak -->\n"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=int, default=3600, help="how long (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of the faults and the objects (%(default)s)")
-    parser.add_argument("--kind", choices=KINDS, help="this kind of server only; no page is written")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="of the faults and the objects (%(default)s)"
+    )
+    parser.add_argument(
+        "--kind", choices=KINDS, help="this kind of server only; no page is written"
+    )
     args = parser.parse_args()
     chance = Random(args.seed)
     kinds = [args.kind] if args.kind else list(KINDS)
@@ -36,7 +42,10 @@ def main() -> int:
             one_round(kind, number, chance, Path(name) / str(number), counts[kind])
             number += 1
             wrong = sum(len(count.wrong) for count in counts.values())
-            print(f"{time.monotonic() - began:6.0f} s  round {number}, {kind}: {wrong} wrong so far", flush=True)
+            print(
+                f"{time.monotonic() - began:6.0f} s  round {number}, {kind}: {wrong} wrong so far",
+                flush=True,
+            )
     text = table(counts, time.monotonic() - began, args.seed)
     print(text)
     wrong = [line for count in counts.values() for line in count.wrong]
@@ -72,7 +81,16 @@ def table(counts: dict[str, Counts], seconds: float, seed: int) -> str:
 def _sum(counts: dict[str, Counts]) -> Counts:
     total = Counts()
     for count in counts.values():
-        for name in ("rounds", "runs", "failed_runs", "kills", "objects", "delivered", "lost", "doubled"):
+        for name in (
+            "rounds",
+            "runs",
+            "failed_runs",
+            "kills",
+            "objects",
+            "delivered",
+            "lost",
+            "doubled",
+        ):
             setattr(total, name, getattr(total, name) + getattr(count, name))
         total.wrong += count.wrong
         total.faults = Counter(total.faults) + Counter(count.faults)

@@ -10,9 +10,9 @@ from types import FrameType
 
 import click
 
-from .. import __version__, stopping
-from ..errors import StixbridgeError
-from .screen import ReaderGone, complain, finish
+from stixbridge import __version__, stopping
+from stixbridge.cli.screen import ReaderGone, complain, finish
+from stixbridge.errors import StixbridgeError
 
 INTERRUPTED = 130
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status (also raised as SystemExit when run as a program).
     """
-    from . import commands
+    from stixbridge.cli import commands
 
     commands.register(stixbridge)
     stopping.withdraw()
@@ -47,7 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             signal.signal(number, _interrupted)
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        status = stixbridge.main(commands.spread(given), prog_name="stixbridge", standalone_mode=False) or 0
+        status = (
+            stixbridge.main(commands.spread(given), prog_name="stixbridge", standalone_mode=False)
+            or 0
+        )
         finish()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
@@ -69,7 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # no traceback for a user; STIXBRIDGE_TRACEBACK=1 shows it to whoever looks for the mistake
         if os.environ.get("STIXBRIDGE_TRACEBACK"):
             raise
-        complain(f"a mistake in stixbridge itself, please report it: {type(error).__name__}: {error}")
+        complain(
+            f"a mistake in stixbridge itself, please report it: {type(error).__name__}: {error}"
+        )
         status = 2
     if arguments is None:
         sys.exit(status)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import ConfigError
-from ..ledger import counted, written
-from .options import NOW
-from .screen import emit, emit_bytes, say, tell_bad
+from stixbridge.cli.options import NOW
+from stixbridge.cli.screen import emit, emit_bytes, say, tell_bad
+from stixbridge.errors import ConfigError
+from stixbridge.ledger import counted, written
 
 if TYPE_CHECKING:
-    from ..ledger import Readable
-    from ..misp.model import Converted
+    from stixbridge.ledger import Readable
+    from stixbridge.misp.model import Converted
 
 LARGE = 50_000_000
 """Bytes of input, unpacked, above which `convert` goes by a temporary store instead of memory."""
@@ -22,10 +22,10 @@ LARGE = 50_000_000
 
 def register(group: click.Group) -> None:
     """Add the commands to the program."""
-    from .rules import rules
-    from .run import replay, run, undo
-    from .upkeep import backup, dead_letters, find, restore, status
-    from .values import overlaps, serve, suppress
+    from stixbridge.cli.rules import rules
+    from stixbridge.cli.run import replay, run, undo
+    from stixbridge.cli.upkeep import backup, dead_letters, find, restore, status
+    from stixbridge.cli.values import overlaps, serve, suppress
 
     for command in (
         convert,
@@ -57,11 +57,13 @@ def spread(arguments: list[str]) -> list[str]:
         The same with the option repeated, as the parser wants it. What follows belongs to the option as long as it
         is a kind of the ledger, or of the form KEY=VALUE with a known key.
     """
-    from ..ledger import Outcome, Reason
+    from stixbridge.ledger import Outcome, Reason
 
     fits = {
         "--fail-on": lambda text: text in {*Outcome, *Reason},
-        "--set": lambda text: text.partition("=")[0] in (*_OF_ENRICH, *_OF_CONVERSION) and "=" in text,
+        "--set": lambda text: (
+            text.partition("=")[0] in (*_OF_ENRICH, *_OF_CONVERSION) and "=" in text
+        ),
     }
     out: list[str] = []
     at = 0
@@ -81,21 +83,52 @@ def spread(arguments: list[str]) -> list[str]:
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
 @click.option(
-    "-o", "--output", default="-", show_default=True, metavar="DIR", help="A folder, or - for one line an event."
+    "-o",
+    "--output",
+    default="-",
+    show_default=True,
+    metavar="DIR",
+    help="A folder, or - for one line an event.",
 )
-@click.option("--format", "format_", type=click.Choice(["events", "feed"]), default="events", show_default=True)
-@click.option("--engine", type=click.Choice(["native", "misp-stix"]), default="native", show_default=True)
-@click.option("--source", metavar="NAME", help="The source's name: in titles, tags and derived UUIDs.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["events", "feed"]),
+    default="events",
+    show_default=True,
+)
+@click.option(
+    "--engine", type=click.Choice(["native", "misp-stix"]), default="native", show_default=True
+)
+@click.option(
+    "--source", metavar="NAME", help="The source's name: in titles, tags and derived UUIDs."
+)
 @NOW
 @click.option(
-    "--group", default="report", show_default=True, metavar="HOW", help="report, input, day, creator or type:NAME."
+    "--group",
+    default="report",
+    show_default=True,
+    metavar="HOW",
+    help="report, input, day, creator or type:NAME.",
 )
 @click.option(
-    "--rules", "rule_files", multiple=True, metavar="FILE", help="A file of rules; may be given several times."
+    "--rules",
+    "rule_files",
+    multiple=True,
+    metavar="FILE",
+    help="A file of rules; may be given several times.",
 )
-@click.option("--ledger", type=click.Path(path_type=Path), metavar="FILE", help="Write what became of everything.")
 @click.option(
-    "--fail-on", multiple=True, metavar="KIND", help="Exit with 1 when the ledger has this outcome or reason."
+    "--ledger",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write what became of everything.",
+)
+@click.option(
+    "--fail-on",
+    multiple=True,
+    metavar="KIND",
+    help="Exit with 1 when the ledger has this outcome or reason.",
 )
 @click.option(
     "--set",
@@ -120,8 +153,8 @@ def convert(
     """Convert STIX files, folders, globs or standard input (-) to MISP events. All inputs are one."""
     import orjson
 
-    from ..api import options
-    from ..sources.files import Input, expand
+    from stixbridge.api import options
+    from stixbridge.sources.files import Input, expand
 
     kinds = _kinds(fail_on)
     enrich, conversion = _settings(settings, rule_files)
@@ -139,22 +172,24 @@ def convert(
         return len(converted)
 
     if engine == "native" and sum(given.size for given in inputs) > LARGE:
-        from ..large import LargeConversion
+        from stixbridge.pipeline.chunked import LargeConversion
 
         with LargeConversion(chosen, enrich) as large:
             large.read(inputs)
             events = sum(put(converted) for converted in large.converted())
             return _end(large.ledger, events, ledger, kinds)
-    from ..api import convert_documents
+    from stixbridge.api import convert_documents
 
-    result = convert_documents([given.document() for given in inputs], chosen, engine=engine, enrich=enrich)
+    result = convert_documents(
+        [given.document() for given in inputs], chosen, engine=engine, enrich=enrich
+    )
     return _end(result.ledger, put(result.converted), ledger, kinds)
 
 
 def _end(ledger: Readable, events: int, file: Path | None, kinds: set[str]) -> int:
     """Write the ledger, say what became of the objects, and give the exit status."""
     if file is not None:
-        from ..sinks.folder import make_folder, replacing
+        from stixbridge.sinks.folder import make_folder, replacing
 
         make_folder(file.parent)
         with replacing(file) as out:
@@ -170,13 +205,15 @@ def _end(ledger: Readable, events: int, file: Path | None, kinds: set[str]) -> i
 
 
 def _kinds(names: tuple[str, ...]) -> set[str]:
-    from ..ledger import Outcome, Reason
+    from stixbridge.ledger import Outcome, Reason
 
     known = {*Outcome, *Reason}
     wanted = {part.strip() for name in names for part in name.split(",") if part.strip()}
     unknown = sorted(wanted - known)
     if unknown:
-        raise ConfigError(f"--fail-on: nothing is called {', '.join(unknown)}; kinds are {', '.join(sorted(known))}")
+        raise ConfigError(
+            f"--fail-on: nothing is called {', '.join(unknown)}; kinds are {', '.join(sorted(known))}"
+        )
     return wanted
 
 
@@ -188,17 +225,21 @@ _OF_ENRICH = ("info", *_NUMBERS, "sharing_group", "tags", "publish")
 
 def _settings(pairs: tuple[str, ...], rule_files: tuple[str, ...]) -> tuple[Any, dict[str, Any]]:
     """Read `--set KEY=VALUE`: settings of `enrich`, and of the conversion."""
-    from ..enrich import Enrich
+    from stixbridge.enrich import Enrich
 
     values: dict[str, Any] = {}
     for pair in pairs:
         key, sign, text = pair.partition("=")
         if not sign or key not in (*_OF_ENRICH, *_OF_CONVERSION):
-            raise ConfigError(f"--set {pair!r}: write KEY=VALUE; keys are {', '.join((*_OF_ENRICH, *_OF_CONVERSION))}")
+            raise ConfigError(
+                f"--set {pair!r}: write KEY=VALUE; keys are {', '.join((*_OF_ENRICH, *_OF_CONVERSION))}"
+            )
         value: Any = text
         if key in _LISTS:
             if text.startswith("["):
-                raise ConfigError(f"--set {key}: write the values with commas between, as {key}=a,b")
+                raise ConfigError(
+                    f"--set {key}: write the values with commas between, as {key}=a,b"
+                )
             value = tuple(part.strip() for part in text.split(",") if part.strip())
         elif key in _NUMBERS:
             if not text.isdigit():
@@ -216,9 +257,9 @@ def _settings(pairs: tuple[str, ...], rule_files: tuple[str, ...]) -> tuple[Any,
 
 
 def _write(converted: list[Converted], folder: Path, format_: str, now: int) -> None:
-    from ..sinks.delivery import RESTRICTED, Job, Sink
-    from ..sinks.feed import FeedSink
-    from ..sinks.files import FilesSink
+    from stixbridge.sinks.base import RESTRICTED, Job, Sink
+    from stixbridge.sinks.feed.sink import FeedSink
+    from stixbridge.sinks.files import FilesSink
 
     sink: Sink = FeedSink(folder) if format_ == "feed" else FilesSink(folder)
     events = [{**row.event, RESTRICTED: True} if row.closed else row.event for row in converted]
@@ -229,10 +270,12 @@ def _write(converted: list[Converted], folder: Path, format_: str, now: int) -> 
 
 
 @click.command()
-@click.option("-o", "--output", default="demo-out", show_default=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", default="demo-out", show_default=True, type=click.Path(path_type=Path)
+)
 def demo(output: Path) -> int:
     """Show the whole way on a sample: a TAXII server in this process, a feed folder, and a second run."""
-    from ..demo import show
+    from stixbridge.demo import show
 
     return show(output, emit)
 
@@ -242,7 +285,7 @@ def demo(output: Path) -> int:
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
 def init(path: Path, force: bool) -> None:
     """Write a commented configuration to start from."""
-    from .template import CONFIGURATION
+    from stixbridge.cli.template import CONFIGURATION
 
     if path.exists() and not force:
         raise ConfigError(f"{path} is there already; --force overwrites it")
@@ -250,4 +293,6 @@ def init(path: Path, force: bool) -> None:
         path.write_text(CONFIGURATION)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}") from None
-    emit(f"{path} written. Fill in the URLs, export the secrets it names, then: stixbridge run -c {path} --dry-run")
+    emit(
+        f"{path} written. Fill in the URLs, export the secrets it names, then: stixbridge run -c {path} --dry-run"
+    )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import ConfigError
+from stixbridge.errors import ConfigError
 
 CONFIG = click.option(
     "-c",
@@ -19,7 +19,9 @@ CONFIG = click.option(
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 NOW = click.option(
-    "--now", metavar="TIME", help="The reference time, as 2026-01-31T00:00:00Z; decides what has expired."
+    "--now",
+    metavar="TIME",
+    help="The reference time, as 2026-01-31T00:00:00Z; decides what has expired.",
 )
 PIPELINES = click.argument("pipelines", nargs=-1, metavar="[PIPELINE…]")
 
@@ -30,7 +32,7 @@ def moment(now: str | None) -> int | None:
     Raises:
         ConfigError: when it is no time.
     """
-    from .. import times
+    from stixbridge import times
 
     found = times.microseconds(now) if now is not None else None
     if now is not None and found is None:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import ConfigError
-from .screen import emit, say
+from stixbridge.cli.screen import emit, say
+from stixbridge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ..enrich.rules import Step
+    from stixbridge.enrich.rules.engine import Step
 
-_FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
+_FILES = click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…"
+)
 
 
 @click.group()
@@ -25,8 +27,8 @@ def rules() -> None:
 @_FILES
 def check(files: tuple[Path, ...]) -> int:
     """Find every mistake in rule files."""
-    from ..enrich.loading import read_rules
-    from ..misp.knowledge import load
+    from stixbridge.enrich.rules.loader import read_rules
+    from stixbridge.misp.knowledge import load
 
     problems: list[str] = []
     for file in files:
@@ -38,7 +40,9 @@ def check(files: tuple[Path, ...]) -> int:
         emit(f"{file}: {len(found.rules)} rules, {len(found.tests)} tests")
         for rule in found.rules:
             types = f" on {', '.join(sorted(rule.types))}" if rule.types else ""
-            emit(f"  {rule.name}  ({rule.target}{types}: {', '.join(action.name for action in rule.actions)})")
+            emit(
+                f"  {rule.name}  ({rule.target}{types}: {', '.join(action.name for action in rule.actions)})"
+            )
     if problems:
         raise ConfigError(problems)
     return 0
@@ -48,7 +52,7 @@ def check(files: tuple[Path, ...]) -> int:
 @_FILES
 def test_(files: tuple[Path, ...]) -> int:
     """Run the [[tests]] of rule files: STIX in, expressions that must hold of the events."""
-    from ..trials import run_tests
+    from stixbridge.pipeline.rule_tests import run_tests
 
     failed = 0
     for file in files:
@@ -67,14 +71,18 @@ def test_(files: tuple[Path, ...]) -> int:
 
 @rules.command()
 @_FILES
-@click.option("--rules", "rule_files", multiple=True, required=True, metavar="FILE", help="A file of rules.")
+@click.option(
+    "--rules", "rule_files", multiple=True, required=True, metavar="FILE", help="A file of rules."
+)
 @click.option("--source", metavar="NAME", help="The source's name.")
 @click.option("--now", metavar="TIME", help="The reference time.")
-def explain(files: tuple[Path, ...], rule_files: tuple[str, ...], source: str | None, now: str | None) -> int:
+def explain(
+    files: tuple[Path, ...], rule_files: tuple[str, ...], source: str | None, now: str | None
+) -> int:
     """Convert STIX files and show what each rule did: before and after."""
-    from ..api import convert_documents, options
-    from ..enrich import Enrich, Enrichment
-    from ..sources.files import Input, expand
+    from stixbridge.api import convert_documents, options
+    from stixbridge.enrich import Enrich, Enrichment
+    from stixbridge.sources.files import Input, expand
 
     chosen = options(now=now, source=source)
     steps: list[Step] = []
@@ -87,7 +95,11 @@ def explain(files: tuple[Path, ...], rule_files: tuple[str, ...], source: str | 
             emit(f"  {line}", colour={"+": "green", "-": "red"}.get(line[:1]))
         for refused in step.refused:
             emit(f"  refused: {refused}")
-    idle = [rule.name for rule in enrichment.rules.rules if rule.name not in {step.rule for step in steps}]
+    idle = [
+        rule.name
+        for rule in enrichment.rules.rules
+        if rule.name not in {step.rule for step in steps}
+    ]
     if idle:
         emit(f"never matched: {', '.join(idle)}")
     for entry in result.ledger.entries:

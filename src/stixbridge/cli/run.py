@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import stopping
-from ..errors import ConfigError
-from ..ledger import counted
-from .options import CONFIG, JSON, NOW, PIPELINES, moment
-from .screen import ReaderGone, complain, emit, emit_bytes, finish, say, tell_bad
+from stixbridge import stopping
+from stixbridge.cli.options import CONFIG, JSON, NOW, PIPELINES, moment
+from stixbridge.cli.screen import ReaderGone, complain, emit, emit_bytes, finish, say, tell_bad
+from stixbridge.errors import ConfigError
+from stixbridge.ledger import counted
 
 if TYPE_CHECKING:
-    from ..pipeline import Summary
-    from ..running import Scheduled
-    from ..settings import Config
-    from ..store import Store
+    from stixbridge.config.model import Config
+    from stixbridge.pipeline.pipeline import Summary
+    from stixbridge.pipeline.schedule import Scheduled
+    from stixbridge.store import Store
 
 _LINES = 40
 _REFUSED = 10
@@ -36,11 +36,17 @@ _COLOURS = {"+": "green", "-": "red", "~": "yellow"}
 @click.command()
 @CONFIG
 @PIPELINES
-@click.option("--dry-run", is_flag=True, help="Show as a diff what would be done; write nothing anywhere.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show as a diff what would be done; write nothing anywhere."
+)
 @click.option("--once", is_flag=True, help="One pass, as for cron (what happens anyway).")
 @click.option("--watch", is_flag=True, help="Run by the schedule of each pipeline, until stopped.")
-@click.option("--full", is_flag=True, help="Ask for everything again, from `since` on, not for what is new.")
-@click.option("--confirm", is_flag=True, help="Go on where the guard of a pipeline would stop the run.")
+@click.option(
+    "--full", is_flag=True, help="Ask for everything again, from `since` on, not for what is new."
+)
+@click.option(
+    "--confirm", is_flag=True, help="Go on where the guard of a pipeline would stop the run."
+)
 @NOW
 @JSON
 def run(
@@ -62,34 +68,61 @@ def run(
         raise ConfigError("--watch goes with none of --once, --dry-run, --now, --full, --confirm")
     if watch:
         return _watch(config_path, pipelines, as_json=as_json)
-    return _passes(config_path, pipelines, moment(now), dry_run=dry_run, as_json=as_json, full=full, confirmed=confirm)
+    return _passes(
+        config_path,
+        pipelines,
+        moment(now),
+        dry_run=dry_run,
+        as_json=as_json,
+        full=full,
+        confirmed=confirm,
+    )
 
 
 @click.command()
 @CONFIG
 @PIPELINES
-@click.option("--dry-run", is_flag=True, help="Show as a diff what would change; write nothing anywhere.")
-@click.option("--confirm", is_flag=True, help="Go on where the guard of a pipeline would stop the run.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show as a diff what would change; write nothing anywhere."
+)
+@click.option(
+    "--confirm", is_flag=True, help="Go on where the guard of a pipeline would stop the run."
+)
 @NOW
 @JSON
 def replay(
-    config_path: Path, pipelines: tuple[str, ...], dry_run: bool, confirm: bool, now: str | None, as_json: bool
+    config_path: Path,
+    pipelines: tuple[str, ...],
+    dry_run: bool,
+    confirm: bool,
+    now: str | None,
+    as_json: bool,
 ) -> int:
     """Make and deliver everything in the store again, asking no source: after a change of rules or version."""
-    return _passes(config_path, pipelines, moment(now), dry_run=dry_run, as_json=as_json, again=True, confirmed=confirm)
+    return _passes(
+        config_path,
+        pipelines,
+        moment(now),
+        dry_run=dry_run,
+        as_json=as_json,
+        again=True,
+        confirmed=confirm,
+    )
 
 
 @click.command()
 @CONFIG
 @click.argument("number", metavar="RUN", type=int)
-@click.option("--dry-run", is_flag=True, help="Show as a diff what would change; write nothing anywhere.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show as a diff what would change; write nothing anywhere."
+)
 @NOW
 @JSON
 def undo(config_path: Path, number: int, dry_run: bool, now: str | None, as_json: bool) -> int:
     """Take back what a run brought, out of every event; a newer version of it comes in as ever."""
-    from ..config import load
-    from ..rehearsal import rehearse
-    from ..wiring import check_secrets, make_pipelines, open_store
+    from stixbridge.config.build import check_secrets, make_pipelines, open_store
+    from stixbridge.config.reader import load
+    from stixbridge.pipeline.dry_run import rehearse
 
     config = load(config_path)
     store = open_store(config)
@@ -126,10 +159,10 @@ def _passes(
     confirmed: bool = False,
 ) -> int:
     """One pass of each pipeline."""
-    from ..config import load
-    from ..rehearsal import rehearse
-    from ..running import run_once
-    from ..wiring import check_secrets, make_pipelines, open_store
+    from stixbridge.config.build import check_secrets, make_pipelines, open_store
+    from stixbridge.config.reader import load
+    from stixbridge.pipeline.dry_run import rehearse
+    from stixbridge.pipeline.schedule import run_once
 
     config = load(config_path)
     check_secrets(config, names)
@@ -165,9 +198,9 @@ def _passes(
 
 def _watch(config_path: Path, names: tuple[str, ...], *, as_json: bool) -> int:
     """Run until the process is asked to end; SIGHUP reads the configuration again."""
-    from ..config import load
-    from ..running import Watch
-    from ..wiring import open_store
+    from stixbridge.config.build import open_store
+    from stixbridge.config.reader import load
+    from stixbridge.pipeline.schedule import Watch
 
     config = load(config_path)
     store = open_store(config)
@@ -201,11 +234,13 @@ def _watch(config_path: Path, names: tuple[str, ...], *, as_json: bool) -> int:
     return 0
 
 
-def _scheduled(config: Config, first: Config, store: Store, names: tuple[str, ...]) -> list[Scheduled]:
+def _scheduled(
+    config: Config, first: Config, store: Store, names: tuple[str, ...]
+) -> list[Scheduled]:
     """The pipelines of a configuration with their schedules."""
-    from ..running import Scheduled
-    from ..times import duration
-    from ..wiring import check_secrets, make_pipelines
+    from stixbridge.config.build import check_secrets, make_pipelines
+    from stixbridge.pipeline.schedule import Scheduled
+    from stixbridge.times import duration
 
     if config.store != first.store:
         raise ConfigError("store: can't be changed while it is in use; stop and start again")
@@ -224,7 +259,9 @@ def _show(summaries: Sequence[Summary], *, dry_run: bool, as_json: bool) -> None
     import orjson
 
     if as_json:
-        emit_bytes(orjson.dumps([summary.to_dict() for summary in summaries], option=orjson.OPT_INDENT_2))
+        emit_bytes(
+            orjson.dumps([summary.to_dict() for summary in summaries], option=orjson.OPT_INDENT_2)
+        )
         return
     for summary in summaries:
         _report(summary, dry_run)
@@ -234,7 +271,9 @@ def _report(summary: Summary, dry_run: bool) -> None:
     """The end of a run, for a person."""
     ledger = summary.ledger
     would = "would be " if dry_run else ""
-    emit(f"{summary.pipeline}: {summary.entries} entries in {summary.pages} pages, {summary.changed} new or newer")
+    emit(
+        f"{summary.pipeline}: {summary.entries} entries in {summary.pages} pages, {summary.changed} new or newer"
+    )
     if ledger.objects:
         emit(f"  objects  {counted(ledger.outcomes)}")
         if ledger.reasons:
@@ -242,7 +281,11 @@ def _report(summary: Summary, dry_run: bool) -> None:
     emit(f"  events   {would}{counted(summary.events)}")
     if dry_run:
         seconds = summary.volume.get("attributes", 0) * _SECONDS_AN_ATTRIBUTE
-        new = {key.removeprefix("new "): count for key, count in summary.volume.items() if key.startswith("new ")}
+        new = {
+            key.removeprefix("new "): count
+            for key, count in summary.volume.items()
+            if key.startswith("new ")
+        }
         sent = {key: count for key, count in summary.volume.items() if not key.startswith("new ")}
         there = f"; new there: {counted(new)}" if new else ""
         emit(f"  sends    {counted(sent)}; a MISP needs about {_shown(seconds)} for that{there}")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import click
 
-from ..errors import ConfigError
+from stixbridge.errors import ConfigError
 
 
 def shown(text: object) -> str:
@@ -74,7 +74,9 @@ def tell_bad(entries: Iterable[dict[str, str]], out: Callable[[str], None]) -> N
         if entry["outcome"] == "invalid":
             count += 1
             if count <= _SHOWN:
-                place = " ".join(part for part in (entry.get("target"), entry.get("path"), entry["id"]) if part)
+                place = " ".join(
+                    part for part in (entry.get("target"), entry.get("path"), entry["id"]) if part
+                )
                 out(f"  invalid  {place}: {entry['reason']}")
     if count > _SHOWN:
         out(f"  invalid  … and {count - _SHOWN} more; --ledger FILE or --json has them all")

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import ConfigError
-from ..ledger import counted
-from .options import CONFIG, JSON
-from .screen import emit, emit_bytes
+from stixbridge.cli.options import CONFIG, JSON
+from stixbridge.cli.screen import emit, emit_bytes
+from stixbridge.errors import ConfigError
+from stixbridge.ledger import counted
 
 if TYPE_CHECKING:
-    from ..settings import Config
-    from ..store import Store
+    from stixbridge.config.model import Config
+    from stixbridge.store import Store
 
 _DIGEST = 64
 """Characters of the SHA-256 of a file, which is in the place of its watermark."""
@@ -37,7 +37,7 @@ def status(config_path: Path, as_json: bool) -> None:
     """How things stand: collections, deliveries, the last runs."""
     import orjson
 
-    from ..lookup import status as look
+    from stixbridge.queries.find import status as look
 
     with opened(config_path) as (config, store):
         found = look(config, store)
@@ -51,9 +51,15 @@ def status(config_path: Path, as_json: bool) -> None:
         if row["error"]:
             emit(f"  last error: {row['error']}")
     for row in found["sources"]:
-        emit(f"source {row['source']}: {row['objects']} objects, {row['vanished']} of them no longer there")
+        emit(
+            f"source {row['source']}: {row['objects']} objects, {row['vanished']} of them no longer there"
+        )
     for row in found["pipelines"]:
-        state = "never run" if not row["last_run"] else row["last_run"] + ("" if row["finished"] else " (was cut)")
+        state = (
+            "never run"
+            if not row["last_run"]
+            else row["last_run"] + ("" if row["finished"] else " (was cut)")
+        )
         emit(f"pipeline {row['pipeline']}: last run {state}; events {counted(row['events'])}")
         for one in row["brought"]:
             how = "undone" if one["undone"] else f"stixbridge undo {one['number']}"
@@ -64,7 +70,9 @@ def status(config_path: Path, as_json: bool) -> None:
     for row in found["deliveries"]:
         emit(f"sink {row['sink']}: {row['events']} events {row['state']}")
     for row in found["rejects"]:
-        emit(f"bad entries in {row['source']} / {row['collection']}: {row['count']} {row['reason']}")
+        emit(
+            f"bad entries in {row['source']} / {row['collection']}: {row['count']} {row['reason']}"
+        )
     for row in found["notes"]:
         emit(f"notes: {row['count']} {row['reason']}")
     if found["dead_letters"]:
@@ -79,7 +87,7 @@ def find(config_path: Path, as_json: bool, what: str) -> int:
     """Find a STIX id, a value or a MISP UUID: where it is, and what of it is missing and why."""
     import orjson
 
-    from ..lookup import find as look
+    from stixbridge.queries.find import find as look
 
     with opened(config_path) as (config, store):
         found = look(config, store, what)
@@ -103,15 +111,21 @@ def _found(row: dict[str, Any]) -> None:
             for ours, theirs in sink["elements"].items():
                 emit(f"    {ours} is {theirs} there")
         for element in event["elements"]:
-            emit(f"    {element['kind']} {element['uuid']}  {element['type']} = {element['value'][:120]}")
+            emit(
+                f"    {element['kind']} {element['uuid']}  {element['type']} = {element['value'][:120]}"
+            )
         for note in event["notes"]:
             emit(f"    note ({note['sink']}): {note['reason']}: {note['target']}")
     for entry in row["touched"]:
-        emit(f"  rule {entry['rule']}: {entry['action']}{' (the event)' if entry['uuid'] == entry['event'] else ''}")
+        emit(
+            f"  rule {entry['rule']}: {entry['action']}{' (the event)' if entry['uuid'] == entry['event'] else ''}"
+        )
     if not row["events"]:
         emit("  in no event")
     for entry in row["missing"]:
-        emit(f"  missing {entry.get('path', 'the object')}: {entry.get('reason', entry['outcome'])}")
+        emit(
+            f"  missing {entry.get('path', 'the object')}: {entry.get('reason', entry['outcome'])}"
+        )
 
 
 @click.group(name="dead-letters", invoke_without_command=True)
@@ -125,7 +139,7 @@ def dead_letters(context: click.Context, config_path: Path, as_json: bool) -> in
         return None
     import orjson
 
-    from ..letters import letters
+    from stixbridge.queries.dead_letters import letters
 
     with opened(config_path) as (_, store):
         found = letters(store)
@@ -146,7 +160,7 @@ def show_letter(config_path: Path, key: str) -> None:
     """Show all that is known of one, as JSON."""
     import orjson
 
-    from ..letters import show
+    from stixbridge.queries.dead_letters import show
 
     with opened(config_path) as (_, store):
         emit_bytes(orjson.dumps(show(store, key), option=orjson.OPT_INDENT_2))
@@ -157,7 +171,7 @@ def show_letter(config_path: Path, key: str) -> None:
 @click.pass_obj
 def retry_letters(config_path: Path, keys: tuple[str, ...]) -> None:
     """Let the next run try again."""
-    from ..letters import retry
+    from stixbridge.queries.dead_letters import retry
 
     with opened(config_path) as (_, store), store.claimed():
         for key in keys:
@@ -169,7 +183,7 @@ def retry_letters(config_path: Path, keys: tuple[str, ...]) -> None:
 @click.pass_obj
 def drop_letters(config_path: Path, keys: tuple[str, ...]) -> None:
     """Leave out for good, and list no longer."""
-    from ..letters import drop
+    from stixbridge.queries.dead_letters import drop
 
     with opened(config_path) as (_, store), store.claimed():
         for key in keys:
@@ -193,8 +207,8 @@ def backup(config_path: Path, file: Path) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def restore(config_path: Path, file: Path) -> None:
     """Put a copy that `backup` wrote in the place of the store; what came since is forgotten."""
-    from ..config import load
-    from ..store import Store
+    from stixbridge.config.reader import load
+    from stixbridge.store import Store
 
     config = load(config_path)
     path = Path(config.store.path).expanduser()
@@ -208,8 +222,8 @@ def restore(config_path: Path, file: Path) -> None:
 @contextmanager
 def opened(config_path: Path) -> Iterator[tuple[Config, Store]]:
     """The configuration and its store."""
-    from ..config import load
-    from ..wiring import open_store
+    from stixbridge.config.build import open_store
+    from stixbridge.config.reader import load
 
     config = load(config_path)
     store = open_store(config)

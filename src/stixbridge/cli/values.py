@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from ..errors import ConfigError
-from .options import CONFIG, JSON
-from .screen import emit, emit_bytes, say
-from .upkeep import opened
+from stixbridge.cli.options import CONFIG, JSON
+from stixbridge.cli.screen import emit, emit_bytes, say
+from stixbridge.cli.upkeep import opened
+from stixbridge.errors import ConfigError
 
 _SHOWN = 50
 
@@ -21,8 +21,8 @@ def overlaps(config_path: Path, as_json: bool) -> None:
     """Values that several pipelines deliver."""
     import orjson
 
-    from ..overlaps import overlaps as look
-    from ..overlaps import shares
+    from stixbridge.queries.overlaps import overlaps as look
+    from stixbridge.queries.overlaps import shares
 
     with opened(config_path) as (_, store):
         rows, common = look(store), shares(store)
@@ -30,7 +30,9 @@ def overlaps(config_path: Path, as_json: bool) -> None:
         emit_bytes(orjson.dumps({"values": rows, "pipelines": common}, option=orjson.OPT_INDENT_2))
         return
     for row in common:
-        emit(f"{row['one']} and {row['other']}: {row['common']} values of {row['of_one']} and {row['of_other']}")
+        emit(
+            f"{row['one']} and {row['other']}: {row['common']} values of {row['of_one']} and {row['of_other']}"
+        )
     for row in rows[:_SHOWN]:
         emit(f"  {row['value']}  {', '.join(row['types'])}: {', '.join(row['pipelines'])}")
     if len(rows) > _SHOWN:
@@ -45,12 +47,14 @@ def overlaps(config_path: Path, as_json: bool) -> None:
 @click.argument("values", nargs=-1, metavar="[VALUE…]")
 @click.option("--why", default="", help="Why; shown in the list.")
 @click.option("--remove", is_flag=True, help="Take values off the list.")
-def suppress(config_path: Path, as_json: bool, values: tuple[str, ...], why: str, remove: bool) -> int:
+def suppress(
+    config_path: Path, as_json: bool, values: tuple[str, ...], why: str, remove: bool
+) -> int:
     """Values that are harmless whichever feed says them: they lose `to_ids`. Without a value: the list."""
     import orjson
 
-    from .. import times
-    from ..overlaps import suppressed
+    from stixbridge import times
+    from stixbridge.queries.overlaps import suppressed
 
     with opened(config_path) as (_, store):
         if not values:
@@ -88,15 +92,19 @@ def suppress(config_path: Path, as_json: bool, values: tuple[str, ...], why: str
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 def serve(folder: Path, host: str, port: int) -> int:
     """Serve a feed folder, read-only, for a MISP to subscribe to. A web server of your own does as well."""
-    from ..serving import FeedServer
+    from stixbridge.sinks.feed.server import FeedServer
 
     if not (folder / "manifest.json").is_file():
         raise ConfigError(f"{folder}: no manifest.json; is it a feed folder that stixbridge wrote?")
     try:
         server = FeedServer(folder, host, port)
     except OSError as error:
-        raise ConfigError(f"{host}:{port}: {error.strerror or error}; choose another --host or --port") from None
+        raise ConfigError(
+            f"{host}:{port}: {error.strerror or error}; choose another --host or --port"
+        ) from None
     with server:
-        say(f"serving {folder} at {server.url}; in MISP: Sync Actions, Feeds, Add, format MISP Feed")
+        say(
+            f"serving {folder} at {server.url}; in MISP: Sync Actions, Feeds, Add, format MISP Feed"
+        )
         server.serve_forever()
     return 0

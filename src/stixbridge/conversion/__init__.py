@@ -1,1 +1,1 @@
-"""From STIX objects to MISP events: `engine` drives, the other modules are its stages in the order it names them."""
+"""The conversion: our own engine in `to_misp`, and the official converter in `misp_stix`."""

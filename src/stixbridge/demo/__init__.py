@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigError, ServerError
-from ..ledger import counted
+from stixbridge.errors import ConfigError, ServerError
+from stixbridge.ledger import counted
 
 if TYPE_CHECKING:
-    from ..pipeline import Summary
+    from stixbridge.pipeline.pipeline import Summary
 
 Emit = Callable[[str], None]
 
@@ -58,12 +58,12 @@ def show(folder: Path, emit: Emit) -> int:
     Returns:
         The exit status.
     """
-    from .. import times
-    from ..config import load
-    from ..sinks.folder import make_folder
-    from ..wiring import make_pipelines, open_store
-    from .sample import pages
-    from .server import DemoServer
+    from stixbridge import times
+    from stixbridge.config.build import make_pipelines, open_store
+    from stixbridge.config.reader import load
+    from stixbridge.demo.sample import pages
+    from stixbridge.demo.server import DemoServer
+    from stixbridge.sinks.folder import make_folder
 
     make_folder(folder)
     store_path, feed = folder / "demo.db", folder / "feed"
@@ -86,18 +86,26 @@ def show(folder: Path, emit: Emit) -> int:
         config = load(configuration)
         store = open_store(config)
         try:
-            for number, title in enumerate(("First run: everything is new", "Second run: nothing changes"), 1):
+            for number, title in enumerate(
+                ("First run: everything is new", "Second run: nothing changes"), 1
+            ):
                 emit(f"\n{number}. {title}")
-                for pipeline in make_pipelines(config, store, progress=lambda line: emit(f"   {line}")):
+                for pipeline in make_pipelines(
+                    config, store, progress=lambda line: emit(f"   {line}")
+                ):
                     summary = pipeline.run(times.microseconds(_NOW))
                     pipeline.close()
                     summaries.append(summary)
                     _summarise(summary, emit)
         finally:
             store.close()
-    emit(f"\n{time.perf_counter() - started:.1f} s. The feed is in {feed}: any MISP can subscribe to it.")
+    emit(
+        f"\n{time.perf_counter() - started:.1f} s. The feed is in {feed}: any MISP can subscribe to it."
+    )
     if any("foreign" in summary.events for summary in summaries):
-        emit("A demo starts with a new store, so the events of an earlier one in that MISP are somebody else's to it.")
+        emit(
+            "A demo starts with a new store, so the events of an earlier one in that MISP are somebody else's to it."
+        )
     if not with_misp:
         emit("Export MISP_URL and MISP_KEY, and the demo delivers to that MISP too.")
     emit("What to type next:")
@@ -116,14 +124,18 @@ def show(folder: Path, emit: Emit) -> int:
 
 
 def _summarise(summary: Summary, emit: Emit) -> None:
-    emit(f"   = {summary.entries} entries, {summary.changed} new or newer; events: {counted(summary.events)}")
+    emit(
+        f"   = {summary.entries} entries, {summary.changed} new or newer; events: {counted(summary.events)}"
+    )
     ledger = summary.ledger
     if ledger.objects:
         emit(f"   = objects: {counted(ledger.outcomes)} ({counted(ledger.reasons)})")
         emit(f"   = properties: {counted(ledger.properties)}")
     for entry in ledger.entries:
         if "target" in entry:
-            emit(f"   ! {entry['id']} {entry.get('path', '')}: {entry.get('reason', '')}: {entry['target']}")
+            emit(
+                f"   ! {entry['id']} {entry.get('path', '')}: {entry.get('reason', '')}: {entry['target']}"
+            )
 
 
 def _remove_earlier(store: Path, feed: Path) -> None:
@@ -135,4 +147,6 @@ def _remove_earlier(store: Path, feed: Path) -> None:
             file.unlink()
         (feed / "hashes.csv").unlink(missing_ok=True)
     except OSError as error:
-        raise ConfigError(f"{error.filename}: {error.strerror}; choose another folder with -o") from None
+        raise ConfigError(
+            f"{error.filename}: {error.strerror}; choose another folder with -o"
+        ) from None

@@ -27,7 +27,9 @@ _PRODUCER = id_of("identity", "producer")
 _VICTIM = id_of("identity", "victim")
 
 
-def _sdo(type_: str, key: str, /, *, created: str = "2026-01-05T08:00:00.000Z", **properties: Any) -> StixObject:
+def _sdo(
+    type_: str, key: str, /, *, created: str = "2026-01-05T08:00:00.000Z", **properties: Any
+) -> StixObject:
     modified = properties.pop("modified", created)
     return {
         "type": type_,
@@ -62,7 +64,12 @@ def _indicator(key: str, pattern: str, /, **properties: Any) -> StixObject:
 def _link(source: StixObject, verb: str, target: StixObject, **properties: Any) -> StixObject:
     key = f"{source['id']} {verb} {target['id']}"
     return _sdo(
-        "relationship", key, relationship_type=verb, source_ref=source["id"], target_ref=target["id"], **properties
+        "relationship",
+        key,
+        relationship_type=verb,
+        source_ref=source["id"],
+        target_ref=target["id"],
+        **properties,
     )
 
 
@@ -72,7 +79,9 @@ def pages() -> list[list[StixObject]]:
     The report comes on the first page and its members on later ones; one indicator comes twice, in two versions; one
     is revoked; a RED indicator and an unmarked address say the same value.
     """
-    producer = _sdo("identity", "producer", name="Heliotrope Research", identity_class="organization")
+    producer = _sdo(
+        "identity", "producer", name="Heliotrope Research", identity_class="organization"
+    )
     del producer["created_by_ref"]
     statement = {
         "type": "marking-definition",
@@ -100,7 +109,11 @@ def pages() -> list[list[StixObject]]:
     )
     psexec = _sdo("tool", "psexec", name="PsExec", tool_types=["remote-access"])
     actor = _sdo(
-        "threat-actor", "heron", name="Amber Heron", aliases=["HERON-7"], threat_actor_types=["crime-syndicate"]
+        "threat-actor",
+        "heron",
+        name="Amber Heron",
+        aliases=["HERON-7"],
+        threat_actor_types=["crime-syndicate"],
     )
     intrusion = _sdo("intrusion-set", "heron", name="Heron Cluster", goals=["money"])
     campaign = _sdo("campaign", "wade", name="Operation Wading Bird", objective="invoice fraud")
@@ -112,7 +125,11 @@ def pages() -> list[list[StixObject]]:
         external_references=[{"source_name": "cve", "external_id": "CVE-2025-12345"}],
     )
     victim = _sdo(
-        "identity", "victim", name="Example Logistics", identity_class="organization", sectors=["transportation"]
+        "identity",
+        "victim",
+        name="Example Logistics",
+        identity_class="organization",
+        sectors=["transportation"],
     )
 
     c2 = _indicator(
@@ -122,7 +139,10 @@ def pages() -> list[list[StixObject]]:
         confidence=85,
         object_marking_refs=[_GREEN],
         kill_chain_phases=[
-            {"kill_chain_name": "lockheed-martin-cyber-kill-chain", "phase_name": "command-and-control"}
+            {
+                "kill_chain_name": "lockheed-martin-cyber-kill-chain",
+                "phase_name": "command-and-control",
+            }
         ],
     )
     dropper = _indicator(
@@ -134,7 +154,9 @@ def pages() -> list[list[StixObject]]:
         object_marking_refs=[_AMBER],
     )
     domains = _indicator(
-        "domains", "[domain-name:value IN ('login.example.net', 'mail.example.net')]", title="Login pages"
+        "domains",
+        "[domain-name:value IN ('login.example.net', 'mail.example.net')]",
+        title="Login pages",
     )
     gate = _indicator("gate", "[url:value LIKE 'http://%.example.org/gate.php']", title="Panel")
     sequence = _indicator(
@@ -151,12 +173,26 @@ def pages() -> list[list[StixObject]]:
         valid_from="2026-01-05T08:00:00Z",
     )
     old = _indicator("moved", "[ipv4-addr:value = '192.0.2.20']", title="Moved once")
-    new = {**old, "modified": "2026-01-06T09:00:00.000Z", "pattern": "[ipv4-addr:value = '192.0.2.21']"}
-    revoked = _indicator("revoked", "[ipv4-addr:value = '192.0.2.30']", title="A mistake", revoked=True)
-    expired = _indicator(
-        "expired", "[ipv4-addr:value = '192.0.2.31']", title="Long ago", valid_until="2026-01-06T00:00:00Z"
+    new = {
+        **old,
+        "modified": "2026-01-06T09:00:00.000Z",
+        "pattern": "[ipv4-addr:value = '192.0.2.21']",
+    }
+    revoked = _indicator(
+        "revoked", "[ipv4-addr:value = '192.0.2.30']", title="A mistake", revoked=True
     )
-    secret = _indicator("secret", "[ipv4-addr:value = '192.0.2.40']", title="For your eyes", object_marking_refs=[_RED])
+    expired = _indicator(
+        "expired",
+        "[ipv4-addr:value = '192.0.2.31']",
+        title="Long ago",
+        valid_until="2026-01-06T00:00:00Z",
+    )
+    secret = _indicator(
+        "secret",
+        "[ipv4-addr:value = '192.0.2.40']",
+        title="For your eyes",
+        object_marking_refs=[_RED],
+    )
 
     same = _sco("ipv4-addr", "same", value="192.0.2.40")
     host = _sco("ipv4-addr", "host", value="192.0.2.50")
@@ -165,12 +201,22 @@ def pages() -> list[list[StixObject]]:
     link = _sco("url", "link", value="http://drop.example.org/a")
     mail = _sco("email-addr", "mail", value="billing@example.org", display_name="Billing")
     sample = _sco(
-        "file", "sample", name="invoice.pdf.exe", hashes={"MD5": "0123456789abcdef0123456789abcdef"}, size=73216
+        "file",
+        "sample",
+        name="invoice.pdf.exe",
+        hashes={"MD5": "0123456789abcdef0123456789abcdef"},
+        size=73216,
     )
     card = _sco("mac-addr", "card", value="02:00:5e:10:00:01")
     system = _sco("autonomous-system", "system", number=64500, name="Invented Networks")
     lock = _sco("mutex", "lock", name="Global\\paperclip")
-    flow = _sco("network-traffic", "flow", dst_ref=host["id"], dst_port=8443, protocols=["ipv4", "tcp", "https"])
+    flow = _sco(
+        "network-traffic",
+        "flow",
+        dst_ref=host["id"],
+        dst_port=8443,
+        protocols=["ipv4", "tcp", "https"],
+    )
     seen = _sdo(
         "observed-data",
         "seen",
@@ -213,7 +259,9 @@ def pages() -> list[list[StixObject]]:
         published="2026-01-05T09:00:00Z",
         report_types=["campaign"],
         object_marking_refs=[_GREEN, statement["id"]],
-        external_references=[{"source_name": "blog", "url": "https://blog.example.com/amber-heron"}],
+        external_references=[
+            {"source_name": "blog", "url": "https://blog.example.com/amber-heron"}
+        ],
         object_refs=[member["id"] for member in members],
     )
     grouping = _sdo(

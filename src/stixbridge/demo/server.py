@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
-from .. import times
+from stixbridge import times
 
 MEDIA_TYPE = "application/taxii+json;version=2.1"
 COLLECTION = "2f6d1f0e-8a38-4d2b-9f1c-6a4f1d6f0a01"
@@ -27,12 +27,16 @@ class DemoServer:
         title: of the collection.
     """
 
-    def __init__(self, pages: Sequence[Sequence[dict[str, Any]]], title: str = "Indicators") -> None:
+    def __init__(
+        self, pages: Sequence[Sequence[dict[str, Any]]], title: str = "Indicators"
+    ) -> None:
         self._pages = [(_START + at * _STEP, list(page)) for at, page in enumerate(pages)]
         self.title = title
         handler = type("Handler", (_Handler,), {"demo": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), daemon=True
+        )
 
     @property
     def url(self) -> str:
@@ -44,12 +48,17 @@ class DemoServer:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
 
-    def answer(self, path: str, query: dict[str, list[str]]) -> tuple[dict[str, Any], dict[str, str]] | None:
+    def answer(
+        self, path: str, query: dict[str, list[str]]
+    ) -> tuple[dict[str, Any], dict[str, str]] | None:
         """The resource at a path, and its headers; None where there is none."""
         collection = {
             "id": COLLECTION,

@@ -1,6 +1,6 @@
 """What the user adds between conversion and delivery."""
 
-from .enrichment import Enrichment
-from .settings import Enrich
+from stixbridge.enrich.enrichment import Enrichment
+from stixbridge.enrich.settings import Enrich
 
 __all__ = ["Enrich", "Enrichment"]

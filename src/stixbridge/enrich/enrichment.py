@@ -12,22 +12,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import times
-from ..errors import ConfigError
-from ..ledger import Ledger, Outcome, Reason
-from ..misp.knowledge import Knowledge, load
-from ..misp.model import Converted, MispEvent, all_attributes
-from .event_actions import Route
-from .limits import put_tag
-from .mappings import apply_mappings, mapping_problems
-from .plugins import Plugin
-from .rules import Rule, Rules, Step, drop
-from .settings import Enrich
-from .warninglists import Policy, policies
-from .warninglists import load as load_warninglists
+from stixbridge import times
+from stixbridge.enrich.mappings import apply_mappings, mapping_problems
+from stixbridge.enrich.marking_guard import put_tag
+from stixbridge.enrich.plugins import Plugin
+from stixbridge.enrich.rules.actions.events import Route
+from stixbridge.enrich.rules.engine import Rule, Rules, Step, drop
+from stixbridge.enrich.settings import Enrich
+from stixbridge.enrich.warninglists import Policy, policies
+from stixbridge.enrich.warninglists import load as load_warninglists
+from stixbridge.errors import ConfigError
+from stixbridge.ledger import Ledger, Outcome, Reason
+from stixbridge.misp.knowledge import Knowledge, load
+from stixbridge.misp.model import Converted, MispEvent, all_attributes
 
 if TYPE_CHECKING:
-    from .modules import Module
+    from stixbridge.enrich.misp_modules import Module
 
 StixObject = Mapping[str, Any]
 
@@ -79,7 +79,7 @@ class Enrichment:
                 self._plugins.append(Plugin(name))
         self._modules: list[Module] = []
         if settings.modules:
-            from .modules import Module
+            from stixbridge.enrich.misp_modules import Module
 
             for module in settings.modules:
                 with gathered():
@@ -113,7 +113,11 @@ class Enrichment:
             module.close()
 
     def apply(
-        self, rows: Iterable[Converted], objects: Mapping[str, StixObject], ledger: Ledger, source: str | None
+        self,
+        rows: Iterable[Converted],
+        objects: Mapping[str, StixObject],
+        ledger: Ledger,
+        source: str | None,
     ) -> list[Converted]:
         """Shape events in place.
 
@@ -162,14 +166,20 @@ class Enrichment:
             hits = lists.hits(attribute["type"], attribute["value"])
             if not hits:
                 continue
-            policy = next((one for one in self._policies if any(hit.slug in one.slugs for hit in hits)), None)
+            policy = next(
+                (one for one in self._policies if any(hit.slug in one.slugs for hit in hits)), None
+            )
             if policy is None:
                 continue
             names = ", ".join(hit.name for hit in hits if hit.slug in policy.slugs)
             uuid = str(attribute["uuid"])
             outcome = Outcome.DROPPED if policy.action == "drop" else Outcome.MAPPED
             ledger.note(
-                uuid, f"warninglists: {policy.action}", outcome, Reason.WARNINGLIST, f"{attribute['value']}: {names}"
+                uuid,
+                f"warninglists: {policy.action}",
+                outcome,
+                Reason.WARNINGLIST,
+                f"{attribute['value']}: {names}",
             )
             row.touched.append((f"warninglist {names}", uuid, policy.action))
             if policy.action == "drop":
@@ -190,7 +200,7 @@ def _rules(settings: Enrich, knowledge: Callable[[], Knowledge]) -> list[Rule]:
     """
     if not settings.rules:
         return []
-    from .loading import doubles, inline_rules, read_rules
+    from stixbridge.enrich.rules.loader import doubles, inline_rules, read_rules
 
     found: list[Rule] = []
     problems: list[str] = []

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .. import tlp
-from ..checks import near
-from ..ledger import Ledger, Outcome, Reason
-from ..misp.knowledge import Knowledge
-from ..misp.model import Converted, level_of
-from .limits import distribute_event, may_stand, put_tag, share_event
+from stixbridge import tlp
+from stixbridge.config.checks import near
+from stixbridge.enrich.marking_guard import distribute_event, may_stand, put_tag, share_event
+from stixbridge.ledger import Ledger, Outcome, Reason
+from stixbridge.misp.knowledge import Knowledge
+from stixbridge.misp.model import Converted, level_of
 
 StixObject = Mapping[str, Any]
 
@@ -75,7 +75,15 @@ KILL_CHAIN: Mapping[str, str] = {
 
 _TECHNIQUE = re.compile(r"\bT[01]\d{3}(?:\.\d{3})?\b")
 
-PRIORITIES = ("baseline-negligible", "baseline-minor", "low", "medium", "high", "severe", "emergency")
+PRIORITIES = (
+    "baseline-negligible",
+    "baseline-minor",
+    "low",
+    "medium",
+    "high",
+    "severe",
+    "emergency",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +120,11 @@ def _credibility(at: Mapped) -> None:
 
 
 def _credible(confidence: object) -> str | None:
-    if not isinstance(confidence, int) or isinstance(confidence, bool) or not 0 <= confidence <= 100:
+    if (
+        not isinstance(confidence, int)
+        or isinstance(confidence, bool)
+        or not 0 <= confidence <= 100
+    ):
         return None
     level = next(level for floor, level in _ADMIRALTY if confidence >= floor)
     return f'admiralty-scale:information-credibility="{level}"'
@@ -143,7 +155,9 @@ def _tlp_distribution(at: Mapped) -> None:
 def _indicator_types(at: Mapped) -> None:
     """`indicator_types = true`: types and labels as tags of the taxonomy `rsit`; a table adds to them or overrides."""
     table = INDICATOR_TYPES if at.setting is True else {**INDICATOR_TYPES, **at.setting}
-    at.tag_elements(lambda obj: [table.get(word.lower()) for word in _words(obj, "indicator_types", "labels")])
+    at.tag_elements(
+        lambda obj: [table.get(word.lower()) for word in _words(obj, "indicator_types", "labels")]
+    )
 
 
 def _sectors(at: Mapped) -> None:
@@ -179,8 +193,16 @@ def _licensed(objects: Mapping[str, StixObject], id_: str) -> bool:
     obj = objects.get(id_) or {}
     definitions = [objects.get(ref) or {} for ref in obj.get("object_marking_refs") or ()]
     for one in (obj, *definitions):
-        named = [str(one.get("definition_type", "")), str(one.get("name", "")), *map(str, one.get("labels") or ())]
-        if any(name.lower().startswith("iep") for name in named) or "iep2-policy" in one or "x_iep" in one:
+        named = [
+            str(one.get("definition_type", "")),
+            str(one.get("name", "")),
+            *map(str, one.get("labels") or ()),
+        ]
+        if (
+            any(name.lower().startswith("iep") for name in named)
+            or "iep2-policy" in one
+            or "x_iep" in one
+        ):
             return True
     return False
 
@@ -211,7 +233,11 @@ def _techniques(obj: StixObject) -> set[str]:
 def _tell(at: Mapped, setting: str, refused: str | None) -> None:
     if refused is not None:
         at.ledger.note(
-            str(at.row.event["uuid"]), f"enrich.mappings.{setting}", Outcome.DROPPED, Reason.MARKING, refused
+            str(at.row.event["uuid"]),
+            f"enrich.mappings.{setting}",
+            Outcome.DROPPED,
+            Reason.MARKING,
+            refused,
         )
 
 
@@ -234,7 +260,9 @@ def mapping_problems(settings: Mapping[str, Any]) -> list[str]:
     wrong = []
     for name, value in settings.items():
         if name not in MAPPINGS:
-            wrong.append(f"mappings: no mapping {name!r}{near(name, MAPPINGS)}; there are {', '.join(MAPPINGS)}")
+            wrong.append(
+                f"mappings: no mapping {name!r}{near(name, MAPPINGS)}; there are {', '.join(MAPPINGS)}"
+            )
         elif name == "reliability" and value not in tuple(_RELIABILITY):
             wrong.append(f"mappings.reliability: {value!r} is none of {', '.join(_RELIABILITY)}")
         elif name == "priority" and value not in PRIORITIES:
@@ -242,7 +270,9 @@ def mapping_problems(settings: Mapping[str, Any]) -> list[str]:
         elif name == "tlp_distribution":
             wrong.extend(_distribution_problems(value, tlp.LEVELS))
         elif name in ("indicator_types", "sectors"):
-            if value is not True and not (isinstance(value, dict) and all(isinstance(v, str) for v in value.values())):
+            if value is not True and not (
+                isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
+            ):
                 wrong.append(f"mappings.{name}: write true, or a table of tags")
         elif name in ("admiralty", "kill_chain", "attack_ids", "licence") and value is not True:
             wrong.append(f"mappings.{name}: write true, or leave it out")

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from importlib import import_module, metadata
 from typing import Any
 
-from .. import tlp
-from ..errors import ConfigError
-from ..ledger import Ledger, Outcome, Reason
-from ..misp.model import Converted, all_attributes, derived_uuid, level_of, set_level
-from .limits import narrow
+from stixbridge import tlp
+from stixbridge.enrich.marking_guard import narrow
+from stixbridge.errors import ConfigError
+from stixbridge.ledger import Ledger, Outcome, Reason
+from stixbridge.misp.model import Converted, all_attributes, derived_uuid, level_of, set_level
 
 GROUP = "stixbridge.plugins"
 _LISTS = ("Attribute", "Object", "EventReport", "Tag")
@@ -48,7 +48,9 @@ class Plugin:
             row.event.clear()
             row.event.update(before)
             text = f"{type(error).__name__}: {error}"[:300]
-            ledger.note(str(before["uuid"]), f"plug-in {self.name}", Outcome.DROPPED, Reason.PLUGIN, text)
+            ledger.note(
+                str(before["uuid"]), f"plug-in {self.name}", Outcome.DROPPED, Reason.PLUGIN, text
+            )
             return
         if row.event != before:
             row.touched.append((f"plug-in {self.name}", str(before["uuid"]), "run"))
@@ -84,9 +86,14 @@ def _check(event: dict[str, Any], before: dict[str, Any], *, closed: bool) -> No
     if not isinstance(event.get("info"), str) or not event["info"].strip():
         raise ValueError("the event has no title")
     for name in ("Attribute", "Object"):
-        if not isinstance(event[name], list) or not all(isinstance(part, dict) for part in event[name]):
+        if not isinstance(event[name], list) or not all(
+            isinstance(part, dict) for part in event[name]
+        ):
             raise ValueError(f"{name} is no list of mappings")
-    old = {str(part["uuid"]): part for part in (*before["Attribute"], *before["Object"], *all_attributes(before))}
+    old = {
+        str(part["uuid"]): part
+        for part in (*before["Attribute"], *before["Object"], *all_attributes(before))
+    }
     values = {(row["type"], row["value"]) for row in all_attributes(before)}
     for attribute in event["Attribute"]:
         _new(attribute, old, values, str(event["uuid"]), str(event["timestamp"]))
@@ -103,7 +110,9 @@ def _check(event: dict[str, Any], before: dict[str, Any], *, closed: bool) -> No
     if closed:
         event["distribution"] = "0"
         event.pop("sharing_group", None)
-        event["Tag"] = [tag for tag in event.get("Tag") or () if not tlp.is_tlp_tag(str(tag["name"]))]
+        event["Tag"] = [
+            tag for tag in event.get("Tag") or () if not tlp.is_tlp_tag(str(tag["name"]))
+        ]
     _tighten(event, before)
     level = level_of(event)
     if level is not None:
@@ -121,7 +130,11 @@ def _check(event: dict[str, Any], before: dict[str, Any], *, closed: bool) -> No
 
 
 def _new(
-    attribute: dict[str, Any], old: dict[str, Any], values: set[tuple[str, str]], space: str, timestamp: str
+    attribute: dict[str, Any],
+    old: dict[str, Any],
+    values: set[tuple[str, str]],
+    space: str,
+    timestamp: str,
 ) -> None:
     """Check an attribute, and complete one that was not there."""
     type_, value = attribute["type"], attribute["value"]
@@ -132,8 +145,15 @@ def _new(
     if (type_, value) in values:
         raise ValueError(f"it changed the UUID of {type_} {value}")
     relation = attribute.get("object_relation")
-    attribute["uuid"] = derived_uuid(space, relation, value) if relation else derived_uuid(space, type_, value)
-    for name, default in (("to_ids", False), ("distribution", "5"), ("comment", ""), ("timestamp", timestamp)):
+    attribute["uuid"] = (
+        derived_uuid(space, relation, value) if relation else derived_uuid(space, type_, value)
+    )
+    for name, default in (
+        ("to_ids", False),
+        ("distribution", "5"),
+        ("comment", ""),
+        ("timestamp", timestamp),
+    ):
         attribute.setdefault(name, default)
 
 
@@ -153,7 +173,9 @@ def _function(name: str) -> Callable[[Any], Any]:
             (entry,) = metadata.entry_points(group=GROUP, name=name)
             found = entry.load()
     except ValueError:
-        raise ConfigError(f"plugins: no entry point {name!r} in {GROUP}; write module:function") from None
+        raise ConfigError(
+            f"plugins: no entry point {name!r} in {GROUP}; write module:function"
+        ) from None
     except Exception as error:
         raise ConfigError(f"plugins: {name}: {type(error).__name__}: {error}") from None
     if not callable(found):

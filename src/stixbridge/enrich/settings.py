@@ -10,13 +10,13 @@ import string
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from ..checks import enrich_problems
-from ..errors import ConfigError
-from ..ledger import Ledger, Outcome, Reason
-from ..misp.model import MispEvent, one_line
-from ..misp.values import cut, storable
-from ..settings import EnrichSettings
-from .limits import distribute_event, share_event, tag_event
+from stixbridge.config.checks import enrich_problems
+from stixbridge.config.model import EnrichSettings
+from stixbridge.enrich.marking_guard import distribute_event, share_event, tag_event
+from stixbridge.errors import ConfigError
+from stixbridge.ledger import Ledger, Outcome, Reason
+from stixbridge.misp.model import MispEvent, one_line
+from stixbridge.misp.values import cut, storable
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ class Enrich(EnrichSettings):
         if problems:
             raise ConfigError(problems, "enrich")
 
-    def apply(self, event: MispEvent, names: Mapping[str, str], ledger: Ledger, *, closed: bool = False) -> None:
+    def apply(
+        self, event: MispEvent, names: Mapping[str, str], ledger: Ledger, *, closed: bool = False
+    ) -> None:
         """Shape one event in place.
 
         Args:
@@ -59,7 +61,11 @@ class Enrich(EnrichSettings):
                 event["info"] = cut(one_line(storable(title)))
                 if event["info"].endswith("…") and not title.endswith("…"):
                     ledger.note(
-                        str(event["uuid"]), "enrich.info", Outcome.DROPPED, Reason.CUT, "longer than MISP holds"
+                        str(event["uuid"]),
+                        "enrich.info",
+                        Outcome.DROPPED,
+                        Reason.CUT,
+                        "longer than MISP holds",
                     )
         if self.threat_level is not None:
             event["threat_level_id"] = str(self.threat_level)
@@ -68,14 +74,26 @@ class Enrich(EnrichSettings):
         for tag in self.tags:
             self._told(event, "tags", tag_event(event, tag, closed=closed), ledger)
         if self.sharing_group is not None:
-            self._told(event, "sharing_group", share_event(event, self.sharing_group, closed=closed), ledger)
+            self._told(
+                event,
+                "sharing_group",
+                share_event(event, self.sharing_group, closed=closed),
+                ledger,
+            )
         elif self.distribution is not None:
-            self._told(event, "distribution", distribute_event(event, self.distribution, closed=closed), ledger)
+            self._told(
+                event,
+                "distribution",
+                distribute_event(event, self.distribution, closed=closed),
+                ledger,
+            )
 
     @staticmethod
     def _told(event: MispEvent, setting: str, refused: str | None, ledger: Ledger) -> None:
         if refused is not None:
-            ledger.note(str(event["uuid"]), f"enrich.{setting}", Outcome.DROPPED, Reason.MARKING, refused)
+            ledger.note(
+                str(event["uuid"]), f"enrich.{setting}", Outcome.DROPPED, Reason.MARKING, refused
+            )
 
 
 def _render(template: str, names: Mapping[str, str]) -> str | None:

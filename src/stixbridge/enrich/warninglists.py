@@ -26,10 +26,10 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from .. import tlp
-from ..checks import near
-from ..errors import ConfigError
-from ..misp.knowledge import cache_folder, package
+from stixbridge import tlp
+from stixbridge.config.checks import near
+from stixbridge.errors import ConfigError
+from stixbridge.misp.knowledge import cache_folder, package
 
 _FORMAT = 2
 """Counted up when the form of the index changes."""
@@ -81,7 +81,9 @@ class WarningLists:
         self._owners = view[start + 8 * count : start + 10 * count].cast("H")
         raw = orjson.loads(view[start + 10 * count : start + 10 * count + rest])
         self.lists = [
-            WarningList(row["name"], row["slug"], row["kind"], row["category"], frozenset(row["types"]))
+            WarningList(
+                row["name"], row["slug"], row["kind"], row["category"], frozenset(row["types"])
+            )
             for row in raw["lists"]
         ]
         self._v4: tuple[list[int], list[int]] = (raw["v4"][0], raw["v4"][1])
@@ -95,7 +97,9 @@ class WarningLists:
         parts = range(1 << (64 - _SHIFT))
         self._starts = [*(bisect_left(self._hashes, part << _SHIFT) for part in parts), count]
         self._patterns = [
-            (pattern, owner) for text, owner in raw["patterns"] if (pattern := _pattern(text)) is not None
+            (pattern, owner)
+            for text, owner in raw["patterns"]
+            if (pattern := _pattern(text)) is not None
         ]
 
     def search(self, value: str) -> list[WarningList]:
@@ -117,13 +121,21 @@ class WarningLists:
                 if pattern.search(text):
                     hits.append(owner)
             if hits:
-                found.update(at for at in hits if not self.lists[at].types or self.lists[at].types & {kind, type_})
+                found.update(
+                    at
+                    for at in hits
+                    if not self.lists[at].types or self.lists[at].types & {kind, type_}
+                )
         return [self.lists[at] for at in sorted(found)]
 
     def _patterns_of(self, type_: str) -> list[tuple[re.Pattern[str], int]]:
         known = self._by_type.get(type_)
         if known is None:
-            known = [row for row in self._patterns if not self.lists[row[1]].types or type_ in self.lists[row[1]].types]
+            known = [
+                row
+                for row in self._patterns
+                if not self.lists[row[1]].types or type_ in self.lists[row[1]].types
+            ]
             self._by_type[type_] = known
         return known
 
@@ -181,7 +193,9 @@ class WarningLists:
 
 
 def _hash(key: str) -> int:
-    return int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+    return int.from_bytes(
+        blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little"
+    )
 
 
 def _host_of(value: str) -> str:
@@ -195,7 +209,11 @@ def _pattern(text: str) -> re.Pattern[str] | None:
     """A pattern of a list, as PHP writes it (`/…/i`) or bare; None for one that is not for this engine."""
     found = re.fullmatch(r"/(.*)/([a-z]*)", text, re.DOTALL)
     with contextlib.suppress(re.error):
-        return re.compile(found[1], re.IGNORECASE if "i" in found[2] else 0) if found else re.compile(text)
+        return (
+            re.compile(found[1], re.IGNORECASE if "i" in found[2] else 0)
+            if found
+            else re.compile(text)
+        )
     return None
 
 
@@ -330,7 +348,9 @@ def _write(path: Path, buckets: list[tuple[array[int], array[int]]], rest: bytes
             file.write(rest)
         Path(temporary).replace(path)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}; the index of the warninglists goes there") from None
+        raise ConfigError(
+            f"{path}: {error.strerror or error}; the index of the warninglists goes there"
+        ) from None
 
 
 ACTIONS = ("drop", "to_ids_off", "tag", "report")
@@ -393,7 +413,9 @@ def policies(settings: Sequence[Mapping[str, Any]]) -> list[Policy]:
         if category is not None:
             known = {one.category for one in lists}
             if category not in known:
-                wrong.append(f"{place}: no category {category!r}; there are {', '.join(sorted(known))}")
+                wrong.append(
+                    f"{place}: no category {category!r}; there are {', '.join(sorted(known))}"
+                )
             slugs &= {one.slug for one in lists if one.category == category}
         found.append(Policy(str(action), frozenset(slugs), str(row.get("tag", DEFAULT_TAG))))
     if wrong:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from . import (
+from stixbridge.mapping import (
     artifact,
     attack_pattern,
     autonomous_system,
@@ -29,12 +29,10 @@ from . import (
     malware,
     malware_analysis,
     marking_definition,
-    mitre,
     mutex,
     network_traffic,
     note,
     observed_data,
-    opencti,
     opinion,
     process,
     relationship,
@@ -49,7 +47,8 @@ from . import (
     windows_registry_key,
     x509_certificate,
 )
-from .tables import CUSTOM, Table
+from stixbridge.mapping.dialects import mitre, opencti
+from stixbridge.mapping.tables import CUSTOM, Table
 
 _MODULES = (
     artifact,
@@ -97,7 +96,8 @@ _MODULES = (
 )
 
 TABLES: dict[str, Table] = {
-    table.stix_type: table for table in (*(module.TABLE for module in _MODULES), *mitre.TABLES, *opencti.TABLES)
+    table.stix_type: table
+    for table in (*(module.TABLE for module in _MODULES), *mitre.TABLES, *opencti.TABLES)
 }
 """STIX type -> its table. Types that STIX does not define come from the dialects: OpenCTI's and ATT&CK's."""
 
@@ -114,4 +114,6 @@ def table_of(obj: Mapping[str, Any]) -> Table:
 
 def _is_area(obj: Mapping[str, Any]) -> bool:
     kind = obj.get("x_opencti_location_type")
-    return kind in location.AREA_TYPES or (kind is None and not any(name in obj for name in location.PLACES))
+    return kind in location.AREA_TYPES or (
+        kind is None and not any(name in obj for name in location.PLACES)
+    )

@@ -6,8 +6,8 @@ report "Context".
 
 from collections.abc import Mapping
 
-from ..ledger import Reason
-from .tables import Fate, Role, Table
+from stixbridge.ledger import Reason
+from stixbridge.mapping.tables import Fate, Role, Table
 
 NAMES = ("name", "aliases", "x_mitre_aliases", "x_opencti_aliases")
 CLUSTER_GALAXIES: Mapping[str, str] = {
@@ -33,7 +33,9 @@ _RETOLD = (
 )
 
 
-def context(stix_type: str, retold: tuple[str, ...], names: tuple[str, ...] = NAMES, **more: Fate) -> Table:
+def context(
+    stix_type: str, retold: tuple[str, ...], names: tuple[str, ...] = NAMES, **more: Fate
+) -> Table:
     """A table for a context type.
 
     Args:

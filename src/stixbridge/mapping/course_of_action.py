@@ -1,5 +1,5 @@
 """STIX 2.1, section 4.3."""
 
-from .context import context
+from stixbridge.mapping.context import context
 
 TABLE = context("course-of-action", ())

@@ -1,6 +1,6 @@
 """STIX 2.1, section 6.3."""
 
-from .tables import Field, Role, Table
+from stixbridge.mapping.tables import Field, Role, Table
 
 TABLE = Table(
     "directory",

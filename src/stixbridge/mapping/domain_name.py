@@ -1,6 +1,6 @@
 """STIX 2.1, section 6.4. The pair of a name and the address it resolves to is MISP's `domain|ip`."""
 
-from .tables import Composite, Field, Role, Table
+from stixbridge.mapping.tables import Composite, Field, Role, Table
 
 TABLE = Table(
     "domain-name",

@@ -1,6 +1,6 @@
 """STIX 2.1, section 6.5. An address with no role is taken for a sender: that is what gateways block."""
 
-from .tables import Field, Role, Table
+from stixbridge.mapping.tables import Field, Role, Table
 
 TABLE = Table(
     "email-addr",

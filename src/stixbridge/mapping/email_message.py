@@ -1,7 +1,7 @@
 """STIX 2.1, section 6.6. Addresses and names of files come into the `email` object; attached files stand beside it."""
 
-from ..ledger import Reason
-from .tables import Field, Role, Table
+from stixbridge.ledger import Reason
+from stixbridge.mapping.tables import Field, Role, Table
 
 _PEOPLE = {"to": "to", "cc": "cc", "bcc": "bcc"}
 _HEADERS = {
@@ -22,7 +22,10 @@ TABLE = Table(
         "from_ref.display_name": Field("email-src-display-name", "from-display-name"),
         "sender_ref.value": Field(None, "return-path", selects=True),
         **{f"{name}_refs[*].value": Field("email-dst", name) for name in _PEOPLE},
-        **{f"{name}_refs[*].display_name": Field("email-dst-display-name", f"{name}-display-name") for name in _PEOPLE},
+        **{
+            f"{name}_refs[*].display_name": Field("email-dst-display-name", f"{name}-display-name")
+            for name in _PEOPLE
+        },
         "subject": Field("email-subject", "subject"),
         "body": Field("email-body", "email-body"),
         "date": Field(None, "send-date"),

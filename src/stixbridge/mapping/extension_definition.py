@@ -1,7 +1,7 @@
 """STIX 2.1, section 7.3: says what an extension is. Told where custom properties are (`custom = "all"`)."""
 
-from ..ledger import Reason
-from .tables import Role, Table
+from stixbridge.ledger import Reason
+from stixbridge.mapping.tables import Role, Table
 
 TABLE = Table(
     "extension-definition",

@@ -1,8 +1,8 @@
 """STIX 2.1, section 6.7 with its five extensions. A name beside a hash is context: only hashes select."""
 
-from ..ledger import Reason
-from .hashes import HASHES, hash_fields
-from .tables import Composite, Field, Part, Role, Table
+from stixbridge.ledger import Reason
+from stixbridge.mapping.hashes import HASHES, hash_fields
+from stixbridge.mapping.tables import Composite, Field, Part, Role, Table
 
 _PE = "extensions.windows-pebinary-ext"
 _OPTIONAL = (
@@ -72,7 +72,10 @@ TABLE = Table(
                 "number_of_rva_and_sizes": Field(None, "number-of-rva-and-size"),
                 "subsystem_hex": Field(None, "subsystem-hex"),
                 "win32_version_value_hex": Field(None, "win32-version-value"),
-                **{name: Field(None, _RENAMED.get(name, name.replace("_", "-"))) for name in _OPTIONAL},
+                **{
+                    name: Field(None, _RENAMED.get(name, name.replace("_", "-")))
+                    for name in _OPTIONAL
+                },
             },
         ),
         f"{_PE}.sections[*]": Part(
@@ -111,7 +114,9 @@ TABLE = Table(
             },
         ),
     },
-    composites=tuple(Composite(f"filename|{misp}", "name", f"hashes.{name}") for name, misp in HASHES.items()),
+    composites=tuple(
+        Composite(f"filename|{misp}", "name", f"hashes.{name}") for name, misp in HASHES.items()
+    ),
     guards=frozenset({"parent_directory_ref.type"}),
     properties={"content_ref": "relationship has-content"},
     links={

@@ -1,6 +1,6 @@
 """Hashes: STIX's names (STIX 2.1, section 10.6, hash-algorithm-ov) and MISP's types, which are also its relations."""
 
-from .tables import Field
+from stixbridge.mapping.tables import Field
 
 HASHES = {
     "MD5": "md5",

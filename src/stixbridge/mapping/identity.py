@@ -1,7 +1,7 @@
 """STIX 2.1, section 4.6: a producer is a tag, a sector a cluster, anyone else an identity object."""
 
-from .context import context
-from .tables import Field, Role, Table
+from stixbridge.mapping.context import context
+from stixbridge.mapping.tables import Field, Role, Table
 
 TABLE = Table(
     "identity",

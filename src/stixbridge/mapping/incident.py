@@ -1,6 +1,6 @@
 """STIX 2.1, section 4.7 (a stub there), and the properties of the incident extension where they stand at the top."""
 
-from .tables import Field, Role, Table
+from stixbridge.mapping.tables import Field, Role, Table
 
 TABLE = Table(
     "incident",

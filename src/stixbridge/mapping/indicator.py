@@ -1,7 +1,7 @@
 """STIX 2.1, section 4.7. What the pattern says is in the tables of the observables."""
 
-from ..ledger import Reason
-from .tables import Role, Table
+from stixbridge.ledger import Reason
+from stixbridge.mapping.tables import Role, Table
 
 TABLE = Table(
     "indicator",

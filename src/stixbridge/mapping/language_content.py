@@ -1,7 +1,7 @@
 """STIX 2.1, section 7.1: translations are told in an event report of each event that holds the translated object."""
 
-from ..ledger import Reason
-from .tables import Role, Table
+from stixbridge.ledger import Reason
+from stixbridge.mapping.tables import Role, Table
 
 TABLE = Table(
     "language-content",
@@ -11,7 +11,9 @@ TABLE = Table(
         "object_modified": Reason.LIFECYCLE,
         "contents": "event report Translations",
         "revoked": "left out when true",
-        **dict.fromkeys(("created_by_ref", "confidence", "labels", "external_references"), Reason.NO_PLACE),
+        **dict.fromkeys(
+            ("created_by_ref", "confidence", "labels", "external_references"), Reason.NO_PLACE
+        ),
         "modified": Reason.LIFECYCLE,
     },
 )

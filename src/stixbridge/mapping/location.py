@@ -1,7 +1,7 @@
 """STIX 2.1, section 4.10: a place with coordinates or an address is an object, a country or region a cluster."""
 
-from .context import context
-from .tables import Field, Role, Table
+from stixbridge.mapping.context import context
+from stixbridge.mapping.tables import Field, Role, Table
 
 TABLE = Table(
     "location",
@@ -20,7 +20,10 @@ TABLE = Table(
         "street_address": Field(None, "address"),
         "postal_code": Field(None, "zipcode"),
     },
-    properties={"x_opencti_location_type": "tag misp-galaxy", "x_opencti_aliases": "tag misp-galaxy"},
+    properties={
+        "x_opencti_location_type": "tag misp-galaxy",
+        "x_opencti_aliases": "tag misp-galaxy",
+    },
 )
 
 AREA = context(

@@ -1,7 +1,7 @@
 """STIX 2.1, section 7.2.1: a tag, or a line of the event report for a statement."""
 
-from ..ledger import Reason
-from .tables import Role, Table
+from stixbridge.ledger import Reason
+from stixbridge.mapping.tables import Role, Table
 
 TABLE = Table(
     "marking-definition",
@@ -12,7 +12,9 @@ TABLE = Table(
         "definition": "tag or event report",
         "extensions": "tag",
         "created": "identity",
-        **dict.fromkeys(("created_by_ref", "external_references", "labels", "confidence"), Reason.NO_PLACE),
+        **dict.fromkeys(
+            ("created_by_ref", "external_references", "labels", "confidence"), Reason.NO_PLACE
+        ),
         "modified": Reason.LIFECYCLE,
         "x_opencti_definition": "tag",
         "x_opencti_definition_type": "tag",

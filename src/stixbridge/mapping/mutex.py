@@ -1,5 +1,5 @@
 """STIX 2.1, section 6.9."""
 
-from .tables import Field, Role, Table
+from stixbridge.mapping.tables import Field, Role, Table
 
 TABLE = Table("mutex", Role.OBSERVABLE, fields={"name": Field("mutex", selects=True)})

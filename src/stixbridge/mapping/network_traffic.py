@@ -3,8 +3,8 @@
 One end with an address only is an attribute; anything more is a network-connection.
 """
 
-from ..ledger import Reason
-from .tables import ByKind, Composite, Field, Part, Role, Table
+from stixbridge.ledger import Reason
+from stixbridge.mapping.tables import ByKind, Composite, Field, Part, Role, Table
 
 
 def _end(side: str) -> ByKind:
@@ -98,5 +98,8 @@ TABLE = Table(
         "dst_payload_ref": "receives",
         f"{_HTTP}.message_body_data_ref": "contains",
     },
-    unmapped={f"{_SOCKET}.socket_descriptor": Reason.NO_PLACE, f"{_SOCKET}.socket_handle": Reason.NO_PLACE},
+    unmapped={
+        f"{_SOCKET}.socket_descriptor": Reason.NO_PLACE,
+        f"{_SOCKET}.socket_handle": Reason.NO_PLACE,
+    },
 )

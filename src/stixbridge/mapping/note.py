@@ -1,7 +1,7 @@
 """STIX 2.1, section 4.13: an analyst note on what it speaks of (MISP 2.5), or in an event report for clusters."""
 
-from ..ledger import Reason
-from .tables import Role, Table
+from stixbridge.ledger import Reason
+from stixbridge.mapping.tables import Role, Table
 
 TABLE = Table(
     "note",

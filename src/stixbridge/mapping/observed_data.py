@@ -1,7 +1,7 @@
 """STIX 2.1, section 4.14: when its observables were seen, and how often."""
 
-from ..ledger import Reason
-from .tables import Role, Table
+from stixbridge.ledger import Reason
+from stixbridge.mapping.tables import Role, Table
 
 TABLE = Table(
     "observed-data",
@@ -11,7 +11,10 @@ TABLE = Table(
         "last_observed": "last_seen",
         "number_observed": "comment",
         "revoked": "left out when true",
-        **dict.fromkeys(("created_by_ref", "confidence", "labels", "external_references", "modified"), Reason.NO_PLACE),
+        **dict.fromkeys(
+            ("created_by_ref", "confidence", "labels", "external_references", "modified"),
+            Reason.NO_PLACE,
+        ),
         "objects": "attributes and objects",
         "object_refs": "attributes and objects",
     },

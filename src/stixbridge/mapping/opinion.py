@@ -1,7 +1,7 @@
 """STIX 2.1, section 4.15: an analyst opinion (MISP 2.5) on what it speaks of, from 0 to 100."""
 
-from ..ledger import Reason
-from .tables import Role, Table
+from stixbridge.ledger import Reason
+from stixbridge.mapping.tables import Role, Table
 
 TABLE = Table(
     "opinion",

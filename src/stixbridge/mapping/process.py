@@ -1,6 +1,6 @@
 """STIX 2.1, section 6.13 with its two extensions."""
 
-from .tables import Field, Part, Role, Table
+from stixbridge.mapping.tables import Field, Part, Role, Table
 
 _EXT = "extensions.windows-process-ext"
 

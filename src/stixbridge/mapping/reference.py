@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..ledger import MEANING, Reason, top_level
-from . import TABLES, identity, location, malware, misp_made
-from .tables import COMMON, ByKind, Fate, Field, Role, Table
+from stixbridge.ledger import MEANING, Reason, top_level
+from stixbridge.mapping import TABLES, identity, location, malware
+from stixbridge.mapping.dialects import misp_export
+from stixbridge.mapping.tables import COMMON, ByKind, Fate, Field, Role, Table
 
 _VARIANTS = {
     "identity (class `class`: a sector)": identity.SECTOR,
     "location (a country or region)": location.AREA,
     "malware (`is_family` false, no known cluster)": malware.INSTANCE,
-    "any type in an export of MISP, by its labels": misp_made.RECORD,
+    "any type in an export of MISP, by its labels": misp_export.RECORD,
 }
 
 # A value for each kind of attribute, as an analyst sees it.
@@ -40,14 +41,21 @@ relation given.
 def render() -> str:
     """The page, in Markdown."""
     lines = [_HEAD, "## Every type", "", *_fates(COMMON, set())]
-    shown = {**{name: table for name, table in TABLES.items() if not name.startswith("x-opencti-")}, **_VARIANTS}
+    shown = {
+        **{name: table for name, table in TABLES.items() if not name.startswith("x-opencti-")},
+        **_VARIANTS,
+    }
     for title, table in sorted(shown.items()):
         lines.extend(("", f"## {title}", "", *_type(table)))
     return "\n".join(lines) + "\n"
 
 
 def _type(table: Table) -> Iterator[str]:
-    where = f"Object `{table.template}`, or an attribute where one value says it all." if table.template else ""
+    where = (
+        f"Object `{table.template}`, or an attribute where one value says it all."
+        if table.template
+        else ""
+    )
     if where and table.role is Role.DETAIL:
         where = f"Object `{table.template}`."
     if where:
@@ -69,7 +77,9 @@ def _type(table: Table) -> Iterator[str]:
             yield f"| `{path}` | dropped: {reason} | |"
         yield ""
     said = {top_level(path) for path in (*table.fields, *table.parts, *table.links)}
-    yield from _fates({name: fate for name, fate in table.fates.items() if COMMON.get(name) != fate}, said)
+    yield from _fates(
+        {name: fate for name, fate in table.fates.items() if COMMON.get(name) != fate}, said
+    )
 
 
 def _fates(fates: dict[str, Fate], said: set[str]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """STIX 2.1, section 4.16: an event."""
 
-from .tables import Role, Table
+from stixbridge.mapping.tables import Role, Table
 
 TABLE = Table(
     "report",

@@ -1,7 +1,7 @@
 """STIX 2.1, section 5.2."""
 
-from ..ledger import Reason
-from .tables import Role, Table
+from stixbridge.ledger import Reason
+from stixbridge.mapping.tables import Role, Table
 
 TABLE = Table(
     "sighting",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, lru_cache
 
-from ..ledger import Drop, Outcome, Reason, top_level
+from stixbridge.ledger import Drop, Outcome, Reason, top_level
 
 Fate = str | Reason
 """Where a property goes, in the words of a MISP analyst; or why it is dropped."""
@@ -162,11 +162,15 @@ class Table:
     def __post_init__(self) -> None:
         for composite in self.composites:
             if composite.left not in self.fields or composite.right not in self.fields:
-                raise ValueError(f"{self.stix_type}: composite {composite.type} names an unknown path")
+                raise ValueError(
+                    f"{self.stix_type}: composite {composite.type} names an unknown path"
+                )
         for path, target in self.fields.items():
             for one in target.fields.values() if isinstance(target, ByKind) else (target,):
                 if one.relation is not None and self.template is None:
-                    raise ValueError(f"{self.stix_type}: {path} has a relation but the table no template")
+                    raise ValueError(
+                        f"{self.stix_type}: {path} has a relation but the table no template"
+                    )
                 if one.type is None and one.relation is None and one.comment is None:
                     raise ValueError(f"{self.stix_type}: {path} goes nowhere")
 

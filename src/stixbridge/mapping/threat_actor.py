@@ -1,6 +1,6 @@
 """STIX 2.1, section 4.17."""
 
-from .context import context
+from stixbridge.mapping.context import context
 
 TABLE = context(
     "threat-actor",

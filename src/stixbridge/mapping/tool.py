@@ -1,5 +1,5 @@
 """STIX 2.1, section 4.18."""
 
-from .context import context
+from stixbridge.mapping.context import context
 
 TABLE = context("tool", ("tool_types", "tool_version"))

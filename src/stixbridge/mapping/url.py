@@ -1,5 +1,5 @@
 """STIX 2.1, section 6.15."""
 
-from .tables import Field, Role, Table
+from stixbridge.mapping.tables import Field, Role, Table
 
 TABLE = Table("url", Role.OBSERVABLE, fields={"value": Field("url", selects=True)})

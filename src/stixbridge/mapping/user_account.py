@@ -1,6 +1,6 @@
 """STIX 2.1, section 6.16 with its extension."""
 
-from .tables import Field, Role, Table
+from stixbridge.mapping.tables import Field, Role, Table
 
 _UNIX = "extensions.unix-account-ext"
 

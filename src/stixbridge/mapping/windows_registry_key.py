@@ -1,6 +1,6 @@
 """STIX 2.1, section 6.17. One value stays with its key; of several each is an object of its own."""
 
-from .tables import Composite, Field, Part, Role, Table
+from stixbridge.mapping.tables import Composite, Field, Part, Role, Table
 
 TABLE = Table(
     "windows-registry-key",
@@ -20,7 +20,11 @@ TABLE = Table(
         "values[*]": Part(
             "registry-key-value",
             "contains",
-            {"name": Field(None, "name"), "data": Field(None, "data"), "data_type": Field(None, "data-type")},
+            {
+                "name": Field(None, "name"),
+                "data": Field(None, "data"),
+                "data_type": Field(None, "data-type"),
+            },
             several=True,
         )
     },

@@ -1,6 +1,6 @@
 """STIX 2.1, section 6.18. What the template has no relation for is told in the object's `text`."""
 
-from .tables import Field, Role, Table
+from stixbridge.mapping.tables import Field, Role, Table
 
 _EXT = "x509_v3_extensions"
 
@@ -10,7 +10,9 @@ TABLE = Table(
     template="x509",
     fields={
         **{
-            f"hashes.{name}": Field(f"x509-fingerprint-{misp}", f"x509-fingerprint-{misp}", selects=True)
+            f"hashes.{name}": Field(
+                f"x509-fingerprint-{misp}", f"x509-fingerprint-{misp}", selects=True
+            )
             for name, misp in (("MD5", "md5"), ("SHA-1", "sha1"), ("SHA-256", "sha256"))
         },
         "is_self_signed": Field(None, "is_self_signed"),

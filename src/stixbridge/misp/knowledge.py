@@ -20,8 +20,8 @@ from typing import Any
 
 import orjson
 
-from ..errors import ConfigError
-from .model import NAMESPACE, derived_uuid
+from stixbridge.errors import ConfigError
+from stixbridge.misp.model import NAMESPACE, derived_uuid
 
 _FORMAT = 4
 """Counted up when the form of the index changes."""
@@ -33,7 +33,16 @@ GALAXIES: dict[str, tuple[str, ...]] = {
     "campaign": ("campaigns",),
     "course-of-action": ("mitre-course-of-action",),
     "intrusion-set": ("mitre-intrusion-set", "threat-actor"),
-    "malware": ("mitre-malware", "malpedia", "ransomware", "stealer", "rat", "banker", "botnet", "tool"),
+    "malware": (
+        "mitre-malware",
+        "malpedia",
+        "ransomware",
+        "stealer",
+        "rat",
+        "banker",
+        "botnet",
+        "tool",
+    ),
     "threat-actor": ("threat-actor", "mitre-intrusion-set"),
     "tool": ("mitre-tool", "tool"),
     "identity": ("sector",),
@@ -101,7 +110,9 @@ class Knowledge:
     def uuid_of_tag(self, tag: str) -> str | None:
         """The UUID of the cluster that a tag names, within its galaxy; None where it names none."""
         if self._uuids is None:
-            self._uuids = {self._tags[at]: uuid for rows in self._by_uuid.values() for uuid, at in rows.items()}
+            self._uuids = {
+                self._tags[at]: uuid for rows in self._by_uuid.values() for uuid, at in rows.items()
+            }
         return self._uuids.get(tag)
 
     def taxonomy_tag(self, text: str) -> str | None:
@@ -124,7 +135,9 @@ class Knowledge:
         """The template of objects of a type that MISP has none for; its UUID is derived from the name."""
         return Template(stix_type, derived_uuid(NAMESPACE, "template", stix_type), "1", "misc", {})
 
-    def cluster_tag(self, stix_type: str, uuid: str, external_ids: list[str], names: list[str]) -> str | None:
+    def cluster_tag(
+        self, stix_type: str, uuid: str, external_ids: list[str], names: list[str]
+    ) -> str | None:
         """The tag of the known galaxy cluster: by UUID, else by external id, else by name or synonym.
 
         Args:
@@ -169,7 +182,9 @@ def load(overrides: Path | None = None) -> Knowledge:
             raw = orjson.loads(overrides.read_bytes())
             user = {str(key).lower(): str(tag) for key, tag in raw.items()}
         except (OSError, orjson.JSONDecodeError, AttributeError) as error:
-            raise ConfigError(f"galaxies file {overrides}: {error}; write one JSON object of tags") from None
+            raise ConfigError(
+                f"galaxies file {overrides}: {error}; write one JSON object of tags"
+            ) from None
     path = _cache_path()
     with contextlib.suppress(OSError, orjson.JSONDecodeError, KeyError):
         return Knowledge(orjson.loads(path.read_bytes()), user)
@@ -191,7 +206,9 @@ def build() -> dict[str, Any]:
         for member in members:
             allowed.setdefault(member, []).append(category)
     index: dict[str, Any] = {
-        "categories": {name: row["default_category"] for name, row in types["sane_defaults"].items()},
+        "categories": {
+            name: row["default_category"] for name, row in types["sane_defaults"].items()
+        },
         "to_ids": [name for name, row in types["sane_defaults"].items() if row["to_ids"]],
         "allowed": allowed,
         "templates": {},
@@ -201,7 +218,9 @@ def build() -> dict[str, Any]:
         "by_external_id": {},
         "by_name": {},
     }
-    for file in sorted((package("pymisp") / "data" / "misp-objects" / "objects").glob("*/definition.json")):
+    for file in sorted(
+        (package("pymisp") / "data" / "misp-objects" / "objects").glob("*/definition.json")
+    ):
         raw = orjson.loads(file.read_bytes())
         index["templates"][raw["name"]] = {
             "uuid": raw["uuid"],
@@ -217,12 +236,16 @@ def build() -> dict[str, Any]:
                 for relation, row in raw["attributes"].items()
             },
         }
-    for file in sorted((package("pytaxonomies") / "data" / "misp-taxonomies").glob("*/machinetag.json")):
+    for file in sorted(
+        (package("pytaxonomies") / "data" / "misp-taxonomies").glob("*/machinetag.json")
+    ):
         _index_taxonomy(index["taxonomies"], orjson.loads(file.read_bytes()))
     clusters = package("pymispgalaxies") / "data" / "misp-galaxy" / "clusters"
     for galaxy in sorted({galaxy for group in GALAXIES.values() for galaxy in group}):
         _index_galaxy(
-            index, galaxy, orjson.loads((clusters / f"{_CLUSTER_FILES.get(galaxy, galaxy)}.json").read_bytes())
+            index,
+            galaxy,
+            orjson.loads((clusters / f"{_CLUSTER_FILES.get(galaxy, galaxy)}.json").read_bytes()),
         )
     return index
 
@@ -272,7 +295,10 @@ def _index_galaxy(index: dict[str, Any], galaxy: str, raw: dict[str, Any]) -> No
                 synonyms.setdefault(synonym.lower(), at)
     index["by_uuid"][galaxy] = uuids
     index["by_external_id"][galaxy] = ids
-    index["by_name"][galaxy] = {**synonyms, **names}  # a cluster's own name goes before a synonym of another
+    index["by_name"][galaxy] = {
+        **synonyms,
+        **names,
+    }  # a cluster's own name goes before a synonym of another
 
 
 def package(name: str) -> Path:
@@ -284,12 +310,16 @@ def package(name: str) -> Path:
     # Not importlib.util.find_spec: for a dotted name it imports the parents.
     spec = PathFinder.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise ConfigError(f"the package {name} is not installed; stixbridge needs its data: pip install {name}")
+        raise ConfigError(
+            f"the package {name} is not installed; stixbridge needs its data: pip install {name}"
+        )
     return Path(next(iter(spec.submodule_search_locations)))
 
 
 def _cache_path() -> Path:
-    places = "|".join(f"{name} {metadata.version(name)}" for name in ("pymisp", "pymispgalaxies", "pytaxonomies"))
+    places = "|".join(
+        f"{name} {metadata.version(name)}" for name in ("pymisp", "pymispgalaxies", "pytaxonomies")
+    )
     digest = sha256(f"{_FORMAT}|{places}".encode()).hexdigest()[:16]
     return cache_folder() / f"knowledge-{digest}.json"
 

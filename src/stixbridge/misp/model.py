@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import Any
 
-from .. import tlp
-from .values import MAX_TAG, cut, storable
+from stixbridge import tlp
+from stixbridge.misp.values import MAX_TAG, cut, storable
 
 MispEvent = dict[str, Any]
 """A MISP event without the `Event` around it."""
@@ -62,7 +62,9 @@ class Converted:
 NAMESPACE = "6f1c7a52-3c5b-5a0e-9d0b-3b1f0b7a7e55"
 """Namespace of everything derived; changing it would change every UUID ever delivered."""
 
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
+_UUID = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII
+)
 
 ANALYST_DATA = ("Note", "Opinion", "Relationship")
 """What analysts say of an element (MISP 2.5); inline in events, attributes, objects and reports."""
@@ -79,7 +81,10 @@ def derived_uuid(namespace: str, *parts: str) -> str:
         The UUID in lower case. Same parts, same UUID, for ever.
     """
     # SHA-1 is what version 5 is made of; nothing is secured by it
-    digest = sha1(bytes.fromhex(namespace.replace("-", "")) + "\x1f".join(parts).encode(), usedforsecurity=False)
+    digest = sha1(
+        bytes.fromhex(namespace.replace("-", "")) + "\x1f".join(parts).encode(),
+        usedforsecurity=False,
+    )
     text = digest.hexdigest()
     variant = "89ab"[int(text[16], 16) & 3]
     return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
@@ -134,7 +139,9 @@ def tag_names(element: dict[str, Any]) -> list[str]:
 
 def level_of(element: dict[str, Any]) -> str | None:
     """The strictest TLP level among an element's tags."""
-    return tlp.strictest(tlp.level_of_name(name) for name in tag_names(element) if tlp.is_tlp_tag(name))
+    return tlp.strictest(
+        tlp.level_of_name(name) for name in tag_names(element) if tlp.is_tlp_tag(name)
+    )
 
 
 def set_level(element: dict[str, Any], level: str) -> None:

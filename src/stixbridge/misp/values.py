@@ -50,7 +50,11 @@ def refang(text: str) -> str:
     text = re.sub(r"\[\.\]|\(\.\)|\[dot\]|\(dot\)|\\\.", ".", text, flags=re.IGNORECASE)
     text = re.sub(r"\[at\]|\[@\]", "@", text, flags=re.IGNORECASE)
     text = text.replace("[:]", ":").replace("[://]", "://")
-    return _SCHEME.sub("http", text, count=1) if text[:4].lower() in ("hxxp", "h**p", "hxtp", "htxp", "meow") else text
+    return (
+        _SCHEME.sub("http", text, count=1)
+        if text[:4].lower() in ("hxxp", "h**p", "hxtp", "htxp", "meow")
+        else text
+    )
 
 
 def kind(value: str) -> str:
@@ -117,7 +121,11 @@ def _ip(value: str) -> str:
     except ValueError:
         raise BadValue("invalid CIDR range") from None
     # a range of one address is the address
-    return compressed if network.prefixlen == network.max_prefixlen else f"{compressed}/{network.prefixlen}"
+    return (
+        compressed
+        if network.prefixlen == network.max_prefixlen
+        else f"{compressed}/{network.prefixlen}"
+    )
 
 
 def _domain(value: str) -> str:
@@ -311,7 +319,9 @@ def storable(text: str) -> str:
     """Replace what MISP's columns can't hold: characters outside the Basic Multilingual Plane (emoji) become `?`."""
     if text.isascii():
         return text
-    return "".join(char if ord(char) < 0x10000 and not 0xD800 <= ord(char) < 0xE000 else "?" for char in text)
+    return "".join(
+        char if ord(char) < 0x10000 and not 0xD800 <= ord(char) < 0xE000 else "?" for char in text
+    )
 
 
 def cut(text: str, limit: int = MAX_LENGTH, *, mark: str = "…") -> str:
@@ -323,4 +333,8 @@ def cut(text: str, limit: int = MAX_LENGTH, *, mark: str = "…") -> str:
         mark: stands at the end of what was cut.
     """
     raw = text.encode("utf-8", "replace")
-    return text if len(raw) <= limit else raw[: limit - len(mark.encode())].decode("utf-8", "ignore") + mark
+    return (
+        text
+        if len(raw) <= limit
+        else raw[: limit - len(mark.encode())].decode("utf-8", "ignore") + mark
+    )

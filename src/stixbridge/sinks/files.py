@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 
-from ..misp.model import MispEvent
-from .delivery import OWN_FIELDS, Delivery, Job, Note, State
-from .folder import event_in, make_folder, write_atomically
-from .telling import told
+from stixbridge.misp.model import MispEvent
+from stixbridge.sinks.base import OWN_FIELDS, Delivery, Job, Note, State
+from stixbridge.sinks.event_diff import told
+from stixbridge.sinks.folder import event_in, make_folder, write_atomically
 
 
 class FilesSink:
@@ -46,7 +46,9 @@ class FilesSink:
                 changes = told(event_in(path) or {}, job.event)
             else:
                 write_atomically(path, data)
-            yield Delivery(str(job.event["uuid"]), State.DELIVERED, job.event, action, changes=changes)
+            yield Delivery(
+                str(job.event["uuid"]), State.DELIVERED, job.event, action, changes=changes
+            )
 
     def rehearsal(self) -> FilesSink:
         """This sink, reading the folder only."""
@@ -80,4 +82,6 @@ class FilesSink:
 
 def event_bytes(event: MispEvent) -> bytes:
     """The content of an event file."""
-    return orjson.dumps({"Event": {key: value for key, value in event.items() if key not in OWN_FIELDS}})
+    return orjson.dumps(
+        {"Event": {key: value for key, value in event.items() if key not in OWN_FIELDS}}
+    )

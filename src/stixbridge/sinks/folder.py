@@ -11,8 +11,8 @@ from typing import IO
 
 import orjson
 
-from ..errors import ConfigError
-from ..misp.model import MispEvent
+from stixbridge.errors import ConfigError
+from stixbridge.misp.model import MispEvent
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -45,7 +45,9 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}; check the folder's rights and free space") from None
+        raise ConfigError(
+            f"{path}: {error.strerror or error}; check the folder's rights and free space"
+        ) from None
 
 
 def make_folder(path: Path) -> Path:

@@ -14,9 +14,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
-from ..errors import InputError
-from ..stix.read import GZIP, MAX_BYTES, Document, read_bytes
-from .page import Collection, Page
+from stixbridge.errors import InputError
+from stixbridge.sources.base import Collection, Page
+from stixbridge.stix.reader import GZIP, MAX_BYTES, Document, read_bytes
 
 _PACKS_TO = 10
 SUFFIXES = (".json", ".stix", ".stix2", ".jsonl", ".ndjson")
@@ -44,9 +44,13 @@ def expand(names: Sequence[str | Path]) -> list[Path | None]:
         if text == "-":
             found[None] = None
         elif path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.is_file() and _is_stix_name(file))
+            inside = sorted(
+                file for file in path.rglob("*") if file.is_file() and _is_stix_name(file)
+            )
             if not inside:
-                wrong.append(f"{text}: the folder holds no STIX file ({', '.join(SUFFIXES)}, also under .gz)")
+                wrong.append(
+                    f"{text}: the folder holds no STIX file ({', '.join(SUFFIXES)}, also under .gz)"
+                )
             found.update(dict.fromkeys(inside))
         elif path.exists():
             found[path] = None
@@ -183,7 +187,9 @@ def read(path: Path | None) -> Document:
 
 def _named(document: Document, name: str) -> Document:
     """The document with its name in the entries that are wrong, so that they can be found."""
-    entries = [entry if entry.obj is not None else entry._replace(where=name) for entry in document.entries]
+    entries = [
+        entry if entry.obj is not None else entry._replace(where=name) for entry in document.entries
+    ]
     return Document(entries, document.bundle_id)
 
 
@@ -201,7 +207,10 @@ class Files:
 
     def collections(self) -> list[Collection]:
         """The files there are."""
-        return [Collection("-" if path is None else str(path), str(path)) for path in expand(self._paths)]
+        return [
+            Collection("-" if path is None else str(path), str(path))
+            for path in expand(self._paths)
+        ]
 
     def pages(self, collection: Collection, watermark: str | None) -> Iterator[Page]:
         """The file's content as one page; none where it is as it was."""

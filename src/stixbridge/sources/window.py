@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .. import times
-from ..stix.read import Entry
+from stixbridge import times
+from stixbridge.stix.reader import Entry
 
 # What others need to be understood, and what carries no judgement of its own: always let in.
 _ALWAYS = frozenset({"marking-definition", "identity", "extension-definition", "language-content"})
 # What grows old. Actors, malware and techniques don't, and relationships go with their ends.
-_AGES = frozenset({"indicator", "observed-data", "report", "grouping", "sighting", "note", "opinion", "incident"})
+_AGES = frozenset(
+    {"indicator", "observed-data", "report", "grouping", "sighting", "note", "opinion", "incident"}
+)
 
 
 @dataclass(frozen=True, slots=True)

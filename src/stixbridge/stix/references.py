@@ -40,7 +40,9 @@ def references(obj: Mapping[str, Any], without: Container[str] = ()) -> list[str
 def _referring(names: tuple[Any, ...]) -> tuple[str, ...]:
     """Those of some properties that can hold references."""
     return tuple(
-        name for name in names if isinstance(name, str) and (name.endswith(("_ref", "_refs")) or name in _NESTING)
+        name
+        for name in names
+        if isinstance(name, str) and (name.endswith(("_ref", "_refs")) or name in _NESTING)
     )
 
 
@@ -52,7 +54,11 @@ def _inside(value: Any, found: list[str], depth: int) -> None:
         if isinstance(item, dict):
             found.extend(references(item))
             for name, inner in item.items():
-                if isinstance(inner, dict | list) and name not in _NESTING and not str(name).endswith("_refs"):
+                if (
+                    isinstance(inner, dict | list)
+                    and name not in _NESTING
+                    and not str(name).endswith("_refs")
+                ):
                     _inside(inner, found, depth + 1)
 
 
@@ -66,7 +72,11 @@ def everything(obj: Mapping[str, Any]) -> set[str]:
     found = set(references(obj))
     extensions = obj.get("extensions")
     if isinstance(extensions, dict):
-        found.update(name for name in extensions if isinstance(name, str) and name.startswith("extension-definition--"))
+        found.update(
+            name
+            for name in extensions
+            if isinstance(name, str) and name.startswith("extension-definition--")
+        )
     granular = obj.get("granular_markings")
     for row in granular if isinstance(granular, list) else []:
         if isinstance(row, dict) and isinstance(row.get("marking_ref"), str):

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from .. import times
+from stixbridge import times
 
 
 def version_of(obj: Mapping[str, Any]) -> int:

@@ -1,5 +1,5 @@
 """The durable memory: what came in, what is in which event, what was delivered where."""
 
-from .store import Store
+from stixbridge.store.store import Store
 
 __all__ = ["Store"]

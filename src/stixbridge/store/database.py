@@ -17,9 +17,9 @@ import orjson
 from sqlalchemy import URL, Connection, create_engine, event, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from ..errors import StoreError
-from . import schema
-from .migrations import migrate
+from stixbridge.errors import StoreError
+from stixbridge.store import schema
+from stixbridge.store.migrations import migrate
 
 Rows = list[dict[str, Any]]
 _BUSY_SECONDS = 10.0
@@ -45,25 +45,38 @@ class Database:
         self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
         if self.path.startswith(("postgresql:", "postgres:")):
-            raise StoreError("store.url: PostgreSQL is not supported yet; use store.path with a file")
+            raise StoreError(
+                "store.url: PostgreSQL is not supported yet; use store.path with a file"
+            )
         folder = Path(self.path).parent
         if not folder.is_dir():
-            raise StoreError(f"store {self.path}: the folder {folder} does not exist; make it, or change store.path")
+            raise StoreError(
+                f"store {self.path}: the folder {folder} does not exist; make it, or change store.path"
+            )
         if not Path(self.path).exists():
             with contextlib.suppress(OSError):  # what is wrong with the path SQLite says
-                os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))  # it holds what is marked for few
-        self._engine = create_engine(URL.create("sqlite", database=self.path), connect_args={"timeout": _BUSY_SECONDS})
+                os.close(
+                    os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600)
+                )  # it holds what is marked for few
+        self._engine = create_engine(
+            URL.create("sqlite", database=self.path), connect_args={"timeout": _BUSY_SECONDS}
+        )
         event.listen(self._engine, "connect", _on_connect if durable else _on_connect_to_scratch)
         event.listen(self._engine, "begin", _on_begin)
         with self._transaction() as connection:
             schema.metadata.create_all(connection)
-            found = connection.execute(text("SELECT value FROM meta WHERE name = 'version'")).scalar()
+            found = connection.execute(
+                text("SELECT value FROM meta WHERE name = 'version'")
+            ).scalar()
             if found is None:
                 connection.execute(
-                    text("INSERT INTO meta VALUES ('version', :version)"), {"version": str(schema.VERSION)}
+                    text("INSERT INTO meta VALUES ('version', :version)"),
+                    {"version": str(schema.VERSION)},
                 )
             elif not str(found).isdecimal():
-                raise StoreError(f"store {self.path}: its schema version is {found!r}; is it a stixbridge store?")
+                raise StoreError(
+                    f"store {self.path}: its schema version is {found!r}; is it a stixbridge store?"
+                )
             elif int(found) > schema.VERSION:
                 raise StoreError(
                     f"store {self.path}: made by a newer stixbridge (schema {found}, this one knows {schema.VERSION});"
@@ -98,7 +111,9 @@ class Database:
                 part.replace(path)
             except OSError as error:
                 part.unlink(missing_ok=True)
-                raise StoreError(f"restore {path}: {error}; check the folder's rights and free space") from None
+                raise StoreError(
+                    f"restore {path}: {error}; check the folder's rights and free space"
+                ) from None
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
@@ -115,7 +130,9 @@ class Database:
         try:
             self._copy(path)
         except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"store {self.path}: can't be copied to {path.parent} ({error}); is there room?") from None
+            raise StoreError(
+                f"store {self.path}: can't be copied to {path.parent} ({error}); is there room?"
+            ) from None
         return type(self)(path)
 
     def backup(self, path: Path) -> None:
@@ -131,10 +148,15 @@ class Database:
             temporary.replace(path)
         except (OSError, sqlite3.Error) as error:
             temporary.unlink(missing_ok=True)
-            raise StoreError(f"backup {path}: {error}; check the folder's rights and free space") from None
+            raise StoreError(
+                f"backup {path}: {error}; check the folder's rights and free space"
+            ) from None
 
     def _copy(self, path: Path) -> None:
-        with closing(sqlite3.connect(self.path)) as source, closing(sqlite3.connect(path)) as target:
+        with (
+            closing(sqlite3.connect(self.path)) as source,
+            closing(sqlite3.connect(path)) as target,
+        ):
             source.backup(target)
 
     @contextmanager
@@ -144,10 +166,16 @@ class Database:
                 yield connection
         except OperationalError as error:
             reason = str(error.orig)
-            hint = "another process holds it; wait for it or stop it" if "locked" in reason else "check disk and rights"
+            hint = (
+                "another process holds it; wait for it or stop it"
+                if "locked" in reason
+                else "check disk and rights"
+            )
             raise StoreError(f"store {self.path}: {reason}; {hint}") from None
         except DatabaseError as error:
-            raise StoreError(f"store {self.path}: {error.orig}; is it a stixbridge store?") from None
+            raise StoreError(
+                f"store {self.path}: {error.orig}; is it a stixbridge store?"
+            ) from None
 
     def query(self, sql: str, **values: Any) -> Rows:
         """Read rows for `status` and `find`; `sql` is ours, values are bound."""
@@ -173,12 +201,16 @@ def many(connection: Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> N
         connection.exec_driver_sql(sql, list(rows))
 
 
-def in_slices(connection: Connection, sql: str, keys: list[str], values: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
+def in_slices(
+    connection: Connection, sql: str, keys: list[str], values: Mapping[str, Any]
+) -> Iterator[Sequence[Any]]:
     """Run a query that ends in `IN` for many keys, a slice of them at a time."""
     # one parameter for all: a statement with a parameter for each costs more to prepare than to run
     statement = text(f"{sql} {AMONG_KEYS}")
     for start in range(0, len(keys), _SLICE):
-        yield connection.execute(statement, {**values, "keys": listed(keys[start : start + _SLICE])}).fetchall()
+        yield connection.execute(
+            statement, {**values, "keys": listed(keys[start : start + _SLICE])}
+        ).fetchall()
 
 
 def listed(keys: Sequence[str]) -> str:

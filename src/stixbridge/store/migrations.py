@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection, text
 
-from . import schema
-from .rows import ends_of, unpack
-from .statements import INSERT_LINK
+from stixbridge.store import schema
+from stixbridge.store.codec import ends_of, unpack
+from stixbridge.store.statements import INSERT_LINK
 
 _AT_ONCE = 5_000
 
@@ -23,13 +23,16 @@ def migrate(connection: Connection, found: int) -> None:
     for version in range(found, schema.VERSION):
         _STEPS[version](connection)
     connection.execute(
-        text("UPDATE meta SET value = :version WHERE name = 'version'"), {"version": str(schema.VERSION)}
+        text("UPDATE meta SET value = :version WHERE name = 'version'"),
+        {"version": str(schema.VERSION)},
     )
 
 
 def _links(connection: Connection) -> None:
     """1 to 2: the ends of relationships."""
-    rows = connection.execute(text("SELECT source, id, body FROM objects WHERE type = 'relationship'"))
+    rows = connection.execute(
+        text("SELECT source, id, body FROM objects WHERE type = 'relationship'")
+    )
     while part := rows.fetchmany(_AT_ONCE):
         ends = [(source, ends_of(unpack(body)), id_) for source, id_, body in part]
         links = [(source, *pair, id_) for source, pair, id_ in ends if pair is not None]
@@ -62,8 +65,16 @@ def _columns(connection: Connection) -> None:
             if column.name in there:
                 continue
             kind = column.type.compile(connection.dialect)
-            needed = "" if column.nullable else f" NOT NULL DEFAULT {'0' if 'INT' in kind else repr('')}"
+            needed = (
+                "" if column.nullable else f" NOT NULL DEFAULT {'0' if 'INT' in kind else repr('')}"
+            )
             connection.execute(text(f"ALTER TABLE {name} ADD COLUMN {column.name} {kind}{needed}"))
 
 
-_STEPS: dict[int, Callable[[Connection], None]] = {1: _links, 2: _upkeep, 3: _columns, 4: _columns, 5: _columns}
+_STEPS: dict[int, Callable[[Connection], None]] = {
+    1: _links,
+    2: _upkeep,
+    3: _columns,
+    4: _columns,
+    5: _columns,
+}

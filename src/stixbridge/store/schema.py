@@ -14,7 +14,9 @@ VERSION = 6
 
 metadata = MetaData()
 
-meta = Table("meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+meta = Table(
+    "meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False)
+)
 
 # The newest version of each object of each source. `seq` grows with every change: a pipeline has done all up to a seq.
 objects = Table(
@@ -34,7 +36,9 @@ objects = Table(
     # when a manifest no longer had it
     Column("vanished", BigInteger),
     Index("objects_seq", "source", "seq"),
-    Index("objects_valid_until", "source", "valid_until", sqlite_where=text("valid_until IS NOT NULL")),
+    Index(
+        "objects_valid_until", "source", "valid_until", sqlite_where=text("valid_until IS NOT NULL")
+    ),
 )
 
 # Who refers to whom: `id` refers to `target`. Finds the reports, relationships and sightings of an object.
@@ -227,7 +231,7 @@ wanted = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
-# What was delivered. `state` is one of `stixbridge.sinks.delivery.State`.
+# What was delivered. `state` is one of `stixbridge.sinks.base.State`.
 deliveries = Table(
     "deliveries",
     metadata,

@@ -9,13 +9,13 @@ from typing import Any
 import orjson
 from sqlalchemy import text
 
-from ..ledger import Outcome, Reason
-from ..mapping.tables import LINK_TYPES
-from ..stix.read import Entry
-from .answers import Answers
-from .database import Rows, in_slices, listed
-from .rows import pack, unpack
-from .statements import (
+from stixbridge.ledger import Outcome, Reason
+from stixbridge.mapping.tables import LINK_TYPES
+from stixbridge.stix.reader import Entry
+from stixbridge.store.codec import pack, unpack
+from stixbridge.store.database import Rows, in_slices, listed
+from stixbridge.store.module_cache import Answers
+from stixbridge.store.statements import (
     BURY,
     DAYS,
     FORGET_RUNS,
@@ -34,12 +34,12 @@ from .statements import (
     UPSERT_PROGRESS,
     UPSERT_WANTED,
 )
-from .suppression import Suppression
+from stixbridge.store.suppression import Suppression
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """Where the delivery of an event stands (`stixbridge.sinks.delivery.State`), and what was delivered."""
+    """Where the delivery of an event stands (`stixbridge.sinks.base.State`), and what was delivered."""
 
     state: str
     body: dict[str, Any]
@@ -65,13 +65,17 @@ class Store(Suppression):
 
     def progress(self, pipeline: str) -> tuple[int, int]:
         """(seq up to which a pipeline has delivered everything, time up to which it has looked for expiry)."""
-        row = self._rows("SELECT seq, expiry FROM progress WHERE pipeline = :pipeline", pipeline=pipeline)
+        row = self._rows(
+            "SELECT seq, expiry FROM progress WHERE pipeline = :pipeline", pipeline=pipeline
+        )
         return (row[0]["seq"], row[0]["expiry"]) if row else (0, 0)
 
     def set_progress(self, pipeline: str, seq: int, expiry: int) -> None:
         """Record that everything up to a seq has been delivered."""
         with self._transaction() as connection:
-            connection.execute(text(UPSERT_PROGRESS), {"pipeline": pipeline, "seq": seq, "expiry": expiry})
+            connection.execute(
+                text(UPSERT_PROGRESS), {"pipeline": pipeline, "seq": seq, "expiry": expiry}
+            )
 
     def last_seq(self, source: str) -> int:
         """The highest seq of a source."""
@@ -82,7 +86,9 @@ class Store(Suppression):
         sql = "SELECT id FROM objects WHERE source = :source AND seq > :after ORDER BY seq"
         return [row["id"] for row in self._rows(sql, source=source, after=after)]
 
-    def groups(self, source: str, types: Sequence[str]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    def groups(
+        self, source: str, types: Sequence[str]
+    ) -> Iterator[tuple[str, list[tuple[str, str]]]]:
         """Each object of some types, in the order they came, with (id, type) of what its event is made of.
 
         That is what it refers to, the relationships from there, and their other ends.
@@ -129,7 +135,14 @@ class Store(Suppression):
         ORDER BY digest
         """
         return [
-            Entry(row["path"], None, Reason(row["reason"]), row["id"], row["properties"], row["collection"])
+            Entry(
+                row["path"],
+                None,
+                Reason(row["reason"]),
+                row["id"],
+                row["properties"],
+                row["collection"],
+            )
             for row in self._rows(sql, source=source, after=after)
         ]
 
@@ -180,7 +193,9 @@ class Store(Suppression):
         with self._transaction() as connection:
             for start in range(0, len(wanted), _ENDS_AT_ONCE):
                 ends = listed(wanted[start : start + _ENDS_AT_ONCE])
-                for rows in in_slices(connection, JOINING, wanted, {"source": source, "ends": ends}):
+                for rows in in_slices(
+                    connection, JOINING, wanted, {"source": source, "ends": ends}
+                ):
                     found.update(row[0] for row in rows)
         return found
 
@@ -194,7 +209,9 @@ class Store(Suppression):
         """What is in events: (id, event, whether it is a collecting one, day)."""
         return self._placements(pipeline, "event", events)
 
-    def _placements(self, pipeline: str, column: str, keys: Iterable[str]) -> list[tuple[str, str, bool, str]]:
+    def _placements(
+        self, pipeline: str, column: str, keys: Iterable[str]
+    ) -> list[tuple[str, str, bool, str]]:
         found: list[tuple[str, str, bool, str]] = []
         with self._transaction() as connection:
             for rows in in_slices(
@@ -203,7 +220,9 @@ class Store(Suppression):
                 list(keys),
                 {"pipeline": pipeline},
             ):
-                found.extend((id_, event_, bool(collecting), day) for id_, event_, collecting, day in rows)
+                found.extend(
+                    (id_, event_, bool(collecting), day) for id_, event_, collecting, day in rows
+                )
         return found
 
     def seen(self, pipeline: str, ids: Iterable[str]) -> set[str]:
@@ -240,8 +259,12 @@ class Store(Suppression):
         """Record what is in an event, in place of what was."""
         key = {"pipeline": pipeline, "event": event_uuid}
         with self._transaction() as connection:
-            connection.execute(text("DELETE FROM placements WHERE pipeline = :pipeline AND event = :event"), key)
-            connection.execute(text("DELETE FROM elements WHERE pipeline = :pipeline AND event = :event"), key)
+            connection.execute(
+                text("DELETE FROM placements WHERE pipeline = :pipeline AND event = :event"), key
+            )
+            connection.execute(
+                text("DELETE FROM elements WHERE pipeline = :pipeline AND event = :event"), key
+            )
             if placements:
                 connection.execute(text(INSERT_PLACEMENT), [{**key, **row} for row in placements])
             if elements:
@@ -253,7 +276,8 @@ class Store(Suppression):
         if placements:
             with self._transaction() as connection:
                 connection.execute(
-                    text(INSERT_PLACEMENT + " ON CONFLICT DO NOTHING"), [{**key, **row} for row in placements]
+                    text(INSERT_PLACEMENT + " ON CONFLICT DO NOTHING"),
+                    [{**key, **row} for row in placements],
                 )
 
     def elements_of(self, pipeline: str, event_uuid: str, ids: Iterable[str]) -> Rows:
@@ -262,7 +286,11 @@ class Store(Suppression):
         if not wanted:
             return []
         sql = "SELECT uuid, id, kind, type, value FROM elements WHERE pipeline = :pipeline AND event = :event"
-        return [row for row in self._rows(sql, pipeline=pipeline, event=event_uuid) if row["id"] in wanted]
+        return [
+            row
+            for row in self._rows(sql, pipeline=pipeline, event=event_uuid)
+            if row["id"] in wanted
+        ]
 
     # dead letters
 
@@ -273,15 +301,20 @@ class Store(Suppression):
 
     def bury(self, pipeline: str, source: str, id_: str, error: str, moment: int) -> None:
         """Put an object aside that a conversion fails on; a newer version of it is tried."""
-        self.execute(BURY, pipeline=pipeline, source=source, id=id_, error=error[:500], since=moment)
+        self.execute(
+            BURY, pipeline=pipeline, source=source, id=id_, error=error[:500], since=moment
+        )
 
     def exhume(self, pipeline: str, id_: str) -> None:
         """Let an object that was put aside be converted again: it counts as changed."""
         with self._transaction() as connection:
             connection.execute(
-                text("DELETE FROM dead WHERE pipeline = :pipeline AND id = :id"), {"pipeline": pipeline, "id": id_}
+                text("DELETE FROM dead WHERE pipeline = :pipeline AND id = :id"),
+                {"pipeline": pipeline, "id": id_},
             )
-            for (source,) in connection.execute(text("SELECT source FROM objects WHERE id = :id"), {"id": id_}).all():
+            for (source,) in connection.execute(
+                text("SELECT source FROM objects WHERE id = :id"), {"id": id_}
+            ).all():
                 seq = connection.execute(text(LAST_SEQ), {"source": source}).scalar_one()
                 connection.execute(
                     text("UPDATE objects SET seq = :seq WHERE source = :source AND id = :id"),
@@ -294,14 +327,19 @@ class Store(Suppression):
 
     # deliveries
 
-    def want(self, sink: str, event_uuid: str, pipeline: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def want(
+        self, sink: str, event_uuid: str, pipeline: str, body: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
         """Record what a pipeline wants an event to be; returns what all pipelines want, in order of their names."""
         with self._transaction() as connection:
             connection.execute(
-                text(UPSERT_WANTED), {"sink": sink, "event": event_uuid, "pipeline": pipeline, "body": pack(body)}
+                text(UPSERT_WANTED),
+                {"sink": sink, "event": event_uuid, "pipeline": pipeline, "body": pack(body)},
             )
             rows = connection.execute(
-                text("SELECT body FROM wanted WHERE sink = :sink AND event = :event ORDER BY pipeline"),
+                text(
+                    "SELECT body FROM wanted WHERE sink = :sink AND event = :event ORDER BY pipeline"
+                ),
                 {"sink": sink, "event": event_uuid},
             )
             return [unpack(row[0]) for row in rows]
@@ -317,7 +355,9 @@ class Store(Suppression):
             return None
         row = rows[0]
         intents = tuple(unpack(row["intent"])["edits"]) if row["intent"] is not None else ()
-        return Delivered(row["state"], unpack(row["body"]), row["digest"], bool(row["published"]), intents)
+        return Delivered(
+            row["state"], unpack(row["body"]), row["digest"], bool(row["published"]), intents
+        )
 
     def intend(self, sink: str, event_uuid: str, edits: Sequence[Mapping[str, Any]]) -> None:
         """Record edits that are about to be sent; `set_delivered` forgets them."""
@@ -383,7 +423,13 @@ class Store(Suppression):
                 connection.execute(
                     text(INSERT_NOTE),
                     [
-                        {**key, "id": id_, "outcome": outcome.value, "reason": reason.value, "target": target}
+                        {
+                            **key,
+                            "id": id_,
+                            "outcome": outcome.value,
+                            "reason": reason.value,
+                            "target": target,
+                        }
                         for id_, outcome, reason, target in notes
                     ],
                 )
@@ -430,12 +476,17 @@ class Store(Suppression):
                 key,
             )
             connection.execute(
-                text("UPDATE runs SET source = :source, seq_before = :before WHERE number = :number"), key
+                text(
+                    "UPDATE runs SET source = :source, seq_before = :before WHERE number = :number"
+                ),
+                key,
             )
 
     def run_brought(self, number: int, after: int) -> None:
         """Record up to where what the poll of a run brought goes."""
-        self.execute("UPDATE runs SET seq_after = :after WHERE number = :number", after=after, number=number)
+        self.execute(
+            "UPDATE runs SET seq_after = :after WHERE number = :number", after=after, number=number
+        )
 
     def attribute_count(self, pipeline: str) -> int:
         """How many attributes a pipeline has in its events."""
@@ -446,7 +497,9 @@ class Store(Suppression):
         """Close a run."""
         with self._transaction() as connection:
             connection.execute(
-                text("UPDATE runs SET finished = :finished, summary = :summary WHERE number = :number"),
+                text(
+                    "UPDATE runs SET finished = :finished, summary = :summary WHERE number = :number"
+                ),
                 {"finished": moment, "summary": orjson.dumps(summary).decode(), "number": number},
             )
 
@@ -456,6 +509,10 @@ class Store(Suppression):
             return
         before = moment - self.history
         with self._transaction() as connection:
-            connection.execute(text("DELETE FROM pages WHERE received < :before"), {"before": before})
-            connection.execute(text("DELETE FROM answers WHERE asked < :before"), {"before": before // 1_000_000})
+            connection.execute(
+                text("DELETE FROM pages WHERE received < :before"), {"before": before}
+            )
+            connection.execute(
+                text("DELETE FROM answers WHERE asked < :before"), {"before": before // 1_000_000}
+            )
             connection.execute(text(FORGET_RUNS), {"before": before})

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .database import in_slices
-from .intake import Intake
-from .statements import RESUPPRESSED, SUPPRESS, SUPPRESSED, UNSUPPRESS, UPSERT_HEARD, UPSERT_LOOK
+from stixbridge.store.database import in_slices
+from stixbridge.store.inbox import Intake
+from stixbridge.store.statements import (
+    RESUPPRESSED,
+    SUPPRESS,
+    SUPPRESSED,
+    UNSUPPRESS,
+    UPSERT_HEARD,
+    UPSERT_LOOK,
+)
 
 
 class Suppression(Intake):
@@ -21,7 +28,13 @@ class Suppression(Intake):
             moment: now, microseconds.
             said: when an analyst said so, microseconds; what was taken off the list after that stays off.
         """
-        self.execute(SUPPRESS, value=value, why=why[:500], since=moment, said=moment if said is None else said)
+        self.execute(
+            SUPPRESS,
+            value=value,
+            why=why[:500],
+            since=moment,
+            said=moment if said is None else said,
+        )
 
     def unsuppress(self, value: str, moment: int) -> bool:
         """Take a value off the list; whether it was on it."""
@@ -40,11 +53,18 @@ class Suppression(Intake):
 
         Nothing and None where the list is as it was.
         """
-        heard = self._scalar("SELECT max(heard) FROM progress WHERE pipeline = :pipeline", pipeline=pipeline) or 0
+        heard = (
+            self._scalar(
+                "SELECT max(heard) FROM progress WHERE pipeline = :pipeline", pipeline=pipeline
+            )
+            or 0
+        )
         seq = self._scalar("SELECT max(seq) FROM suppressed") or 0
         if seq == heard:
             return set(), None
-        return {row["id"] for row in self.query(RESUPPRESSED, pipeline=pipeline, heard=heard, seq=seq)}, int(seq)
+        return {
+            row["id"] for row in self.query(RESUPPRESSED, pipeline=pipeline, heard=heard, seq=seq)
+        }, int(seq)
 
     def set_heard(self, pipeline: str, seq: int) -> None:
         """Record up to what a pipeline was told of the suppression list."""

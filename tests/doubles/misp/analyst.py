@@ -65,7 +65,11 @@ class Analyst:
         require(fields, ATTRIBUTE, "analyst_edit")
         place = self._place(uuid)
         errors = apply_attribute(
-            self._store, place.attribute, fields, in_object=place.object is not None, keys=live_keys(place.event)
+            self._store,
+            place.attribute,
+            fields,
+            in_object=place.object is not None,
+            keys=live_keys(place.event),
         )
         assert not errors, errors
         self._touch(place)
@@ -94,7 +98,13 @@ class Analyst:
     def sighting(self, uuid: str, kind: int, source: str) -> None:
         """Add a sighting; no timestamp moves."""
         held = self._place(uuid).attribute
-        store_sighting(self._store, held, self._actor.org_id, {"type": kind, "source": source}, self._store.new_uuid())
+        store_sighting(
+            self._store,
+            held,
+            self._actor.org_id,
+            {"type": kind, "source": source},
+            self._store.new_uuid(),
+        )
 
 
 def snapshot(store: Store) -> Json:
@@ -107,7 +117,10 @@ def snapshot(store: Store) -> Json:
         if isinstance(value, dict):
             return {name: plain(item) for name, item in value.items() if name not in VOLATILE}
         if isinstance(value, list):
-            return sorted((plain(item) for item in value), key=lambda item: (str(_get(item, "uuid")), repr(item)))
+            return sorted(
+                (plain(item) for item in value),
+                key=lambda item: (str(_get(item, "uuid")), repr(item)),
+            )
         return None if isinstance(value, str) and value in store.generated else value
 
     return {uuid: plain(event) for uuid, event in sorted(store.events.items())}

@@ -37,7 +37,11 @@ class Call:
         Raises:
             Unknown: something stands beside the wrapper.
         """
-        if isinstance(self.body, Mapping) and name in self.body and isinstance(self.body[name], (Mapping, list)):
+        if (
+            isinstance(self.body, Mapping)
+            and name in self.body
+            and isinstance(self.body[name], (Mapping, list))
+        ):
             require(self.body, {name}, "body")
             return self.body[name]
         return self.body if self.body is not None else {}
@@ -75,7 +79,13 @@ class Call:
 
     def saved(self, message: str, ident: str = "") -> Answer:
         """MISP's `saveSuccessResponse`."""
-        body: Json = {"saved": True, "success": True, "name": message, "message": message, "url": self.path}
+        body: Json = {
+            "saved": True,
+            "success": True,
+            "name": message,
+            "message": message,
+            "url": self.path,
+        }
         return Answer(body | ({"id": ident} if ident else {}))
 
 

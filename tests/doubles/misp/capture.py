@@ -109,11 +109,15 @@ def add_sightings(store: Store, actor: Actor, attribute: Json, given: Mapping[st
         if uuid and uuid in store.sightings:
             continue
         org = sighting.get("Organisation") or {}
-        org_id = store.add_org(org.get("name", ""), org.get("uuid", ""))["id"] if org else actor.org_id
+        org_id = (
+            store.add_org(org.get("name", ""), org.get("uuid", ""))["id"] if org else actor.org_id
+        )
         store_sighting(store, attribute, org_id, sighting, uuid or store.new_uuid())
 
 
-def store_sighting(store: Store, attribute: Json, org_id: str, given: Mapping[str, Any], uuid: str) -> Json:
+def store_sighting(
+    store: Store, attribute: Json, org_id: str, given: Mapping[str, Any], uuid: str
+) -> Json:
     """Append one sighting.
 
     Raises:
@@ -140,7 +144,9 @@ def store_sighting(store: Store, attribute: Json, org_id: str, given: Mapping[st
     return sighting
 
 
-def add_analyst_data(store: Store, actor: Actor, element: Json, kind_of: str, given: Mapping[str, Any]) -> None:
+def add_analyst_data(
+    store: Store, actor: Actor, element: Json, kind_of: str, given: Mapping[str, Any]
+) -> None:
     """Store inline notes, opinions and relationships; one whose UUID is known is ignored, whatever its `modified`."""
     for kind in ANALYST_KINDS:
         for item in given.get(kind) or []:
@@ -156,7 +162,11 @@ def add_one_analyst(store: Store, actor: Actor, element: Json, *, kind: str, kin
     held = store.analyst.get(uuid)
     if held is not None or uuid in store.analyst_blocklist:
         # what was made here is changed by `analyst_data/edit` only; it outlives its event, and shows with its parent
-        if held is not None and held["object_uuid"] == element["uuid"] and held not in element.get(kind, []):
+        if (
+            held is not None
+            and held["object_uuid"] == element["uuid"]
+            and held not in element.get(kind, [])
+        ):
             element.setdefault(kind, []).append(held)
         return None
     if kind == "Relationship" and item.get("related_object_uuid") == element["uuid"]:
@@ -283,7 +293,9 @@ def check_report(store: Store, given: Json) -> tuple[Json, Errors]:
         "uuid": uuid,
         "name": str(given["name"]),
         "content": content,
-        "distribution": str(given["distribution"]) if given.get("distribution") is not None else "5",
+        "distribution": str(given["distribution"])
+        if given.get("distribution") is not None
+        else "5",
         "sharing_group_id": str(given.get("sharing_group_id") or 0),
         "timestamp": str(timestamp(given.get("timestamp"), store.clock())),
         "deleted": truthy(given.get("deleted")),
@@ -303,7 +315,11 @@ def add_report(store: Store, actor: Actor, event: Json, given: Json) -> tuple[Js
         store.drop("EventReport", event, errors, given)
         return None, errors
     clean["uuid"] = clean["uuid"] or store.new_uuid()
-    report: Json = {"id": store.next_id("EventReport", clean["uuid"]), "event_id": event["id"], **clean}
+    report: Json = {
+        "id": store.next_id("EventReport", clean["uuid"]),
+        "event_id": event["id"],
+        **clean,
+    }
     event["EventReport"].append(report)
     store.reports[report["uuid"]] = (event, report)
     return report, {}  # what is inline in a report is dropped

@@ -73,7 +73,9 @@ def _seen(given: Json, clean: Json, errors: Errors) -> None:
             errors.setdefault(name, []).append(str(error))
     first, last = clean.get("first_seen"), clean.get("last_seen")
     if first and last and first > last:
-        errors.setdefault("last_seen", []).append("Last seen value should be greater than first seen value")
+        errors.setdefault("last_seen", []).append(
+            "Last seen value should be greater than first seen value"
+        )
 
 
 def check_attribute(store: Store, given: Json, *, in_object: bool, keys: Mapping[Key, str] | None,
@@ -108,15 +110,21 @@ def check_attribute(store: Store, given: Json, *, in_object: bool, keys: Mapping
         "value": normalise(kind, "" if value is None else "1" if value is True else str(value)),
         "to_ids": truthy(given["to_ids"]) if given.get("to_ids") is not None else info.to_ids,
         "uuid": lower(str(given["uuid"])) if truthy(given.get("uuid")) else "",
-        "distribution": str(given["distribution"]) if given.get("distribution") is not None else "5",
+        "distribution": str(given["distribution"])
+        if given.get("distribution") is not None
+        else "5",
         "comment": str(given.get("comment") or ""),
         "deleted": truthy(given.get("deleted")),
         "disable_correlation": truthy(given.get("disable_correlation")),
         "object_relation": given.get("object_relation") or None,
     }
-    clean["sharing_group_id"] = str(given.get("sharing_group_id") or 0) if clean["distribution"] == "4" else "0"
+    clean["sharing_group_id"] = (
+        str(given.get("sharing_group_id") or 0) if clean["distribution"] == "4" else "0"
+    )
     if clean["category"] not in knowledge().categories:
-        errors["category"] = ["Options : Payload delivery, Antivirus detection, Payload installation, ..."]
+        errors["category"] = [
+            "Options : Payload delivery, Antivirus detection, Payload installation, ..."
+        ]
     if kind not in knowledge().categories.get(clean["category"], ()):
         errors["type"] = ["Options depend on the selected category."]
     if message := refusal(kind, clean["value"]):
@@ -130,7 +138,9 @@ def check_attribute(store: Store, given: Json, *, in_object: bool, keys: Mapping
     elif clean["uuid"] in store.attributes and clean["uuid"] != uuid:
         errors["uuid"] = [TAKEN_UUID]
     if clean["distribution"] not in LEVELS:
-        errors["distribution"] = ["Options: Your organisation only, This community only, Connected communities, ..."]
+        errors["distribution"] = [
+            "Options: Your organisation only, This community only, Connected communities, ..."
+        ]
     if clean["distribution"] == "4" and clean["sharing_group_id"] == "0":
         errors["sharing_group_id"] = [NO_GROUP]
     _seen(given, clean, errors)
@@ -156,11 +166,15 @@ def check_object(store: Store, given: Json, *, new: bool) -> tuple[Json, Errors]
         "template_uuid": str(given.get("template_uuid") or ""),
         "template_version": str(given.get("template_version") or 1),
         "uuid": lower(str(given.get("uuid") or "")),
-        "distribution": str(given["distribution"]) if given.get("distribution") is not None else "5",
+        "distribution": str(given["distribution"])
+        if given.get("distribution") is not None
+        else "5",
         "comment": str(given.get("comment") or ""),
         "deleted": truthy(given.get("deleted")),
     }
-    clean["sharing_group_id"] = str(given.get("sharing_group_id") or 0) if clean["distribution"] == "4" else "0"
+    clean["sharing_group_id"] = (
+        str(given.get("sharing_group_id") or 0) if clean["distribution"] == "4" else "0"
+    )
     if new:
         for name in ("name", "meta-category"):
             if not clean[name]:

@@ -21,7 +21,12 @@ def ip(value: str = "198.51.100.7", **more: Any) -> dict[str, Any]:
 
 def file_object(number: int = 50, *attributes: dict[str, Any], **more: Any) -> dict[str, Any]:
     inner = list(attributes) or [
-        {"uuid": uid(number + 1), "object_relation": "filename", "type": "filename", "value": "a.exe"}
+        {
+            "uuid": uid(number + 1),
+            "object_relation": "filename",
+            "type": "filename",
+            "value": "a.exe",
+        }
     ]
     return {
         "uuid": uid(number), "name": "file", "meta-category": "file", "description": "A file", "template_version": "25",
@@ -34,7 +39,8 @@ class Api:
 
     def __init__(self, misp: MispDouble, **headers: str) -> None:
         self.http = httpx.Client(
-            base_url=misp.url, headers={"Authorization": misp.key, "Accept": "application/json", **headers}
+            base_url=misp.url,
+            headers={"Authorization": misp.key, "Accept": "application/json", **headers},
         )
 
     def post(self, path: str, body: Any = None) -> httpx.Response:
@@ -44,7 +50,9 @@ class Api:
         return self.http.get(path)
 
     def add(self, number: int = 1, **fields: Any) -> httpx.Response:
-        return self.post("/events/add", {"Event": {"uuid": uid(number), "info": "e", "timestamp": T0, **fields}})
+        return self.post(
+            "/events/add", {"Event": {"uuid": uid(number), "info": "e", "timestamp": T0, **fields}}
+        )
 
     def edit(self, number: int = 1, **fields: Any) -> httpx.Response:
         return self.post(f"/events/edit/{uid(number)}", {"Event": fields})

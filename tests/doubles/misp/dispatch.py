@@ -45,7 +45,9 @@ def parse_body(raw: bytes, headers: Mapping[str, str]) -> Any:
     if not raw.strip():
         return None
     if not headers.get("content-type", "").lower().startswith("application/json"):
-        raise Unknown(f"a body with Content-Type {headers.get('content-type')!r}: MISP reads application/json")
+        raise Unknown(
+            f"a body with Content-Type {headers.get('content-type')!r}: MISP reads application/json"
+        )
     try:
         return json.loads(raw)
     except ValueError:
@@ -100,12 +102,20 @@ def respond(store: Store, actor: Actor, key: str, base_url: str, request: Reques
         return refused(error.status, error.message, request.path, error.headers)
     except NotSaved as error:
         message = f"Could not {route.action} {error.what}"
-        body = {"saved": False, "name": message, "message": message, "url": request.path, "errors": error.errors}
+        body = {
+            "saved": False,
+            "name": message,
+            "message": message,
+            "url": request.path,
+            "errors": error.errors,
+        }
         return Answer(body | ({"id": error.ident} if error.ident else {}), 403)
     except Crash:
         return refused(500, CRASHED, request.path)
 
 
-def refused(status: int, message: str, url: str, headers: Mapping[str, str] | None = None) -> Answer:
+def refused(
+    status: int, message: str, url: str, headers: Mapping[str, str] | None = None
+) -> Answer:
     """An exception as MISP renders it."""
     return Answer({"name": message, "message": message, "url": url}, status, headers or {})

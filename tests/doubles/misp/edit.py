@@ -59,7 +59,9 @@ def edit_attribute(store: Store, actor: Actor, event: Json, obj: Json | None, gi
     return True
 
 
-def apply_attribute(store: Store, held: Json, given: Json, *, in_object: bool, keys: dict[Key, str] | None) -> Errors:
+def apply_attribute(
+    store: Store, held: Json, given: Json, *, in_object: bool, keys: dict[Key, str] | None
+) -> Errors:
     """Overwrite the given fields of a stored attribute, or say why not. Without a timestamp it gets now.
 
     Raises:
@@ -67,7 +69,9 @@ def apply_attribute(store: Store, held: Json, given: Json, *, in_object: bool, k
     """
     store.pause()
     merged = {**{name: held.get(name) for name in KEPT}, **given}
-    clean, errors = check_attribute(store, merged, in_object=in_object, keys=keys, uuid=held["uuid"])
+    clean, errors = check_attribute(
+        store, merged, in_object=in_object, keys=keys, uuid=held["uuid"]
+    )
     if errors:
         return errors
     if keys is not None:
@@ -102,7 +106,9 @@ def edit_object(store: Store, actor: Actor, event: Json, given: Json) -> bool:
         return True
     if "timestamp" in given and timestamp(given["timestamp"], 0) <= int(obj["timestamp"]):
         return False
-    clean, errors = check_object(store, {**{name: obj[name] for name in OBJECT_KEPT}, **given}, new=False)
+    clean, errors = check_object(
+        store, {**{name: obj[name] for name in OBJECT_KEPT}, **given}, new=False
+    )
     if errors:
         store.drop("Object", event, errors, given, "edit")
         return True

@@ -61,8 +61,12 @@ def view(call: Call) -> Answer:
     )
     if call.named_flag("extended"):
         own = {"id", "info", "orgc_id", "Orgc"}
-        others = [one for one in call.store.events.values() if one.get("extends_uuid") == event["uuid"]]
-        shown["extensionEvents"] = {one["id"]: {key: one[key] for key in own if key in one} for one in others}
+        others = [
+            one for one in call.store.events.values() if one.get("extends_uuid") == event["uuid"]
+        ]
+        shown["extensionEvents"] = {
+            one["id"]: {key: one[key] for key in own if key in one} for one in others
+        }
     return Answer({"Event": shown})
 
 

@@ -77,7 +77,9 @@ def add_event(store: Store, actor: Actor, given: Json, base_url: str) -> Json:
     own = next(org for org in store.orgs.values() if org["id"] == actor.org_id)
     orgc = own
     if actor.role.sync and given.get("Orgc"):
-        orgc = store.add_org(str(given["Orgc"].get("name") or ""), str(given["Orgc"].get("uuid") or ""))
+        orgc = store.add_org(
+            str(given["Orgc"].get("name") or ""), str(given["Orgc"].get("uuid") or "")
+        )
     uuid = uuid or store.new_uuid()
     event: Json = {
         "id": store.next_id("Event", uuid),
@@ -168,10 +170,16 @@ def edit_event(store: Store, actor: Actor, named: Json, given: Json) -> Json:
         raise Crash("Duplicate entry for key 'uuid'")
     now = store.clock()
     if "timestamp" in given and timestamp(given["timestamp"], 0) <= int(event["timestamp"]):
-        raise NotSaved("Event", NOT_SAVED + "Event in the request not newer than the local copy.", event["id"])
+        raise NotSaved(
+            "Event", NOT_SAVED + "Event in the request not newer than the local copy.", event["id"]
+        )
     if str(given.get("distribution")) == "4":
         given["sharing_group_id"] = _edit_sharing_group(store, given, event)
-    allowed = actor.role.site_admin or event["orgc_id"] == actor.org_id or (actor.role.sync and event["locked"])
+    allowed = (
+        actor.role.site_admin
+        or event["orgc_id"] == actor.org_id
+        or (actor.role.sync and event["locked"])
+    )
     if not allowed:
         raise NotSaved(
             "Event",
@@ -239,13 +247,17 @@ def _edit_report(store: Store, actor: Actor, event: Json, given: Json) -> bool:
     if holder is not event:
         store.drop("EventReport", event, "the UUID is used in another event", given, "edit")
         return True
-    if truthy(given.get("timestamp")) and timestamp(given["timestamp"], 0) <= int(report["timestamp"]):
+    if truthy(given.get("timestamp")) and timestamp(given["timestamp"], 0) <= int(
+        report["timestamp"]
+    ):
         return False
     # `name` is a required field even on an update, and `distribution` falls back to "inherit" without one.
     clean, errors = check_report(store, given)
     if errors:
         store.drop("EventReport", event, errors, given, "edit")
         return True
-    kept: dict[str, Any] = {name: report[name] for name in ("content", "deleted") if given.get(name) is None}
+    kept: dict[str, Any] = {
+        name: report[name] for name in ("content", "deleted") if given.get(name) is None
+    }
     report.update({**clean, **kept})
     return True

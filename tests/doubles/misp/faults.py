@@ -53,6 +53,8 @@ class Faults:
         return None
 
 
-def page(status: int = 200, body: str = LOGIN_PAGE, headers: Mapping[str, str] | None = None) -> Answer:
+def page(
+    status: int = 200, body: str = LOGIN_PAGE, headers: Mapping[str, str] | None = None
+) -> Answer:
     """An HTML page."""
     return Answer(body, status, {"Content-Type": "text/html; charset=UTF-8", **(headers or {})})

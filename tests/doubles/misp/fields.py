@@ -47,7 +47,9 @@ TAG = frozenset(
         "is_custom_galaxy", "local_only", "local", "deleted", "relationship_type",
     }
 )  # fmt: skip
-REPORT = frozenset({"id", "uuid", "event_id", "name", "content", "timestamp", "deleted"} | _SHARING | _ANALYST)
+REPORT = frozenset(
+    {"id", "uuid", "event_id", "name", "content", "timestamp", "deleted"} | _SHARING | _ANALYST
+)
 SIGHTING = frozenset(
     {
         "id", "uuid", "attribute_id", "attribute_uuid", "event_id", "org_id", "date_sighting", "source", "type",
@@ -70,7 +72,12 @@ SEARCH_COMMON = frozenset(
     }
 )  # fmt: skip
 SEARCH_EVENTS = SEARCH_COMMON | {"metadata", "includeAnalystData"}
-SEARCH_ATTRIBUTES = SEARCH_COMMON | {"includeEventUuid", "includeEventTags", "includeSightings", "excludeDecayed"}
+SEARCH_ATTRIBUTES = SEARCH_COMMON | {
+    "includeEventUuid",
+    "includeEventTags",
+    "includeSightings",
+    "excludeDecayed",
+}
 SEARCH_OFF = frozenset(
     {
         "metadata", "enforceWarninglist", "includeEventUuid", "includeEventTags", "includeContext", "headerless",

@@ -38,14 +38,21 @@ def knowledge() -> Knowledge:
     """
     spec = importlib.util.find_spec("pymisp")
     if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError("the MISP double reads attribute types from PyMISP's data: pip install pymisp")
+        raise RuntimeError(
+            "the MISP double reads attribute types from PyMISP's data: pip install pymisp"
+        )
     path = Path(spec.submodule_search_locations[0]) / "data" / "describeTypes.json"
     raw = json.loads(path.read_text(encoding="utf-8"))["result"]
     return Knowledge(
         types={
-            name: TypeInfo(raw["sane_defaults"][name]["default_category"], bool(raw["sane_defaults"][name]["to_ids"]))
+            name: TypeInfo(
+                raw["sane_defaults"][name]["default_category"],
+                bool(raw["sane_defaults"][name]["to_ids"]),
+            )
             for name in raw["types"]
         },
-        categories={name: frozenset(kinds) for name, kinds in raw["category_type_mappings"].items()},
+        categories={
+            name: frozenset(kinds) for name, kinds in raw["category_type_mappings"].items()
+        },
         raw=raw,
     )

@@ -40,7 +40,9 @@ READS = (
 def is_write(method: str, path: str) -> bool:
     """Tell requests that change something from those that only look, although many of the latter are POSTs."""
     plain = path.strip("/").lower()
-    return method in ("POST", "PUT", "DELETE") and not plain.startswith((*READS, "galaxy_clusters/restsearch"))
+    return method in ("POST", "PUT", "DELETE") and not plain.startswith(
+        (*READS, "galaxy_clusters/restsearch")
+    )
 
 
 @dataclasses.dataclass

@@ -27,7 +27,8 @@ def get_version(call: Call) -> Answer:
             "version": VERSION,
             "pymisp_recommended_version": VERSION,
             **{
-                f"perm_{name}": rights[f"perm_{name}"] for name in ("sync", "sighting", "galaxy_editor", "analyst_data")
+                f"perm_{name}": rights[f"perm_{name}"]
+                for name in ("sync", "sighting", "galaxy_editor", "analyst_data")
             },
             "uuid": call.store.org["uuid"] if call.actor.role.sync else "-",
             "request_encoding": ["gzip"],
@@ -61,7 +62,9 @@ def describe_types(call: Call) -> Answer:
 
 def sharing_groups(call: Call) -> Answer:
     """`GET /sharing_groups/index`."""
-    return Answer({"response": [{"SharingGroup": dict(group)} for group in call.store.sharing_groups]})
+    return Answer(
+        {"response": [{"SharingGroup": dict(group)} for group in call.store.sharing_groups]}
+    )
 
 
 def tag_add(call: Call) -> Answer:
@@ -87,7 +90,11 @@ def tag_search(call: Call) -> Answer:
         names = given.get("tag") or given.get("tagname") or []
         wanted = names if isinstance(names, list) else [names]
     return Answer(
-        [{"Tag": dict(tag)} for tag in call.store.tags.values() if any(like(str(name), tag["name"]) for name in wanted)]
+        [
+            {"Tag": dict(tag)}
+            for tag in call.store.tags.values()
+            if any(like(str(name), tag["name"]) for name in wanted)
+        ]
     )
 
 
@@ -98,7 +105,9 @@ def _galaxies(call: Call) -> dict[str, str]:
 
 def galaxy_index(call: Call) -> Answer:
     """`GET /galaxies/index`: as far as the clusters given to the double tell."""
-    return Answer([{"Galaxy": {"id": i, "type": kind, "name": kind}} for i, kind in _galaxies(call).items()])
+    return Answer(
+        [{"Galaxy": {"id": i, "type": kind, "name": kind}} for i, kind in _galaxies(call).items()]
+    )
 
 
 def cluster_search(call: Call) -> Answer:
@@ -165,7 +174,13 @@ def relation_add(call: Call) -> Answer:
     if any(all(row[name] == given[name] for name in same) for row in held["GalaxyClusterRelation"]):
         why = 'Relationship could not be added.Reasons: ["Relation already exists"]'
         message = "Could not add GalaxyClusterRelation"
-        body = {"saved": False, "name": message, "message": message, "errors": "application/json", "id": why}
+        body = {
+            "saved": False,
+            "name": message,
+            "message": message,
+            "errors": "application/json",
+            "id": why,
+        }
         return Answer(body | {"url": f"/galaxy_cluster_relations/add/{why}"}, 403)
     held["GalaxyClusterRelation"].append(given)
     text = html.escape(json.dumps(call.saved("GalaxyClusterRelation added").body))
@@ -180,7 +195,8 @@ def log_index(call: Call) -> Answer:
         [
             {"Log": dict(entry)}
             for entry in call.store.drops
-            if like(str(given.get("title", "%")), entry["title"]) and like(str(given.get("model", "%")), entry["model"])
+            if like(str(given.get("title", "%")), entry["title"])
+            and like(str(given.get("model", "%")), entry["model"])
         ]
     )
 

@@ -48,7 +48,10 @@ def attribute_add(call: Call) -> Answer:
     for number, attribute in enumerate(sent):
         if str(attribute.get("distribution")) == "4":
             # Here an unknown group is an error of its own, not a quiet distribution 0.
-            attribute = {**attribute, "sharing_group_id": downgrade_sharing(call.store, attribute)["sharing_group_id"]}
+            attribute = {
+                **attribute,
+                "sharing_group_id": downgrade_sharing(call.store, attribute)["sharing_group_id"],
+            }
         made, errors = add_attribute(call.store, call.actor, event, None, attribute, keys=keys)
         if made:
             stored.append(made)
@@ -73,10 +76,17 @@ def attribute_edit(call: Call) -> Answer:
     known_attribute(given)
     _sharing_group(call, given)
     fixed = ("uuid", "object_relation")
-    given = {name: value for name, value in given.items() if value is not None and name not in fixed}
+    given = {
+        name: value for name, value in given.items() if value is not None and name not in fixed
+    }
     if "timestamp" in given and timestamp(given["timestamp"], 0) <= int(held["timestamp"]):
-        raise Refusal(405, "Attribute could not be saved: Attribute in the request not newer than the local copy.")
-    errors = apply_attribute(call.store, held, given, in_object=place.object is not None, keys=live_keys(place.event))
+        raise Refusal(
+            405,
+            "Attribute could not be saved: Attribute in the request not newer than the local copy.",
+        )
+    errors = apply_attribute(
+        call.store, held, given, in_object=place.object is not None, keys=live_keys(place.event)
+    )
     if errors:
         raise NotSaved("Attribute", errors)
     edit_tags(call.store, call.actor, held, given)
@@ -142,7 +152,9 @@ def object_add(call: Call) -> Answer:
 def reference_add(call: Call) -> Answer:
     """`POST /object_references/add`."""
     given = require(call.unwrapped("ObjectReference"), REFERENCE, "ObjectReference")
-    source = call.store.objects.get(call.store.uuid_of("Object", given.get("object_uuid") or given.get("object_id")))
+    source = call.store.objects.get(
+        call.store.uuid_of("Object", given.get("object_uuid") or given.get("object_id"))
+    )
     if source is None or source[1]["deleted"] or not call.store.may_modify(source[0], call.actor):
         raise Refusal(404, "Invalid object.")
     event, obj = source
@@ -150,7 +162,9 @@ def reference_add(call: Call) -> Answer:
     if target is None or target[2]["deleted"]:
         raise Refusal(404, "Invalid target.")
     if target[0] is not event:
-        raise Refusal(404, "Invalid target. Target has to be within the same event or extending it.")
+        raise Refusal(
+            404, "Invalid target. Target has to be within the same event or extending it."
+        )
     fresh = {name: given.get(name) for name in ("referenced_uuid", "relationship_type", "comment")}
     add_reference(call.store, event, obj["uuid"], fresh)
     obj["timestamp"] = str(call.store.clock())
@@ -171,7 +185,11 @@ def sighting_add(call: Call) -> Answer:
         if not call.store.visible(event, call.actor):
             continue
         for _, held in attributes_of(event):
-            wanted = ident in (held["id"], held["uuid"]) if ident else set(values) & set(value_parts(held))
+            wanted = (
+                ident in (held["id"], held["uuid"])
+                if ident
+                else set(values) & set(value_parts(held))
+            )
             if wanted and not held["deleted"]:
                 found.append(held)
     reason = "No valid attributes found that match the criteria."
@@ -183,25 +201,38 @@ def sighting_add(call: Call) -> Answer:
     made: Json = {}
     for held in found:
         if kind == "2":
-            held["Sighting"] = [s for s in held["Sighting"] if (s["type"], s["org_id"]) != ("2", call.actor.org_id)]
+            held["Sighting"] = [
+                s for s in held["Sighting"] if (s["type"], s["org_id"]) != ("2", call.actor.org_id)
+            ]
         source = str(given.get("source") or "").strip()
         details = {"date_sighting": given.get("timestamp"), "type": kind, "source": source}
         made = store_sighting(call.store, held, call.actor.org_id, details, call.store.new_uuid())
-    return Answer({"Sighting": {n: v for n, v in made.items() if n not in ("attribute_uuid", "Organisation")}})
+    return Answer(
+        {"Sighting": {n: v for n, v in made.items() if n not in ("attribute_uuid", "Organisation")}}
+    )
 
 
 def sighting_search(call: Call) -> Answer:
     """`POST /sightings/restSearch`: by type and time; without a time the last 30 days."""
     known = {"returnFormat", "type", "from", "to", "last"}
     given = require(call.body or {}, known, "sightings/restSearch")
-    since, until = int(given.get("from") or call.store.clock() - 30 * 86_400), int(given.get("to") or 2**40)
+    since, until = (
+        int(given.get("from") or call.store.clock() - 30 * 86_400),
+        int(given.get("to") or 2**40),
+    )
     found = [
-        {"Sighting": {**{n: v for n, v in row.items() if n != "attribute_uuid"}, "value": held["value"]}}
+        {
+            "Sighting": {
+                **{n: v for n, v in row.items() if n != "attribute_uuid"},
+                "value": held["value"],
+            }
+        }
         for event in call.store.events.values()
         if call.store.visible(event, call.actor)
         for _, held in attributes_of(event)
         for row in held["Sighting"]
-        if row["type"] == str(given.get("type", row["type"])) and since <= int(row["date_sighting"]) <= until
+        if row["type"] == str(given.get("type", row["type"]))
+        and since <= int(row["date_sighting"]) <= until
     ]
     return Answer({"response": found})
 
@@ -253,7 +284,9 @@ def tag_attach(call: Call) -> Answer:
             message = f"{scope} tag {tag['name']}({tag['id']}) successfully attached to {kind}({element['id']})."
         else:
             message = f"{kind} already has the requested tag attached, no changes had to be made for tag {tag['name']}."
-    failed = f"Failed to attach {len(fails)} tags. Reasons: " + json.dumps({str(n): why for n, why in enumerate(fails)})
+    failed = f"Failed to attach {len(fails)} tags. Reasons: " + json.dumps(
+        {str(n): why for n, why in enumerate(fails)}
+    )
     if not message:
         raise NotSaved("Tag", failed)
     return call.saved(f"{message}\n{failed}" if fails else message)
@@ -302,7 +335,15 @@ def analyst_add(call: Call) -> Answer:
     return Answer({kind: dict(made)})
 
 
-_EDITABLE = ("note", "language", "authors", "opinion", "comment", "distribution", "sharing_group_id")
+_EDITABLE = (
+    "note",
+    "language",
+    "authors",
+    "opinion",
+    "comment",
+    "distribution",
+    "sharing_group_id",
+)
 """Of a relationship MISP changes neither type nor target, and answers 200."""
 
 
@@ -328,7 +369,9 @@ def analyst_edit(call: Call) -> Answer:
     kind, held = _analyst(call)
     given = require(call.unwrapped(kind), ANALYST, kind)
     held.update({name: value for name, value in given.items() if name in _EDITABLE})
-    held["modified"] = dt.datetime.fromtimestamp(call.store.clock(), dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
+    held["modified"] = dt.datetime.fromtimestamp(call.store.clock(), dt.UTC).strftime(
+        "%Y-%m-%d %H:%M:%S"
+    )
     return Answer({kind: dict(held)})
 
 

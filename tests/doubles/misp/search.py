@@ -45,7 +45,11 @@ def _passes(given: Any, texts: Iterable[str]) -> bool:
     def hit(term: str) -> bool:
         return any(like(term, text) for text in texts)
 
-    return (not any_of or any(map(hit, any_of))) and all(map(hit, all_of)) and not any(map(hit, none_of))
+    return (
+        (not any_of or any(map(hit, any_of)))
+        and all(map(hit, all_of))
+        and not any(map(hit, none_of))
+    )
 
 
 def _moment(value: Any, now: int) -> int:
@@ -107,7 +111,9 @@ def _check_format(given: Json) -> None:
         raise Unknown(f"restSearch: published {given['published']!r} is not implemented")
 
 
-def _attribute_filters(store: Store, given: Json, *, with_time: bool) -> list[Callable[[Json, Json], bool]]:
+def _attribute_filters(
+    store: Store, given: Json, *, with_time: bool
+) -> list[Callable[[Json, Json], bool]]:
     """The filters on (event, attribute) that were asked for."""
     now = store.clock()
     wanted: list[Callable[[Json, Json], bool]] = []
@@ -118,7 +124,11 @@ def _attribute_filters(store: Store, given: Json, *, with_time: bool) -> list[Ca
         if truthy(given.get(name)):
             wanted.append(lambda event, held, name=name: _passes(given[name], [held[name]]))  # type: ignore[misc]
     if given.get("to_ids") is not None:
-        wanted.append(lambda event, held: held["to_ids"] == (truthy(given["to_ids"]) and given["to_ids"] != "exclude"))
+        wanted.append(
+            lambda event, held: (
+                held["to_ids"] == (truthy(given["to_ids"]) and given["to_ids"] != "exclude")
+            )
+        )
     if with_time and truthy(given.get("timestamp")):
         wanted.append(lambda event, held: _between(given["timestamp"], held["timestamp"], now))
     return wanted
@@ -131,17 +141,27 @@ def _event_filters(store: Store, given: Json, *, with_time: bool) -> list[Callab
         any_of, _, none_of = _terms(given["eventid"])
         chosen = {store.uuid_of("Event", item) for item in any_of}
         refused = {store.uuid_of("Event", item) for item in none_of}
-        wanted.append(lambda event: (not chosen or event["uuid"] in chosen) and event["uuid"] not in refused)
+        wanted.append(
+            lambda event: (not chosen or event["uuid"] in chosen) and event["uuid"] not in refused
+        )
     if truthy(given.get("org")):
-        wanted.append(lambda event: _passes(given["org"], [event["Orgc"][name] for name in ("id", "name", "uuid")]))
+        wanted.append(
+            lambda event: _passes(
+                given["org"], [event["Orgc"][name] for name in ("id", "name", "uuid")]
+            )
+        )
     if truthy(given.get("eventinfo")):
         wanted.append(lambda event: _passes(given["eventinfo"], [event["info"]]))
     if given.get("published") is not None and str(given["published"]) != "":
-        wanted.append(lambda event: event["published"] == (str(given["published"]) in ("1", "True")))
+        wanted.append(
+            lambda event: event["published"] == (str(given["published"]) in ("1", "True"))
+        )
     if truthy(given.get("event_timestamp")):
         wanted.append(lambda event: _between(given["event_timestamp"], event["timestamp"], now))
     if truthy(given.get("publish_timestamp")):
-        wanted.append(lambda event: _between(given["publish_timestamp"], event["publish_timestamp"], now))
+        wanted.append(
+            lambda event: _between(given["publish_timestamp"], event["publish_timestamp"], now)
+        )
     if with_time and truthy(given.get("timestamp")):
         wanted.append(lambda event: _between(given["timestamp"], event["timestamp"], now))
     return wanted
@@ -175,14 +195,21 @@ def search_events(store: Store, actor: Actor, body: Any) -> Answer:
             if not _passes(given["uuid"], names):
                 continue
         if truthy(given.get("tags")):
-            names = _tag_names(event) + [name for attribute in held for name in _tag_names(attribute)]
+            names = _tag_names(event) + [
+                name for attribute in held for name in _tag_names(attribute)
+            ]
             if not _passes(given["tags"], names):
                 continue
         live = [attribute for attribute in held if attribute["deleted"] in deleted]
-        if by_attribute and not any(all(test(event, attribute) for test in by_attribute) for attribute in live):
+        if by_attribute and not any(
+            all(test(event, attribute) for test in by_attribute) for attribute in live
+        ):
             continue
         found.append(event)
-    more = {"metadata": truthy(given.get("metadata")), "analyst_data": truthy(given.get("includeAnalystData"))}
+    more = {
+        "metadata": truthy(given.get("metadata")),
+        "analyst_data": truthy(given.get("includeAnalystData")),
+    }
     shown = [{"Event": store.show_event(e, deleted=deleted, **more)} for e in _page(found, given)]
     return Answer({"response": shown}, headers={"X-Result-Count": str(len(shown))})
 
@@ -203,11 +230,17 @@ def search_attributes(store: Store, actor: Actor, body: Any) -> Answer:
         if not store.visible(event, actor) or not all(test(event) for test in by_event):
             continue
         for obj, held in attributes_of(event):
-            if held["deleted"] not in deleted or not all(test(event, held) for test in by_attribute):
+            if held["deleted"] not in deleted or not all(
+                test(event, held) for test in by_attribute
+            ):
                 continue
-            if truthy(given.get("uuid")) and not _passes(given["uuid"], [held["uuid"], event["uuid"]]):
+            if truthy(given.get("uuid")) and not _passes(
+                given["uuid"], [held["uuid"], event["uuid"]]
+            ):
                 continue
-            if truthy(given.get("tags")) and not _passes(given["tags"], _tag_names(held) + _tag_names(event)):
+            if truthy(given.get("tags")) and not _passes(
+                given["tags"], _tag_names(held) + _tag_names(event)
+            ):
                 continue
             if truthy(given.get("excludeDecayed")) and _decayed(held, store.clock()):
                 continue

@@ -84,14 +84,19 @@ class MispDouble:
                 self._server.socket, server_side=True, do_handshake_on_connect=False
             )
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), daemon=True
+        )
         self._thread.start()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
         if kind is None:
@@ -126,7 +131,9 @@ class MispDouble:
         Raises:
             AssertionError: it lists every violation.
         """
-        assert not self.violations, "the MISP double was asked what it does not know:\n" + "\n".join(self.violations)
+        assert not self.violations, (
+            "the MISP double was asked what it does not know:\n" + "\n".join(self.violations)
+        )
 
     def attribute(self, uuid: str) -> Json:
         """The stored attribute, deleted or not.
@@ -200,11 +207,15 @@ class MispDouble:
         """Drop a tag in silence wherever it is sent, as for a role that may not create it; or no longer."""
         (self.store.lost_tags.add if lost else self.store.lost_tags.discard)(name)
 
-    def hang_up_next(self, *, path: str | None = None, after_storing: bool = True, times: int = 1) -> None:
+    def hang_up_next(
+        self, *, path: str | None = None, after_storing: bool = True, times: int = 1
+    ) -> None:
         """Cut the connection of the next matching requests without an answer, their effect in place or not."""
         self._faults.add(Fault(None, after_storing, path, times))
 
-    def html_next(self, body: str = LOGIN_PAGE, *, status: int = 200, path: str | None = None, times: int = 1) -> None:
+    def html_next(
+        self, body: str = LOGIN_PAGE, *, status: int = 200, path: str | None = None, times: int = 1
+    ) -> None:
         """Answer the next matching requests with an HTML page, as a proxy or an expired session would."""
         self._faults.add(Fault(page(status, body), False, path, times))
 
@@ -231,7 +242,9 @@ class MispDouble:
         except Unknown as error:
             self.violations.append(str(error))
 
-    def _serve(self, method: str, target: str, headers: dict[str, str], raw: bytes) -> Answer | None:
+    def _serve(
+        self, method: str, target: str, headers: dict[str, str], raw: bytes
+    ) -> Answer | None:
         """Answer one request; None means: hang up."""
         path, _, query = target.partition("?")
         request = Request(method, path, None, query=query, headers=headers)
@@ -264,7 +277,9 @@ class MispDouble:
             raise
         except Exception as error:
             # A bug of the double must fail the test too, not look like a server in trouble.
-            self.violations.append(f"{request.method} {request.path}: the double itself failed: {error!r}")
+            self.violations.append(
+                f"{request.method} {request.path}: the double itself failed: {error!r}"
+            )
             return refused(500, CRASHED, request.path)
         finally:
             self._coming -= new
@@ -278,7 +293,9 @@ def _tags_in(body: Any) -> set[str]:
         return set()
     rows = body.get("Tag")
     own = (
-        {str(row.get("name")).lower() for row in rows if isinstance(row, Mapping)} if isinstance(rows, list) else set()
+        {str(row.get("name")).lower() for row in rows if isinstance(row, Mapping)}
+        if isinstance(rows, list)
+        else set()
     )
     return own.union(*(_tags_in(value) for key, value in body.items() if key != "Tag"))
 
@@ -335,7 +352,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
         data = text.encode()
-        sent = {"Content-Type": "application/json", **answer.headers, "Content-Length": str(len(data))}
+        sent = {
+            "Content-Type": "application/json",
+            **answer.headers,
+            "Content-Length": str(len(data)),
+        }
         self.send_response(answer.status)
         for name, value in sent.items():
             self.send_header(name, value)

@@ -78,7 +78,16 @@ def upload(store: Store, actor: Actor, body: Any, base_url: str) -> Json:
         base_url,
     )
     shown = store.show_event(event)
-    beside = ("Attribute", "Object", "Org", "Orgc", "Galaxy", "EventReport", "ShadowAttribute", "RelatedEvent")
+    beside = (
+        "Attribute",
+        "Object",
+        "Org",
+        "Orgc",
+        "Galaxy",
+        "EventReport",
+        "ShadowAttribute",
+        "RelatedEvent",
+    )
     return {"Event": {name: value for name, value in shown.items() if name not in beside}} | {
         name: shown[name] for name in beside if name in shown
     }

@@ -46,7 +46,9 @@ class Store:
         self.clusters: dict[str, Json] = {}
         for name, cluster in clusters.items():
             self.add_cluster(name, cluster)
-        self.sharing_groups = [_sharing_group(number, group) for number, group in enumerate(sharing_groups, 1)]
+        self.sharing_groups = [
+            _sharing_group(number, group) for number, group in enumerate(sharing_groups, 1)
+        ]
         for name in known_tags:
             self._new_tag({"name": name})
 
@@ -98,7 +100,9 @@ class Store:
 
     def sharing_group(self, ident: object) -> Json | None:
         """A sharing group by id or UUID."""
-        return next((g for g in self.sharing_groups if str(ident).lower() in (g["id"], g["uuid"])), None)
+        return next(
+            (g for g in self.sharing_groups if str(ident).lower() in (g["id"], g["uuid"])), None
+        )
 
     def visible(self, event: Json, actor: Actor) -> bool:
         """Whether the actor's organisation may see the event."""
@@ -120,7 +124,9 @@ class Store:
         try:
             name = str(tag["name"]).encode()[:255].decode()
         except UnicodeDecodeError:
-            raise Crash("Incorrect string value for column 'name'") from None  # cut in the middle of a character
+            raise Crash(
+                "Incorrect string value for column 'name'"
+            ) from None  # cut in the middle of a character
         known = self.clusters.get(name.lower())
         name = known["tag_name"] if known else name
         if name.lower() not in self.tags:
@@ -141,7 +147,9 @@ class Store:
     def tag(self, tag: Mapping[str, Any], role: Role) -> Json | None:
         """The tag of that name; made where the role may, else None."""
         name = str(tag.get("name") or "")
-        found = self.tags.get(name.lower()) or self.tags.get(name.encode()[:255].decode(errors="ignore").lower())
+        found = self.tags.get(name.lower()) or self.tags.get(
+            name.encode()[:255].decode(errors="ignore").lower()
+        )
         if name in self.lost_tags:
             return None
         if found or not name:
@@ -154,7 +162,11 @@ class Store:
         if any(held["id"] == tag["id"] for held in element["Tag"]):
             return False
         element["Tag"].append(
-            {**tag, "local": truthy(given.get("local")), "relationship_type": given.get("relationship_type") or None}
+            {
+                **tag,
+                "local": truthy(given.get("local")),
+                "relationship_type": given.get("relationship_type") or None,
+            }
         )
         self._set_galaxies(element)
         return True
@@ -181,9 +193,12 @@ class Store:
         for tag in element["Tag"]:
             if cluster := self.clusters.get(tag["name"].lower()):
                 galaxy = galaxies.setdefault(
-                    cluster["type"], {"name": cluster["type"], "type": cluster["type"], "GalaxyCluster": []}
+                    cluster["type"],
+                    {"name": cluster["type"], "type": cluster["type"], "GalaxyCluster": []},
                 )
-                galaxy["GalaxyCluster"].append({**cluster, "tag_id": tag["id"], "local": tag["local"]})
+                galaxy["GalaxyCluster"].append(
+                    {**cluster, "tag_id": tag["id"], "local": tag["local"]}
+                )
         element["Galaxy"] = list(galaxies.values())
 
     # changes
@@ -193,11 +208,17 @@ class Store:
         event["published"] = False
         event["timestamp"] = str(self.clock() if at is None else at)
 
-    def drop(self, model: str, event: Json, why: Any, data: Mapping[str, Any], action: str = "add") -> None:
+    def drop(
+        self, model: str, event: Json, why: Any, data: Mapping[str, Any], action: str = "add"
+    ) -> None:
         """Note a silent drop the way MISP's own log does; no client but an admin sees it."""
-        short = f"{data.get('category', 'N/A')}/{data.get('type', 'N/A')} {data.get('value', 'N/A')}"
+        short = (
+            f"{data.get('category', 'N/A')}/{data.get('type', 'N/A')} {data.get('value', 'N/A')}"
+        )
         if model != "Attribute":
-            short = str(data.get("name") or data.get("uuid") or data.get("referenced_uuid") or "N/A")
+            short = str(
+                data.get("name") or data.get("uuid") or data.get("referenced_uuid") or "N/A"
+            )
         self.drops.append(
             {
                 "id": self.next_id("Log"),
@@ -219,7 +240,9 @@ class Store:
         """Delete an event with all its parts and block its UUID."""
         del self.events[event["uuid"]]
         self.blocklist.add(event["uuid"])
-        self.attributes = {u: place for u, place in self.attributes.items() if place.event is not event}
+        self.attributes = {
+            u: place for u, place in self.attributes.items() if place.event is not event
+        }
         self.objects = {u: pair for u, pair in self.objects.items() if pair[0] is not event}
         self.reports = {u: pair for u, pair in self.reports.items() if pair[0] is not event}
         self.references = {u: held for u, held in self.references.items() if held[0] is not event}
@@ -273,13 +296,17 @@ class Store:
         for obj in event["Object"]:
             if obj["deleted"] in deleted and (inner := attributes(obj)):
                 shown["Object"].append({**copy.deepcopy(obj), "Attribute": inner})
-        shown["EventReport"] = copy.deepcopy([r for r in event["EventReport"] if r["deleted"] in deleted])
+        shown["EventReport"] = copy.deepcopy(
+            [r for r in event["EventReport"] if r["deleted"] in deleted]
+        )
         return shown if analyst_data else _without_analyst_data(shown)
 
 
 def _without_analyst_data(part: Json) -> Json:
     return {
-        name: [_without_analyst_data(row) for row in value] if name in ("Attribute", "Object", "EventReport") else value
+        name: [_without_analyst_data(row) for row in value]
+        if name in ("Attribute", "Object", "EventReport")
+        else value
         for name, value in part.items()
         if name not in ("Note", "Opinion", "Relationship")
     }
@@ -292,5 +319,10 @@ def _colour(name: str) -> str:
 def _sharing_group(number: int, group: Any) -> Json:
     given = dict(group) if isinstance(group, Mapping) else {"name": str(group)}
     name = str(given.get("name", f"group {number}"))
-    made = {"id": str(number), "name": name, "uuid": str(uuids.uuid5(uuids.NAMESPACE_URL, name)), "active": True}
+    made = {
+        "id": str(number),
+        "name": name,
+        "uuid": str(uuids.uuid5(uuids.NAMESPACE_URL, name)),
+        "active": True,
+    }
     return {**made, **given, "id": str(given.get("id", number))}

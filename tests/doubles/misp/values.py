@@ -66,12 +66,14 @@ NO_NEWLINE = frozenset(
 
 BAD_IP = "IP address has an invalid format."
 BAD_PORT = "Port numbers have to be integers between 1 and 65535."
-BAD_VALUE = 'Value not in the right type/format. Please double check the value or select type "other".'
-BAD_COMPOSITE = "Composite type found but the value not in the composite (value1|value2) format."
-CONTROL_ONLY = "Value provided consists purely of control characters and is therefore considered to be empty."
-TOO_LONG = (
-    "The entered string is too long and would get truncated. Please consider adding the data as an attachment instead"
+BAD_VALUE = (
+    'Value not in the right type/format. Please double check the value or select type "other".'
 )
+BAD_COMPOSITE = "Composite type found but the value not in the composite (value1|value2) format."
+CONTROL_ONLY = (
+    "Value provided consists purely of control characters and is therefore considered to be empty."
+)
+TOO_LONG = "The entered string is too long and would get truncated. Please consider adding the data as an attachment instead"
 
 
 def lower(value: str) -> str:
@@ -338,7 +340,10 @@ def refusal(kind: str, value: str) -> str | None:
     if not value:
         return "Value cannot be empty."
     parts = value.split("|") if knowledge().composite(kind) else [value]
-    if any(part and all(ord(char) < 32 or ord(char) == 127 for char in part) for part in (value, *parts)):
+    if any(
+        part and all(ord(char) < 32 or ord(char) == 127 for char in part)
+        for part in (value, *parts)
+    ):
         return CONTROL_ONLY
     if knowledge().composite(kind) and value.count("|") != 1:
         return BAD_COMPOSITE
@@ -350,7 +355,10 @@ def refusal(kind: str, value: str) -> str | None:
     return TOO_LONG if len(value.encode()) > 65_535 else None
 
 
-_MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d)?(?:\.(\d+))?)?\s*(Z|[+-]\d\d:?\d\d)?", re.IGNORECASE)
+_MOMENT = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d)?(?:\.(\d+))?)?\s*(Z|[+-]\d\d:?\d\d)?",
+    re.IGNORECASE,
+)
 
 
 def seen(value: object) -> str | None:

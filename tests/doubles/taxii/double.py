@@ -20,7 +20,18 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from .http import Answer, Fault, Refused, Request, Server, When, always, for_objects
-from .records import FILTERS, Collection, Record, Stix, Walk, described, manifest, recorded, select, sound
+from .records import (
+    FILTERS,
+    Collection,
+    Record,
+    Stix,
+    Walk,
+    described,
+    manifest,
+    recorded,
+    select,
+    sound,
+)
 
 MEDIA_TYPE = "application/taxii+json;version=2.1"
 ENDLESS_LOOP = 25  # answers without progress after which a client is taken to go on for ever
@@ -31,19 +42,27 @@ class Misbehaviour:
     """The switches. As made, a double behaves as the specification wishes."""
 
     more_without_next: bool = False  # pages by header only, as OpenTAXII's manifest
-    next_consumed_once: bool = False  # the same `next` again yields the following page, as on medallion
+    next_consumed_once: bool = (
+        False  # the same `next` again yields the following page, as on medallion
+    )
     next_dies_after: int | None = None  # pages of one listing after which its `next` is refused
     empty_page_with_more: int = 0  # so many empty pages that promise more, after the first page
     more_on_last_page: bool = False  # one empty page follows the last object, as OpenCTI
     next_with_more_false: bool = False  # `next` on the last page too, as OpenCTI
-    no_limit_max: bool = False  # any `limit` is granted, and without one the whole collection is sent
+    no_limit_max: bool = (
+        False  # any `limit` is granted, and without one the whole collection is sent
+    )
     not_advancing: bool = False  # always the first page, with `more` and without `next`
     bundle_instead_of_envelope: bool = False  # no `more`, no `next`
     null_objects: bool = False  # an empty envelope says `"objects": null`
-    omit_objects: bool = True  # an empty envelope has no `objects`, as the specification has it; else `[]`
+    omit_objects: bool = (
+        True  # an empty envelope has no `objects`, as the specification has it; else `[]`
+    )
     content_type: str | None = None  # another Content-Type
     no_date_headers: bool = False
-    undefined_headers: bool | Literal["empty"] = False  # X-TAXII-…: undefined, on all pages or on empty ones
+    undefined_headers: bool | Literal["empty"] = (
+        False  # X-TAXII-…: undefined, on all pages or on empty ones
+    )
     date_header_format: str | None = None  # strftime; "%a %b %d %Y" is MITRE's
     ignores_match: bool = False  # every `match[…]` is accepted and does nothing
     denied_status: int = 403  # for a collection that may not be read; OpenTAXII answers 404
@@ -93,7 +112,9 @@ class TaxiiDouble(Misbehaviour):
         self.huge_sent = 0
         self._accepted = [("Authorization", f"Bearer {bearer}")] if bearer else []
         if auth:
-            self._accepted.append(("Authorization", "Basic " + base64.b64encode(":".join(auth).encode()).decode()))
+            self._accepted.append(
+                ("Authorization", "Basic " + base64.b64encode(":".join(auth).encode()).decode())
+            )
         if header:
             self._accepted.append(header)
         self._relative_roots = relative_roots
@@ -120,7 +141,9 @@ class TaxiiDouble(Misbehaviour):
 
     # Content
 
-    def add_collection(self, title: str, *, id: str | None = None, can_read: bool = True, root: int = 1) -> str:
+    def add_collection(
+        self, title: str, *, id: str | None = None, can_read: bool = True, root: int = 1
+    ) -> str:
         """Add a collection to an API root (the first is 1) and return its id."""
         made = id or str(uuid.UUID(int=(0x4 << 76) | (0x8 << 60) | (len(self._collections) + 1)))
         self._collections[title] = Collection(made, title, can_read, root)
@@ -133,11 +156,15 @@ class TaxiiDouble(Misbehaviour):
             self._collections[title].records += [recorded(item, stamp) for item in objects]
             return stamp
 
-    def visible_later(self, title: str, objects: Iterable[Stix], date_added: str | None = None) -> str:
+    def visible_later(
+        self, title: str, objects: Iterable[Stix], date_added: str | None = None
+    ) -> str:
         """Stamp objects now that can only be seen after `reveal`, as in a slow transaction; return the stamp."""
         with self._lock:
             stamp = self._stamp(date_added)
-            self._hidden.append((self._collections[title], [recorded(item, stamp) for item in objects]))
+            self._hidden.append(
+                (self._collections[title], [recorded(item, stamp) for item in objects])
+            )
             return stamp
 
     def reveal(self) -> None:
@@ -180,7 +207,9 @@ class TaxiiDouble(Misbehaviour):
         answer = Answer(status, content, {"Content-Type": kind, **(headers or {})})
         self._faults.append(Fault("answer", times, when, answer))
 
-    def redirect_next(self, url: str, status: int = 302, times: int = 1, when: When = always) -> None:
+    def redirect_next(
+        self, url: str, status: int = 302, times: int = 1, when: When = always
+    ) -> None:
         """Send the client elsewhere."""
         self.fail_next(status, headers={"Location": url}, times=times, when=when)
 
@@ -192,7 +221,9 @@ class TaxiiDouble(Misbehaviour):
         """Close the connection without an answer. A `next` is used up."""
         self._faults.append(Fault("drop", times, when))
 
-    def hang_next(self, seconds: float = 30, times: int = 1, when: When = always) -> threading.Event:
+    def hang_next(
+        self, seconds: float = 30, times: int = 1, when: When = always
+    ) -> threading.Event:
         """Say nothing until the returned event is set, then answer; close after so many seconds."""
         fault = Fault("hang", times, when, amount=seconds)
         self._faults.append(fault)
@@ -214,7 +245,10 @@ class TaxiiDouble(Misbehaviour):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for fault in self._faults:
             fault.release.set()
@@ -227,7 +261,9 @@ class TaxiiDouble(Misbehaviour):
     def take(self, request: Request) -> tuple[Fault | None, Answer]:
         with self._lock:
             self.requests.append(request)
-            fault = next((fault for fault in self._faults if fault.times > 0 and fault.when(request)), None)
+            fault = next(
+                (fault for fault in self._faults if fault.times > 0 and fault.when(request)), None
+            )
             try:
                 self._inspect(request)
                 if fault:
@@ -237,7 +273,9 @@ class TaxiiDouble(Misbehaviour):
                 return fault, self._route(request)
             except Refused as refused:
                 if refused.violation:
-                    self.violations.append(f"{request.method} {request.path} {request.query}: {refused}")
+                    self.violations.append(
+                        f"{request.method} {request.path} {request.query}: {refused}"
+                    )
                 body = {"title": str(refused), "http_status": str(refused.status)}
                 headers = {"Content-Type": MEDIA_TYPE}
                 if refused.status == 401:
@@ -249,13 +287,17 @@ class TaxiiDouble(Misbehaviour):
         if request.method != "GET":
             raise Refused(405, f"{request.method} is not for reading")
         if request.headers.get_all("Accept") != [MEDIA_TYPE]:
-            raise Refused(406, f"Accept must be exactly {MEDIA_TYPE}: {request.headers.get_all('Accept')}")
+            raise Refused(
+                406, f"Accept must be exactly {MEDIA_TYPE}: {request.headers.get_all('Accept')}"
+            )
         if not request.path.endswith("/"):
             raise Refused(404, "the trailing slash is missing")
         if "Authorization" in request.headers and not self._accepted:
             raise Refused(400, "credentials were sent to a server that has asked for none")
         known = (
-            {"limit", "added_after", "next", *FILTERS} if request.path.endswith(("objects/", "manifest/")) else set()
+            {"limit", "added_after", "next", *FILTERS}
+            if request.path.endswith(("objects/", "manifest/"))
+            else set()
         )
         if unknown := request.query.keys() - known:
             raise Refused(400, f"unknown parameters: {', '.join(sorted(unknown))}")
@@ -264,12 +306,16 @@ class TaxiiDouble(Misbehaviour):
                 raise Refused(400, f"bad value for {name}: {value!r}")
 
     def _route(self, request: Request) -> Answer:
-        if self._accepted and not any(request.headers.get(name) == value for name, value in self._accepted):
+        if self._accepted and not any(
+            request.headers.get(name) == value for name, value in self._accepted
+        ):
             raise Refused(401, "not authenticated", violation=False)
         match request.path.strip("/").split("/"):
             case ["taxii2"]:
                 base = "" if self._relative_roots else self._base
-                roots = [f"{base}/api{number + 1}/" for number in range(self._roots)] + self.extra_roots
+                roots = [
+                    f"{base}/api{number + 1}/" for number in range(self._roots)
+                ] + self.extra_roots
                 return self._json({"title": "double", "default": roots[0], "api_roots": roots})
             case [root, *rest] if root in {f"api{number + 1}" for number in range(self._roots)}:
                 return self._in_root(request, int(root[3:]), rest)
@@ -279,20 +325,34 @@ class TaxiiDouble(Misbehaviour):
         here = {item.id: item for item in self._collections.values() if item.root == root}
         match rest:
             case []:
-                return self._json({"title": f"root {root}", "versions": [MEDIA_TYPE], "max_content_length": 1 << 26})
+                return self._json(
+                    {
+                        "title": f"root {root}",
+                        "versions": [MEDIA_TYPE],
+                        "max_content_length": 1 << 26,
+                    }
+                )
             case ["collections"]:
-                return self._json({"collections": [described(item) for item in here.values()]} if here else {})
+                return self._json(
+                    {"collections": [described(item) for item in here.values()]} if here else {}
+                )
             case ["collections", id] if id in here:
                 return self._json(described(here[id]))
             case ["collections", id, "objects" | "manifest" as kind] if id in here:
                 if not here[id].can_read:
-                    raise Refused(self.denied_status, "this collection may not be read", violation=False)
+                    raise Refused(
+                        self.denied_status, "this collection may not be read", violation=False
+                    )
                 page, more, token = self._page(request, here[id])
-                items = [record.object if kind == "objects" else manifest(record) for record in page]
+                items = [
+                    record.object if kind == "objects" else manifest(record) for record in page
+                ]
                 return self._json(self._envelope(items, more, token), self._date_headers(page))
         raise Refused(404, "no such resource", violation=False)
 
-    def _page(self, request: Request, collection: Collection) -> tuple[list[Record], bool, str | None]:
+    def _page(
+        self, request: Request, collection: Collection
+    ) -> tuple[list[Record], bool, str | None]:
         query = dict(request.query)
         if self.ignores_match:
             query = {name: value for name, value in query.items() if not name.startswith("match")}
@@ -305,7 +365,9 @@ class TaxiiDouble(Misbehaviour):
         if self.not_advancing:
             self._stuck += 1
             if self._stuck > ENDLESS_LOOP:
-                raise Refused(400, "the client goes on although `X-TAXII-Date-Added-Last` does not advance")
+                raise Refused(
+                    400, "the client goes on although `X-TAXII-Date-Added-Last` does not advance"
+                )
             return select(collection, {**query, "added_after": ""})[:size], True, None
         walk = Walk((request.path, query), select(collection, query))
         if token is not None:
@@ -333,7 +395,9 @@ class TaxiiDouble(Misbehaviour):
         walk = self._walks.get(token)
         if walk is None:
             ours = re.fullmatch(r"next-(\d+)", token)
-            raise Refused(400, "`next` is not valid", violation=not (ours and int(ours[1]) <= self._issued))
+            raise Refused(
+                400, "`next` is not valid", violation=not (ours and int(ours[1]) <= self._issued)
+            )
         if walk.key != key:
             raise Refused(400, f"`next` with other parameters than before: {walk.key}")
         if self.next_dies_after is not None and walk.pages >= self.next_dies_after:
@@ -363,7 +427,9 @@ class TaxiiDouble(Misbehaviour):
             ends[last] = ends[first]
         if self.date_header_format:
             shown = self.date_header_format
-            return {name: datetime.fromisoformat(value).strftime(shown) for name, value in ends.items()}
+            return {
+                name: datetime.fromisoformat(value).strftime(shown) for name, value in ends.items()
+            }
         return ends
 
     def _json(self, body: Stix, headers: dict[str, str] | None = None) -> Answer:

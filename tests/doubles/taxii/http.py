@@ -100,7 +100,9 @@ class Server(ThreadingHTTPServer):
         """Accept a connection; its handshake is left to its own thread, so that a slow one delays nobody."""
         connection, address = super().get_request()
         if self._context:
-            connection = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            connection = self._context.wrap_socket(
+                connection, server_side=True, do_handshake_on_connect=False
+            )
         self._open.add(connection)
         return connection, address
 
@@ -147,7 +149,9 @@ class Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         pairs = parse_qsl(parts.query, keep_blank_values=True)
         # A parameter may be given once only; joined like this, a second one makes a value that is always refused.
-        query = {name: ", ".join(value for other, value in pairs if other == name) for name, _ in pairs}
+        query = {
+            name: ", ".join(value for other, value in pairs if other == name) for name, _ in pairs
+        }
         request = Request(self.command, parts.path, query, self.headers, time.monotonic())
         if self.command != "GET":
             self.close_connection = True  # its body stays unread
@@ -182,7 +186,9 @@ class Handler(BaseHTTPRequestHandler):
         number = sent = 0
         while sent < amount:
             id = f"x-filler--00000000-0000-4000-8000-{number:012d}"
-            item = f'{{"type": "x-filler", "spec_version": "2.1", "id": "{id}", "filler": "{filler}"}}'
+            item = (
+                f'{{"type": "x-filler", "spec_version": "2.1", "id": "{id}", "filler": "{filler}"}}'
+            )
             sent += self._chunk(("," if number else "") + item)
             self.server.double.huge_sent = sent
             number += 1

@@ -1,0 +1,302 @@
+"""Which objects go to which event.
+
+One event a report or grouping, with its members, what they need, and the relationships and sightings between them.
+What is in no report goes to collecting events, each object to one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from stixbridge import times, tlp
+from stixbridge.conversion.to_misp.markings import UNMARKED, Markings
+from stixbridge.conversion.to_misp.options import Options
+from stixbridge.conversion.to_misp.translate import Said
+from stixbridge.mapping.tables import Role, Table
+from stixbridge.misp.model import NAMESPACE, derived_uuid, uuid_of
+from stixbridge.stix.references import ORIGIN, parts, references
+
+StixObject = Mapping[str, Any]
+
+CONTENT = frozenset(
+    {Role.INDICATOR, Role.OBSERVABLE, Role.OBSERVED, Role.DETAIL, Role.CUSTOM, Role.RECORD}
+)
+# What they refer to is what they speak of, and no part of them.
+_SPEAKING = frozenset(
+    {Role.CONTAINER, Role.NOTE, Role.TRANSLATION, Role.EVENT_REPORT, Role.SIGHTED}
+)
+
+
+@dataclass(slots=True)
+class Plan:
+    """One event to be.
+
+    Attributes:
+        uuid: of the event.
+        container: the report or grouping; None for a collecting event.
+        members: ids of the objects that go in, sorted.
+        title: of a collecting event, where it has one of its own.
+        day: of a `day` group.
+        level: TLP of a `day` group.
+        extends: UUID of the event of the report that this report is in.
+    """
+
+    uuid: str
+    container: StixObject | None
+    members: list[str] = field(default_factory=list)
+    title: str = ""
+    day: str = ""
+    level: str | None = None
+    extends: str | None = None
+
+
+class Grouping:
+    """Makes the plans of one conversion.
+
+    Args (of the constructor):
+        objects: the chosen version of each object.
+        tables: the table of each.
+        options: of the conversion.
+        markings: what holds for each.
+        owners: observables inside a 2.0 observed-data -> id of that.
+    """
+
+    def __init__(
+        self,
+        objects: Mapping[str, StixObject],
+        tables: Mapping[str, Table],
+        options: Options,
+        markings: Markings,
+        owners: Mapping[str, str],
+    ) -> None:
+        self._objects = objects
+        self._owners = owners
+        self._options = options
+        self._markings = markings
+        self._roles = {id_: table.role for id_, table in tables.items()}
+        self._links: dict[str, list[str]] = defaultdict(list)
+        for id_, role in self._roles.items():
+            if role is Role.RELATIONSHIP and objects[id_].get("revoked") is not True:
+                for end in ("source_ref", "target_ref"):
+                    ref = objects[id_].get(end)
+                    if isinstance(ref, str):
+                        self._links[ref].append(id_)
+
+    def role(self, id_: str) -> Role | None:
+        """The role of an object's type; None where the input has no such object or no table knows it."""
+        return self._roles.get(id_)
+
+    def containers(self, refused: Container[str]) -> list[str]:
+        """Ids of what makes an event of its own, sorted; the `refused` ones make none."""
+        wanted = (
+            self._options.group.removeprefix("type:")
+            if self._options.group.startswith("type:")
+            else None
+        )
+        return sorted(
+            id_
+            for id_, obj in self._objects.items()
+            if (
+                self._roles[id_] is Role.CONTAINER or (wanted is not None and obj["type"] == wanted)
+            )
+            and id_ not in refused
+            and (self._options.containers is None or id_ in self._options.containers)
+        )
+
+    def plan(self, said: Mapping[str, Said], refused: Container[str]) -> list[Plan]:
+        """All events: reports first, collecting ones after.
+
+        Args:
+            said: what each content object says; objects that say nothing get no place.
+            refused: ids of containers that make no event.
+        """
+        plans: list[Plan] = []
+        taken: set[str] = set()
+        in_reports: set[str] = set()
+        by_container: dict[str, Plan] = {}
+        for id_ in self.containers(refused):
+            uuid = self._container_uuid(id_, taken)
+            taken.add(uuid)
+            plan = by_container[id_] = Plan(uuid, self._objects[id_])
+            plans.append(plan)
+        by_uuid = {plan.uuid: plan for plan in plans}
+        for id_, plan in by_container.items():
+            members = self._members(id_)
+            for inner in sorted(set(parts(self._objects[id_])) & by_container.keys()):
+                child = by_container[inner]
+                if child.extends is None and not _above(child, plan, by_uuid):
+                    child.extends = plan.uuid
+            # a report in a report has an event of its own, and is no part of this one
+            plan.members = sorted(ref for ref in members if self._roles[ref] is not Role.CONTAINER)
+            in_reports.update(plan.members)
+        may = self._options.collect
+        free = [
+            id_
+            for id_ in sorted(said)
+            if id_ not in in_reports
+            and not said[id_].empty
+            and (may is None or self._owners.get(id_, id_) in may)
+        ]
+        plans.extend(self._collect(free, said))
+        return plans
+
+    def _container_uuid(self, id_: str, taken: set[str]) -> str:
+        options = self._options
+        own = uuid_of(id_)
+        if options.uuid_namespace:
+            return derived_uuid(options.uuid_namespace, id_)
+        if own is None or own in taken:
+            return derived_uuid(NAMESPACE, "event", options.source or "", id_)
+        return own
+
+    def _members(self, container: str) -> set[str]:
+        start = self._objects[container]
+        waiting = parts(start)
+        if self._roles[container] is not Role.CONTAINER:  # type:NAME: what is related to it
+            waiting += self._links[container] + [container]
+        members: set[str] = set()
+        while waiting:
+            id_ = waiting.pop()
+            obj = self._objects.get(id_)
+            if obj is None or id_ in members:
+                continue
+            members.add(id_)
+            if self._roles[id_] is Role.RELATIONSHIP:
+                waiting.extend(self._ends(obj))
+            elif self._roles[id_] not in _SPEAKING:
+                # who saw something is no part of what was seen
+                waiting.extend(references(obj, ORIGIN | {"where_sighted_refs"}))
+        members.discard(container)
+        if self._roles[container] is not Role.CONTAINER:
+            members.add(container)
+        return members
+
+    def _ends(self, relationship: StixObject) -> list[str]:
+        """The ends of a relationship that come with it; a context object at the other's side comes as its tag."""
+        ends = [
+            ref
+            for name in ("source_ref", "target_ref")
+            if isinstance(ref := relationship.get(name), str)
+        ]
+        content = [ref for ref in ends if self._roles.get(ref) is not Role.CONTEXT]
+        return content or ends
+
+    # collecting events
+
+    def _collect(self, free: list[str], said: Mapping[str, Said]) -> Iterable[Plan]:
+        if not free:
+            return []
+        by = self._options.group
+        if by == "day":
+            return self._by_day(free, said)
+        groups: dict[str, list[str]] = defaultdict(list)
+        everything = "" if by == "creator" else self._input_key()
+        for id_ in free:
+            groups[self._creator(id_) if by == "creator" else everything].append(id_)
+        return [
+            self._collecting(key, members, title=key if by == "creator" else "")
+            for key, members in sorted(groups.items())
+        ]
+
+    def _collecting(
+        self,
+        key: str,
+        members: list[str],
+        *,
+        day: str = "",
+        level: str | None = None,
+        title: str = "",
+    ) -> Plan:
+        options = self._options
+        namespace = options.uuid_namespace or NAMESPACE
+        uuid = derived_uuid(namespace, "collecting", options.source or "", key)
+        return Plan(uuid, None, members, title, day, level)
+
+    def _creator(self, id_: str) -> str:
+        ref = self._objects[id_].get("created_by_ref")
+        creator = self._objects.get(ref) if isinstance(ref, str) else None
+        # a title is seen by all who see the event, whatever is in it
+        named = creator is not None and self._markings.may_name(creator, UNMARKED)
+        name = creator.get("name") if creator is not None and named else None
+        return name if isinstance(name, str) and name else str(ref or "unknown creator")
+
+    def _input_key(self) -> str:
+        options = self._options
+        if options.source or options.input_name:
+            return options.source or options.input_name or ""
+        return sha256(
+            "\n".join(sorted(self._objects.keys() - self._owners.keys())).encode()
+        ).hexdigest()[:32]
+
+    def _by_day(self, free: list[str], said: Mapping[str, Said]) -> Iterable[Plan]:
+        """One event a day and TLP level. What says the same value stays together: one attribute, strictest marking.
+
+        An object that another takes in goes where that goes, and says nothing by itself.
+        """
+        units = _Units()
+        taken_in = {ref for id_ in free for ref in said[id_].consumed}
+        for id_ in free:
+            keys = [("", ref) for ref in said[id_].consumed]
+            if id_ in taken_in:
+                keys.append(("", id_))
+            else:
+                keys.extend((row.type, row.value) for row in said[id_].attributes)
+            units.add(id_, keys)
+        groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for members in units.all():
+            assigned = [day for id_ in members if (day := self._options.assigned.get(id_))]
+            day = min(assigned) if assigned else min(self._day(id_) for id_ in members)
+            level = tlp.strictest(self._markings.of(self._objects[id_]).level for id_ in members)
+            groups[day, level or self._options.default_tlp or ""].extend(members)
+        return [
+            self._collecting(f"{day}|{level}", sorted(members), day=day, level=level or None)
+            for (day, level), members in sorted(groups.items())
+        ]
+
+    def _day(self, id_: str) -> str:
+        moment = times.read(self._objects[id_].get("created"))
+        if moment is None:
+            moment = self._options.date_added.get(id_, self._options.now)
+        return times.to_day(moment)
+
+
+def _above(child: Plan, plan: Plan, by_uuid: Mapping[str, Plan]) -> bool:
+    """Whether an event is the other, or stands above it already: reports may refer to each other in a circle."""
+    here: Plan | None = plan
+    while here is not None:
+        if here is child:
+            return True
+        here = by_uuid.get(here.extends) if here.extends else None
+    return False
+
+
+class _Units:
+    """Union-find over ids that share a value."""
+
+    def __init__(self) -> None:
+        self._parent: dict[str, str] = {}
+        self._owner: dict[tuple[str, str], str] = {}
+
+    def add(self, id_: str, keys: Iterable[tuple[str, str]]) -> None:
+        self._parent[id_] = id_
+        for key in keys:
+            other = self._owner.setdefault(key, id_)
+            if other != id_:
+                self._parent[self._root(id_)] = self._root(other)
+
+    def all(self) -> list[list[str]]:
+        units: dict[str, list[str]] = defaultdict(list)
+        for id_ in self._parent:
+            units[self._root(id_)].append(id_)
+        return list(units.values())
+
+    def _root(self, id_: str) -> str:
+        parent = self._parent
+        while parent[id_] != id_:
+            parent[id_] = parent[parent[id_]]
+            id_ = parent[id_]
+        return id_

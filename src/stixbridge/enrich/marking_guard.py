@@ -1,0 +1,195 @@
+"""What no setting and no rule may do: loosen a marking (law 2). Each function answers why it refused, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stixbridge import tlp
+from stixbridge.misp.model import (
+    MispEvent,
+    all_attributes,
+    level_of,
+    one_line,
+    plain_tag,
+    set_level,
+    tag_names,
+)
+
+INHERIT = 5
+SHARING_GROUP = 4
+_MARKINGS = ("tlp:", "pap:", "acs-marking:", "ais-marking:", "iep2-policy:")
+
+Element = dict[str, Any]
+
+
+def put_tag(element: Element, tag: str) -> None:
+    """Add a plain tag, as long as MISP stores; a TLP tag is none (`tag_event`, `tag_element`)."""
+    name = plain_tag(tag)
+    if name and name not in tag_names(element) and not tlp.is_tlp_tag(name):
+        element["Tag"] = sorted(
+            [*(element.get("Tag") or []), {"name": name}], key=lambda row: str(row["name"])
+        )
+
+
+def tag_event(event: MispEvent, tag: str, *, closed: bool) -> str | None:
+    """Add a tag to an event; a TLP tag only where it does not loosen.
+
+    Args:
+        event: changed in place; attributes with a looser tag are tightened with it.
+        tag: its name.
+        closed: a marking that is no TLP level holds the event.
+    """
+    tag = one_line(tag)
+    if not tlp.is_tlp_tag(tag):
+        put_tag(event, tag)
+        return None
+    wanted = tlp.level_of_name(tag)
+    if wanted is None:
+        return f"{tag} is no TLP level"
+    if closed and level_of(event) is None:
+        return f"{tag}: the event has a marking that is no TLP level"
+    held = level_of(event)
+    if held is not None and tlp.RANK[held] >= tlp.RANK[wanted]:
+        return f"{tag} is looser than {tlp.tag(held)}" if held != wanted else None
+    set_level(event, wanted)
+    for attribute in all_attributes(event):
+        level = level_of(attribute)
+        if level is not None and tlp.RANK[level] < tlp.RANK[wanted]:
+            set_level(attribute, wanted)
+    narrow(event, wanted)
+    return None
+
+
+def narrow(event: MispEvent, level: str) -> None:
+    """Bring the distribution of an event within what a level allows; a sharing group stays one, or is none."""
+    held = str(event.get("distribution", "0"))
+    if held == str(SHARING_GROUP):
+        if not tlp.WIDEST[level]:
+            event["distribution"] = "0"
+            event.pop("sharing_group", None)
+    elif held not in ("0", "1", "2", "3") or int(held) > tlp.WIDEST[level]:
+        event["distribution"] = str(tlp.WIDEST[level])
+
+
+def tag_element(
+    event: MispEvent, element: Element, tag: str, holder: Element | None = None
+) -> str | None:
+    """Add a tag to an attribute; a TLP tag only where it tightens, and then at distribution 0 beside a looser event.
+
+    Args:
+        event: that it is in.
+        element: the attribute.
+        tag: its name.
+        holder: the object that it is in.
+    """
+    tag = one_line(tag)
+    if not tlp.is_tlp_tag(tag):
+        put_tag(element, tag)
+        return None
+    wanted = tlp.level_of_name(tag)
+    if wanted is None:
+        return f"{tag} is no TLP level"
+    if level_of(element) is None and "0" in (
+        element.get("distribution"),
+        (holder or {}).get("distribution"),
+    ):
+        return f"{tag}: a marking that is no TLP level holds it"
+    shown = level_of(event)
+    held = level_of(element) or shown
+    if held is not None and tlp.RANK[held] >= tlp.RANK[wanted]:
+        return f"{tag} is looser than {tlp.tag(held)}" if held != wanted else None
+    set_level(element, wanted)
+    if tlp.RANK[wanted] > tlp.RANK[shown or "green"]:
+        element["distribution"] = "0"
+    return None
+
+
+def is_marking(tag: str) -> bool:
+    """Whether a tag is a marking, which nothing takes away."""
+    return tag.lower().startswith(_MARKINGS)
+
+
+def untag(element: Element, names: list[str]) -> str | None:
+    """Take tags away; never a marking."""
+    kept = [name for name in names if is_marking(name)]
+    gone = set(names) - set(kept)
+    rows = [row for row in element.get("Tag") or [] if row["name"] not in gone]
+    if rows:
+        element["Tag"] = rows
+    else:
+        element.pop("Tag", None)
+    return f"{', '.join(kept)}: a marking is never taken away" if kept else None
+
+
+def distribute_event(event: MispEvent, wanted: int, *, closed: bool) -> str | None:
+    """Set the distribution of an event, no wider than its level allows."""
+    if closed:
+        return "the event has a marking that holds it at distribution 0" if wanted else None
+    level = level_of(event)
+    widest = tlp.WIDEST[level] if level is not None else 3
+    event["distribution"] = str(min(wanted, widest))
+    event.pop("sharing_group", None)
+    return f"{wanted} is wider than tlp:{level} allows" if wanted > widest else None
+
+
+def share_event(event: MispEvent, group: str, *, closed: bool) -> str | None:
+    """Give an event to a sharing group; never what is RED or held by another marking."""
+    if closed:
+        return "the event has a marking that holds it at distribution 0"
+    level = level_of(event)
+    if level is not None and not tlp.WIDEST[level]:
+        return f"{tlp.tag(level)} stays at distribution 0"
+    event["distribution"] = str(SHARING_GROUP)
+    event["sharing_group"] = group
+    return None
+
+
+def distribute_element(
+    event: MispEvent, element: Element, wanted: int, holder: Element | None = None
+) -> str | None:
+    """Set the distribution of an attribute or object: tighter, or back to what its event has."""
+    if wanted and holder is not None and holder.get("distribution") == "0":
+        return "a marking holds the object that it is in at distribution 0"
+    held = int(element.get("distribution") or INHERIT)
+    if wanted == held:
+        return None
+    if held == 0:
+        return "a marking holds it at distribution 0"
+    level = level_of(element) or level_of(event)
+    widest = tlp.WIDEST[level] if level is not None else 3
+    if wanted not in (INHERIT, 0) and wanted > widest:
+        element["distribution"] = str(widest)
+        return f"{wanted} is wider than tlp:{level} allows"
+    element["distribution"] = str(wanted)
+    return None
+
+
+def is_stricter(event: MispEvent, elements: list[Element], holder: Element | None = None) -> bool:
+    """Whether something is marked more strictly than the event it is in: what is made of it may not stand there."""
+    shown = tlp.RANK[level_of(event) or "green"]
+    for element in (*elements, *([holder] if holder is not None else ())):
+        level = level_of(element)
+        if element.get("distribution") == "0" or (level is not None and tlp.RANK[level] > shown):
+            return True
+    return False
+
+
+def may_stand(
+    event: MispEvent, obj: Mapping[str, Any], objects: Mapping[str, Mapping[str, Any]]
+) -> bool:
+    """Whether what a STIX object says may stand on an event: it is marked no more strictly."""
+    refs = obj.get("object_marking_refs") or ()
+    if obj.get("granular_markings"):
+        return False
+    for ref in refs:
+        definition = objects.get(ref, {"id": ref})
+        level = tlp.level_of_marking(definition)
+        inner = definition.get("definition")
+        if level is None and not (
+            isinstance(inner, Mapping) and isinstance(inner.get("statement"), str)
+        ):
+            return False
+        if level is not None and tlp.RANK[level] > tlp.RANK[level_of(event) or "green"]:
+            return False
+    return True

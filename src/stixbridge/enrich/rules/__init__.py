@@ -1,0 +1,1 @@
+"""Rules: read by `loader`, applied by `engine`; conditions, variables and actions."""

@@ -1,0 +1,1 @@
+"""One pipeline, from its source to its sinks. Start with `pipeline`."""

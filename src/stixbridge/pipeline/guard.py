@@ -1,0 +1,75 @@
+"""The guard: a run that would add or withdraw more than expected stops before it writes to a sink."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stixbridge.misp.model import all_attributes
+
+
+@dataclass(slots=True)
+class Toll:
+    """What a run would do to the attributes in a sink.
+
+    Attributes:
+        added: new ones.
+        withdrawn: those that go, or lose `to_ids`.
+    """
+
+    added: int = 0
+    withdrawn: int = 0
+
+    def add(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """Count one event: what was delivered, and what is wanted."""
+        old = {str(row["uuid"]): row for row in all_attributes(dict(before))}
+        new = {str(row["uuid"]): row for row in all_attributes(dict(after))}
+        self.added += len(new.keys() - old.keys())
+        self.withdrawn += len(old.keys() - new.keys())
+        self.withdrawn += sum(
+            bool(old[uuid].get("to_ids")) and not new[uuid].get("to_ids")
+            for uuid in old.keys() & new
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The limits of a pipeline; each a number as text, or a share of what is there, as `10%`; None for none.
+
+    Attributes:
+        add: attributes that a run may add.
+        withdraw: attributes that a run may withdraw or take `to_ids` from.
+    """
+
+    add: str | None = None
+    withdraw: str | None = None
+
+    def problem(self, toll: Toll, there: int) -> str | None:
+        """Why a run has to stop; None where it may go on.
+
+        Args:
+            toll: what it would do.
+            there: attributes that are there; a share of nothing is no limit.
+        """
+        for what, limit, count in (
+            ("add", self.add, toll.added),
+            ("withdraw", self.withdraw, toll.withdrawn),
+        ):
+            most = _most(limit, there)
+            if most is not None and count > most:
+                shown = (
+                    f"{most:,}"
+                    if limit is None or not limit.endswith("%")
+                    else f"{limit} of {there:,}"
+                )
+                return f"guard: this run would {what} {count:,} attributes, more than {shown}; nothing was written"
+        return None
+
+
+def _most(limit: str | None, there: int) -> int | None:
+    if limit is None:
+        return None
+    if limit.endswith("%"):
+        return int(there * float(limit[:-1]) / 100) if there else None
+    return int(limit)

@@ -1,0 +1,70 @@
+"""What a pipeline puts on record of a delivery, before it is sent and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from stixbridge.misp.model import Converted, MispEvent
+from stixbridge.sinks.base import Sink, State
+from stixbridge.sinks.misp.foreign import carriers
+from stixbridge.stix.versions import digest_of
+from stixbridge.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRecord:
+    """The store as a sink sees it while it delivers one event.
+
+    Attributes:
+        store: where it is taken down.
+        sink: the name of the sink.
+        event: the UUID of the event.
+        moment: of the run, microseconds.
+    """
+
+    store: Store
+    sink: str
+    event: str
+    moment: int
+
+    def begin(self, state: State, body: MispEvent) -> None:
+        """Take down that the event is about to be created or deleted."""
+        self.store.set_delivered(
+            self.sink, self.event, state, body, moment=self.moment, aliases=carriers(body)
+        )
+
+    def intend(self, edits: tuple[MispEvent, ...]) -> None:
+        """Take down edits that are about to be sent."""
+        self.store.intend(self.sink, self.event, edits)
+
+    def known(self, uuid: str) -> bool:
+        """Whether an event in the sink is one of ours, or carries one."""
+        return self.store.carries(self.sink, uuid)
+
+
+def digest_in(event: MispEvent, sink: Sink) -> bytes:
+    """A digest of what an event shall be in a sink; another one after a change of the sink's settings."""
+    return digest_of({"event": event, "settings": sink.settings})
+
+
+def elements(row: Converted) -> Iterator[dict[str, Any]]:
+    """The values in an event, as the store has them."""
+    for attribute in row.event["Attribute"]:
+        for id_ in row.elements.get(str(attribute["uuid"]), ()):
+            yield _element(attribute, id_, "Attribute")
+    for obj in row.event["Object"]:
+        for attribute in obj.get("Attribute") or []:
+            for id_ in row.elements.get(str(obj["uuid"]), ()):
+                yield _element(attribute, id_, f"Object {obj['name']}")
+
+
+def _element(attribute: dict[str, Any], id_: str, kind: str) -> dict[str, Any]:
+    return {
+        "uuid": attribute["uuid"],
+        "id": id_,
+        "kind": kind,
+        "type": attribute["type"],
+        "value": attribute["value"],
+    }

@@ -1,0 +1,1 @@
+"""The feed sink: a MISP feed folder, its signature, and a server for it."""

@@ -1,0 +1,94 @@
+"""What a MISP answers, read so that nothing odd in it does harm: a server may send anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from stixbridge.misp.model import ANALYST_DATA
+
+if TYPE_CHECKING:
+    from stixbridge.http import Answer
+
+_LISTS = (
+    "Attribute",
+    "Object",
+    "EventReport",
+    "ObjectReference",
+    "Tag",
+    "Sighting",
+    "ShadowAttribute",
+    *ANALYST_DATA,
+)
+
+
+def value_of(answer: Answer) -> dict[str, Any]:
+    """The JSON object of an answer; a list as its `response`; empty for anything else."""
+    try:
+        value = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        return {}
+    if isinstance(value, list):
+        return {"response": value}
+    return value if isinstance(value, dict) else {}
+
+
+def table(value: Any, name: str) -> dict[str, Any]:
+    """The object of a name in another; empty where there is none."""
+    found = value.get(name) if isinstance(value, Mapping) else None
+    return found if isinstance(found, dict) else {}
+
+
+def rows(value: Any, name: str, inner: str = "") -> list[dict[str, Any]]:
+    """The objects in the list of a name; those that each holds under `inner`, where that is given."""
+    found = value.get(name) if isinstance(value, Mapping) else None
+    objects = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    return [row[inner] for row in objects if isinstance(row.get(inner), dict)] if inner else objects
+
+
+def event_in(value: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The event of an answer, its lists made of objects; None where there is none, or it has no id."""
+    found = value.get("Event")
+    if (
+        not isinstance(found, dict)
+        or not isinstance(found.get("id"), str | int)
+        or isinstance(found["id"], bool)
+    ):
+        return None
+    return _part(found)
+
+
+def _part(part: dict[str, Any]) -> dict[str, Any]:
+    shaped = dict(part)
+    for name in _LISTS:
+        if name in shaped:
+            shaped[name] = [_part(row) for row in rows(shaped, name)]
+    if "Tag" in shaped:
+        shaped["Tag"] = [tag for tag in shaped["Tag"] if isinstance(tag.get("name"), str)]
+    if "Orgc" in shaped:
+        shaped["Orgc"] = table(shaped, "Orgc")
+    return shaped
+
+
+def is_set(value: Any) -> bool:
+    """Whether a flag of MISP is set: it answers true, 1 or "1"."""
+    return value in (True, 1, "1")
+
+
+def number(value: Any) -> int:
+    """A whole number, from text too; 0 where it is none."""
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+
+
+def message_of(value: Mapping[str, Any], answer: Answer) -> str:
+    """What MISP says, in one line."""
+    errors = value.get("errors")
+    text = errors if isinstance(errors, str) else orjson.dumps(errors).decode() if errors else ""
+    said = str(value.get("message") or value.get("name") or "")
+    joined = f"{said} {text}".strip() if text not in said else said
+    return " ".join((joined or "a web page, not MISP's API; is the URL right?").split())[:500]

@@ -1,0 +1,165 @@
+"""What MISP did not store of what was sent, asked for by itself: it is stored after all, or MISP says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from stixbridge.ledger import Outcome, Reason
+from stixbridge.misp.model import ANALYST_DATA
+from stixbridge.sinks.base import Note
+from stixbridge.sinks.misp.answers import message_of, table, value_of
+from stixbridge.sinks.misp.api import MispApi
+from stixbridge.sinks.misp.diff import Said, normal
+from stixbridge.sinks.misp.verify import Unstored
+
+_ALONE = {"Attribute": "attributes/add", "Object": "objects/add"}
+_NEVER = "9"
+"""A distribution that MISP refuses: what is asked with it is never stored, and told all that is wrong with it."""
+_SILENT = "MISP does not say why"
+
+
+class Repair:
+    """Asks one MISP for what is missing.
+
+    Args (of the constructor):
+        api: the MISP.
+    """
+
+    def __init__(self, api: MispApi) -> None:
+        self._api = api
+
+    def parts(
+        self, gaps: Iterable[tuple[str, Mapping[str, Any]]], event_id: str, notes: list[Note]
+    ) -> set[str]:
+        """Ask for missing parts.
+
+        Args:
+            gaps: from `missing`.
+            event_id: of the event in MISP.
+            notes: takes the reasons.
+
+        Returns:
+            UUIDs of those that are not stored in the end.
+        """
+        return {
+            str(part["uuid"]) for name, part in gaps if not self._part(name, part, event_id, notes)
+        }
+
+    def _part(self, name: str, part: Mapping[str, Any], event_id: str, notes: list[Note]) -> bool:
+        uuid = str(part["uuid"])
+        if name in ("Attribute", "Object.Attribute") and "type" not in part:
+            text = "deleted in MISP while it was being changed; stays deleted"
+            notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, text))
+            return False
+        label = part.get("value") or part.get("name") or ""
+        if name == "Object.Attribute":
+            why = self._why(part, event_id)
+        elif name in _ALONE:
+            answer = self._api.post(f"{_ALONE[name]}/{event_id}", part)
+            value = value_of(answer)
+            if answer.status == 200 and name in value:
+                return True
+            why = message_of(value, answer)
+        else:
+            label, why = name.rpartition(".")[2], _SILENT
+        notes.append((uuid, Outcome.DROPPED, Reason.MISP_DROPPED, f"{label}: {why}"))
+        return False
+
+    def _why(self, part: Mapping[str, Any], event_id: str) -> str:
+        """What is wrong with an attribute of an object, which can't be added by itself."""
+        asked = {
+            key: value for key, value in part.items() if key not in ("uuid", "timestamp", "Tag")
+        }
+        value = value_of(
+            self._api.post(f"attributes/add/{event_id}", {**asked, "distribution": _NEVER})
+        )
+        errors = value.get("errors")
+        found = (
+            {name: said for name, said in errors.items() if name != "distribution"}
+            if isinstance(errors, dict)
+            else {}
+        )
+        return "; ".join(f"{name}: {_first(said)}" for name, said in found.items()) or _SILENT
+
+    def fields(self, refused: Iterable[Unstored], notes: list[Note]) -> dict[str, set[str]]:
+        """Ask for fields that an edit did not change, one at a time: MISP refuses all of a part for one bad field.
+
+        Args:
+            refused: from `unstored`.
+            notes: takes the reasons.
+
+        Returns:
+            UUID of a part -> its fields that are not changed in the end.
+        """
+        left: dict[str, set[str]] = {}
+        for part in refused:
+            for name, value in part.fields.items():
+                why = self._field(part, name, value)
+                if why is not None:
+                    left.setdefault(part.uuid, set()).add(name)
+                    notes.append(
+                        (
+                            part.uuid,
+                            Outcome.DROPPED,
+                            Reason.MISP_DROPPED,
+                            f"{name} {value!s:.80}: {why}",
+                        )
+                    )
+        return left
+
+    def _field(self, part: Unstored, name: str, value: Any) -> str | None:
+        """Ask for one field; None where it is stored, else why not."""
+        if part.name != "Attribute":
+            return _SILENT
+        if name == "deleted":
+            answer = self._api.post(f"attributes/delete/{part.uuid}", {})
+            return None if answer.status == 200 else message_of(value_of(answer), answer)
+        answer = self._api.post(f"attributes/edit/{part.uuid}", {name: value})
+        said = value_of(answer)
+        if answer.status == 200 and "Attribute" in said:
+            there = table(said, "Attribute").get(name)
+            return (
+                None if normal(name, there) == normal(name, value) else f"MISP keeps {there!s:.80}"
+            )
+        return message_of(said, answer)
+
+    def analyst_data(self, event: str, said: Iterable[Said], notes: list[Note]) -> list[Said]:
+        """Change or withdraw notes, opinions and relationships of ours: MISP ignores an inline one that it has.
+
+        Args:
+            event: the UUID of the event that they are in.
+            said: from `compute`.
+            notes: takes the reasons.
+
+        Returns:
+            Those that are not changed in the end.
+
+        Raises:
+            ServerError: when MISP fails; the next run sees what was changed.
+        """
+        left: list[Said] = []
+        for one in said:
+            answer = self._api.change_analyst_data(event, one.kind, one.uuid, one.fields)
+            value = value_of(answer)
+            if answer.status >= 500 or not value:
+                raise self._api.failed("analyst_data", answer, message_of(value, answer))
+            if answer.status != 200 and not (answer.status == 404 and one.fields is None):
+                left.append(one)
+                text = f"{one.kind.lower()}: {message_of(value, answer)}"
+                notes.append((one.uuid, Outcome.DROPPED, Reason.MISP_DROPPED, text))
+        return left
+
+
+def has_analyst_data(part: Mapping[str, Any]) -> bool:
+    """Whether notes, opinions or relationships are in a body: MISP shows them only to whoever asks."""
+    return any(part.get(kind) for kind in ANALYST_DATA) or any(
+        has_analyst_data(row)
+        for name in ("Attribute", "Object", "EventReport")
+        for row in part.get(name) or ()
+        if len(row) > 1
+    )
+
+
+def _first(said: Any) -> str:
+    return str(said[0]) if isinstance(said, list) and said else str(said)

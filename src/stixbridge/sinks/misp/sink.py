@@ -1,0 +1,424 @@
+"""MISP over its REST API.
+
+The way of one event: `flight` (several at a time), `_one` (as this MISP takes it), `writing` (added or edited,
+verified, published), `foreign` (where it is somebody else's).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from stixbridge.config.checks import EMPTY, FOREIGN, MODES, RECOGNISE, TRUST
+from stixbridge.errors import ConfigError
+from stixbridge.http import Auth, Http
+from stixbridge.ledger import Outcome, Reason
+from stixbridge.misp.model import MispEvent
+from stixbridge.sinks.base import (
+    CLOSED,
+    CLUSTERS,
+    OURS,
+    RECORDED,
+    RESTRICTED,
+    TAKEN,
+    WITHDRAWN,
+    Delivery,
+    Job,
+    Last,
+    Note,
+    Remembering,
+    State,
+    emptied,
+    narrowed,
+    parts,
+)
+from stixbridge.sinks.max_tlp import Ceiling
+from stixbridge.sinks.misp.api import MispApi
+from stixbridge.sinks.misp.carry_over import Work, others_work, recorded, with_work
+from stixbridge.sinks.misp.delete import after_deletion, had_parts, removed
+from stixbridge.sinks.misp.diff import Policy, by_uuid
+from stixbridge.sinks.misp.dry_run import Imagined
+from stixbridge.sinks.misp.foreign import Foreign, as_taken, carriers, in_our_terms, place_of
+from stixbridge.sinks.misp.parallel import Flight
+from stixbridge.sinks.misp.prepare import Preparation
+from stixbridge.sinks.misp.split import deliver_split, is_split, share_uuid
+from stixbridge.sinks.misp.tags import NewTags
+from stixbridge.sinks.misp.upload_stix import uploaded
+from stixbridge.sinks.misp.write import EventWriter
+
+if TYPE_CHECKING:
+    from pymisp import MISPEvent, PyMISP
+
+
+class MispSink:
+    """A MISP.
+
+    Args (of the constructor):
+        misp: its URL; or an existing `PyMISP`, which brings its key and TLS settings; or a connection.
+        key: an auth key, beside a URL.
+        name: of the sink.
+        ca: a PEM file of the server's own certificate authority, beside a URL.
+        verify: False trusts any certificate, beside a URL.
+        mode: `api`, or `upload_stix`: MISP's own import of raw STIX, add-only.
+        timeout: seconds, beside a URL or `PyMISP`.
+        foreign: what becomes of an event that is in MISP and not ours: `skip`, `adopt` or `extend`.
+        chunk: attributes in one request; a larger event goes in several.
+        max_request: bytes of one request.
+        concurrency: events in flight at a time.
+        policy: whose word counts where the source and an analyst both changed something; the analyst's when None.
+        keep_published: publish an event again that was published before an edit of ours.
+        only_complete: publish no event of which MISP dropped a part.
+        orgc: the organisation that events carry, `name` and `uuid`, where the key may say so (sync, admin); else the
+            key's own.
+        false_positives: whose false positives count: those of the key's `own` organisation, `any` or `none`.
+        clusters: what becomes of actors, malware and techniques that no galaxy knows: plain `tags`, `private`
+            clusters, or `none`.
+        split: attributes in one event; a larger one becomes several, linked by `extends_uuid`. None for no limit.
+        recognise: events of someone else by the `uuid` alone, or by the `title` too.
+        max_tlp: what is marked more strictly stays out; None for no limit.
+        empty: what becomes of an event of ours that nothing is in any more: `keep` it, or `delete` it.
+    """
+
+    def __init__(
+        self,
+        misp: str | PyMISP | Http,
+        key: str | None = None,
+        *,
+        name: str = "misp",
+        ca: Path | None = None,
+        verify: bool = True,
+        mode: str = "api",
+        timeout: float = 300.0,
+        foreign: str = "skip",
+        chunk: int = 1_000,
+        max_request: int = 10_000_000,
+        concurrency: int = 1,
+        policy: Policy | None = None,
+        keep_published: bool = False,
+        only_complete: bool = False,
+        orgc: Mapping[str, str] | None = None,
+        false_positives: str = "own",
+        clusters: str = "tags",
+        split: int | None = None,
+        recognise: str = "uuid",
+        max_tlp: str | None = None,
+        empty: str = "keep",
+    ) -> None:
+        if mode not in MODES:
+            raise ConfigError(f"mode: {mode!r} is none of {', '.join(MODES)}")
+        if foreign not in FOREIGN:
+            raise ConfigError(f"foreign: {foreign!r} is none of {', '.join(FOREIGN)}")
+        if empty not in EMPTY:
+            raise ConfigError(f"empty: {empty!r} is none of {', '.join(EMPTY)}")
+        if recognise not in RECOGNISE:
+            raise ConfigError(f"recognise: {recognise!r} is none of {', '.join(RECOGNISE)}")
+        if false_positives not in TRUST:
+            raise ConfigError(f"false_positives: {false_positives!r} is none of {', '.join(TRUST)}")
+        if isinstance(misp, Http):
+            url, key = misp.base, "in the connection"
+        elif isinstance(misp, str):
+            url = misp
+        else:
+            url, key = misp.root_url, misp.key
+            verify = bool(misp.ssl)
+            if isinstance(misp.ssl, str):
+                ca = Path(misp.ssl)
+        if not url or not key:
+            raise ConfigError("a MISP sink takes a URL and a key, or an existing PyMISP object")
+        self.name = name
+        self.settings = f"{max_tlp} {clusters}"
+        self.restores = policy is not None and policy.restore
+        self._trust = false_positives
+        self._split = split
+        self._delete_empty = empty == "delete"
+        self._ceiling = Ceiling(max_tlp, name) if max_tlp is not None else None
+        self._http = (
+            misp
+            if isinstance(misp, Http)
+            else Http(
+                url,
+                auth=Auth(header="Authorization", value=key),
+                ca=ca,
+                verify=verify,
+                timeout=timeout,
+            )
+        )
+        if mode == "upload_stix" and max_tlp is not None:
+            raise ConfigError(
+                'max_tlp: not with mode = "upload_stix", which hands the STIX over as it is'
+            )
+        # MISP makes the tags of an upload; of two at a time one would collide
+        self._concurrency = 1 if mode == "upload_stix" else concurrency
+        self._mode = mode
+        self._policies = (foreign, recognise)
+        self._preparing = partial(
+            Preparation, orgc=orgc, clusters=clusters, deletes=empty == "delete"
+        )
+        self._writing = partial(
+            EventWriter,
+            name=name,
+            chunk=chunk,
+            max_request=max_request,
+            policy=policy,
+            keep_published=keep_published,
+            only_complete=only_complete,
+            owner=orgc["uuid"] if orgc is not None else None,
+        )
+        self._connect(MispApi(self._http, name))
+
+    def _connect(self, api: MispApi) -> None:
+        """Work with a MISP."""
+        self._api = api
+        self._new_tags = NewTags()
+        self._preparation = self._preparing(api)
+        self._writer = self._writing(api)
+        self._foreign = Foreign(*self._policies, api, self._writer)
+        self._flight = Flight(self._act, self._concurrency)
+        api.on_slow = self._flight.ease
+
+    def rehearsal(self) -> MispSink:
+        """This sink with a MISP that is only read: it does all that it would do, and imagines what it writes."""
+        twin = copy(self)
+        twin._connect(Imagined(self._http, self.name))
+        return twin
+
+    def lacks(self, tags: set[str]) -> dict[str, int]:
+        """How many tags this MISP does not have, and the clusters that a rehearsal would have made."""
+        plain = {tag for tag in tags if not tag.startswith("misp-galaxy:")}
+        return {
+            "new tags": len(self._api.absent_tags(plain, fresh=False)),
+            "new clusters": self._api.new_clusters,
+        }
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
+        """Deliver events, several at a time; see `Sink`."""
+        return self._flight.run(jobs)
+
+    def add(
+        self, events: Iterable[MispEvent | MISPEvent], *, publish: bool = False
+    ) -> list[Delivery]:
+        """Deliver events without a store: what exists in MISP already is left as it is.
+
+        Args:
+            events: plain events, as `convert(…).events` gives them, or `pymisp.MISPEvent`s.
+            publish: publish each that is complete.
+
+        Returns:
+            What became of each, in order.
+
+        Raises:
+            ServerError: when MISP failed for one of them; the others are delivered.
+        """
+        plain = [
+            event if isinstance(event, dict) else orjson.loads(event.to_json()) for event in events
+        ]
+        # published only as the last step: MISP would publish what is not complete
+        jobs = [Job({**event, "published": False}, None, publish=publish) for event in plain]
+        deliveries = list(self.deliver(jobs))
+        for delivery in deliveries:
+            if delivery.error is not None:
+                raise delivery.error
+        return deliveries
+
+    def allowed(self, event: MispEvent, notes: list[Note]) -> MispEvent | None:
+        """An event without what is marked too strictly for this MISP."""
+        return event if self._ceiling is None else self._ceiling.allowed(event, notes)
+
+    def others_work(self, body: MispEvent, uuids: set[str]) -> Work:
+        """What others did to some attributes of a delivered event; one request for each event that they are in."""
+        places = {uuid: place_of(body, uuid) for uuid in uuids}
+        held = {
+            event: self._api.event(event)
+            for event in sorted({event for event, _ in places.values()})
+        }
+        found: Work = {}
+        for uuid, row in by_uuid(body, "Attribute").items():
+            if uuid in uuids:
+                event, own = places[uuid]
+                there = held[event]
+                work = (
+                    others_work(row, by_uuid(there, "Attribute").get(own))
+                    if there is not None
+                    else {}
+                )
+                if work:
+                    found[uuid] = work
+        return found
+
+    def limits(self) -> list[str]:
+        """What the key may not do, and what follows, a line each.
+
+        Raises:
+            ServerError: for a wrong key, or an answer that is not MISP's.
+        """
+        return self._preparation.limits()
+
+    def false_positives(self, since: int) -> list[tuple[str, int]] | None:
+        """Values that were sighted as false positives since a moment (microseconds), and when; None where not shown."""
+        return (
+            self._api.false_positives(since, own=self._trust == "own")
+            if self._trust != "none"
+            else []
+        )
+
+    # one event
+
+    def _act(self, job: Job) -> Delivery:
+        """Deliver one event; in a rehearsal, say what would change."""
+        before = carriers(job.last.body) if job.last is not None else []
+        delivery = self._upload(job) if self._mode == "upload_stix" else self._one(job)
+        if job.whole:
+            delivery.changes = self._api.changes(
+                dict.fromkeys([delivery.event, *before, *carriers(delivery.body)])
+            )
+        return delivery
+
+    def _one(self, job: Job) -> Delivery:
+        """Deliver one event; under other UUIDs where a foreign one was taken over or extended before."""
+        notes: list[Note] = []
+        deleting = job.last is not None and job.last.state is State.DELETING
+        last = job.last = after_deletion(self._api, job, notes)
+        taken = last.body.get(TAKEN) if last is not None else None
+        wanted = self.allowed(job.event, notes)
+        left_out = wanted is None
+        if wanted is None:
+            if not self._is_there(job):
+                return Delivery(
+                    str(job.event["uuid"]), State.OUT, job.event, "left out", notes=notes
+                )
+            base = last.body if last is not None else job.event
+            wanted = {
+                **emptied(base),
+                "uuid": job.event["uuid"],
+            }  # under its old title: the new one may be too strict
+        if (
+            taken
+            and taken["as"] == "adopt"
+            and last is not None
+            and str(wanted["info"]).startswith(WITHDRAWN)
+        ):
+            wanted = {**wanted, "info": last.body["info"]}  # it is somebody else's as well
+        if deleting and last is None and not parts(wanted):
+            return Delivery(str(job.event["uuid"]), State.OUT, job.event, "deleted", notes=notes)
+        emptying = self._delete_empty and not parts(wanted) and (deleting or had_parts(job))
+        event, problem = self._preparation.apply(
+            wanted, last.body if last is not None else {}, notes
+        )
+        if problem is not None:
+            return self._put_off(job, event, problem, notes)
+        sent = with_work(event, job.inherited)
+        for part, done in job.inherited.items():
+            text = f"as somebody made it where it comes from: {', '.join(sorted(done))}"
+            notes.append((part, Outcome.PRESERVED, Reason.CONFLICT, text))
+        with self._new_tags.brought_by(sent) as brought:
+            delivery = self._written(job, sent, taken, notes)
+            recorded(delivery, event, job.inherited)
+            brought.arrived = delivery.state in OURS
+        delivery.event = str(job.event["uuid"])
+        if left_out and delivery.state is State.DELIVERED:
+            delivery.action = "left out"
+        if CLUSTERS in job.event and delivery.state in OURS:
+            delivery.body = {**delivery.body, CLUSTERS: job.event[CLUSTERS]}
+        return removed(self._api, job, delivery) if emptying else delivery
+
+    def _written(
+        self, job: Job, event: MispEvent, taken: Mapping[str, Any] | None, notes: list[Note]
+    ) -> Delivery:
+        """Write a prepared event, as what it is in this MISP: ours, several, taken over, or extending another's."""
+        if taken:
+            taken = {**taken, CLOSED: bool(job.event.get(RESTRICTED))}
+            about = {TAKEN: taken}
+            publish = job.publish and (taken["as"] != "adopt" or bool(taken.get("published")))
+            one = replace(job, record=Remembering(job, about), publish=publish)
+            if one.last is not None:
+                one.last = replace(one.last, body=as_taken(one.last.body, taken))
+            delivery = self._writer.write(one, as_taken(event, taken), notes)
+            before = job.last.body if job.last is not None else None
+            delivery.body = {**in_our_terms(delivery.body, event, taken, before), **about}
+            return delivery
+        recognised = self._foreign.recognised(job, event, notes)
+        if recognised is not None:
+            return recognised
+        if is_split(event, job.last, self._split):
+            delivery = deliver_split(
+                job, event, notes, self._split, self._api.event, self._writer.write
+            )
+        else:
+            delivery = self._writer.write(job, event, notes)
+        if delivery.state is not State.FOREIGN:
+            return delivery
+        if (
+            self._foreign.policy == "adopt"
+            and self._api.event(share_uuid(str(event["uuid"]), 1)) is not None
+        ):
+            # ours, from a store that was lost: which part is in which event is seen there
+            job.last = Last(State.ADDING, event)
+            return deliver_split(
+                job, event, notes, self._split, self._api.event, self._writer.write
+            )
+        return self._foreign.deliver(job, event, notes)
+
+    def _is_there(self, job: Job) -> bool:
+        """Whether an event of ours is in MISP, as far as we know; where an add was cut, as far as MISP knows."""
+        if job.last is not None and job.last.state is State.ADDING:
+            return self._api.event(str(job.event["uuid"])) is not None
+        return job.last is not None and job.last.state in OURS
+
+    def _put_off(self, job: Job, event: MispEvent, action: str, notes: list[Note]) -> Delivery:
+        """What can't be delivered now and is tried again; an event that is ours stays what it is, or is narrowed."""
+        last = job.last
+        if last is not None and last.state in OURS:
+            uuid = str(job.event["uuid"])
+            tight = narrowed(last.body, event)
+            if action == "held" and tight != last.body:
+                # it shall be marked more strictly, and can't be: until then nobody else sees it
+                plain = {key: value for key, value in tight.items() if key not in RECORDED}
+                delivery = self._written(
+                    replace(job, publish=False), plain, last.body.get(TAKEN), notes
+                )
+                delivery.event, delivery.action = uuid, action
+                if delivery.state in OURS:
+                    delivery.state = State.WAITING
+                if CLUSTERS in last.body:
+                    delivery.body = {**delivery.body, CLUSTERS: last.body[CLUSTERS]}
+                return delivery
+            return Delivery(
+                uuid, State.WAITING, last.body, action, last.published, notes, intents=last.intents
+            )
+        if last is not None and last.state is State.ADDING:
+            return Delivery(str(job.event["uuid"]), State.ADDING, last.body, action, notes=notes)
+        return Delivery(str(job.event["uuid"]), State.HELD, event, action, notes=notes)
+
+    def _upload(self, job: Job) -> Delivery:
+        """Hand the STIX over as it is; MISP converts it, add-only."""
+        self._preparation.limits()
+        last = job.last
+        if last is not None and (TAKEN in last.body or self._foreign.policy == "adopt"):
+            # known by now: an update goes by our own conversion, as that of an event that was taken over
+            return self._one(job if TAKEN in last.body else replace(job, last=None))
+        if (
+            last is not None
+            and last.state is State.ADDING
+            and self._api.event(str(job.event["uuid"])) is not None
+        ):
+            return Delivery(
+                str(job.event["uuid"]), State.DELIVERED, job.event, "created"
+            )  # it arrived all the same
+        if last is not None and last.state is not State.ADDING:
+            note = "changed since it was uploaded; MISP's own import can't update it: use mode = \"api\" for that"
+            notes: list[Note] = [(None, Outcome.DROPPED, Reason.REFUSED, note)]
+            return Delivery(str(job.event["uuid"]), last.state, last.body, "refused", notes=notes)
+        delivery = uploaded(self._api, job)
+        if delivery.state is State.FOREIGN and self._foreign.policy == "adopt":
+            return self._one(replace(job, last=None))
+        return delivery

@@ -1,0 +1,58 @@
+"""Direct upload: the STIX is handed to MISP's own import as it is (`events/upload_stix/2`), which is add-only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stixbridge.ledger import Outcome, Reason
+from stixbridge.sinks.base import Delivery, Job, Note, State
+from stixbridge.sinks.misp.answers import message_of, rows, table, value_of
+from stixbridge.sinks.misp.api import MispApi
+
+_ORIGINAL = "original-imported-file"
+"""The object that MISP's import makes of the file, whatever became of what was in it."""
+
+
+def uploaded(api: MispApi, job: Job) -> Delivery:
+    """Upload the STIX behind an event, and understand the answer: 200 with no attribute is no success.
+
+    Args:
+        api: the MISP.
+        job: an event that was not uploaded before.
+
+    Returns:
+        `State.FOREIGN` where the MISP has the report already.
+
+    Raises:
+        ServerError: when MISP fails, or its misp-stix does.
+    """
+    uuid = str(job.event["uuid"])
+    objects = job.stix()
+    bundle: dict[str, Any] = {"type": "bundle", "id": f"bundle--{uuid}", "objects": objects}
+    if not any(obj.get("spec_version") == "2.1" for obj in objects):
+        bundle["spec_version"] = "2.0"
+    if job.last is None and api.event(uuid) is not None:
+        return _refused(job, Reason.FOREIGN, "MISP has an event of this UUID", State.FOREIGN)
+    job.begin(State.ADDING, job.event)
+    answer = api.post("events/upload_stix/2", bundle)
+    value = value_of(answer)
+    if answer.status == 200:
+        saved = [
+            row
+            for name in ("Attribute", "Object")
+            for row in rows(value, name) or rows(table(value, "Event"), name)
+        ]
+        if any(row.get("name") != _ORIGINAL for row in saved):
+            return Delivery(uuid, State.DELIVERED, job.event, "created")
+        return _refused(job, Reason.REFUSED, "MISP answered 200 and saved no attribute")
+    message = message_of(value, answer)
+    if "already exists" in message:
+        return _refused(job, Reason.FOREIGN, message, State.FOREIGN)
+    if answer.status == 401 or answer.status >= 500:
+        raise api.failed("events/upload_stix/2", answer, message)
+    return _refused(job, Reason.REFUSED, message)
+
+
+def _refused(job: Job, reason: Reason, text: str, state: State = State.REFUSED) -> Delivery:
+    notes: list[Note] = [(None, Outcome.DROPPED, reason, text)]
+    return Delivery(str(job.event["uuid"]), state, job.event, "refused", notes=notes)

@@ -1,0 +1,1 @@
+"""TAXII 2.0 and 2.1: the client that both share, each version's paging, and presets of public servers."""

@@ -1,0 +1,232 @@
+"""Reading STIX in every shape that occurs, into a flat list of entries.
+
+Bundles, TAXII envelopes, lists, single objects and JSON lines; bytes, text, dictionaries, objects of the `stix2`
+library. One bad object never takes its neighbours with it: it becomes an entry with a reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import orjson
+
+from stixbridge.errors import InputError
+from stixbridge.ledger import Reason
+
+MAX_BYTES = 2_000_000_000
+"""The most that one input may hold, unpacked; a gzip bomb stops here."""
+
+_MAX_ID = 300
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*--[!-~]+", re.ASCII)
+_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,249}", re.ASCII)
+_MAX_TYPE = 250
+GZIP = b"\x1f\x8b"
+
+
+class Entry(NamedTuple):
+    """One entry of an input: a usable object, or what is wrong with it.
+
+    Attributes:
+        path: where it stands, `$.objects[3]`.
+        obj: the object as it came, where it is usable.
+        reason: why it is not.
+        id: its id, where it has one.
+        properties: how many properties an unusable one has.
+        where: the input it stands in, where that has a name.
+    """
+
+    path: str
+    obj: dict[str, Any] | None
+    reason: Reason | None = None
+    id: str | None = None
+    properties: int = 0
+    where: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The entries of one input, and the id of its bundle where it has one."""
+
+    entries: list[Entry]
+    bundle_id: str | None = None
+
+
+def read_bytes(data: bytes, where: str = "input") -> Document:
+    """Read JSON text: one document, or JSON lines.
+
+    Args:
+        data: UTF-8 text (a byte order mark is allowed), or that under gzip.
+        where: named in errors.
+
+    Returns:
+        The entries; broken JSON is one entry with the reason `invalid-json`.
+
+    Raises:
+        InputError: when the data unpacks to more than `MAX_BYTES`.
+    """
+    if data[:2] == GZIP:
+        try:
+            data = _unpack(data, where)
+        except (OSError, EOFError, zlib.error):
+            return Document([Entry("$", None, Reason.INVALID_JSON)])
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        with contextlib.suppress(UnicodeDecodeError):
+            data = data.decode("utf-16").encode()
+    try:
+        return read_value(orjson.loads(data), checked=True)
+    except orjson.JSONDecodeError:
+        return _read_lines(data)
+
+
+def _unpack(data: bytes, where: str) -> bytes:
+    with gzip.GzipFile(fileobj=io.BytesIO(data), mode="rb") as file:
+        out = file.read(MAX_BYTES + 1)
+    if len(out) > MAX_BYTES:
+        raise InputError(f"{where}: unpacks to over {MAX_BYTES:,} bytes; split it")
+    return out
+
+
+def _read_lines(data: bytes) -> Document:
+    lines = [line for line in data.splitlines() if line.strip()]
+    # one broken value over several lines is no JSON lines: at least half of them must be values of their own
+    good = sum(_is_value(line) for line in lines)
+    if not good or good * 2 < len(lines) or len(lines) == 1:
+        return Document([Entry("$", None, Reason.INVALID_JSON)])
+    entries: list[Entry] = []
+    bundles: set[str] = set()
+    for number, line in enumerate(lines):
+        path = f"$[{number}]"
+        try:
+            document = read_value(orjson.loads(line), path, checked=True)
+        except orjson.JSONDecodeError:
+            entries.append(Entry(path, None, Reason.INVALID_JSON))
+            continue
+        entries.extend(document.entries)
+        if document.bundle_id:
+            bundles.add(document.bundle_id)
+    return Document(entries, bundles.pop() if len(bundles) == 1 else None)
+
+
+def _is_value(line: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(line), dict | list)
+    except orjson.JSONDecodeError:
+        return False
+
+
+def read_value(value: Any, path: str = "$", *, checked: bool = False) -> Document:
+    """Read a parsed value: bundle, envelope, list, object, or objects of the `stix2` library.
+
+    Args:
+        value: anything; what is no STIX becomes an entry with the reason `not-stix`.
+        path: where it stands.
+        checked: whether it comes from JSON text; values of a caller's own can hold what JSON can't, and are checked.
+    """
+    value = plain(value)
+    if isinstance(value, list):
+        entries: list[Entry] = []
+        bundles: set[str] = set()
+        for number, item in enumerate(value):
+            inner = f"{path}[{number}]"
+            item = plain(item)
+            if isinstance(item, dict) and item.get("type") == "bundle":
+                document = read_value(item, inner, checked=checked)
+                entries.extend(document.entries)
+                if document.bundle_id:
+                    bundles.add(document.bundle_id)
+            else:
+                entries.append(_entry(item, inner, checked=checked))
+        return Document(entries, bundles.pop() if len(bundles) == 1 else None)
+    if isinstance(value, dict):
+        objects = value.get("objects")
+        is_bundle = value.get("type") == "bundle"
+        if is_bundle or (
+            "type" not in value and ("objects" in value or not value or "more" in value)
+        ):
+            bundle_id = value.get("id") if is_bundle else None
+            bundle_id = (
+                bundle_id if isinstance(bundle_id, str) and len(bundle_id) <= _MAX_ID else None
+            )
+            if objects is None:
+                return Document([], bundle_id)
+            if isinstance(objects, dict):
+                objects = [objects] if "type" in objects else list(objects.values())
+            if not isinstance(objects, list):
+                return Document([Entry(f"{path}.objects", None, Reason.NOT_STIX)], bundle_id)
+            return Document(
+                [
+                    _entry(plain(item), f"{path}.objects[{number}]", checked=checked)
+                    for number, item in enumerate(objects)
+                ],
+                bundle_id,
+            )
+        if isinstance(value.get("type"), str):
+            return Document([_entry(value, path, checked=checked)])
+    return Document(
+        [
+            Entry(
+                path, None, Reason.NOT_STIX, properties=len(value) if isinstance(value, dict) else 0
+            )
+        ]
+    )
+
+
+def plain(value: Any) -> Any:
+    """Turn objects of the `stix2` library (and anything with its `serialize`) into plain data."""
+    if isinstance(value, dict | list | str | int | float | bool | type(None) | Entry):
+        return value
+    if isinstance(value, tuple | set | frozenset):
+        return list(value)
+    if hasattr(value, "serialize"):
+        return orjson.loads(value.serialize())
+    if hasattr(value, "source") and hasattr(value, "query"):  # stix2.MemoryStore and other stores
+        return list(value.query())
+    if isinstance(value, Iterable):
+        return list(value)
+    return value
+
+
+def _entry(item: Any, path: str, *, checked: bool) -> Entry:
+    """One entry; `checked` says that it comes from JSON text, and so holds nothing that JSON can't."""
+    if isinstance(item, Entry):
+        return item
+    if not isinstance(item, dict):
+        return Entry(path, None, Reason.NOT_STIX)
+    type_, id_ = item.get("type"), item.get("id")
+    if not is_type(type_):
+        reason = Reason.INVALID_OBJECT if isinstance(id_, str) else Reason.NOT_STIX
+        return Entry(path, None, reason, _shown(id_), len(item))
+    if not isinstance(id_, str) or len(id_) > _MAX_ID or not _ID.fullmatch(id_):
+        return Entry(path, None, Reason.INVALID_OBJECT, _shown(id_), len(item))
+    if not checked:
+        try:
+            orjson.dumps(item)
+        except (TypeError, RecursionError):
+            return Entry(path, None, Reason.LIMIT, id_, len(item))
+    return Entry(path, item, id=id_)
+
+
+def _shown(id_: object) -> str | None:
+    """An id fit for a report even when it is not one: short, without control characters."""
+    if not isinstance(id_, str):
+        return None
+    return "".join(char if char.isprintable() else "?" for char in id_[:_MAX_ID])
+
+
+@lru_cache(maxsize=4096)
+def _is_type(value: str) -> bool:
+    return _TYPE.fullmatch(value) is not None
+
+
+def is_type(value: object) -> bool:
+    """Whether a value can be the `type` of an object."""
+    return isinstance(value, str) and len(value) <= _MAX_TYPE and _is_type(value)

@@ -1,0 +1,215 @@
+"""The JSON types of STIX's properties (STIX 2.1, sections 3.2 and 4 to 7), and objects put into shape.
+
+What follows can rely on it: a property that is there has the type the specification gives it. What has not is taken
+out and told, so that one wrong property never costs its object, and one wrong object never its neighbours.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import isfinite
+from typing import Any
+
+from stixbridge.ledger import Drop, Outcome, Reason
+
+_TEXT, _NUMBER, _BOOLEAN, _TEXTS, _TABLE, _TABLES = (
+    "text",
+    "number",
+    "boolean",
+    "texts",
+    "table",
+    "tables",
+)
+
+KINDS: dict[str, str] = {
+    **dict.fromkeys(
+        (
+            "name", "description", "created", "modified", "lang", "spec_version", "created_by_ref", "pattern",
+            "pattern_type", "pattern_version", "valid_from", "valid_until", "published", "context", "value",
+            "relationship_type", "source_ref", "target_ref", "start_time", "stop_time", "sighting_of_ref", "first_seen",
+            "last_seen", "summary", "first_observed", "last_observed", "definition_type", "identity_class",
+            "contact_information", "objective", "resource_level", "primary_motivation", "sophistication",
+            "tool_version", "display_name", "belongs_to_ref", "rir", "mime_type", "name_enc", "magic_number_hex",
+            "ctime", "mtime", "atime", "parent_directory_ref", "content_ref", "src_ref", "dst_ref", "start", "end",
+            "src_payload_ref", "dst_payload_ref", "encapsulated_by_ref", "x_opencti_definition",
+            "x_opencti_definition_type", "x_opencti_description", "x_opencti_created_by_ref", "x_opencti_location_type",
+            "payload_bin", "url", "encryption_algorithm", "decryption_key", "path", "path_enc", "from_ref",
+            "sender_ref", "subject", "body", "date", "message_id", "content_type", "raw_email_ref", "command_line",
+            "cwd",
+            "created_time", "creator_user_ref", "image_ref", "binary_ref", "parent_ref", "cpe", "swid", "vendor",
+            "version", "user_id", "credential", "account_login", "account_type", "account_created", "account_expires",
+            "credential_last_changed", "account_first_login", "account_last_login", "key", "modified_time",
+            "serial_number", "signature_algorithm", "issuer", "validity_not_before", "validity_not_after",
+            "subject_public_key_algorithm", "subject_public_key_modulus", "abstract", "content", "explanation",
+            "opinion", "object_ref", "object_modified", "region", "country", "administrative_area", "city",
+            "street_address", "postal_code", "product", "configuration_version", "analysis_engine_version",
+            "analysis_definition_version", "submitted", "analysis_started", "analysis_ended", "result_name", "result",
+            "av_result", "host_vm_ref", "operating_system_ref", "sample_ref",
+        ),
+        _TEXT,
+    ),
+    **dict.fromkeys(
+        (
+            "confidence", "count", "number_observed", "number", "size", "src_port", "dst_port", "src_byte_count",
+            "dst_byte_count", "src_packets", "dst_packets", "latitude", "longitude", "precision", "pid",
+            "number_of_subkeys", "subject_public_key_exponent",
+        ),
+        _NUMBER,
+    ),
+    **dict.fromkeys((
+            "revoked", "is_family", "is_active", "defanged", "x_opencti_negative", "x_opencti_detection",
+            "is_multipart", "is_hidden", "is_service_account", "is_privileged", "can_escalate_privs", "is_disabled",
+            "is_self_signed",
+        ), _BOOLEAN),
+    **dict.fromkeys(
+        (
+            "labels", "aliases", "indicator_types", "malware_types", "report_types", "threat_actor_types", "tool_types",
+            "object_marking_refs", "object_refs", "where_sighted_refs", "observed_data_refs", "sample_refs",
+            "operating_system_refs", "architecture_execution_envs", "implementation_languages", "capabilities", "goals",
+            "secondary_motivations", "personal_motivations", "roles", "sectors", "protocols", "resolves_to_refs",
+            "belongs_to_refs", "contains_refs", "encapsulates_refs", "x_mitre_aliases", "x_opencti_aliases",
+            "x_opencti_labels", "to_refs", "cc_refs", "bcc_refs", "received_lines", "arguments",
+            "opened_connection_refs", "child_refs", "languages", "authors", "infrastructure_types", "modules",
+            "installed_software_refs", "analysis_sco_refs",
+        ),
+        _TEXTS,
+    ),
+    **dict.fromkeys((
+            "extensions", "hashes", "ipfix", "objects", "additional_header_fields", "environment_variables",
+            "x509_v3_extensions", "contents",
+        ), _TABLE),
+    **dict.fromkeys(
+        ("external_references", "granular_markings", "kill_chain_phases", "body_multipart", "values"), _TABLES
+    ),
+}  # fmt: skip
+"""Property -> the JSON type of its value; a name means the same in every type."""
+
+# What a row of a list of tables must have, as texts, to say anything.
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "kill_chain_phases": ("kill_chain_name", "phase_name"),
+}
+UNREADABLE = "?"
+"""In place of a marking reference that can't be read; no definition has this id."""
+
+_MAX_NUMBER = 1e18
+
+
+def shaped(obj: dict[str, Any]) -> tuple[dict[str, Any], list[Drop]]:
+    """Put an object into shape.
+
+    Args:
+        obj: an object with `type` and `id`.
+
+    Returns:
+        The object, or a copy without what has the wrong type; and a drop for each thing taken out.
+    """
+    drops: list[Drop] = []
+    changed: dict[str, Any] | None = None
+    texts, others = _kinds(tuple(obj))
+    wrong = [(name, _TEXT) for name in texts if type(obj[name]) is not str]
+    for name, kind in (*wrong, *others) if wrong else others:
+        value = obj[name]
+        fitted = _fitted(name, kind, value, drops)
+        if fitted is not value or value is None:
+            changed = dict(obj) if changed is None else changed
+            if fitted is None:
+                del changed[name]
+            else:
+                changed[name] = fitted
+    return (obj if changed is None else changed), drops
+
+
+@lru_cache(maxsize=4096)
+def _kinds(names: tuple[Any, ...]) -> tuple[tuple[str, ...], tuple[tuple[Any, str], ...]]:
+    """Which of some properties are texts, and the kinds of the others: objects of one producer have the same ones."""
+    kinds = [(name, KINDS.get(name) if type(name) is str else "") for name in names]
+    texts = tuple(name for name, kind in kinds if kind == _TEXT)
+    return texts, tuple((name, kind) for name, kind in kinds if kind is not None and kind != _TEXT)
+
+
+def _fitted(name: Any, kind: str, value: Any, drops: list[Drop]) -> Any:
+    """The value, what of it has the right type, or None."""
+    if name in _SPECIAL:
+        found: list[Drop] = []
+        fitted = _SPECIAL[name](value, found)
+        drops.extend(found)
+        return fitted if found else value
+    if kind == _TEXTS and isinstance(value, list):
+        if all(type(item) is str for item in value):
+            return value
+        drops.extend(
+            _bad(f"{name}[{at}]") for at, item in enumerate(value) if not isinstance(item, str)
+        )
+        return [item for item in value if isinstance(item, str)]
+    if kind == _TABLES and isinstance(value, list):
+        needed = _NEEDED.get(name, ())
+        good = [
+            isinstance(row, dict) and all(isinstance(row.get(key), str) for key in needed)
+            for row in value
+        ]
+        if all(good):
+            return value
+        drops.extend(_bad(f"{name}[{at}]") for at, fits in enumerate(good) if not fits)
+        return [row for row, fits in zip(value, good, strict=True) if fits]
+    fits = (
+        (kind == _TEXT and isinstance(value, str))
+        or (kind == _NUMBER and _is_number(value))
+        or (kind == _BOOLEAN and isinstance(value, bool))
+        or (kind == _TABLE and isinstance(value, dict))
+    )
+    if fits:
+        return value
+    drops.append(_bad(printable(name)))
+    return None
+
+
+def _marking_refs(value: Any, drops: list[Drop]) -> list[str]:
+    """Marking references: one that can't be read counts as unknown, never as none."""
+    rows = value if isinstance(value, list) else [value]
+    bad = [at for at, item in enumerate(rows) if not isinstance(item, str)]
+    if not isinstance(value, list):
+        drops.append(_bad("object_marking_refs"))
+    else:
+        drops.extend(_bad(f"object_marking_refs[{at}]") for at in bad)
+    return [item if isinstance(item, str) else UNREADABLE for item in rows]
+
+
+def _granular_markings(value: Any, drops: list[Drop]) -> list[dict[str, Any]]:
+    """Granular markings (section 7.2.3): the references; a language marks nothing; what can't be read is unknown."""
+    if not isinstance(value, list):
+        drops.append(_bad("granular_markings"))
+        return [{"marking_ref": UNREADABLE}]
+    rows: list[dict[str, Any]] = []
+    for at, row in enumerate(value):
+        ref = row.get("marking_ref") if isinstance(row, dict) else None
+        if isinstance(ref, str):
+            rows.append(row)
+        elif isinstance(row, dict) and isinstance(row.get("lang"), str) and ref is None:
+            drops.append((f"granular_markings[{at}]", Outcome.DROPPED, Reason.NO_PLACE))
+        else:
+            drops.append(_bad(f"granular_markings[{at}]"))
+            rows.append({"marking_ref": UNREADABLE})
+    return rows
+
+
+_SPECIAL = {"object_marking_refs": _marking_refs, "granular_markings": _granular_markings}
+
+
+def _is_number(value: Any) -> bool:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return (
+        abs(value) < _MAX_NUMBER
+        if isinstance(value, int)
+        else isfinite(value) and abs(value) < _MAX_NUMBER
+    )
+
+
+def _bad(path: str) -> Drop:
+    return path, Outcome.DROPPED, Reason.INVALID_VALUE
+
+
+def printable(name: Any) -> str:
+    """A property's name fit for a path, whatever a caller's objects use as one."""
+    text = name if isinstance(name, str) else repr(name)[:80]
+    return text.encode("utf-8", "replace").decode()

@@ -1,0 +1,148 @@
+"""STIX that MISP exported comes back as MISP had it: held against what the official converter restores."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.paths import corpora_folder
+from helpers.rich import accounted
+
+from stixbridge import convert
+
+NOW = "2019-01-01T00:00:00Z"
+Event = dict[str, Any]
+
+# Of these objects an export does not hold the UUID; each engine derives its own.
+DERIVED = {"pe", "pe-section", "registry-key-value"}
+# What the export's own labels say of themselves, and no tag that MISP had.
+OF_THE_EXPORT = {"Threat-Report", 'misp:tool="MISP-STIX-Converter"', 'misp:tool="misp2stix2"'}
+# TLP 2 is written where TLP 1 was read.
+TLP = {"tlp:white": "tlp:clear"}
+
+
+def cases() -> list[Path]:
+    folder = corpora_folder()
+    found = sorted((folder / "misp-stix-cases").glob("internal_*/*.bundle.json")) if folder else []
+    return [path for path in found if other(path).exists()]
+
+
+def other(path: Path) -> Path:
+    return path.with_name(path.name.replace(".bundle.", ".misp."))
+
+
+def value(type_: str, text: object) -> str:
+    """A value in one spelling: MISP stores lower case, AS numbers bare, and times in either form."""
+    text = str(text).lower().replace("+00:00", "z")
+    return (
+        text.removeprefix("as")
+        if type_ == "AS" or (text[:2] == "as" and text[2:].isdigit())
+        else text
+    )
+
+
+def attributes(event: Event) -> set[tuple[Any, ...]]:
+    return {
+        (
+            row["uuid"],
+            row["type"],
+            value(row["type"], row["value"]),
+            row["category"],
+            bool(row["to_ids"]),
+        )
+        for row in event.get("Attribute", [])
+    }
+
+
+def objects(event: Event) -> Counter[tuple[Any, ...]]:
+    return Counter(
+        (
+            "" if row["name"] in DERIVED else row["uuid"],
+            row["name"],
+            tuple(
+                sorted(
+                    (one["object_relation"], value(one["type"], one["value"]))
+                    for one in row["Attribute"]
+                )
+            ),
+        )
+        for row in event.get("Object", [])
+    )
+
+
+def references(event: Event) -> Counter[tuple[str, str, str]]:
+    names = {
+        row["uuid"]: row["name"] if row["name"] in DERIVED else row["uuid"]
+        for row in event.get("Object", [])
+    }
+    return Counter(
+        (
+            names[row["uuid"]],
+            names.get(one["referenced_uuid"], one["referenced_uuid"]),
+            one["relationship_type"],
+        )
+        for row in event.get("Object", [])
+        for one in row.get("ObjectReference", [])
+    )
+
+
+def tags(element: Event) -> set[str]:
+    return {TLP.get(tag["name"], tag["name"]) for tag in element.get("Tag", [])} - OF_THE_EXPORT
+
+
+def all_tags(event: Event) -> set[tuple[str, str]]:
+    return {("", name) for name in tags(event)} | {
+        (row["uuid"], name) for row in event.get("Attribute", []) for name in tags(row)
+    }
+
+
+def told(event: Event) -> set[tuple[str, str, str]]:
+    return {
+        (row["uuid"], row["name"], row["content"])
+        for row in event.get("EventReport", [])
+        if row["name"] != "Relationships"
+    }
+
+
+def sightings(event: Event) -> list[tuple[str, str, str]]:
+    return sorted(
+        (row["uuid"], one["type"], str(one["date_sighting"]))
+        for row in event.get("Attribute", [])
+        for one in row.get("Sighting", [])
+    )
+
+
+def analyst(event: Event) -> Counter[tuple[str, str, str]]:
+    found: Counter[tuple[str, str, str]] = Counter()
+    for part in (event, *event.get("Attribute", []), *event.get("Object", [])):
+        found.update(("note", part["uuid"], row["note"]) for row in part.get("Note", []))
+        found.update(
+            ("opinion", part["uuid"], str(row["opinion"])) for row in part.get("Opinion", [])
+        )
+    return found
+
+
+# Where the official converter loses or invents something, or the table says otherwise; all else is equal.
+DIFFERENT = {
+    "internal_stix21/bundle_with_netflow_observable_object": "objects",  # the protocol beside its flags
+}
+
+
+@pytest.mark.parametrize(
+    "path", cases(), ids=lambda path: f"{path.parent.name}/{path.name.split('.')[0]}"
+)
+def test_an_export_comes_back(path: Path) -> None:
+    given = json.loads(path.read_bytes())["objects"]
+    result = convert(path, now=NOW)
+    accounted(result, given)
+    have = {event["uuid"]: event for event in result.events}
+    different = DIFFERENT.get(f"{path.parent.name}/{path.name.split('.')[0]}", "")
+    for wanted in json.loads(other(path).read_bytes())["events"]:
+        event = have[wanted["uuid"]]
+        assert event["info"] == wanted["info"]
+        for look in (attributes, objects, references, all_tags, told, sightings, analyst):
+            if look.__name__ != different:
+                assert look(event) == look(wanted), look.__name__
+            else:
+                assert look(event) != look(wanted), "no longer different"
