@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from helpers.paths import ROOT
 
-from stixbridge.config.reader import reader
+from stixbridge.config import reader
 from stixbridge.enrich import Enrich
 from stixbridge.pipeline.rule_tests import run_tests
 

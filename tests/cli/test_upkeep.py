@@ -13,7 +13,7 @@ from helpers.bridge import Bridge, actions
 from helpers.command import run
 
 from stixbridge.errors import ConfigError, StoreError
-from stixbridge.pipeline.pipeline import make
+from stixbridge.pipeline import make
 from stixbridge.queries.dead_letters import drop, letters, retry, show
 from stixbridge.queries.find import find, status
 from stixbridge.store import Store

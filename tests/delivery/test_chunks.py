@@ -20,9 +20,10 @@ from helpers.delivering import (
 
 from stixbridge.errors import ServerError
 from stixbridge.sinks.base import Job, Last, State
+from stixbridge.sinks.misp import api
 from stixbridge.sinks.misp.chunks import pieces
 from stixbridge.sinks.misp.parallel import Flight
-from stixbridge.sinks.misp.sink import MispSink, api
+from stixbridge.sinks.misp.sink import MispSink
 from stixbridge.sinks.misp.tags import NewTags
 
 Json = dict[str, Any]

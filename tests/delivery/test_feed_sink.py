@@ -155,7 +155,7 @@ def test_nothing_changes_on_a_second_run(folder: Folder, bridge: Bridge) -> None
 def test_a_cut_run_is_finished_by_the_next(
     folder: Folder, bridge: Bridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stixbridge.sinks.feed.sink import sink
+    from stixbridge.sinks.feed import sink
 
     real = sink.write_atomically
 

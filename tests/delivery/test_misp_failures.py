@@ -27,8 +27,8 @@ from helpers.stix import indicator, report
 
 from stixbridge.errors import ServerError
 from stixbridge.sinks.base import Last, State
+from stixbridge.sinks.misp import api as sink_module
 from stixbridge.sinks.misp.sink import MispSink
-from stixbridge.sinks.misp.sink import api as sink_module
 
 pytest_plugins = ("helpers.misp_fixtures",)
 

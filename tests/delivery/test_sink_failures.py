@@ -11,7 +11,7 @@ from helpers.bridge import Bridge
 from helpers.stix import LATER, indicator, report, uuid_in
 
 from stixbridge import http
-from stixbridge.sinks.misp.sink import api as misp_sink
+from stixbridge.sinks.misp import api as misp_sink
 
 A, B, C = "198.51.100.1", "198.51.100.2", "198.51.100.3"
 

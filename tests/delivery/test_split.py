@@ -28,7 +28,8 @@ from hypothesis import strategies as st
 from stixbridge.errors import ServerError
 from stixbridge.queries.find import find
 from stixbridge.sinks.base import State
-from stixbridge.sinks.misp.sink import MispSink, api
+from stixbridge.sinks.misp import api
+from stixbridge.sinks.misp.sink import MispSink
 from stixbridge.sinks.misp.split import assigned, share_uuid
 
 pytest_plugins = ("helpers.misp_fixtures",)

@@ -13,7 +13,7 @@ from helpers.bridge import Bridge, actions
 from helpers.pull import Pull
 
 from stixbridge import times
-from stixbridge.pipeline.pipeline import make
+from stixbridge.pipeline import make
 from stixbridge.pipeline.pull import Reach
 from stixbridge.sources.base import Page
 from stixbridge.sources.read_ahead import ahead
