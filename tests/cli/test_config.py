@@ -68,7 +68,11 @@ def test_the_smallest_configuration() -> None:
             r'write \["indicators"\] @ \$.sources.acme.collections',
         ),
         ("sources.acme.default_tlp", "tlp:pink", r"no TLP level"),
-        ("sources.acme.type", "taxi", r"type 'taxi' is none of taxii21, taxii20, files"),
+        (
+            "sources.acme.type",
+            "taxi",
+            r"type 'taxi' is none of files, taxii20, taxii21; did you mean 'taxii21'",
+        ),
         (
             "sources.acme.auth",
             {"type": "basic", "user": "me"},

@@ -20,6 +20,7 @@ from stixbridge.config.model import (
     Secret,
     SinkSettings,
     SourceSettings,
+    Taxii20Settings,
     TaxiiSettings,
     secret_in,
 )
@@ -133,17 +134,13 @@ def _pipeline(config: Config, store: Store, name: str, progress: Progress | None
     )
 
 
-_COMPARED = {"taxii20": "1d"}
-"""How often manifests are compared by default: servers of 2.0 keep the time at which they got the first version."""
-
-
 def _reach(settings: SourceSettings) -> Reach:
     """What a source is asked for besides what is new."""
     age = times.duration(settings.max_age) if settings.max_age is not None else None
     window = Window(frozenset(settings.types), age, settings.min_confidence)
     if not isinstance(settings, TaxiiSettings):
         return Reach(window)
-    every = settings.compare_every or _COMPARED.get(settings.type)
+    every = settings.compare_every
     if every is None and settings.vanished != "keep":
         every = "7d"
     return Reach(window, settings.ask, times.duration(every) if every is not None else None)
@@ -355,7 +352,11 @@ def _files_sink(name: str, settings: FilesSinkSettings) -> Sink:
     return FilesSink(Path(settings.path).expanduser(), name=name)
 
 
-_SOURCES: dict[type, Callable[..., Source]] = {TaxiiSettings: _taxii, FilesSettings: _files}
+_SOURCES: dict[type, Callable[..., Source]] = {
+    TaxiiSettings: _taxii,
+    Taxii20Settings: _taxii,
+    FilesSettings: _files,
+}
 _SINKS: dict[type, Callable[..., Sink]] = {
     MispSettings: _misp,
     FeedSettings: _feed,

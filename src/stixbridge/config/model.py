@@ -131,6 +131,17 @@ class TaxiiSettings(_Window, Connection):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Taxii20Settings(TaxiiSettings):
+    """`[sources.NAME]` with `type = "taxii20"`.
+
+    Manifests are compared every day by default: servers of 2.0 keep the time at which they got the first version.
+    """
+
+    type: str = "taxii20"
+    compare_every: str | None = "1d"
+
+
+@dataclass(frozen=True, kw_only=True)
 class FilesSettings(_Window):
     """`[sources.NAME]` with `type = "files"`."""
 
@@ -271,17 +282,6 @@ class PipelineSettings:
 
 SourceSettings = TaxiiSettings | FilesSettings
 SinkSettings = MispSettings | FeedSettings | FilesSinkSettings
-
-SOURCES: dict[str, type[SourceSettings]] = {
-    "taxii21": TaxiiSettings,
-    "taxii20": TaxiiSettings,
-    "files": FilesSettings,
-}
-SINKS: dict[str, type[SinkSettings]] = {
-    "misp": MispSettings,
-    "feed": FeedSettings,
-    "files": FilesSinkSettings,
-}
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,6 @@ from cattrs.errors import ForbiddenExtraKeysError
 
 from stixbridge.config.checks import enrich_problems, near, value_problems
 from stixbridge.config.model import (
-    SINKS,
-    SOURCES,
     AuthSettings,
     Config,
     Secret,
@@ -26,6 +24,7 @@ from stixbridge.config.model import (
     SourceSettings,
 )
 from stixbridge.errors import ConfigError
+from stixbridge.settings.registry import SINKS, SOURCES, Registry
 from stixbridge.sources.taxii.presets import PRESETS, needs, with_preset
 
 
@@ -178,18 +177,20 @@ def _auth(value: Any, _: Any) -> AuthSettings:
     return settings
 
 
-def _by_type(known: Mapping[str, type[Any]]) -> Callable[[Any, Any], Any]:
+def _by_type(registry: Registry) -> Callable[[Any, Any], Any]:
     def structure(value: Any, _: Any) -> Any:
         if not isinstance(value, dict):
             raise _Wrong(f"expected a table, got {_called(value)}")
         kind = value.get("type")
-        if not isinstance(kind, str) or kind not in known:
+        component = registry.find(kind) if isinstance(kind, str) else None
+        if component is None:
+            known = list(registry.all())
             raise _Wrong(
-                f"type {kind!r} is none of {', '.join(known)}"
+                f"type {kind!r} is none of {', '.join(known)}{near(str(kind), dict.fromkeys(known))}"
                 if kind
                 else f"type is missing: {', '.join(known)}"
             )
-        return _CONVERTER.structure(value, known[kind])
+        return _CONVERTER.structure(value, component.settings)
 
     return structure
 

@@ -9,12 +9,15 @@ from typing import Any
 
 import orjson
 
+from stixbridge.config.model import FilesSinkSettings
 from stixbridge.misp.model import MispEvent
+from stixbridge.settings.registry import sink
 from stixbridge.sinks.base import OWN_FIELDS, Delivery, Job, Note, State
 from stixbridge.sinks.event_diff import told
 from stixbridge.sinks.folder import event_in, make_folder, write_atomically
 
 
+@sink("files", FilesSinkSettings)
 class FilesSink:
     """A folder of event files.
 

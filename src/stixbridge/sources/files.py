@@ -14,7 +14,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
+from stixbridge.config.model import FilesSettings
 from stixbridge.errors import InputError
+from stixbridge.settings.registry import source
 from stixbridge.sources.base import Collection, Page
 from stixbridge.stix.reader import GZIP, MAX_BYTES, Document, read_bytes
 
@@ -193,6 +195,7 @@ def _named(document: Document, name: str) -> Document:
     return Document(entries, document.bundle_id)
 
 
+@source("files", FilesSettings)
 class Files:
     """Files as a source of a pipeline: each file is a collection, read again when its content changes.
 

@@ -16,9 +16,11 @@ from typing import Any
 import orjson
 
 from stixbridge import tlp
+from stixbridge.config.model import FeedSettings
 from stixbridge.errors import ConfigError
 from stixbridge.misp.model import ANALYST_DATA, MispEvent
 from stixbridge.misp.values import COMPOSITES
+from stixbridge.settings.registry import sink
 from stixbridge.sinks.base import OWN_FIELDS, Delivery, Job, Note, State, emptied
 from stixbridge.sinks.event_diff import told
 from stixbridge.sinks.feed.signing import Signer, unsign
@@ -43,6 +45,7 @@ _NOT_OF_A_FEED = OWN_FIELDS | {"sharing_group_id"}
 _DEFAULT_MAX = "amber+strict"
 
 
+@sink("feed", FeedSettings)
 class FeedSink:
     """A feed folder.
 

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from stixbridge.config.checks import EMPTY, FOREIGN, MODES, RECOGNISE, TRUST
+from stixbridge.config.model import MispSettings
 from stixbridge.errors import ConfigError
 from stixbridge.http import Auth, Http
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import MispEvent
+from stixbridge.settings.registry import sink
 from stixbridge.sinks.base import (
     CLOSED,
     CLUSTERS,
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from pymisp import MISPEvent, PyMISP
 
 
+@sink("misp", MispSettings)
 class MispSink:
     """A MISP.
 

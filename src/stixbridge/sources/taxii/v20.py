@@ -13,8 +13,10 @@ from typing import Any
 from urllib.parse import urljoin
 
 from stixbridge import times
+from stixbridge.config.model import Taxii20Settings
 from stixbridge.errors import ServerError
 from stixbridge.http import Answer
+from stixbridge.settings.registry import source
 from stixbridge.sources.base import Collection, Listed, Page
 from stixbridge.sources.taxii.client import EMPTY_PAGES, Progress, Stuck, Taxii, header_time, listed
 from stixbridge.stix.reader import read_value
@@ -24,6 +26,7 @@ STIX_TYPE = "application/vnd.oasis.stix+json; version=2.0"
 _CONTENT_RANGE = re.compile(r"items\s+(\d+)-(\d+)/(\d+|\*)", re.ASCII)
 
 
+@source("taxii20", Taxii20Settings)
 class Taxii20(Taxii):
     """A TAXII 2.0 server as a source; the arguments are those of `Taxii`."""
 

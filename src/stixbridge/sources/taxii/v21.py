@@ -17,7 +17,9 @@ from typing import Any, TypeVar
 from urllib.parse import urljoin
 
 from stixbridge import times
+from stixbridge.config.model import TaxiiSettings
 from stixbridge.errors import ServerError
+from stixbridge.settings.registry import source
 from stixbridge.sources.base import Collection, Listed, Page
 from stixbridge.sources.taxii.client import EMPTY_PAGES, Progress, Stuck, Taxii, header_time, listed
 from stixbridge.stix.reader import Entry, read_value
@@ -28,6 +30,7 @@ _MANIFEST_PAGE = 10_000
 """Entries of a manifest asked for at a time: they are short, and some servers page them by time only."""
 
 
+@source("taxii21", TaxiiSettings)
 class Taxii21(Taxii):
     """A TAXII 2.1 server as a source; the arguments are those of `Taxii`."""
 
