@@ -1,4 +1,6 @@
-"""What every test gets: the same generated examples, and the folder of real STIX files where there is one."""
+"""What every test gets: the same generated examples, and the folder of real STIX files where there
+is one.
+"""
 
 import os
 from pathlib import Path
@@ -7,7 +9,8 @@ import pytest
 from helpers.paths import corpora_folder
 from hypothesis import settings
 
-# A suite that decides whether a commit is good draws the same examples every time; `make explore` draws new ones.
+# A suite that decides whether a commit is good draws the same examples every time; `make explore`
+# draws new ones.
 settings.register_profile("same", derandomize=True)
 settings.register_profile("explore", derandomize=False, print_blob=True)
 settings.load_profile("explore" if os.environ.get("EXPLORE") else "same")

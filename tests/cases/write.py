@@ -1,4 +1,7 @@
-"""Write the expected output of every case anew (`make cases`). Read the diff: it is what changes for a user."""
+"""Write the expected output of every case anew (`make cases`).
+
+Read the diff: it is what changes for a user.
+"""
 
 import json
 from pathlib import Path

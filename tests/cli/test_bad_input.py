@@ -1,4 +1,6 @@
-"""What goes wrong in a run: one clear message, the right exit status, and the store's content as it was."""
+"""What goes wrong in a run: one clear message, the right exit status, and the store's content as it
+was.
+"""
 
 import json
 import sqlite3

@@ -216,7 +216,8 @@ HEAVY = {"pymisp", "misp_stix_converter", "stix2"}
 
 def test_nothing_heavy_on_the_way_of_convert(file: Path, tmp_path: Path) -> None:
     seen = imported(
-        f"from stixbridge.cli import main; assert main(['convert', {str(file)!r}, '-o', 'out']) == 0",
+        f"from stixbridge.cli import main; assert main(['convert', {str(file)!r}, '-o', 'out']) "
+        "== 0",
         tmp_path,
     )
     assert "stixbridge.conversion.to_misp.engine" in seen

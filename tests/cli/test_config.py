@@ -1,4 +1,4 @@
-"""The configuration: every mistake at once, with its place; secrets by reference and never shown."""
+"""The configuration: each mistake with its place; secrets by reference and never shown."""
 
 import copy
 import re

@@ -1,4 +1,6 @@
-"""The README: its Python is run as it stands there, its configuration loads, its messages are those that come."""
+"""The README: its Python is run as it stands there, its configuration loads, its messages are those
+that come.
+"""
 
 import re
 import tomllib

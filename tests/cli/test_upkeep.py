@@ -1,4 +1,4 @@
-"""Looking after a bridge: dead letters, one instance, backups, the history, and how things stand."""
+"""Upkeep of a bridge: dead letters, one instance, backups, the history, and how things stand."""
 
 import json
 from collections.abc import Iterator
@@ -237,7 +237,8 @@ def test_a_backup_is_a_store(tmp_path: Path) -> None:
     assert run("run", cwd=tmp_path).returncode == 0
     done = run("backup", "copy.db", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "copy.db written\n")
-    # what came after it, and was not yet written into the file when the process was killed, is forgotten
+    # what came after it, and was not yet written into the file when the process was killed, is
+    # forgotten
     write(tmp_path, stix.indicator(B))
     killed = Store(tmp_path / "stixbridge.db")
     killed.suppress("after", "the backup", 0)

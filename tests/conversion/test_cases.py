@@ -1,4 +1,7 @@
-"""Golden cases: one folder a behaviour, named for it. `make cases` writes the outputs; a person reads the diff."""
+"""Golden cases: one folder a behaviour, named for it.
+
+`make cases` writes the outputs; a person reads the diff.
+"""
 
 import json
 

@@ -92,8 +92,10 @@ def sample() -> list[Stix]:
     return [
         one, two, three, four, report("A", [one, two]), report("B", [two, three]),
         relationship(one, "related-to", three), relationship(four, "related-to", one),
-        {**one, "modified": LATER, "description": "newer"}, one, {**one, "modified": LATER, "description": "newer"},
-        {"type": "indicator", "id": "none"}, "text", {"type": "report", "id": stix_id("report", "C"), "revoked": True,
+        {**one, "modified": LATER, "description": "newer"}, one,
+        {**one, "modified": LATER, "description": "newer"},
+        {"type": "indicator", "id": "none"}, "text",
+        {"type": "report", "id": stix_id("report", "C"), "revoked": True,
         "created": EARLY, "modified": EARLY, "name": "C", "object_refs": [four["id"]]},
     ]  # fmt: skip
 

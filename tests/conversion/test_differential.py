@@ -1,7 +1,10 @@
-"""A second opinion: what misp-stix says of the same bundles. Each difference is equal in meaning or reviewed.
+"""A second opinion: what misp-stix says of the same bundles.
 
-The reviewed file is tests/differential/differences.json; after a change of the mapping, see what it does to the
-differences with `PYTHONPATH=tests python -m differential.write` and give new keys a reason.
+Each difference is equal in meaning or reviewed.
+
+The reviewed file is tests/differential/differences.json; after a change of the mapping, see what it
+does to the differences with `PYTHONPATH=tests python -m differential.write` and give new keys a
+reason.
 """
 
 from pathlib import Path

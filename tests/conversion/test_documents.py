@@ -31,12 +31,16 @@ def test_documents_without_objects(document: Any) -> None:
 
 
 BROKEN: list[Any] = [
-    None, 5, True, 1.5, b"", b"   ", b"null", b"5", b'"x"', b"{", b"[", b"nonsense", b'{"type": "bundle", "objects": [',
-    b"\xff\xfe", b"\x00" * 100, b"\x1f\x8b", b"\x1f\x8b" + b"\x00" * 50, b'{"a": NaN}', b'{"a": Infinity}',
-    b'{"type": "bundle", "objects": 5}', b'{"type": "bundle", "objects": "x"}', '{"type": "\ud800"}', "[\ud800]",
+    None, 5, True, 1.5, b"", b"   ", b"null", b"5", b'"x"', b"{", b"[", b"nonsense",
+    b'{"type": "bundle", "objects": [',
+    b"\xff\xfe", b"\x00" * 100, b"\x1f\x8b", b"\x1f\x8b" + b"\x00" * 50, b'{"a": NaN}',
+    b'{"a": Infinity}',
+    b'{"type": "bundle", "objects": 5}', b'{"type": "bundle", "objects": "x"}',
+    '{"type": "\ud800"}', "[\ud800]",
     b'["\\ud800"]', pytest.param(object(), id="object"),
     [[[]]], [None, 5, "x", [], {}], {"type": 5}, {"type": "indicator"}, {"id": "x--y"},
-    {"type": "bundle", "objects": [None, [], 5, {}, {"type": None, "id": None}]}, {5: 6}, {"objects": {"a": 5}},
+    {"type": "bundle", "objects": [None, [], 5, {}, {"type": None, "id": None}]}, {5: 6},
+    {"objects": {"a": 5}},
     gzip.compress(b"nonsense", mtime=0), gzip.compress(b'{"type": "indicator"}', mtime=0)[:-5],
 ]  # fmt: skip
 

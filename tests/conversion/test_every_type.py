@@ -1,4 +1,6 @@
-"""Every type of the specification with every property: the properties are all there, and none is lost in silence."""
+"""Every type of the specification with every property: the properties are all there, and none is
+lost in silence.
+"""
 
 import copy
 from collections.abc import Iterator
@@ -38,7 +40,8 @@ def names_of(kind: str) -> set[str]:
 @pytest.mark.parametrize("kind", TYPES)
 def test_the_rich_objects_have_every_property(kind: str) -> None:
     library = set(CLASSES[kind]._properties)
-    # the library gives marking-definitions no extensions of its own; the other objects have them where they mean one
+    # the library gives marking-definitions no extensions of its own; the other objects have them
+    # where they mean one
     assert not library - names_of(kind) - {"extensions", "defanged"}
 
 
@@ -75,16 +78,20 @@ def test_the_rich_objects_are_accounted(custom: str) -> None:
     accounted(run(rich20(), custom=custom), rich20())
 
 
-# what shows only together with something else, or where it is otherwise than here: an end that is to come, versions
+# what shows only together with something else, or where it is otherwise than here: an end that is
+# to come, versions
 UNSEEN = {
-    "type", "id", "spec_version", "object_marking_refs", "granular_markings", "revoked", "valid_until", "modified",
-    "created", "created_by_ref", "object_refs", "definition_type", "external_references",
+    "type", "id", "spec_version", "object_marking_refs", "granular_markings", "revoked",
+    "valid_until", "modified", "created", "created_by_ref", "object_refs", "definition_type",
+    "external_references",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_no_value_is_lost_in_silence(kind: str) -> None:
-    """Without a value, or with another, the events are others; or the ledger says that it did not come through."""
+    """Without a value, or with another, the events are others; or the ledger says that it did not
+    come through.
+    """
     objects = rich()
     assert (
         silent(objects, [at for at, obj in enumerate(objects) if obj["type"] == kind], UNSEEN) == []
@@ -111,7 +118,9 @@ def test_the_creator_of_a_note_is_not_lost_in_silence(kind: str) -> None:
 
 
 def silent(objects: list[Stix], places: list[int], unseen: set[str]) -> list[tuple[str | int, ...]]:
-    """The values of some of the objects that make no difference to the events, and of which the ledger says nothing."""
+    """The values of some of the objects that make no difference to the events, and of which the
+    ledger says nothing.
+    """
     whole = run(objects)
     shown = everything(whole)
     found = []

@@ -1,4 +1,6 @@
-"""Hostile and broken documents: never an exception, always an accounted ledger, and the neighbours survive."""
+"""Hostile and broken documents: never an exception, always an accounted ledger, and the neighbours
+survive.
+"""
 
 import json
 import sys
@@ -47,7 +49,9 @@ def nested(depth: int, leaf: Any = "leaf") -> Any:
 
 
 def converted(objects: list[Any], **more: Any) -> Result:
-    """Convert objects beside a neighbour; check the ledger, the neighbour, and that the events are JSON."""
+    """Convert objects beside a neighbour; check the ledger, the neighbour, and that the events are
+    JSON.
+    """
     entries = [*objects, neighbour()]
     result = convert(
         {"type": "bundle", "id": stix_id("bundle", "hostile"), "objects": entries}, NOW, **more
@@ -61,10 +65,12 @@ def converted(objects: list[Any], **more: Any) -> Result:
 # Wrong types
 
 WRONG: list[Any] = [
-    None, True, -1, 1.5, "", "x", "²", "--5", "\x00", [], [None, 5, "x", [["y"]], {}], {}, {"x": {"y": [1]}, "": ""},
-    "9" * 5_000, "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", nested(200),
+    None, True, -1, 1.5, "", "x", "²", "--5", "\x00", [], [None, 5, "x", [["y"]], {}], {},
+    {"x": {"y": [1]}, "": ""}, "9" * 5_000, "0001-01-01T00:00:00+14:00",
+    "9999-12-31T23:59:59-14:00", nested(200),
     # what no JSON text can bring, but a caller's own objects can
-    SURROGATE, [{SURROGATE: SURROGATE}], {5: "x", None: "y"}, [float("nan"), float("inf")], 10**400, [10**5000],
+    SURROGATE, [{SURROGATE: SURROGATE}], {5: "x", None: "y"}, [float("nan"), float("inf")], 10**400,
+    [10**5000],
     nested(900), {"x": nested(5_000)},
 ]  # fmt: skip
 OBJECTS = {"2.1": rich, "2.0": rich20}
@@ -89,7 +95,9 @@ def test_every_property_of_every_wrong_type(version: str, kind: str) -> None:
 
 @EVERY_TYPE
 def test_what_is_not_understood_is_told(version: str, kind: str) -> None:
-    """A word inside a value of a wrong type comes out somewhere, or the ledger says that it does not."""
+    """A word inside a value of a wrong type comes out somewhere, or the ledger says that it does
+    not.
+    """
     objects = OBJECTS[version]()
     silent = []
     for form in (
@@ -116,7 +124,9 @@ def test_what_is_not_understood_is_told(version: str, kind: str) -> None:
 
 
 def _copies(objects: list[Stix], kind: str) -> dict[str, Stix]:
-    """An object of that type for each of its properties, members of the first report as the original is."""
+    """An object of that type for each of its properties, members of the first report as the
+    original is.
+    """
     original = next(obj for obj in objects if obj["type"] == kind)
     copies = {name: {**original, "id": stix_id(kind, f"rich {name}")} for name in original}
     members = next(obj for obj in objects if obj["type"] == "report")["object_refs"]
@@ -191,8 +201,9 @@ ONE_LINE = {
 def _placed(objects: list[Stix], trick: str) -> list[Stix]:
     """The trick in every property that is a free text, and in lists and dictionaries of them."""
     kept = {
-        "type", "id", "spec_version", "created", "modified", "pattern", "pattern_type", "valid_from", "valid_until",
-        "first_observed", "last_observed", "published", "value", "context", "object_marking_refs",
+        "type", "id", "spec_version", "created", "modified", "pattern", "pattern_type",
+        "valid_from", "valid_until", "first_observed", "last_observed", "published", "value",
+        "context", "object_marking_refs",
     }  # fmt: skip
 
     def change(name: str, value: Any) -> Any:
@@ -272,7 +283,8 @@ def test_a_table_keeps_its_columns(text: str) -> None:
         indicator("203.0.113.5"), {**known, "name": text}, unknown,
         relationship(indicator("203.0.113.5"), text, known, description=text, start_time=text),
         relationship(known, text, unknown, description=text, stop_time=text, confidence=text),
-        sighting(known, first_seen=text, last_seen=text, where_sighted_refs=[stix_id("identity", "i")]),
+        sighting(known, first_seen=text, last_seen=text,
+                 where_sighted_refs=[stix_id("identity", "i")]),
         {"type": "identity", "id": stix_id("identity", "i"), "name": text, "created": EARLY},
     ]  # fmt: skip
     (event,) = converted(objects).events
@@ -398,9 +410,10 @@ def test_two_objects_with_one_uuid(first: str, second: str) -> None:
 @pytest.mark.parametrize(
     "id_",
     [
-        "", "indicator", "indicator--", "--x", "indicator--../../etc/passwd", "indicator--/etc/passwd",
-        "indicator--a\\b", "indicator--a\x00b", "indicator--a\nb", "indicator--a b", "indicator--é", "../x--y",
-        "indicator--" + "a" * 10_000, "report--not-a-uuid", "x" * 100 + "--y", SURROGATE + "--x", "indicator--%2e%2e",
+        "", "indicator", "indicator--", "--x", "indicator--../../etc/passwd",
+        "indicator--/etc/passwd", "indicator--a\\b", "indicator--a\x00b", "indicator--a\nb",
+        "indicator--a b", "indicator--é", "../x--y", "indicator--" + "a" * 10_000,
+        "report--not-a-uuid", "x" * 100 + "--y", SURROGATE + "--x", "indicator--%2e%2e",
     ],
     ids=lambda text: ascii(text)[:40],
 )  # fmt: skip
@@ -456,25 +469,31 @@ def test_values_that_nest_deeper_than_the_stack() -> None:
 PATTERNS = {
     "value of 10^5": "[domain-name:value = '" + "a" * 100_000 + "']",
     "text of 10^5": "[mutex:name = '" + "a" * 60_000 + "' OR mutex:name = '" + "b" * 60_000 + "']",
-    "10^4 alternatives": " OR ".join(f"[ipv4-addr:value = '10.{at >> 8 & 255}.{at & 255}.1']" for at in range(5_000)),
+    "10^4 alternatives": " OR ".join(f"[ipv4-addr:value = '10.{at >> 8 & 255}.{at & 255}.1']"
+                                     for at in range(5_000)),
     "parentheses": "[" + "(" * 50_000 + "a:b = 1" + ")" * 50_000 + "]",
     "observations in parentheses": "(" * 150 + "[ipv4-addr:value = '198.51.100.9']" + ")" * 150,
     "open parentheses": "(" * 100_000,
     "list of 10^5": "[ipv4-addr:value IN (" + ",".join(["'198.51.100.1'"] * 20_000) + ")]",
-    "an AND of ORs": "[" + " AND ".join(f"(file:size = {at} OR file:name = 'f{at}')" for at in range(500)) + "]",
+    "an AND of ORs": "[" + " AND ".join(f"(file:size = {at} OR file:name = 'f{at}')"
+                                        for at in range(500)) + "]",
     "an AND of observations": " AND ".join(["([mutex:name = 'a'] OR [mutex:name = 'b'])"] * 300),
     "a path of 10^4 steps": "[file:" + ".".join(["a"] * 10_000) + " = 1]",
     "a path of 10^4 indices": "[file:a" + "[0]" * 10_000 + " = 1]",
     "a path of 10^4 hashes": "[file:" + "hashes." * 10_000 + "MD5 = 1]",
     "qualifiers": "[mutex:name = 'a']" + " REPEATS 2 TIMES" * 5_000,
     "a number of 10^4 digits": "[network-traffic:dst_port = " + "9" * 10_000 + "]",
-    "a port in text": "[network-traffic:dst_ref.value = '1.1.1.1' AND network-traffic:dst_port = '" + "9" * 5000 + "']",
+    "a port in text": "[network-traffic:dst_ref.value = '1.1.1.1' AND network-traffic:dst_port = '"
+    + "9" * 5000 + "']",
     "an AS in text": "[autonomous-system:number = '" + "9" * 10_000 + "']",
     "a superscript": "[autonomous-system:number = '²']",
-    "a superscript port": "[network-traffic:dst_ref.value = '198.51.100.1' AND network-traffic:dst_port = '²']",
-    "a counter of two signs": "[network-traffic:src_packets = '--5' AND network-traffic:dst_packets = '²']",
+    "a superscript port": ("[network-traffic:dst_ref.value = '198.51.100.1' AND "
+                           "network-traffic:dst_port = '²']"),
+    "a counter of two signs": ("[network-traffic:src_packets = '--5' AND "
+                               "network-traffic:dst_packets = '²']"),
     "a float of 10^4 digits": "[file:size = " + "9" * 10_000 + ".5]",
-    "a catastrophic expression": "[domain-name:value MATCHES '^(a+)+$' OR domain-name:value MATCHES '(.*)*x']",
+    "a catastrophic expression": ("[domain-name:value MATCHES '^(a+)+$' OR domain-name:value "
+                                  "MATCHES '(.*)*x']"),
     "comments": "/*" * 50_000 + "[a:b = 1]",
     "quotes": "[a:b = '" + "\\'" * 50_000 + "]",
     "a prefix of 10^4 digits": "[ipv4-addr:value ISSUBSET '198.51.100.0/" + "9" * 5_000 + "']",
@@ -543,7 +562,8 @@ def test_observed_data_with_too_many_observables_says_so() -> None:
 
 
 def test_a_definition_cannot_loosen_a_well_known_marking() -> None:
-    forged = {"type": "marking-definition", "id": MARKINGS["red"], "created": LATER, "definition_type": "tlp",
+    forged = {"type": "marking-definition", "id": MARKINGS["red"], "created": LATER,
+              "definition_type": "tlp",
               "name": "TLP:CLEAR", "definition": {"tlp": "clear"}}  # fmt: skip
     (event,) = convert([forged, indicator("198.51.100.7", tlp="red")], NOW).events
     assert tag_names(event["Attribute"][0]) == ["tlp:red"]

@@ -98,8 +98,8 @@ def newest(objects: Iterable[Stix]) -> dict[str, Stix]:
 
 
 CONTENT = SCO | {
-    "indicator", "vulnerability", "report", "grouping", "infrastructure", "incident", "malware-analysis", "x-custom",
-    "x-custom-thing",
+    "indicator", "vulnerability", "report", "grouping", "infrastructure", "incident",
+    "malware-analysis", "x-custom", "x-custom-thing",
 }  # fmt: skip
 
 
@@ -172,7 +172,7 @@ def test_a_text_comes_out_or_is_told(kind: str, name: str) -> None:
 )
 @pytest.mark.parametrize("name", ["labels", "confidence", "created_by_ref", "external_references"])
 def test_a_common_property_comes_out_or_is_told(kind: str, name: str) -> None:
-    """What has the property and what lacks it differ in their events, or the ledger says why not."""
+    """Objects with and without the property differ in their events, or the ledger says why."""
     objects = rich()
     obj = next(obj for obj in objects if obj["type"] == kind)
     value = {
@@ -200,9 +200,11 @@ def test_a_common_property_comes_out_or_is_told(kind: str, name: str) -> None:
 
 
 def test_what_an_observed_data_holds_in_vain_is_told() -> None:
-    observed = {"type": "observed-data", "id": stix_id("observed-data", "old"), "created": EARLY, "modified": EARLY,
+    observed = {"type": "observed-data", "id": stix_id("observed-data", "old"), "created": EARLY,
+                "modified": EARLY,
                 "first_observed": EARLY, "last_observed": EARLY, "number_observed": 1, "objects": {
-                    "0": {"type": "ipv4-addr", "value": "198.51.100.1"}, "1": {"type": "ipv4-addr", "value": "none"},
+                    "0": {"type": "ipv4-addr", "value": "198.51.100.1"},
+                    "1": {"type": "ipv4-addr", "value": "none"},
                     "2": {"type": "x-unheard-of"}}}  # fmt: skip
     result = run([observed])
     accounted(result, [observed])
@@ -242,7 +244,9 @@ def rank_of(element: dict[str, Any]) -> int:
 
 
 def rank_in(obj: Stix | None, held: dict[str, Stix]) -> int:
-    """The rank of the strictest TLP level that an object is marked with, as far as its definitions are there."""
+    """The rank of the strictest TLP level that an object is marked with, as far as its definitions
+    are there.
+    """
     refs = _marking_refs(obj) if obj is not None else []
     return max((RANK[LEVELS.get(ref)] for ref in refs if ref in held or ref in FIXED), default=-1)
 
@@ -289,7 +293,9 @@ def effective(row: dict[str, Any], *around: dict[str, Any]) -> int:
 
 
 def chunks(event: dict[str, Any]) -> Iterator[tuple[Any, int, int, bool]]:
-    """What an event says, piece by piece, with its rank and distribution, and whether it can have a tag of its own."""
+    """What an event says, piece by piece, with its rank and distribution, and whether it can have a
+    tag of its own.
+    """
     of_event = rank_of(event)
     # an event that nothing marks is as a green one
     yield [event["info"], event.get("Tag")], max(of_event, RANK["green"]), effective(event), True
@@ -327,7 +333,8 @@ def check_words(result: Result, objects: list[Stix]) -> None:
                 wanted = rank_in(obj, held)
                 told = f"{said} says {obj['id']}"
                 if tagged:
-                    # a name beside what nothing marks, which counts as green; own markings are held above
+                    # a name beside what nothing marks, which counts as green; own markings are held
+                    # above
                     assert max(rank, RANK["green"]) >= wanted, told
                     assert distribution <= WIDEST.get(wanted, 3), told
                 elif distribution:
@@ -344,7 +351,8 @@ RED = [MARKINGS["red"]]
 
 
 def _actor(**more: Any) -> Stix:
-    return {"type": "malware", "id": stix_id("malware", "secret"), **SDO, "modified": EARLY, "name": "Secretbot",
+    return {"type": "malware", "id": stix_id("malware", "secret"), **SDO, "modified": EARLY,
+            "name": "Secretbot",
             "is_family": True, "description": "A secret description.", **more}  # fmt: skip
 
 
@@ -363,7 +371,8 @@ def _told() -> dict[str, list[Stix]]:
     """What is told beside something else, which is not marked."""
     plain, red = indicator("198.51.100.1", tlp="clear"), {"object_marking_refs": RED}
     who = _who(**red)
-    mail = {"type": "email-addr", "id": stix_id("email-addr", "m"), "value": "a@a.example", "display_name": "A",
+    mail = {"type": "email-addr", "id": stix_id("email-addr", "m"), "value": "a@a.example",
+            "display_name": "A",
             "belongs_to_ref": stix_id("user-account", "dangling"), **red}  # fmt: skip
     file = {"type": "file", "id": stix_id("file", "f"), "name": "secret.exe", "size": 4, **red}
     note = {"type": "note", "id": stix_id("note", "n"), **SDO, "modified": EARLY, "content": "c",
@@ -376,21 +385,27 @@ def _told() -> dict[str, list[Stix]]:
         "name": "I",
         **red,
     }
-    content = {"type": "language-content", "id": stix_id("language-content", "l"), **SDO, "modified": EARLY,
-               "object_ref": stix_id("indicator", "red"), "contents": {"de": {"name": "n"}}}  # fmt: skip
-    seen = {"type": "observed-data", "id": stix_id("observed-data", "o"), "created": EARLY, "modified": EARLY,
+    content = {"type": "language-content", "id": stix_id("language-content", "l"), **SDO,
+               "modified": EARLY,
+               "object_ref": stix_id("indicator", "red"),
+               "contents": {"de": {"name": "n"}}}  # fmt: skip
+    seen = {"type": "observed-data", "id": stix_id("observed-data", "o"), "created": EARLY,
+            "modified": EARLY,
             "first_observed": EARLY, "last_observed": EARLY, "number_observed": 1, **red,
             "objects": {"0": {"type": "file", "name": "f.exe"}}}  # fmt: skip
     return {
         "value taken in by a message": [
             mail,
-            {"type": "email-message", "id": stix_id("email-message", "m"), "is_multipart": False, "subject": "s",
+            {"type": "email-message", "id": stix_id("email-message", "m"), "is_multipart": False,
+             "subject": "s",
              "from_ref": mail["id"]}],
         "value taken in by a process": [
-            file, {"type": "process", "id": stix_id("process", "p"), "pid": 4, "image_ref": file["id"]}],
+            file, {"type": "process", "id": stix_id("process", "p"), "pid": 4,
+                   "image_ref": file["id"]}],
         "producer": [who, address("198.51.100.7"), {**plain, "created_by_ref": who["id"]}],
         "creator of a context": [
-            who, plain, _actor(created_by_ref=who["id"]), relationship(plain, "indicates", _actor())],
+            who, plain, _actor(created_by_ref=who["id"]),
+            relationship(plain, "indicates", _actor())],
         "where sighted": [who, plain, sighting(plain, where_sighted_refs=[who["id"]])],
         "creator of a sighting": [who, plain, sighting(plain, created_by_ref=who["id"])],
         "author of a note": [who, plain, {**note, "created_by_ref": who["id"]}],
@@ -399,7 +414,8 @@ def _told() -> dict[str, list[Stix]]:
         "end of a relationship that is nowhere": [
             plain, {**gone, "revoked": True}, relationship(plain, "related-to", gone)],
         "end of a relationship that is in another event": [
-            plain, file, relationship(plain, "related-to", file), report("r", [plain]), report("s", [file], **red)],
+            plain, file, relationship(plain, "related-to", file), report("r", [plain]),
+            report("s", [file], **red)],
         "inside of a revoked observed-data": [{**seen, "revoked": True}],
         "inside of an observed-data": [seen],
         "note on a context": [
@@ -418,7 +434,9 @@ def test_what_is_told_beside_something_is_as_red(case: str) -> None:
 def test_no_text_is_told_looser(
     objects: list[Stix], options: dict[str, Any], tags: tuple[str, ...]
 ) -> None:
-    """Names, descriptions, comments, notes, translations: wherever a text comes out, its object's marking holds."""
+    """Names, descriptions, comments, notes, translations: wherever a text comes out, its object's
+    marking holds.
+    """
     objects = worded(objects)
     check_words(run(objects, enrich=Enrich(distribution=3, tags=tags), **options), objects)
 
@@ -495,15 +513,18 @@ def _secrets() -> dict[str, list[Stix]]:
         "relationship to context": [plain, _actor(), {**tie, "object_marking_refs": RED}],
         "context in the report alone": [_actor(object_marking_refs=RED)],
         "description": [red],
-        "relationship": [plain, other, relationship(plain, "Secretbot", other, object_marking_refs=RED)],
+        "relationship": [plain, other, relationship(plain, "Secretbot", other,
+                                                    object_marking_refs=RED)],
         "row of a relationship": [
-            plain, other, relationship(plain, "x", other, description="Secretbot", object_marking_refs=RED),
+            plain, other, relationship(plain, "x", other, description="Secretbot",
+                                       object_marking_refs=RED),
         ],
         "sighting": [plain, who, sighting(plain, **seen)],
         "between contexts": [
             plain, _actor(name="M", description="d"), tie,
             {**_actor(name="T", description="d"), "type": "tool", "id": stix_id("tool", "t")},
-            relationship(_actor(), "x", {"id": stix_id("tool", "t")}, description="Secretbot", object_marking_refs=RED),
+            relationship(_actor(), "x", {"id": stix_id("tool", "t")}, description="Secretbot",
+                         object_marking_refs=RED),
         ],
     }  # fmt: skip
 
@@ -511,7 +532,9 @@ def _secrets() -> dict[str, list[Stix]]:
 @pytest.mark.parametrize("in_report", [False, True], ids=["collected", "reported"])
 @pytest.mark.parametrize("case", _secrets())
 def test_what_red_says_is_red_wherever_it_is_said(case: str, in_report: bool) -> None:
-    """Tags, sightings, references and event reports are said by their objects as much as values are."""
+    """Tags, sightings, references and event reports are said by their objects as much as values
+    are.
+    """
     objects = _secrets()[case]
     if in_report:
         # who sighted it is no secret by itself
@@ -664,7 +687,8 @@ def test_uuids_are_unique_and_types_are_misps(
 def test_a_member_is_in_its_event_though_another_object_takes_it_in() -> None:
     """An address that a connection outside of the report refers to stays a member of the report."""
     address = {"type": "ipv4-addr", "id": stix_id("ipv4-addr", "a"), "value": "198.51.100.9"}
-    traffic = {"type": "network-traffic", "id": stix_id("network-traffic", "t"), "dst_ref": address["id"],
+    traffic = {"type": "network-traffic", "id": stix_id("network-traffic", "t"),
+               "dst_ref": address["id"],
                "dst_port": 443, "protocols": ["tcp"]}  # fmt: skip
     result = run([address, traffic, report("r", [address])])
     (event,) = [row.event for row in result.converted if row.container]

@@ -1,4 +1,6 @@
-"""STIX that MISP exported comes back as MISP had it: held against what the official converter restores."""
+"""STIX that MISP exported comes back as MISP had it: held against what the official converter
+restores.
+"""
 
 import json
 from collections import Counter
@@ -33,7 +35,7 @@ def other(path: Path) -> Path:
 
 
 def value(type_: str, text: object) -> str:
-    """A value in one spelling: MISP stores lower case, AS numbers bare, and times in either form."""
+    """A value in one spelling: MISP stores lower case, bare AS numbers and both forms of times."""
     text = str(text).lower().replace("+00:00", "z")
     return (
         text.removeprefix("as")
@@ -123,9 +125,11 @@ def analyst(event: Event) -> Counter[tuple[str, str, str]]:
     return found
 
 
-# Where the official converter loses or invents something, or the table says otherwise; all else is equal.
+# Where the official converter loses or invents something, or the table says otherwise; all else is
+# equal.
 DIFFERENT = {
-    "internal_stix21/bundle_with_netflow_observable_object": "objects",  # the protocol beside its flags
+    # the protocol beside its flags
+    "internal_stix21/bundle_with_netflow_observable_object": "objects",
 }
 
 

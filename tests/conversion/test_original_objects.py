@@ -1,4 +1,6 @@
-"""`preserve = "source"`: events carry the objects behind them, as they came, each under its own marking."""
+"""`preserve = "source"`: events carry the objects behind them, as they came, each under its own
+marking.
+"""
 
 import base64
 import gzip

@@ -1,4 +1,6 @@
-"""The pattern parser: its trees, its errors with their positions, and the reference grammars' verdict on anything."""
+"""The pattern parser: its trees, its errors with their positions, and the reference grammars'
+verdict on anything.
+"""
 
 import json
 import re
@@ -273,8 +275,9 @@ _expression = st.recursive(
 )
 _qualifier = st.sampled_from(
     [
-        "WITHIN 5 SECONDS", "WITHIN 0.5 SECONDS", "REPEATS 2 TIMES", "REPEATS 0.5 TIMES", "WITHIN -1 SECONDS",
-        "START t'2026-01-01T00:00:00Z' STOP t'2026-01-02T00:00:00Z'", "START '2026-01-01T00:00:00Z' STOP 'x'",
+        "WITHIN 5 SECONDS", "WITHIN 0.5 SECONDS", "REPEATS 2 TIMES", "REPEATS 0.5 TIMES",
+        "WITHIN -1 SECONDS", "START t'2026-01-01T00:00:00Z' STOP t'2026-01-02T00:00:00Z'",
+        "START '2026-01-01T00:00:00Z' STOP 'x'",
     ]
 )  # fmt: skip
 _pattern = st.recursive(
@@ -292,9 +295,9 @@ _pattern = st.recursive(
     max_leaves=3,
 )
 _PIECES = [
-    "[", "]", "(", ")", "'", ":", ".", ",", "*", "=", "<", "+", "-", "/", "\\", "//", "/*", "*/", "^", "{", "é", "\x00",
-    "\x85", "\u2028", "\ufeff", "0", "1.5", "NOT", "AND", "OR", "IN", "EXISTS", "LAST", "LIKE", "true", "WITHIN", "x",
-    "a-b", "''",
+    "[", "]", "(", ")", "'", ":", ".", ",", "*", "=", "<", "+", "-", "/", "\\", "//", "/*", "*/",
+    "^", "{", "é", "\x00", "\x85", "\u2028", "\ufeff", "0", "1.5", "NOT", "AND", "OR", "IN",
+    "EXISTS", "LAST", "LIKE", "true", "WITHIN", "x", "a-b", "''",
 ]  # fmt: skip
 
 
@@ -344,7 +347,9 @@ def test_accepts_what_either_grammar_accepts_at_length(text: str) -> None:
 
 
 def real_patterns(corpora: Path) -> set[str]:
-    """The patterns of all indicators of all files, those of other languages too, and those of `patterns.jsonl`."""
+    """The patterns of all indicators of all files, those of other languages too, and those of
+    `patterns.jsonl`.
+    """
 
     def inside(value: Any) -> Iterator[str]:
         if isinstance(value, dict):

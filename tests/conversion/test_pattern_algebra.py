@@ -1,8 +1,8 @@
 """The pattern algebra: a pattern, and the attributes and objects it becomes.
 
-A row of expectation is `type=value` for a lone attribute and `template(relation=value …)` for an object. A `!` in front
-of a value: it carries `to_ids`. `pattern->2` is the `stix2-pattern` object with the original text and references to two
-elements, `!pattern` the same with `to_ids`.
+A row of expectation is `type=value` for a lone attribute and `template(relation=value …)` for an
+object. A `!` in front of a value: it carries `to_ids`. `pattern->2` is the `stix2-pattern` object
+with the original text and references to two elements, `!pattern` the same with `to_ids`.
 """
 
 from typing import Any
@@ -70,9 +70,10 @@ AND = {
     f"[network-traffic:dst_ref.type = 'ipv4-addr' AND network-traffic:dst_ref.value = '{A}']": [
         f"ip-dst=!{A}"
     ],
-    "[network-traffic:dst_ref.type = 'domain-name' AND network-traffic:dst_ref.value = 'evil.example']": [
-        "domain=!evil.example"
-    ],
+    (
+        "[network-traffic:dst_ref.type = 'domain-name' AND network-traffic:dst_ref.value = "
+        "'evil.example']"
+    ): ["domain=!evil.example"],
     f"[network-traffic:dst_ref.value = '{A}' AND network-traffic:dst_port = 443]": [
         f"ip-dst|port=!{A}|443"
     ],
@@ -143,7 +144,10 @@ ACROSS = {
         "domain=!evil.example",
         f"ip-dst=!{A}",
     ],
-    f"[file:name = 'a' AND file:size = 1] AND [file:name = 'b' AND file:hashes.MD5 = '{MD5}' AND file:size = 2]": [
+    (
+        "[file:name = 'a' AND file:size = 1] AND "
+        f"[file:name = 'b' AND file:hashes.MD5 = '{MD5}' AND file:size = 2]"
+    ): [
         "!pattern->2",
         "file(filename=a size-in-bytes=1)",
         f"file(filename=b md5=!{MD5} size-in-bytes=2)",
@@ -281,7 +285,8 @@ def test_other_languages(language: str, type_: str) -> None:
 
 
 def test_an_and_of_ors_within_reason_multiplies() -> None:
-    names, sizes = (" OR ".join(f"file:{field} = {value}" for value in values) for field, values in (
+    names, sizes = (" OR ".join(f"file:{field} = {value}" for value in values) for field,
+                    values in (
         ("name", [f"'f{at}'" for at in range(10)]), ("size", list(range(1, 11)))
     ))  # fmt: skip
     rows = said(f"[({names}) AND ({sizes})]")

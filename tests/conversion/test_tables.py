@@ -1,4 +1,6 @@
-"""The tables: every property of every type is mapped or has its reason; every type and relation is one of MISP's."""
+"""The tables: every property of every type is mapped or has its reason; every type and relation is
+one of MISP's.
+"""
 
 import pytest
 from helpers.paths import ROOT

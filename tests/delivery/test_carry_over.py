@@ -1,4 +1,6 @@
-"""Objects that arrive late, move between events, or come from two sources: nothing is doubled, loosened or lost."""
+"""Objects that arrive late, move between events, or come from two sources: nothing is doubled,
+loosened or lost.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path

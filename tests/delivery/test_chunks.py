@@ -1,4 +1,6 @@
-"""Large events in several requests, and several events in flight: the same end as in one, wherever it is cut."""
+"""Large events in several requests, and several events in flight: the same end as in one, wherever
+it is cut.
+"""
 
 import threading
 import time
@@ -42,7 +44,9 @@ def misp() -> Iterator[MispDouble]:
 
 
 def large(count: int = 25) -> Json:
-    """An event of attributes, two objects that refer to each other and to an attribute, and a report."""
+    """An event of attributes, two objects that refer to each other and to an attribute, and a
+    report.
+    """
     rows = [attribute(ONE, f"198.51.100.{at}", Tag=tags("tlp:green")) for at in range(count)]
     first, second = file_object(ONE, "a.exe"), file_object(ONE, "b.exe")
     first["ObjectReference"] = [

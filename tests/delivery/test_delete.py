@@ -1,4 +1,6 @@
-"""Empty events: deleted where that is asked for, without blocking their UUIDs, never with somebody's work in them."""
+"""Empty events: deleted where that is asked for, without blocking their UUIDs, never with
+somebody's work in them.
+"""
 
 import uuid
 from collections.abc import Callable, Iterator

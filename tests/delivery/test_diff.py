@@ -1,4 +1,6 @@
-"""Deliveries whose right answer depends on what was agreed, lost or refused before: the record says what is ours."""
+"""Deliveries whose right answer depends on what was agreed, lost or refused before: the record says
+what is ours.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""The feed folder: what MISP reads of it, and what it must find there when something changes or goes."""
+"""The feed folder: what MISP reads of it, and what it must find there when something changes or
+goes.
+"""
 
 import csv
 import json
@@ -128,7 +130,10 @@ def test_each_half_of_a_composite_is_hashed(folder: Folder, bridge: Bridge) -> N
         indicator("file", f"[file:name = 'evil.exe' AND file:hashes.MD5 = '{MD5}']"),
         indicator(
             "pair",
-            "[domain-name:value = 'evil.example' AND domain-name:resolves_to_refs[*].value = '192.0.2.1']",
+            (
+                "[domain-name:value = 'evil.example' AND domain-name:resolves_to_refs[*].value = "
+                "'192.0.2.1']"
+            ),
         ),
         indicator("url", "[url:value = 'http://evil.example/a|b']"),
     )
@@ -390,7 +395,9 @@ def test_a_part_that_turns_red_is_a_tombstone(folder: Folder, bridge: Bridge) ->
 
 
 def test_what_can_not_be_marked_stays_out(folder: Folder, bridge: Bridge) -> None:
-    """A marking that no tag can express keeps its element at distribution 0; a folder knows no distribution."""
+    """A marking that no tag can express keeps its element at distribution 0; a folder knows no
+    distribution.
+    """
     unknown = {
         **indicator(IP),
         "object_marking_refs": ["marking-definition--00000000-0000-4000-8000-00000000000e"],
@@ -545,8 +552,9 @@ def test_a_note_about_a_report_is_in_its_event(folder: Folder, bridge: Bridge) -
     one = stix.indicator("198.51.100.1")
     wave = stix.report("wave", [one])
     note = {
-        "type": "note", "spec_version": "2.1", "id": stix.stix_id("note", "n"), "created": stix.EARLY,
-        "modified": stix.EARLY, "content": "look at it", "object_refs": [wave["id"]],
+        "type": "note", "spec_version": "2.1", "id": stix.stix_id("note", "n"),
+        "created": stix.EARLY, "modified": stix.EARLY, "content": "look at it",
+        "object_refs": [wave["id"]],
     }  # fmt: skip
     bridge.poll(one, wave, note)
     (held,) = folder.only()["Note"]
@@ -560,8 +568,9 @@ def test_a_reference_that_goes_stays_as_a_tombstone(tmp_path: Path) -> None:
     own = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
     obj, part = delivering.file_object(own), delivering.attribute(own, "198.51.100.1")
     reference = {
-        "uuid": delivering.derived(own, "ref"), "object_uuid": obj["uuid"], "referenced_uuid": part["uuid"],
-        "relationship_type": "connects-to", "comment": "", "timestamp": str(delivering.SECONDS),
+        "uuid": delivering.derived(own, "ref"), "object_uuid": obj["uuid"],
+        "referenced_uuid": part["uuid"], "relationship_type": "connects-to", "comment": "",
+        "timestamp": str(delivering.SECONDS),
     }  # fmt: skip
     deliver = delivering.Delivering(FeedSink(tmp_path))
     deliver(delivering.event(own, part, Object=[{**obj, "ObjectReference": [reference]}]))

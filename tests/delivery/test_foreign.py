@@ -1,4 +1,7 @@
-"""Scenario 16: a MISP that an older script filled. Its events are recognised, and left, adopted or extended."""
+"""Scenario 16: a MISP that an older script filled.
+
+Its events are recognised, and left, adopted or extended.
+"""
 
 import copy
 from collections.abc import Iterator
@@ -21,7 +24,9 @@ THEIRS = "0b0ad1b5-5d2c-4a53-9b38-91a6b6e0c6a1"
 
 @pytest.fixture
 def misp() -> Iterator[MispDouble]:
-    """With the event of a report as an older script left it: other UUIDs, and an analyst's work since."""
+    """With the event of a report as an older script left it: other UUIDs, and an analyst's work
+    since.
+    """
     with MispDouble() as double:
         common = {
             "type": "ip-dst",
@@ -112,7 +117,7 @@ def test_adopt_adds_what_is_missing_and_changes_nothing_that_is_there(
 
 
 def test_what_was_adopted_is_kept_up_to_date(misp: MispDouble, tmp_path: Path) -> None:
-    """Under the UUIDs that it has there: a member that joins, one that is revoked, one that leaves."""
+    """Under the UUIDs that MISP has: a member that joins, one that is revoked, one that leaves."""
     bridge = bridge_to(misp, tmp_path, "adopt")
     poll(bridge)
     ends = stix.indicator(A, modified=stix.LATER, revoked=True)
@@ -169,7 +174,9 @@ def test_one_alone_by_its_dead_letter(misp: MispDouble, tmp_path: Path) -> None:
 
 
 def test_a_lost_store_finds_its_events_again(misp: MispDouble, tmp_path: Path) -> None:
-    """What the bridge made itself, without its memory: adopted, with nothing doubled and no analyst's work undone."""
+    """What the bridge made itself, without its memory: adopted, with nothing doubled and no
+    analyst's work undone.
+    """
     (tmp_path / "first").mkdir()
     (tmp_path / "second").mkdir()
     bridge = bridge_to(misp, tmp_path / "first", "skip")
@@ -194,18 +201,22 @@ SCRIPT, OLDER = "7c0ad1b5-5d2c-4a53-9b38-91a6b6e0c6b1", "7c0ad1b5-5d2c-4a53-9b38
 
 @pytest.fixture
 def scripted() -> Iterator[MispDouble]:
-    """A script made an event of the report at every poll, under UUIDs of its own; a third of the title is unlike it."""
+    """A script made an event of the report at every poll, under UUIDs of its own; a third of the
+    title is unlike it.
+    """
     with MispDouble() as double:
         for number, (own, held) in enumerate(
             {OLDER: [A], SCRIPT: [A, OLD], THEIRS: ["203.0.113.200"]}.items()
         ):
             rows = [
-                {"uuid": f"{own[:-2]}{number}{at}", "type": "ip-dst", "category": "Network activity", "value": value,
+                {"uuid": f"{own[:-2]}{number}{at}", "type": "ip-dst",
+                 "category": "Network activity", "value": value,
                  "to_ids": False, "timestamp": "1767600000"}
                 for at, value in enumerate(held)
             ]  # fmt: skip
             double.analyst_event(
-                {"uuid": own, "info": "wave", "date": "2026-01-09", "timestamp": str(1767600000 + number),
+                {"uuid": own, "info": "wave", "date": "2026-01-09",
+                 "timestamp": str(1767600000 + number),
                  "Attribute": rows}
             )  # fmt: skip
         double.requests.clear()

@@ -102,10 +102,12 @@ def test_a_cluster_is_created_once_with_what_is_known_of_it(
         False,
     )
     assert elements(rusty) == {
-        ("synonyms", "RB"), ("goals", "money"), ("refs", "https://acme.example/bear"), ("stix-id", bear()["id"]),
+        ("synonyms", "RB"), ("goals", "money"), ("refs", "https://acme.example/bear"),
+        ("stix-id", bear()["id"]),
     }  # fmt: skip
     (relation,) = rusty["GalaxyClusterRelation"]
-    assert (relation["referenced_galaxy_cluster_uuid"], relation["referenced_galaxy_cluster_type"]) == (
+    assert (relation["referenced_galaxy_cluster_uuid"],
+            relation["referenced_galaxy_cluster_type"]) == (
         loader["uuid"], "uses",
     )  # fmt: skip
     (held,) = double.events.values()
@@ -340,8 +342,9 @@ def test_a_galaxy_that_a_misp_does_not_have_leaves_a_plain_tag(tmp_path: Path) -
 def cluster(name: str, galaxy: str = "threat-actor", **more: Any) -> Json:
     tag = f'stix:intrusion-set="{name}"'
     return {
-        "uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, tag)), "tag": tag, "galaxy": galaxy, "value": name,
-        "description": "Digs.", "source": "acme", "elements": [["refs", "https://acme.example/"], ["synonyms", "RB"]],
+        "uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, tag)), "tag": tag, "galaxy": galaxy,
+        "value": name, "description": "Digs.", "source": "acme",
+        "elements": [["refs", "https://acme.example/"], ["synonyms", "RB"]],
         "relations": [], "level": None, "withheld": False, **more,
     }  # fmt: skip
 

@@ -1,4 +1,6 @@
-"""A marking never gets looser: not in an edit, between two requests, after a cut, in a merged or adopted event."""
+"""A marking never gets looser: not in an edit, between two requests, after a cut, in a merged or
+adopted event.
+"""
 
 import uuid
 from collections.abc import Iterator
@@ -104,7 +106,9 @@ def test_an_event_report_keeps_its_distribution_and_an_analysts_name(misp: Misp)
 def test_nothing_gets_wider_before_what_restricts_it_is_stored(
     double: MispDouble, tmp_path: Path
 ) -> None:
-    """A report goes from RED to GREEN, its indicators stay RED: they are narrowed first, whatever is cut."""
+    """A report goes from RED to GREEN, its indicators stay RED: they are narrowed first, whatever
+    is cut.
+    """
     members = [stix.indicator(f"198.51.100.{number}", tlp="red") for number in range(1, 7)]
     wave = stix.report("wave", members, tlp="red")
     own = stix.uuid_in(wave["id"])
@@ -403,7 +407,10 @@ def test_a_refused_piece_is_tried_again(double: MispDouble) -> None:
     parts = [attribute(OWN, f"198.51.100.{number}") for number in range(1, 6)]
     deliver = Delivering(sink_of(double, chunk=2))
     deliver(event(OWN, *parts))
-    refusal = '{"saved":false,"name":"Could not edit Event","errors":{"Event":["could not acquire lock"]}}'
+    refusal = (
+        '{"saved":false,"name":"Could not edit Event","errors":{"Event":["could not acquire '
+        'lock"]}}'
+    )
     edits = 0
 
     def post(real: Any, route: str, body: Any) -> Any:

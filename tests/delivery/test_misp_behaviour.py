@@ -362,7 +362,9 @@ def test_sightings(server: Server) -> None:
 
 
 def test_analyst_data(server: Server) -> None:
-    """One that is there is changed by a call of its own; searches and answers of writes show none by themselves."""
+    """One that is there is changed by a call of its own; searches and answers of writes show none
+    by themselves.
+    """
     row = {"uuid": server.part["uuid"]}
     answer = server.edit(Attribute=[{**row, "Note": [note(server, "first")]}])
     assert "Note" not in answer.json()["Event"]["Attribute"][0]
@@ -387,8 +389,8 @@ def test_analyst_data(server: Server) -> None:
 
 def test_a_relationship_keeps_its_type(server: Server) -> None:
     said = {
-        "uuid": derived(server.own, "r"), "related_object_uuid": server.own, "related_object_type": "Event",
-        "relationship_type": "first", "distribution": "0",
+        "uuid": derived(server.own, "r"), "related_object_uuid": server.own,
+        "related_object_type": "Event", "relationship_type": "first", "distribution": "0",
     }  # fmt: skip
     server.edit(Attribute=[{"uuid": server.part["uuid"], "Relationship": [said]}])
     answer = server.post(

@@ -1,4 +1,5 @@
-"""What the MISP sink promises, on the double and, where MISP_URL and MISP_KEY are set, on a real MISP.
+"""What the MISP sink promises, on the double and, where MISP_URL and MISP_KEY are set, on a real
+MISP.
 
 Adding, changing, withdrawing, and what analysts did meanwhile. Trouble has a module of its own.
 """
@@ -87,7 +88,8 @@ def test_the_same_again_writes_nothing(misp: Misp, deliver: Delivering) -> None:
         own, "evil.example", "domain", Tag=tags("tlp:amber", 'acme:label="Phishing"')
     )
     wanted = event(
-        own, ip, domain, Object=[file_object(own)], EventReport=[report(own, "Description", "text\n")],
+        own, ip, domain, Object=[file_object(own)],
+        EventReport=[report(own, "Description", "text\n")],
         Tag=tags("tlp:green"), extends_uuid=misp.fresh(),
     )  # fmt: skip
     deliver(wanted)

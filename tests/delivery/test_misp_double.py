@@ -205,11 +205,14 @@ def test_published_but_empty_is_refused(api: Api) -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        ip("foo"), ip("10.0.0.0/99"), {"type": "no-such", "value": "x"}, ip(category="Financial fraud"), ip(""),
+        ip("foo"), ip("10.0.0.0/99"), {"type": "no-such", "value": "x"},
+        ip(category="Financial fraud"), ip(""),
         {"type": "md5", "value": "abc"}, {"type": "domain", "value": "nodot"},
         {"type": "filename|md5", "value": "a.exe"},
-        {"type": "vulnerability", "value": "CVE-1"}, {"type": "text", "value": "x" * 65_536}, ip(uuid="nonsense"),
-        ip(first_seen="2026-01-02", last_seen="2026-01-01"), ip(first_seen="soon"), ip(distribution=9),
+        {"type": "vulnerability", "value": "CVE-1"}, {"type": "text", "value": "x" * 65_536},
+        ip(uuid="nonsense"),
+        ip(first_seen="2026-01-02", last_seen="2026-01-01"), ip(first_seen="soon"),
+        ip(distribution=9),
     ],
 )  # fmt: skip
 def test_bad_attribute_is_dropped_silently(api: Api, misp: MispDouble, bad: dict[str, Any]) -> None:
@@ -371,12 +374,17 @@ def test_unknown_sharing_group() -> None:
 @pytest.mark.parametrize(
     ("kind", "sent", "kept"),
     [
-        ("domain", " Evil[.]Example ", "evil.example"), ("url", "hxxp://evil[.]example/A", "http://evil.example/A"),
-        ("domain", "müller.example", "xn--mller-kva.example"), ("ip-dst", "2001:DB8:0:0:0:0:0:1", "2001:db8::1"),
+        ("domain", " Evil[.]Example ", "evil.example"),
+        ("url", "hxxp://evil[.]example/A", "http://evil.example/A"),
+        ("domain", "müller.example", "xn--mller-kva.example"),
+        ("ip-dst", "2001:DB8:0:0:0:0:0:1", "2001:db8::1"),
         ("ip-dst", "192.0.2.1/32", "192.0.2.1"), ("ip-dst|port", "192.0.2.1:80", "192.0.2.1|80"),
-        ("ip-src|port", "[2001:db8:0::1]:80", "2001:db8::1|80"), ("AS", "AS123", "123"), ("md5", "A" * 32, "a" * 32),
-        ("mac-address", "AA-BB-CC-DD-EE-FF", "aa:bb:cc:dd:ee:ff"), ("text", "hi \U0001f600", "hi ?"),
-        ("vulnerability", "cve-2026–12345", "CVE-2026-12345"), ("email-src", "Bad[at]Evil.Example", "bad@evil.example"),
+        ("ip-src|port", "[2001:db8:0::1]:80", "2001:db8::1|80"), ("AS", "AS123", "123"),
+        ("md5", "A" * 32, "a" * 32),
+        ("mac-address", "AA-BB-CC-DD-EE-FF", "aa:bb:cc:dd:ee:ff"),
+        ("text", "hi \U0001f600", "hi ?"),
+        ("vulnerability", "cve-2026–12345", "CVE-2026-12345"),
+        ("email-src", "Bad[at]Evil.Example", "bad@evil.example"),
         ("filename|md5", "A.exe|" + "B" * 32, "A.exe|" + "b" * 32),
     ],
 )  # fmt: skip

@@ -1,4 +1,5 @@
-"""What the MISP sink promises when things go wrong, on the double and, where MISP_URL and MISP_KEY are set, a real one.
+"""What the MISP sink promises when things go wrong, on the double and, where MISP_URL and MISP_KEY
+are set, a real one.
 
 Foreign and deleted events, parts MISP drops, markings it can't store, answers that don't come.
 """

@@ -1,4 +1,6 @@
-"""One event that MISP refuses, or a step that fails, keeps nothing else from arriving, and is not forgotten."""
+"""One event that MISP refuses, or a step that fails, keeps nothing else from arriving, and is not
+forgotten.
+"""
 
 import uuid
 from collections.abc import Iterator

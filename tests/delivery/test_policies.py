@@ -1,4 +1,6 @@
-"""Whose word counts, what stays published, what a key may not do, harmless values, overlaps, and serving a feed."""
+"""Whose word counts, what stays published, what a key may not do, harmless values, overlaps, and
+serving a feed.
+"""
 
 import json
 import threading
@@ -231,7 +233,8 @@ def test_a_note_that_is_marked_more_strictly_stays_out(
     one = stix.indicator(A, tlp="green")
     report = stix.report("wave", [one], tlp="green")
     notes = [
-        {"type": "note", "spec_version": "2.1", "id": stix.stix_id("note", str(about)), "created": stix.EARLY,
+        {"type": "note", "spec_version": "2.1", "id": stix.stix_id("note", str(about)),
+         "created": stix.EARLY,
          "modified": stix.EARLY, "content": f"SECRET {about}", "object_refs": [target["id"]],
          "object_marking_refs": [stix.MARKINGS[level]]}
         for about, target in enumerate([report, one])

@@ -1,4 +1,6 @@
-"""Deliveries that are cut between two requests, or refused once, and what the next run makes of them."""
+"""Deliveries that are cut between two requests, or refused once, and what the next run makes of
+them.
+"""
 
 import copy
 import uuid
@@ -316,7 +318,8 @@ def test_what_comes_after_an_analyst_deleted_one_of_the_events_goes_to_another(
         ("/events/add", '{"Event": {"id": "1", "Attribute": [null], "Orgc": []}}'),
         (
             "/sightings/restSearch",
-            '{"response": [{"Sighting": {"value": "x", "Organisation": [], "date_sighting": "y"}}]}',
+            '{"response": [{"Sighting": {"value": "x", "Organisation": [], '
+            '"date_sighting": "y"}}]}',
         ),
         ("/sightings/restSearch", '{"response": 7}'),
         ("/sightings/restSearch", "[1, null]"),

@@ -1,4 +1,6 @@
-"""Sinks that fail for a while, events that can't be had, adds that are cut: what comes meanwhile is not forgotten."""
+"""Sinks that fail for a while, events that can't be had, adds that are cut: what comes meanwhile is
+not forgotten.
+"""
 
 import json
 from collections.abc import Iterator

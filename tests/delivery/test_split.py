@@ -55,8 +55,9 @@ def addresses(own: str, count: int, start: int = 0) -> list[Json]:
 
 def referring(source: Json, target: Json) -> Json:
     row = {
-        "uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, source["uuid"] + target["uuid"])), "object_uuid": source["uuid"],
-        "referenced_uuid": target["uuid"], "relationship_type": "related-to", "comment": "",
+        "uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, source["uuid"] + target["uuid"])),
+        "object_uuid": source["uuid"], "referenced_uuid": target["uuid"],
+        "relationship_type": "related-to", "comment": "",
     }  # fmt: skip
     return {**source, "ObjectReference": [*source.get("ObjectReference", []), row]}
 
@@ -92,7 +93,8 @@ def test_parts_are_shared_out_and_the_events_linked(misp: Misp) -> None:
     misp.forget()
     deliver(wanted)
     assert misp.writes() == []
-    # what goes, goes where it is; what comes goes where there is room; what was anywhere stays there
+    # what goes, goes where it is; what comes goes where there is room; what was anywhere stays
+    # there
     gone, new = rows[0], addresses(own, 8, 100)
     assert deliver(changed(wanted, Attribute=[*rows[1:], *new])).notes == []
     after = [misp.event(share_uuid(own, number)) for number in range(4)]
@@ -159,7 +161,9 @@ def test_an_event_that_grew_keeps_what_it_has(double: MispDouble) -> None:
 @pytest.mark.parametrize("cut", range(1, 4))
 @pytest.mark.parametrize("stored", [True, False])
 def test_a_cut_at_any_of_the_events_is_gone_on_from(cut: int, stored: bool) -> None:
-    """Though more has come meanwhile, which would be shared out otherwise, and one of each has gone."""
+    """Though more has come meanwhile, which would be shared out otherwise, and one of each has
+    gone.
+    """
     rows = addresses(OWN, 24)
     wanted = event(OWN, *rows, Tag=tags("tlp:green"))
     with MispDouble() as double:
@@ -246,7 +250,9 @@ def test_a_pipeline_finds_what_is_in_which_event(double: MispDouble, tmp_path: P
 def test_sharing_out_is_stable(
     sizes: list[int], pairs: list[tuple[int, int]], most: int, cut: int
 ) -> None:
-    """No part moves; groups are together where all of a group is new; an event over the limit holds one group."""
+    """No part moves; groups are together where all of a group is new; an event over the limit holds
+    one group.
+    """
     objects = [
         {
             "uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, str(at))),

@@ -1,4 +1,6 @@
-"""Scenario 15: the guard stops a poisoned run; `undo` takes one back, with no blocklist entry and no analyst's loss."""
+"""Scenario 15: the guard stops a poisoned run; `undo` takes one back, with no blocklist entry and
+no analyst's loss.
+"""
 
 import json
 from collections.abc import Iterator

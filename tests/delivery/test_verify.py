@@ -53,8 +53,8 @@ def opinion(own: str, number: int) -> Json:
 
 def relationship(own: str, target: str, verb: str = "related-to") -> Json:
     return {
-        "uuid": derived(own, "relationship"), "related_object_uuid": target, "related_object_type": "Attribute",
-        "relationship_type": verb, "distribution": "5",
+        "uuid": derived(own, "relationship"), "related_object_uuid": target,
+        "related_object_type": "Attribute", "relationship_type": verb, "distribution": "5",
     }  # fmt: skip
 
 
@@ -73,7 +73,9 @@ def reasons_of(delivery: Any, reason: Reason) -> list[str]:
 
 
 def test_a_refused_field_keeps_no_other_from_being_stored_and_is_told(misp: Misp) -> None:
-    """The source's new start lies behind an end that an analyst set, and `to_ids` goes: MISP drops the whole row."""
+    """The source's new start lies behind an end that an analyst set, and `to_ids` goes: MISP drops
+    the whole row.
+    """
     own = misp.fresh()
     part = attribute(own, A)
     deliver = Delivering(sink_of(misp))

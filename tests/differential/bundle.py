@@ -51,7 +51,9 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d
 
 @lru_cache(maxsize=100_000, typed=True)  # False, 0 and 0.0 are equal
 def plain(value: object) -> str:
-    """A value in one spelling: lower case, single blanks, times in UTC, `true` for 1 and True, numbers without `.0`."""
+    """A value in one spelling: lower case, single blanks, times in UTC, `true` for 1 and True,
+    numbers without `.0`.
+    """
     text = " ".join(str(value).split()).lower()
     if "[" in text or text.startswith("hxxp"):  # defanged
         text = re.sub(r"^hxxp", "http", text.replace("[.]", ".").replace("[:]", ":"))
@@ -78,7 +80,9 @@ def words(text: str) -> str:
 
 
 def leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Every single value with its path; neither positions in lists nor the keys of a 2.0 `objects` are part of it."""
+    """Every single value with its path; neither positions in lists nor the keys of a 2.0 `objects`
+    are part of it.
+    """
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from leaves(inner, f"{path}.{key}" if path else str(key))
@@ -140,7 +144,9 @@ class Bundle:
                 self.found[text].add((id_, kind, "kill_chain_phases.phase_name"))
 
     def guess(self, values: Iterable[str]) -> frozenset[str]:
-        """The objects that hold most of some values, for an element whose origin the engine does not tell."""
+        """The objects that hold most of some values, for an element whose origin the engine does
+        not tell.
+        """
         votes: Counter[str] = Counter()
         for value in set(values):
             votes.update({id_ for id_, _, path in self.found.get(value, ()) if path not in _WEAK})
@@ -172,7 +178,7 @@ class Bundle:
         return hits[0][1:] if hits else (self.type_of(ids), UNKNOWN)
 
     def type_of(self, ids: Iterable[str]) -> str:
-        """The type of the objects behind an element; of several the first that is no observed-data."""
+        """The type of the object behind an element; of several, not observed-data."""
         kinds = {id_.partition("--")[0] for id_ in ids}
         return min(kinds - {"observed-data"} or kinds, default=UNKNOWN)
 

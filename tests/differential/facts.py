@@ -83,7 +83,8 @@ def said(
     Args:
         events: plain MISP events, without `Event` around them.
         bundle: what they were made of.
-        elements: UUID of an attribute or object -> STIX ids, where the engine tells; UUIDs of the bundle are known.
+        elements: UUID of an attribute or object -> STIX ids, where the engine tells; UUIDs of the
+            bundle are known.
     """
     out = Said()
     texts: dict[str, set[str]] = defaultdict(set)
@@ -232,7 +233,9 @@ def _marks(element: dict[str, Any], bundle: Bundle) -> Iterator[tuple[str, str]]
 
 
 def _cluster_names(galaxy: str, value: str, bundle: Bundle) -> set[str]:
-    """The names under which the bundle knows a cluster of MISP: by its name, a synonym or an external id."""
+    """The names under which the bundle knows a cluster of MISP: by its name, a synonym or an
+    external id.
+    """
     names = _galaxy(galaxy).get(plain(value), {plain(value)})
     found = set()
     for _, row in bundle.objects:
@@ -290,7 +293,9 @@ _TOLD = {"name", "content", "value", "comment", "info", "note", "opinion", "sour
 
 
 def _texts(value: object, place: str, out: dict[str, set[str]], key: str = "") -> None:
-    """The texts of an event by the element they stand in; those that come with a template or galaxy say nothing."""
+    """The texts of an event by the element they stand in; those that come with a template or galaxy
+    say nothing.
+    """
     if isinstance(value, dict):
         for inner_key, inner in value.items():
             if inner_key in ("description", "name", "meta-category") and "template_uuid" in value:
@@ -311,7 +316,9 @@ def _texts(value: object, place: str, out: dict[str, set[str]], key: str = "") -
 
 
 def place_of(text: str, places: Mapping[str, str]) -> str | None:
-    """The element that says a text, each of its lines somewhere; the first where they are in several."""
+    """The element that says a text, each of its lines somewhere; the first where they are in
+    several.
+    """
     found = None
     for line in text.splitlines():
         if wanted := words(line):

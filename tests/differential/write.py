@@ -21,7 +21,8 @@ def main() -> int:
     entries = read()
     write(few, all_, {key: entry["reason"] for key, entry in entries.items()})
     print(
-        f"{all_.facts} facts, {all_.equal} equal, {len(all_.count)} keys for {sum(all_.count.values())} differences"
+        f"{all_.facts} facts, {all_.equal} equal, {len(all_.count)} keys for "
+        f"{sum(all_.count.values())} differences"
     )
     print(f"cases: {few.facts} facts, {few.equal} equal, {len(few.count)} keys")
     missing = sum(not entry["reason"] for entry in read().values())

@@ -53,10 +53,18 @@ def notes(result: Result, reason: str) -> list[str]:
 A_REPORT = report("Campaign", [indicator("198.51.100.1")], tlp="green")
 IN_REPORT = (A_REPORT, indicator("198.51.100.1"))
 FILE = {
-    "type": "indicator", "spec_version": "2.1", "id": "indicator--5ac1bd7c-8b3a-4c5e-9a53-7f0e2c0a1b11",
-    "created": EARLY, "modified": EARLY, "pattern_type": "stix", "valid_from": EARLY,
-    "pattern": "[file:name = 'a.exe' AND file:hashes.MD5 = 'd41d8cd98f00b204e9800998ecf8427e' AND file:size = 7]",
-}  # fmt: skip
+    "type": "indicator",
+    "spec_version": "2.1",
+    "id": "indicator--5ac1bd7c-8b3a-4c5e-9a53-7f0e2c0a1b11",
+    "created": EARLY,
+    "modified": EARLY,
+    "pattern_type": "stix",
+    "pattern": (
+        "[file:name = 'a.exe' AND file:hashes.MD5 = 'd41d8cd98f00b204e9800998ecf8427e' "
+        "AND file:size = 7]"
+    ),
+    "valid_from": EARLY,
+}
 
 
 # each action
@@ -152,9 +160,15 @@ def test_action_on_tags() -> None:
 
 def test_action_on_objects() -> None:
     result = done(
-        [{"add_reference": {"to": "198.51.100.1", "relationship": "drops"}}, {"add_tags": ["a:b"]}, {"set_comment": "c"}],
-        FILE, indicator("198.51.100.1"), **{"for": "object", "types": ["file"]},
-    )  # fmt: skip
+        [
+            {"add_reference": {"to": "198.51.100.1", "relationship": "drops"}},
+            {"add_tags": ["a:b"]},
+            {"set_comment": "c"},
+        ],
+        FILE,
+        indicator("198.51.100.1"),
+        **{"for": "object", "types": ["file"]},
+    )
     (obj,) = event_of(result)["Object"]
     target = value_of(event_of(result), "198.51.100.1")["uuid"]
     assert [
@@ -195,9 +209,11 @@ def test_dropping() -> None:
 
 def test_every_action_is_registered_tested_and_described() -> None:
     classes = {
-        thing for module in MODULES for thing in vars(module).values()
-        if isinstance(thing, type) and issubclass(thing, Action) and thing is not Action and hasattr(thing, "name")
-    }  # fmt: skip
+        thing
+        for module in MODULES
+        for thing in vars(module).values()
+        if isinstance(thing, type) and issubclass(thing, Action) and hasattr(thing, "name")
+    } - {Action}
     assert set(ACTIONS.values()) == classes
     source = Path(__file__).read_text()
     for name, action in ACTIONS.items():
@@ -319,28 +335,53 @@ def test_to_ids_stays_off_on_what_is_over() -> None:
 
 
 WRONG = {
-    "[[rules]]\nname = 'a'\nwhen = 'attribut.type == 1'\nthen = {drop = true}": "nothing is called 'attribut'; did you mean 'attribute'",
-    "[[rules]]\nname = 'a'\nwhen = 'attribute.typ == 1'\nthen = {drop = true}": "attribute has no 'typ'; did you mean 'type'",
+    "[[rules]]\nname = 'a'\nwhen = 'attribut.type == 1'\nthen = {drop = true}": (
+        "nothing is called 'attribut'; did you mean 'attribute'"
+    ),
+    "[[rules]]\nname = 'a'\nwhen = 'attribute.typ == 1'\nthen = {drop = true}": (
+        "attribute has no 'typ'; did you mean 'type'"
+    ),
     "[[rules]]\nname = 'a'\nwhen = 'attribute.type =='\nthen = {drop = true}": "no expression",
-    "[[rules]]\nname = 'a'\nwhen = 'lowercase(event.info) == \"\"'\nthen = {drop = true}": "no function 'lowercase'; did you mean 'lower'",
-    "[[rules]]\nname = 'a'\nthen = {add_tag = ['x']}": "no action 'add_tag'; did you mean 'add_tags'",
+    "[[rules]]\nname = 'a'\nwhen = 'lowercase(event.info) == \"\"'\nthen = {drop = true}": (
+        "no function 'lowercase'; did you mean 'lower'"
+    ),
+    "[[rules]]\nname = 'a'\nthen = {add_tag = ['x']}": (
+        "no action 'add_tag'; did you mean 'add_tags'"
+    ),
     "[[rules]]\nname = 'a'\nthen = {set_threat_level = 'huge'}": "'huge' is none of high",
     "[[rules]]\nname = 'a'\nthen = {set_to_ids = 'no'}": "to is true or false",
-    "[[rules]]\nname = 'a'\nfor = 'event'\nthen = {set_to_ids = false}": "set_to_ids is for attribute and object",
-    "[[rules]]\nname = 'a'\nthen = {set_info = '{attribute.value}'}": "there is no 'attribute' in a rule for the event",
+    "[[rules]]\nname = 'a'\nfor = 'event'\nthen = {set_to_ids = false}": (
+        "set_to_ids is for attribute and object"
+    ),
+    "[[rules]]\nname = 'a'\nthen = {set_info = '{attribute.value}'}": (
+        "there is no 'attribute' in a rule for the event"
+    ),
     "[[rules]]\nname = 'a'\nthen = {set_info = '{event.info'}": "a brace is not closed",
     "[[rules]]\nname = 'a'\nthen = {set_info = 'a}'}": "a brace too many",
-    "[[rules]]\nname = 'a'\nthen = {add_tags = ['rsit:fraud=\"phising\"']}": "not in its taxonomy; did you mean 'rsit:fraud=\"phishing\"'",
+    "[[rules]]\nname = 'a'\nthen = {add_tags = ['rsit:fraud=\"phising\"']}": (
+        "not in its taxonomy; did you mean 'rsit:fraud=\"phishing\"'"
+    ),
     "[[rules]]\nname = 'a'\nthen = {add_tags = ['RSIT:fraud=\"phishing\"']}": "is spelled",
     "[[rules]]\nname = 'a'\nthen = {add_tags = ['tlp:pink']}": "is no TLP level",
-    "[[rules]]\nname = 'a'\ntypes = ['ip-dest']\nfor = 'attribute'\nthen = {drop = true}": "MISP has no type 'ip-dest'; did you mean 'ip-dst'",
+    "[[rules]]\nname = 'a'\ntypes = ['ip-dest']\nfor = 'attribute'\nthen = {drop = true}": (
+        "MISP has no type 'ip-dest'; did you mean 'ip-dst'"
+    ),
     "[[rules]]\nname = 'a'\nthen = {add_attribute = {type = 'ip-dst'}}": "value is missing",
-    "[[rules]]\nname = 'a'\nthen = {add_attribute = {type = 'ip-dst', value = 'x', category = 'Foo'}}": "can't be in 'Foo'",
-    "[[rules]]\nname = 'a'\nthen = {add_object = {template = 'fille', values = {a = 'b'}}}": "no object template 'fille'",
-    "[[rules]]\nname = 'a'\nthen = {drop = true}\nwhenn = 'x'": "unknown setting 'whenn'; did you mean 'when'",
+    ("[[rules]]\nname = 'a'\n"
+     "then = {add_attribute = {type = 'ip-dst', value = 'x', category = 'Foo'}}"): (
+        "can't be in 'Foo'"
+    ),
+    "[[rules]]\nname = 'a'\nthen = {add_object = {template = 'fille', values = {a = 'b'}}}": (
+        "no object template 'fille'"
+    ),
+    "[[rules]]\nname = 'a'\nthen = {drop = true}\nwhenn = 'x'": (
+        "unknown setting 'whenn'; did you mean 'when'"
+    ),
     "[[rules]]\nthen = {drop = true}": "a rule has a name",
     "[[rules]]\nname = 'a'": "at least one action is needed",
-    "[[rules]]\nname = 'a'\nthen = {drop = true}\n[[rules]]\nname = 'a'\nthen = {drop = true}": "a rule is called 'a' already",
+    "[[rules]]\nname = 'a'\nthen = {drop = true}\n[[rules]]\nname = 'a'\nthen = {drop = true}": (
+        "a rule is called 'a' already"
+    ),
     "[rules]\nname = 'a'": "with two brackets",
     "[[rule]]\nname = 'a'": "unknown table 'rule'; did you mean 'rules'",
     "[[rules]": "not TOML",
@@ -409,29 +450,52 @@ def test_every_tag_of_a_mapping_is_in_its_taxonomy() -> None:
         assert tag_problem(tag, knowledge) is None
 
 
+VICTIM = {
+    "type": "identity",
+    "id": "identity--5ac1bd7c-8b3a-4c5e-9a53-7f0e2c0a1b12",
+    "name": "Grid",
+    "identity_class": "organization",
+    "sectors": ["energy"],
+}
+KILL_CHAIN = [{"kill_chain_name": "mitre-attack", "phase_name": "impact"}]
 MAPPED: dict[str, tuple[Any, list[Stix], str]] = {
-    "admiralty": (True, [{**indicator("198.51.100.1"), "confidence": 85}], 'admiralty-scale:information-credibility="1"'),
+    "admiralty": (
+        True,
+        [{**indicator("198.51.100.1"), "confidence": 85}],
+        'admiralty-scale:information-credibility="1"',
+    ),
     "reliability": ("c", [indicator("198.51.100.1")], 'admiralty-scale:source-reliability="c"'),
     "priority": ("high", [indicator("198.51.100.1")], "priority-level:high"),
-    "indicator_types": (True, [{**indicator("198.51.100.1"), "indicator_types": ["compromised"]}], 'rsit:intrusions="system-compromise"'),
+    "indicator_types": (
+        True,
+        [{**indicator("198.51.100.1"), "indicator_types": ["compromised"]}],
+        'rsit:intrusions="system-compromise"',
+    ),
     "kill_chain": (
         True,
-        [{**indicator("198.51.100.1"), "kill_chain_phases": [{"kill_chain_name": "mitre-attack", "phase_name": "impact"}]}],
+        [{**indicator("198.51.100.1"), "kill_chain_phases": KILL_CHAIN}],
         "kill-chain:Actions on Objectives",
     ),
     "sectors": (
         True,
-        [indicator("198.51.100.1"), victim := {"type": "identity", "id": "identity--5ac1bd7c-8b3a-4c5e-9a53-7f0e2c0a1b12", "name": "Grid", "identity_class": "organization", "sectors": ["energy"]}, relationship(indicator("198.51.100.1"), "targets", victim)],
+        [
+            indicator("198.51.100.1"),
+            VICTIM,
+            relationship(indicator("198.51.100.1"), "targets", VICTIM),
+        ],
         'nis:impact-sectors-impacted="energy"',
     ),
     "tlp_distribution": ({"green": 2}, [indicator("198.51.100.1"), A_REPORT], "tlp:green"),
     "attack_ids": (
         True,
-        [{**A_REPORT, "description": "It came by T1566.001 and XT1566."}, indicator("198.51.100.1")],
+        [
+            {**A_REPORT, "description": "It came by T1566.001 and XT1566."},
+            indicator("198.51.100.1"),
+        ],
         'misp-galaxy:mitre-attack-pattern="Spearphishing Attachment - T1566.001"',
     ),
     "licence": (True, [{**indicator("198.51.100.1"), "x_iep": True}], ""),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", MAPPINGS)

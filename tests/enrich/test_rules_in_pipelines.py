@@ -1,4 +1,6 @@
-"""Rules in a pipeline: what is held, routed, published or left out, what replay changes, and what a dry run shows."""
+"""Rules in a pipeline: what is held, routed, published or left out, what replay changes, and what a
+dry run shows.
+"""
 
 import json
 from pathlib import Path
@@ -194,7 +196,8 @@ def test_a_broken_rule_file_stops_the_run_before_anything_is_asked(folder: Path)
 def test_rules_commands(folder: Path) -> None:
     (folder / "good.toml").write_text(
         RULES.format(action="set_to_ids = false")
-        + "\n[[tests]]\nname = 'off'\nfile = 'in/a.json'\nexpect = [\"events[0].Attribute.exists(a, !a.to_ids)\"]\n"
+        + "\n[[tests]]\nname = 'off'\nfile = 'in/a.json'\nexpect = "
+        '["events[0].Attribute.exists(a, !a.to_ids)"]\n'
     )
     (folder / "bad.toml").write_text(
         RULES.format(action="set_to_ids = true")

@@ -14,11 +14,12 @@ from stixbridge.misp.model import tag_names
 
 NOW = "2026-02-01T00:00:00Z"
 VALUES = (
-    "8.8.8.8", "10.1.2.3", "198.51.100.7", "2001:db8::1", "2606:4700:4700::1111", "google.com", "www.google.com",
-    "mail.example.com", "bad.example", "https://www.google.com/x", "http://198.51.100.7/", "https://bit.ly/abc",
-    "d41d8cd98f00b204e9800998ecf8427e", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "", ".",
-    "a@gmail.com", "C:\\Windows\\system32\\svchost.exe", "CVE-2026-10001", "0.0.0.0", "255.255.255.255", "::", "::1",
-    "299.1.2.3", "xn--80ak6aa92e.com", "дом.рф", "fe80::1%eth0",
+    "8.8.8.8", "10.1.2.3", "198.51.100.7", "2001:db8::1", "2606:4700:4700::1111", "google.com",
+    "www.google.com", "mail.example.com", "bad.example", "https://www.google.com/x",
+    "http://198.51.100.7/", "https://bit.ly/abc", "d41d8cd98f00b204e9800998ecf8427e",
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "", ".",
+    "a@gmail.com", "C:\\Windows\\system32\\svchost.exe", "CVE-2026-10001", "0.0.0.0",
+    "255.255.255.255", "::", "::1", "299.1.2.3", "xn--80ak6aa92e.com", "дом.рф", "fe80::1%eth0",
 )  # fmt: skip
 
 
@@ -28,7 +29,9 @@ def official() -> Official:
 
 
 def near(values: list[str], chance: random.Random) -> list[str]:
-    """Some values of a list, and what is near them: addresses inside and beside networks, hosts below names."""
+    """Some values of a list, and what is near them: addresses inside and beside networks, hosts
+    below names.
+    """
     found: list[str] = []
     for value in chance.sample(values, min(4, len(values))):
         found += [value, f"sub.{value}", f"x{value}", value.upper()]

@@ -21,7 +21,9 @@ _COMPARED = 200  # characters: the reference takes its time
 
 
 def reader(data: bytes) -> None:
-    """Reader and conversion: no exception but `InputError`, everything accounted, always the same result."""
+    """Reader and conversion: no exception but `InputError`, everything accounted, always the same
+    result.
+    """
     try:
         document = read_bytes(data)
     except InputError:
@@ -62,10 +64,12 @@ def _shown(result: Result) -> bytes:
 
 
 def pattern(data: bytes, *, sample: bool = False) -> None:
-    """Pattern parser: a tree or an error inside the text, a meaning for every tree, the reference's verdict.
+    """Pattern parser: a tree or an error inside the text, a meaning for every tree, the reference's
+    verdict.
 
     Args:
-        data: the text; bytes that are no UTF-8 become lone surrogates, which a caller's own objects can hold.
+        data: the text; bytes that are no UTF-8 become lone surrogates, which a caller's own objects
+            can hold.
         sample: whether to ask the reference about a part of the texts only.
     """
     text = data.decode("utf-8", "surrogateescape")

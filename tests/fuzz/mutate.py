@@ -52,7 +52,9 @@ def pattern_text(text: str, random: Random) -> str:
 
 
 def document(data: bytes, random: Random) -> bytes | None:
-    """A document with some of its values changed, in another shape at times; None for what is no JSON."""
+    """A document with some of its values changed, in another shape at times; None for what is no
+    JSON.
+    """
     try:
         root = [orjson.loads(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)]
     except (ValueError, OSError, EOFError, zlib.error):

@@ -35,7 +35,9 @@ def reduced(data: bytes, fails: Callable[[bytes], bool], seconds: float = 60) ->
 
 
 def _less_json(data: bytes, at: int) -> Iterator[bytes]:
-    """JSON without its value number `at`, with what is inside of that value in its stead, or with a simpler one."""
+    """JSON without its value number `at`, with what is inside of that value in its stead, or with a
+    simpler one.
+    """
     try:
         value = orjson.loads(data)
     except ValueError:

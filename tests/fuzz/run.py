@@ -1,6 +1,7 @@
 """Fuzz for a while: `python -m fuzz.run --seconds 60 [reader|pattern …]`, with `tests` on the path.
 
-Each target runs in a process of its own, since the fuzzer never returns. The exit status is 1 when something was found.
+Each target runs in a process of its own, since the fuzzer never returns. The exit status is 1 when
+something was found.
 """
 
 import argparse
@@ -139,7 +140,9 @@ def _fuzz(target: str, corpus: Path, seconds: int, seed: int) -> None:
 
 
 def _failure(target: str, data: bytes, *, sample: bool = False) -> str | None:
-    """Where and how a check fails on an input, or None; one bug has one such text, whatever the input."""
+    """Where and how a check fails on an input, or None; one bug has one such text, whatever the
+    input.
+    """
     from . import checks
 
     try:

@@ -1,4 +1,6 @@
-"""What fuzzing starts from: the documents of `tests/cases`, one object of each type, some shapes and patterns."""
+"""What fuzzing starts from: the documents of `tests/cases`, one object of each type, some shapes
+and patterns.
+"""
 
 import gzip
 import re
@@ -27,7 +29,8 @@ PATTERNS = [
     "[EXISTS a:b AND NOT EXISTS a:'b c'.d]",
     "[a:EXISTS = 1]",
     "[x-a-b:c NOT MATCHES '^a\\\\.b$' AND a:b ISSUBSET '198.51.100.0/24' OR a:b ISSUPERSET '::/0']",
-    "([a:b = 1] AND [a:c = 2]) WITHIN 5 SECONDS FOLLOWEDBY [a:d = 3] REPEATS 2 TIMES OR [a:e IN ()]",
+    "([a:b = 1] AND [a:c = 2]) WITHIN 5 SECONDS "
+    "FOLLOWEDBY [a:d = 3] REPEATS 2 TIMES OR [a:e IN ()]",
     "[a:b = 1] START t'2026-01-01T00:00:00Z' STOP t'2026-01-02T00:00:00Z'",
     "/* why */ [ a:b /**/ = 'it\\'s' ] // so\n",
     "[(((a:b = .5)))]",
@@ -72,32 +75,45 @@ _ABOUT = {"object_refs": [_ADDRESS["id"]]}
 _OTHERS = [
     _small("artifact", mime_type="text/plain", payload_bin="c2VlZA==", hashes={"MD5": "a" * 32}),
     _small("directory", path="C:\\seed", ctime=EARLY, contains_refs=[stix_id("file", "seed")]),
-    _small("email-message", subject="seed", from_ref=stix_id("email-addr", "seed"), received_lines=["a", "b"], **_BODY,
+    _small("email-message", subject="seed", from_ref=stix_id("email-addr", "seed"),
+           received_lines=["a", "b"], **_BODY,
            additional_header_fields={"Reply-To": ["a@a.example"]}),
-    _small("extension-definition", name="seed", schema="https://a.example/", version="1.0", extension_types=["new-sdo"],
+    _small("extension-definition", name="seed", schema="https://a.example/", version="1.0",
+           extension_types=["new-sdo"],
            extension_properties=["x_seed"]),
     _small("incident", name="seed", description="What happened."),
-    _small("infrastructure", name="seed", infrastructure_types=["botnet"], aliases=["s"], first_seen=EARLY),
-    _small("language-content", object_ref=_ADDRESS["id"], contents={"de": {"name": "Saat", "labels": ["x", "", "y"]}}),
-    _small("location", name="seed", region="western-europe", country="DE", latitude=48.1, longitude=11.5, precision=10),
-    _small("malware-analysis", product="seed", result="malicious", analysis_sco_refs=[_ADDRESS["id"]]),
+    _small("infrastructure", name="seed", infrastructure_types=["botnet"], aliases=["s"],
+           first_seen=EARLY),
+    _small("language-content", object_ref=_ADDRESS["id"],
+           contents={"de": {"name": "Saat", "labels": ["x", "", "y"]}}),
+    _small("location", name="seed", region="western-europe", country="DE", latitude=48.1,
+           longitude=11.5, precision=10),
+    _small("malware-analysis", product="seed", result="malicious",
+           analysis_sco_refs=[_ADDRESS["id"]]),
     _small("note", abstract="seed", content="First.\nSecond.", authors=["a"], **_ABOUT),
     _small("opinion", opinion="strongly-disagree", explanation="Why.", authors=["a"], **_ABOUT),
-    _small("process", pid=5, command_line="seed -x", cwd="/", environment_variables={"A": "b"}, is_hidden=False,
+    _small("process", pid=5, command_line="seed -x", cwd="/", environment_variables={"A": "b"},
+           is_hidden=False,
            image_ref=stix_id("file", "seed"), child_refs=[stix_id("process", "small")],
            extensions={"windows-process-ext": {"aslr_enabled": True, "startup_info": {"a": 1}}}),
-    _small("software", name="seed", cpe="cpe:2.3:a:s:s:1:*:*:*:*:*:*:*", version="1", vendor="s", languages=["en"]),
-    _small("user-account", user_id="1001", account_login="seed", account_type="unix", is_privileged=True,
+    _small("software", name="seed", cpe="cpe:2.3:a:s:s:1:*:*:*:*:*:*:*", version="1", vendor="s",
+           languages=["en"]),
+    _small("user-account", user_id="1001", account_login="seed", account_type="unix",
+           is_privileged=True,
            extensions={"unix-account-ext": {"gid": 5, "groups": ["a", "b"], "shell": "/bin/sh"}}),
     _small("windows-registry-key", number_of_subkeys=2, modified_time=EARLY, **_KEY),
-    _small("x509-certificate", serial_number="01", issuer="CN=a", subject="CN=b", validity_not_before=EARLY,
+    _small("x509-certificate", serial_number="01", issuer="CN=a", subject="CN=b",
+           validity_not_before=EARLY,
            hashes={"SHA-1": "b" * 40}, x509_v3_extensions={"basic_constraints": "critical"}),
     _small("file", name="seed.exe", extensions={
-        "windows-pebinary-ext": {"pe_type": "exe", "sections": [{"name": ".text", "entropy": 1.5, "size": 5}]},
+        "windows-pebinary-ext": {"pe_type": "exe",
+                                 "sections": [{"name": ".text", "entropy": 1.5, "size": 5}]},
         "archive-ext": {"contains_refs": [stix_id("file", "seed")]}, "ntfs-ext": {"sid": "1"}}),
     _small("network-traffic", protocols=["ipv6", "tcp", "http"], extensions={
-        "http-request-ext": {"request_method": "get", "request_value": "/", "request_header": {"Host": ["a.example"]}},
-        "tcp-ext": {"src_flags_hex": "00000002"}, "socket-ext": {"address_family": "AF_INET", "options": {"SO_A": 1}}}),
+        "http-request-ext": {"request_method": "get", "request_value": "/",
+                             "request_header": {"Host": ["a.example"]}},
+        "tcp-ext": {"src_flags_hex": "00000002"},
+        "socket-ext": {"address_family": "AF_INET", "options": {"SO_A": 1}}}),
     _small("x-custom", x_text="seed", x_list=[1, {"a": None}], x_map={"a": [True]}),
 ]  # fmt: skip
 
@@ -111,35 +127,54 @@ _LONE = ('type="domain|ip"', 'category="Network activity"', 'to_ids="True"')
 _FILE = stix_id("file", "exported")
 _EXPORTED: list[Stix] = [
     _labelled("indicator", *_LONE, pattern_type="stix", valid_from=EARLY,
-              pattern="[domain-name:value = 'a.example' AND domain-name:resolves_to_refs[*].value = '198.51.100.1']"),
-    {**_labelled("observed-data", 'name="file"', 'meta-category="file"', first_observed=EARLY, last_observed=EARLY,
-                 number_observed=1, object_refs=[_FILE]), "id": stix_id("observed-data", "exported")},
-    {**_small("file", name="seed.exe", size=5, hashes={"MD5": "a" * 32}, content_ref=stix_id("artifact", "small"),
-              extensions={"windows-pebinary-ext": {"pe_type": "exe", "sections": [{"name": ".text", "size": 5}]}}),
+              pattern=("[domain-name:value = 'a.example' AND domain-name:resolves_to_refs[*].value "
+                       "= '198.51.100.1']")),
+    {**_labelled("observed-data", 'name="file"', 'meta-category="file"', first_observed=EARLY,
+                 last_observed=EARLY,
+                 number_observed=1, object_refs=[_FILE]),
+                 "id": stix_id("observed-data", "exported")},
+    {**_small("file", name="seed.exe", size=5, hashes={"MD5": "a" * 32},
+              content_ref=stix_id("artifact", "small"),
+              extensions={"windows-pebinary-ext": {"pe_type": "exe",
+                                                   "sections": [{"name": ".text", "size": 5}]}}),
      "id": _FILE},
-    {**_labelled("indicator", 'name="file"', 'meta-category="file"', 'to_ids="True"', pattern_type="stix",
-                 valid_from=EARLY, pattern="[file:name = 'seed.exe' AND file:x_misp_state = 'Malicious']"),
+    {**_labelled("indicator", 'name="file"', 'meta-category="file"', 'to_ids="True"',
+                 pattern_type="stix",
+                 valid_from=EARLY,
+                 pattern="[file:name = 'seed.exe' AND file:x_misp_state = 'Malicious']"),
      "id": stix_id("observed-data", "exported").replace("observed-data", "indicator")},
-    {**_labelled("indicator", 'name="yara"', 'meta-category="misc"', pattern_type="yara", pattern="rule a {}",
+    {**_labelled("indicator", 'name="yara"', 'meta-category="misc"', pattern_type="yara",
+                 pattern="rule a {}",
                  valid_from=EARLY, x_misp_comment="c"), "id": stix_id("indicator", "rule")},
-    _labelled("identity", 'name="organization"', 'meta-category="misc"', name="seed", identity_class="organization",
+    _labelled("identity", 'name="organization"', 'meta-category="misc"', name="seed",
+              identity_class="organization",
               contact_information="phone-number: 1 / address: 2", x_misp_role=["a"]),
-    _labelled("attack-pattern", 'galaxy-type="mitre-attack-pattern"', 'galaxy-name="A"', name="seed",
+    _labelled("attack-pattern", 'galaxy-type="mitre-attack-pattern"', 'galaxy-name="A"',
+              name="seed",
               external_references=[{"source_name": "mitre", "external_id": "T1001"}]),
-    _labelled("x-misp-attribute", *_LONE, x_misp_type="comment", x_misp_value="v", x_misp_category="Other",
+    _labelled("x-misp-attribute", *_LONE, x_misp_type="comment", x_misp_value="v",
+              x_misp_category="Other",
               x_misp_comment="c", x_misp_to_ids=False),
-    _labelled("x-misp-object", 'name="seed"', x_misp_name="person", x_misp_comment="c", x_misp_attributes=[
-        {"type": "text", "object_relation": "first-name", "value": "A", "to_ids": False, "data": "c2VlZA=="}]),
-    _small("x-misp-event-report", x_misp_name="seed", x_misp_content="Text.", object_ref=_ADDRESS["id"]),
-    _small("x-misp-galaxy-cluster", x_misp_name="g", x_misp_type="t", x_misp_value="v", x_misp_description="d"),
+    _labelled("x-misp-object", 'name="seed"', x_misp_name="person", x_misp_comment="c",
+              x_misp_attributes=[
+        {"type": "text", "object_relation": "first-name", "value": "A", "to_ids": False,
+         "data": "c2VlZA=="}]),
+    _small("x-misp-event-report", x_misp_name="seed", x_misp_content="Text.",
+           object_ref=_ADDRESS["id"]),
+    _small("x-misp-galaxy-cluster", x_misp_name="g", x_misp_type="t", x_misp_value="v",
+           x_misp_description="d"),
     _small("x-misp-analyst-note", x_misp_note="n", object_ref=stix_id("indicator", "small")),
-    _small("x-misp-analyst-opinion", x_misp_opinion=50, x_misp_comment="c", object_ref=stix_id("indicator", "small")),
-    _small("x-misp-opinion", x_misp_opinion="disagree", x_misp_author="a", object_ref=stix_id("indicator", "small")),
+    _small("x-misp-analyst-opinion", x_misp_opinion=50, x_misp_comment="c",
+           object_ref=stix_id("indicator", "small")),
+    _small("x-misp-opinion", x_misp_opinion="disagree", x_misp_author="a",
+           object_ref=stix_id("indicator", "small")),
 ]  # fmt: skip
 
 
 def _export(objects: list[Stix]) -> bytes:
-    """A document that says it is MISP's: few records each, small enough to be mutated to some purpose."""
+    """A document that says it is MISP's: few records each, small enough to be mutated to some
+    purpose.
+    """
     event = report(
         "export",
         list(objects),
@@ -201,20 +236,24 @@ NAMES = sorted(
     }
 )
 PIECES = [
-    "[", "]", "(", ")", "'", "\\'", "\\\\", ":", ".", ",", "*", "=", "!=", "<>", "<", ">=", "+", "-", "/", "//", "/*",
-    "*/", "[*]", "[0]", "^", "$", "%", "{", "é", "\0", "\n", "\x85", "\u2028", "\ufeff", "0", "-1", "1.5", ".5", "NOT",
-    "AND", "OR", "FOLLOWEDBY", "IN", "EXISTS", "LAST", "LIKE", "MATCHES", "ISSUBSET", "ISSUPERSET", "true", "START",
-    "STOP", "WITHIN", "SECONDS", "REPEATS", "TIMES", "x", "a-b", "''", "h'0a'", "b'AQ=='", "t'2026-01-02T03:04:05Z'",
-    " ", "a:b", "[a:b = 1]",
+    "[", "]", "(", ")", "'", "\\'", "\\\\", ":", ".", ",", "*", "=", "!=", "<>", "<", ">=", "+",
+    "-", "/", "//", "/*", "*/", "[*]", "[0]", "^", "$", "%", "{", "é", "\0", "\n", "\x85", "\u2028",
+    "\ufeff", "0", "-1", "1.5", ".5", "NOT", "AND", "OR", "FOLLOWEDBY", "IN", "EXISTS", "LAST",
+    "LIKE", "MATCHES", "ISSUBSET", "ISSUPERSET", "true", "START",
+    "STOP", "WITHIN", "SECONDS", "REPEATS", "TIMES", "x", "a-b", "''", "h'0a'", "b'AQ=='",
+    "t'2026-01-02T03:04:05Z'", " ", "a:b", "[a:b = 1]",
 ]  # fmt: skip
 STRINGS = [
-    "", " ", "\0", "x", "²", "\u202e", "\U0001f600", "a\nb", "--", "indicator--1", "2026-01-05T00:00:00Z",
-    "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:60.999999999Z", "2026-02-30T00:00:00Z", "198.51.100.1",
-    "198.51.100.0/24", "2001:db8::1", "::ffff:1.2.3.4", "a.example", "http://[", "https://a.example:99999/%zz",
-    "a@a.example", "00:11:22:33:44:55", "CVE-2026-10001", "T1566.001", "d" * 32, "TLP:RED", "$.objects[0]", "AS64496",
-    "9" * 400, "x" * 300, "hxxp://a[.]example", "marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed",
+    "", " ", "\0", "x", "²", "\u202e", "\U0001f600", "a\nb", "--", "indicator--1",
+    "2026-01-05T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:60.999999999Z",
+    "2026-02-30T00:00:00Z", "198.51.100.1", "198.51.100.0/24", "2001:db8::1", "::ffff:1.2.3.4",
+    "a.example", "http://[", "https://a.example:99999/%zz", "a@a.example", "00:11:22:33:44:55",
+    "CVE-2026-10001", "T1566.001", "d" * 32, "TLP:RED", "$.objects[0]", "AS64496",
+    "9" * 400, "x" * 300, "hxxp://a[.]example",
+    "marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed",
 ]  # fmt: skip
 VALUES = [
-    None, True, False, 0, -1, 1, 1.5, -0.0, 1e308, 2**53, 2**63, 10**19, [], {}, [[]], [None], [{}], {"": ""}, [""],
+    None, True, False, 0, -1, 1, 1.5, -0.0, 1e308, 2**53, 2**63, 10**19, [], {}, [[]], [None], [{}],
+    {"": ""}, [""],
     {"x": [1]},
 ]  # fmt: skip

@@ -1,1 +1,3 @@
-"""What several test modules share: STIX to send, a bridge that polls, a MISP that is a double or a real one."""
+"""What several test modules share: STIX to send, a bridge that polls, a MISP that is a double or a
+real one.
+"""

@@ -1,4 +1,6 @@
-"""Delivery to one sink without a pipeline: events made by hand, and the memory of what was delivered."""
+"""Delivery to one sink without a pipeline: events made by hand, and the memory of what was
+delivered.
+"""
 
 import copy
 import dataclasses
@@ -24,8 +26,9 @@ def derived(event_uuid: str, *parts: str) -> str:
 def attribute(event_uuid: str, value: str, type_: str = "ip-dst", **more: Any) -> Json:
     """An attribute as the conversion makes it."""
     return {
-        "uuid": derived(event_uuid, type_, value), "type": type_, "category": "Network activity", "value": value,
-        "to_ids": True, "disable_correlation": False, "distribution": "5", "comment": "", "timestamp": str(SECONDS),
+        "uuid": derived(event_uuid, type_, value), "type": type_, "category": "Network activity",
+        "value": value, "to_ids": True, "disable_correlation": False, "distribution": "5",
+        "comment": "", "timestamp": str(SECONDS),
         **more,
     }  # fmt: skip
 
@@ -45,8 +48,9 @@ def file_object(event_uuid: str, name: str = "evil.exe", md5: str = MD5, **more:
         attribute(own, md5, "md5", object_relation="md5", category="Payload delivery"),
     ]
     return {
-        "uuid": own, "name": "file", "meta-category": "file", "template_uuid": FILE_TEMPLATE, "template_version": "25",
-        "distribution": "5", "comment": "", "timestamp": str(SECONDS), "Attribute": inner, **more,
+        "uuid": own, "name": "file", "meta-category": "file", "template_uuid": FILE_TEMPLATE,
+        "template_version": "25", "distribution": "5", "comment": "", "timestamp": str(SECONDS),
+        "Attribute": inner, **more,
     }  # fmt: skip
 
 
@@ -71,9 +75,9 @@ def sighting(event_uuid: str, name: str, type_: str = "0") -> Json:
 def event(event_uuid: str, *attributes: Json, **more: Any) -> Json:
     """An event as the conversion makes it."""
     return {
-        "uuid": event_uuid, "info": "stixbridge test", "date": "2026-01-05", "threat_level_id": "4", "analysis": "2",
-        "distribution": "0", "published": False, "timestamp": str(SECONDS), "Attribute": list(attributes),
-        "Object": [], **more,
+        "uuid": event_uuid, "info": "stixbridge test", "date": "2026-01-05", "threat_level_id": "4",
+        "analysis": "2", "distribution": "0", "published": False, "timestamp": str(SECONDS),
+        "Attribute": list(attributes), "Object": [], **more,
     }  # fmt: skip
 
 
@@ -136,7 +140,9 @@ class _Record:
 
 
 def interpose(sink: Any, post: Callable[[Callable[[str, Any], Any], str, Any], Any]) -> None:
-    """Put something between a MISP sink and its requests: `post(real, route, body)` answers in their place."""
+    """Put something between a MISP sink and its requests: `post(real, route, body)` answers in
+    their place.
+    """
     api, real = sink._api, sink._api.post
     api.post = lambda route, body: post(real, route, body)
 

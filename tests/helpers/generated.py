@@ -1,4 +1,4 @@
-"""Generated bundles of every type: optional properties, markings, references, versions, any order."""
+"""Generated bundles of every type: optional properties, markings, references, versions, order."""
 
 from collections.abc import Iterator
 from hashlib import sha256
@@ -40,18 +40,20 @@ DEFINITIONS = [
     for name, _, more in _OWN
 ]
 LEVELS |= {stix_id("marking-definition", name): level for name, level, _ in _OWN}
-STATEMENT = {"type": "marking-definition", "id": stix_id("marking-definition", "statement"), "created": EARLY,
+STATEMENT = {"type": "marking-definition", "id": stix_id("marking-definition", "statement"),
+             "created": EARLY,
              "definition_type": "statement", "definition": {"statement": "(c)"}}  # fmt: skip
 UNKNOWN = stix_id("marking-definition", "nowhere")
 
 # Objects
 
 _PATTERNS = [
-    "[ipv4-addr:value = '198.51.100.1']", "[ipv4-addr:value != '198.51.100.1']", "[domain-name:value = 'a.example']",
-    "[ipv4-addr:value IN ('198.51.100.1', '198.51.100.2')]", "[file:name = 'a' AND file:size = 1]",
-    "[domain-name:value LIKE '%.example']", "[ipv4-addr:value = '198.51.100.2'] FOLLOWEDBY [url:value = 'http://a/']",
-    "[domain-name:value = 'b.example' AND ipv4-addr:value = '198.51.100.2']", "[x-none:y = 1]", "[broken",
-    "[file:name = 'a' AND file:size = 1] AND [file:name = 'b' AND file:size = 2]",
+    "[ipv4-addr:value = '198.51.100.1']", "[ipv4-addr:value != '198.51.100.1']",
+    "[domain-name:value = 'a.example']", "[ipv4-addr:value IN ('198.51.100.1', '198.51.100.2')]",
+    "[file:name = 'a' AND file:size = 1]", "[domain-name:value LIKE '%.example']",
+    "[ipv4-addr:value = '198.51.100.2'] FOLLOWEDBY [url:value = 'http://a/']",
+    "[domain-name:value = 'b.example' AND ipv4-addr:value = '198.51.100.2']", "[x-none:y = 1]",
+    "[broken", "[file:name = 'a' AND file:size = 1] AND [file:name = 'b' AND file:size = 2]",
     "[email-message:subject = 's' AND email-message:from_ref.value = 'a@a.example']",
     "[windows-registry-key:key = 'HKLM\\\\a' AND windows-registry-key:values[*].name = 'b']",
     "[process:command_line = 'a -b' OR user-account:account_login = 'c']",
@@ -111,8 +113,9 @@ _VALUES: dict[str, list[Stix]] = {
 
 # what the specification says each type has at least, and no property of two that exclude each other
 _ALWAYS = {
-    "directory": ["path"], "process": ["pid"], "network-traffic": ["protocols", "src_ref"], "artifact": ["payload_bin"],
-    "x509-certificate": ["serial_number"], "malware-analysis": ["product", "result"], "user-account": ["user_id"],
+    "directory": ["path"], "process": ["pid"], "network-traffic": ["protocols", "src_ref"],
+    "artifact": ["payload_bin"], "x509-certificate": ["serial_number"],
+    "malware-analysis": ["product", "result"], "user-account": ["user_id"],
     "windows-registry-key": ["key"], "infrastructure": ["name"], "software": ["name"],
     "email-message": ["is_multipart"],
     "observed-data": ["first_observed", "last_observed", "number_observed"],
@@ -136,8 +139,8 @@ _FULL: dict[str, list[Stix]] = {}
 for _obj in rich():
     _FULL.setdefault(_obj["type"], []).append(_obj)
 SCO = frozenset(kind for kind, found in _FULL.items() if "created" not in found[0]) | {
-    "hostname", "user-agent", "cryptocurrency-wallet", "text", "phone-number", "bank-account", "payment-card",
-    "media-content", "credential", "cryptographic-key",
+    "hostname", "user-agent", "cryptocurrency-wallet", "text", "phone-number", "bank-account",
+    "payment-card", "media-content", "credential", "cryptographic-key",
 }  # fmt: skip
 
 
@@ -164,7 +167,8 @@ def _pool() -> list[Stix]:
                 {**value, "type": kind, "id": stix_id(kind, f"{at} {copy}"), **times}
                 for copy in range(2)
             ]
-    made += [{"type": "indicator", "id": stix_id("indicator", f"{at} {copy}"), "modified": EARLY, **SDO,
+    made += [{"type": "indicator", "id": stix_id("indicator", f"{at} {copy}"), "modified": EARLY,
+              **SDO,
               "pattern": pattern, "pattern_type": "stix", "valid_from": EARLY}
              for at, pattern in enumerate(_PATTERNS) for copy in range(2)]  # fmt: skip
     return made
@@ -181,10 +185,12 @@ _moment = st.sampled_from([EARLY, LATER, LAST])
 _marks = st.lists(st.sampled_from([*LEVELS, STATEMENT["id"], UNKNOWN]), max_size=2, unique=True)
 _chance = st.integers(0, 9)
 _COMMON = frozenset({
-    "type", "id", "spec_version", "created", "modified", "revoked", "object_marking_refs", "granular_markings",
-    "created_by_ref", "confidence", "labels", "external_references", "extensions", "valid_until", "indicator_types",
+    "type", "id", "spec_version", "created", "modified", "revoked", "object_marking_refs",
+    "granular_markings", "created_by_ref", "confidence", "labels", "external_references",
+    "extensions", "valid_until", "indicator_types",
 })  # fmt: skip
-_OPENCTI = {"x_opencti_score": 70, "x_opencti_description": "What it is.", "x_opencti_labels": ["l"],
+_OPENCTI = {"x_opencti_score": 70, "x_opencti_description": "What it is.",
+            "x_opencti_labels": ["l"],
             "x_opencti_detection": True}  # fmt: skip
 
 
@@ -202,7 +208,7 @@ def optional(kind: str) -> dict[str, Any]:
 
 
 def _references(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """(name of the property, type it refers to) of what is in an object, wherever it stands in it."""
+    """(name of the property, type it refers to) of each reference at any depth of an object."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _references(inner, key)
@@ -223,7 +229,9 @@ for _obj in rich():
 
 
 class Refs:
-    """Draws references: mostly to what is there (the object itself too) and of the type that is meant."""
+    """Draws references: mostly to what is there (the object itself too) and of the type that is
+    meant.
+    """
 
     def __init__(self, held: list[str], other: list[str]) -> None:
         self._held = held
@@ -299,7 +307,8 @@ def _dressed(draw: st.DrawFn, obj: Stix, refs: Refs) -> Stix:
     if "more" in may:
         made |= {"confidence": draw(st.integers(0, 100)),
                  "external_references": [{"source_name": "s", "url": "https://ref.example/"},
-                                         {"source_name": "cve", "external_id": "CVE-2026-10001"}]}  # fmt: skip
+                                         {"source_name": "cve",
+                                          "external_id": "CVE-2026-10001"}]}  # fmt: skip
         if kind not in ("note", "opinion", "observed-data", "language-content"):
             made["description"] = "First.\nSecond."
     if "creator" in may:
@@ -311,7 +320,8 @@ def _dressed(draw: st.DrawFn, obj: Stix, refs: Refs) -> Stix:
         if kind == "indicator":
             made["valid_until"] = draw(st.sampled_from([PAST, FUTURE]))
             made["indicator_types"] = draw(st.lists(st.sampled_from(
-                ["benign", "malicious-activity", "anonymization", "unknown", "attribution"]), max_size=2))  # fmt: skip
+                ["benign", "malicious-activity", "anonymization", "unknown", "attribution"]),
+                max_size=2))  # fmt: skip
     return made
 
 
@@ -322,7 +332,8 @@ _OFTEN = KINDS + ["indicator"] * 6 + ["ipv4-addr"] * 2 + ["note"] * 5 + ["opinio
 
 # observed-data of STIX 2.0, with references by key and parts of a message
 _NESTED = [{
-    "0": {"type": "email-message", "is_multipart": True, "from_ref": "1", "to_refs": ["2"], "subject": "s",
+    "0": {"type": "email-message", "is_multipart": True, "from_ref": "1", "to_refs": ["2"],
+          "subject": "s",
           "body_multipart": [{"body": "b", "content_type": "text/plain"}, {"body_raw_ref": "3"}]},
     "1": {"type": "email-addr", "value": "a@a.example", "display_name": "A"},
     "2": {"type": "email-addr", "value": "no"},
@@ -371,8 +382,9 @@ def bundles(draw: st.DrawFn) -> list[Stix]:
             st.fixed_dictionaries({"object_refs": st.lists(refs.any, max_size=3, unique=True)}),
             st.fixed_dictionaries({"objects": st.sampled_from(_NESTED)})))  # fmt: skip
         made.append(draw(_dressed({
-            "type": "observed-data", "id": stix_id("observed-data", str(at)), "modified": EARLY, **SDO,
-            "first_observed": EARLY, "last_observed": LATER, "number_observed": 2, **what}, refs)))  # fmt: skip
+            "type": "observed-data", "id": stix_id("observed-data", str(at)), "modified": EARLY,
+            **SDO, "first_observed": EARLY, "last_observed": LATER, "number_observed": 2, **what},
+            refs)))  # fmt: skip
     everyone = [obj["id"] for obj in made]
     for id_ in containers[: draw(st.integers(0, 3))]:
         members = draw(
@@ -393,9 +405,9 @@ def bundles(draw: st.DrawFn) -> list[Stix]:
 
 
 _TEXTS = frozenset({
-    "name", "description", "abstract", "content", "explanation", "objective", "display_name", "subject", "body",
-    "comment", "command_line", "product", "result_name", "vendor", "title", "contact_information",
-    "x_opencti_description",
+    "name", "description", "abstract", "content", "explanation", "objective", "display_name",
+    "subject", "body", "comment", "command_line", "product", "result_name", "vendor", "title",
+    "contact_information", "x_opencti_description",
 })  # fmt: skip
 _LISTED = frozenset({"aliases", "authors", "goals", "x_list", "modules", "labels", "roles"})
 

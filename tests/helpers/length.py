@@ -1,4 +1,6 @@
-"""How long the slow suites are: as long as they say, or a part of that where a suite has to be short."""
+"""How long the slow suites are: as long as they say, or a part of that where a suite has to be
+short.
+"""
 
 import os
 

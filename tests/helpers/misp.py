@@ -1,6 +1,8 @@
-"""A MISP under the sink: the double, or a real one behind a proxy that sees and spoils requests as the double does.
+"""A MISP under the sink: the double, or a real one behind a proxy that sees and spoils requests as
+the double does.
 
-Both have an analyst, who works by REST with a client of their own; what the analyst asks is in no list of requests.
+Both have an analyst, who works by REST with a client of their own; what the analyst asks is in no
+list of requests.
 """
 
 import threading
@@ -155,7 +157,7 @@ class Misp:
 
 
 class Proxy:
-    """Stands before a real MISP: remembers requests, and misbehaves on command as the double does."""
+    """Stands before a real MISP: records requests, and misbehaves on command as the double does."""
 
     def __init__(self, upstream: str) -> None:
         self.requests: list[Request] = []

@@ -1,4 +1,6 @@
-"""The fixtures of the MISP contract, for `pytest_plugins`: a MISP that is the double, then a real one."""
+"""The fixtures of the MISP contract, for `pytest_plugins`: a MISP that is the double, then a real
+one.
+"""
 
 import os
 from collections.abc import Iterator
@@ -19,7 +21,9 @@ def misp(request: pytest.FixtureRequest) -> Iterator[Misp]:
 
 @pytest.fixture(params=["double", "real"])
 def plain_misp(request: pytest.FixtureRequest) -> Iterator[Misp]:
-    """A MISP whose key may neither create tags nor publish; a real one where MISP_USER_KEY is set too."""
+    """A MISP whose key may neither create tags nor publish; a real one where MISP_USER_KEY is set
+    too.
+    """
     yield from _misp(request.param, "user", "MISP_USER_KEY")
 
 

@@ -30,7 +30,8 @@ def uuid_in(stix_id: str) -> str:
 
 def _object(kind: str, name: str, modified: str, tlp: str | None, more: Stix) -> Stix:
     made: Stix = {
-        "type": kind, "spec_version": "2.1", "id": stix_id(kind, name), "created": EARLY, "modified": modified,
+        "type": kind, "spec_version": "2.1", "id": stix_id(kind, name), "created": EARLY,
+        "modified": modified,
     }  # fmt: skip
     if tlp:
         made["object_marking_refs"] = [MARKINGS[tlp]]

@@ -1,8 +1,10 @@
-"""The fault suite: whatever goes wrong on the way in or out, the end is that of an undisturbed run, each thing once.
+"""The fault suite: whatever goes wrong on the way in or out, the end is that of an undisturbed run,
+each thing once.
 
-Each fault is injected into runs of the command's own parts against the TAXII and MISP doubles; after it has passed,
-runs go on until one has no error, and the end is compared: what is in the store, what is in MISP, and a further run
-writes nothing. The counts that `docs/reliability.md` shows come from `make soak`, with real servers beside the doubles.
+Each fault is injected into runs of the command's own parts against the TAXII and MISP doubles;
+after it has passed, runs go on until one has no error, and the end is compared: what is in the
+store, what is in MISP, and a further run writes nothing. The counts that `docs/reliability.md`
+shows come from `make soak`, with real servers beside the doubles.
 """
 
 import resource
@@ -40,7 +42,9 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def content() -> list[list[Json]]:
-    """What the server gets, one stamp each: indicators, reports of them, links, newer versions, a revocation."""
+    """What the server gets, one stamp each: indicators, reports of them, links, newer versions, a
+    revocation.
+    """
     found = [
         stix.indicator(f"198.51.100.{at}", tlp=("green", "amber", None)[at % 3]) for at in range(40)
     ]
@@ -178,7 +182,8 @@ SWITCHES: dict[str, Json] = {
 }
 
 
-# What pages by time only, or forgets where it was, needs pages with room for all objects of one time.
+# What pages by time only, or forgets where it was, needs pages with room for all objects of one
+# time.
 ROOM = {"pages by header only": 25, "bundles": 25, "next dies after two pages": 12}
 
 
@@ -290,7 +295,9 @@ sinks = ["misp"]
 
 @pytest.mark.parametrize("room", [40_000, 150_000, 300_000, 500_000])
 def test_a_full_disk(tmp_path: Path, calm: Json, room: int) -> None:
-    """No file may grow beyond some size, so writes fail as on a full disk; then there is room again."""
+    """No file may grow beyond some size, so writes fail as on a full disk; then there is room
+    again.
+    """
     with scene(tmp_path / "scene") as made:
         text = CONFIGURATION.format(server=made.server.url, misp=made.misp.url)
         (made.folder / "stixbridge.toml").write_text(text)

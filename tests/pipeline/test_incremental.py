@@ -1,4 +1,6 @@
-"""Polls that bring objects bit by bit end where one poll that brings them all ends: in the same events."""
+"""Polls that bring objects bit by bit end where one poll that brings them all ends: in the same
+events.
+"""
 
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -78,7 +80,9 @@ class Held:
         pass
 
     def shown(self) -> dict[str, dict[str, Any]]:
-        """The events that hold something, without times: an event's time is that of its newest part."""
+        """The events that hold something, without times: an event's time is that of its newest
+        part.
+        """
         return {
             uuid: bare(event)
             for uuid, event in self.events.items()
@@ -110,7 +114,9 @@ def polled(
 
 
 def lasting(obj: Stix) -> bool:
-    """Whether an object's life does not end: what ends after it was delivered stays, and else is never there."""
+    """Whether an object's life does not end: what ends after it was delivered stays, and else is
+    never there.
+    """
     return obj.get("revoked") is not True and "valid_until" not in obj
 
 
@@ -180,7 +186,9 @@ def test_in_parts_ends_where_all_at_once_does(objects: list[Stix], batch: int, g
 def test_what_is_taken_back_leaves_what_was_there_before(
     objects: list[Stix], bits: int, group: str
 ) -> None:
-    """Two polls, of which the second is undone, end where the first alone does; markings, which stay, come first."""
+    """Two polls, of which the second is undone, end where the first alone does; markings, which
+    stay, come first.
+    """
     objects = list({obj["id"]: obj for obj in objects if lasting(obj)}.values())
     first = [
         obj

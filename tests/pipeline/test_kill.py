@@ -1,6 +1,8 @@
-"""A run from a real TAXII server into the MISP double, killed at ten points and started again each time.
+"""A run from a real TAXII server into the MISP double, killed at ten points and started again each
+time.
 
-The end is that of an undisturbed run: the same events, each once; and a run after that writes nothing.
+The end is that of an undisturbed run: the same events, each once; and a run after that writes
+nothing.
 """
 
 import json
@@ -182,9 +184,11 @@ POINTS = at_length(100)
 
 @pytest.mark.parametrize("more", ["", "split = 50"], ids=["one event", "several events"])
 def test_a_hundred_kills_of_a_delivery_in_pieces_end_like_none(tmp_path: Path, more: str) -> None:
-    """One large event and some small ones, four in flight, twenty attributes a request; MISP is restarted in between.
+    """One large event and some small ones, four in flight, twenty attributes a request; MISP is
+    restarted in between.
 
-    The points are drawn from the looks at MISP's clock that an undisturbed run takes: inside and between its requests.
+    The points are drawn from the looks at MISP's clock that an undisturbed run takes: inside and
+    between its requests.
     """
     (tmp_path / "calm").mkdir()
     (tmp_path / "rough").mkdir()

@@ -1,4 +1,6 @@
-"""`stixbridge run --watch`: schedules, reload, an end that does not keep anybody waiting; and several pipelines."""
+"""`stixbridge run --watch`: schedules, reload, an end that does not keep anybody waiting; and
+several pipelines.
+"""
 
 import json
 import signal
@@ -208,7 +210,9 @@ def test_what_fails_is_tried_again_at_the_next_time(
     tmp_path: Path,
     daemon: Callable[[], subprocess.Popen[str]],
 ) -> None:
-    """A collection that is not there, and a file that is none: neither ends the daemon nor the other pipeline."""
+    """A collection that is not there, and a file that is none: neither ends the daemon nor the
+    other pipeline.
+    """
     configure(tmp_path, server, misp, OTHER)
     server.add("All", [stix.indicator(A)])
     process = daemon()

@@ -1,4 +1,6 @@
-"""What an analyst would throw the old scripts away for, end to end: from polls to what stands in MISP."""
+"""What an analyst would throw the old scripts away for, end to end: from polls to what stands in
+MISP.
+"""
 
 import json
 from collections.abc import Iterator
@@ -152,13 +154,16 @@ def test_5_a_guarded_address_is_one_attribute(misp: MispDouble, bridge: Bridge) 
 def test_6_what_does_not_select_is_no_indicator(misp: MispDouble, bridge: Bridge) -> None:
     md5 = "d41d8cd98f00b204e9800998ecf8427e"
     assert bridge.poll(
-        indicator("file", f"[file:name = 'svchost.exe' AND file:hashes.MD5 = '{md5}' AND file:size = 42]"),
+        indicator("file",
+                  f"[file:name = 'svchost.exe' AND file:hashes.MD5 = '{md5}' AND file:size = 42]"),
         indicator(
             "traffic",
             f"[network-traffic:dst_ref.value = '{IP}' AND network-traffic:dst_port = 8443"
             " AND network-traffic:src_port = 1024]",
         ),
-        indicator("as", "[ipv4-addr:value = '198.51.100.9' AND ipv4-addr:belongs_to_refs[*].number = 64496]"),
+        indicator("as",
+                  ("[ipv4-addr:value = '198.51.100.9' AND ipv4-addr:belongs_to_refs[*].number = "
+                   "64496]")),
     ).errors == []  # fmt: skip
     detecting = {(row["type"], row["value"]) for row in live(misp) if row["to_ids"]}
     values = {value for _, value in detecting}

@@ -1,4 +1,6 @@
-"""What an analyst tries with the content of events: validity, clusters, markings, titles (end to end)."""
+"""What an analyst tries with the content of events: validity, clusters, markings, titles (end to
+end).
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +33,8 @@ def bridge(misp: MispDouble, tmp_path: Path) -> Iterator[Bridge]:
 
 def context(kind: str, name: str, **more: object) -> Stix:
     """A context object."""
-    return {"type": kind, "spec_version": "2.1", "id": stix_id(kind, name), "created": LAST, "modified": LAST,
+    return {"type": kind, "spec_version": "2.1", "id": stix_id(kind, name), "created": LAST,
+            "modified": LAST,
             "name": name, **more}  # fmt: skip
 
 
@@ -73,7 +76,8 @@ def test_8_clusters_are_those_that_the_server_has(misp: MispDouble, bridge: Brid
     misp.store.add_cluster(renamed, {"uuid": knowledge.uuid_of_tag(emotet)})
     misp.store.add_cluster(technique, {"uuid": knowledge.uuid_of_tag(technique)})
     malware, phishing = context("malware", "Emotet", is_family=True), context(
-        "attack-pattern", "Phishing", external_references=[{"source_name": "mitre-attack", "external_id": "T1566"}]
+        "attack-pattern", "Phishing", external_references=[{"source_name": "mitre-attack",
+                                                            "external_id": "T1566"}]
     )  # fmt: skip
     sample = indicator("198.51.100.1")
     link = relationship(sample, "indicates", malware)

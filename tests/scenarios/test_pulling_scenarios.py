@@ -1,4 +1,6 @@
-"""Scenarios 10 and 12 of an analyst: what comes a week late, and a new feed looked at before it lands."""
+"""Scenarios 10 and 12 of an analyst: what comes a week late, and a new feed looked at before it
+lands.
+"""
 
 import json
 import re

@@ -1,8 +1,9 @@
-"""Real TAXII servers for tests, each started from its released package in a virtual environment of its own.
+"""Real TAXII servers for tests, each from its released package in an environment of its own.
 
 A double shows what we believe about servers; these show whether we believe the right things.
 
->>> with medallion({"Indicators": [(indicator, "2026-01-01T00:00:00.000000Z")]}, dir=tmp_path) as server:
+>>> collections = {"Indicators": [(indicator, "2026-01-01T00:00:00.000000Z")]}
+>>> with medallion(collections, dir=tmp_path) as server:
 ...     read(server.url, server.user, server.password)
 """
 

@@ -1,7 +1,8 @@
 """Virtual environments for the servers, made once and kept.
 
-The servers cannot live in the project's own environment: OpenTAXII wants SQLAlchemy 1, and the two medallions are the
-same package in different versions. What is installed is pinned to the last package in `<name>.txt` beside this file.
+The servers cannot live in the project's own environment: OpenTAXII wants SQLAlchemy 1, and the two
+medallions are the same package in different versions. What is installed is pinned to the last
+package in `<name>.txt` beside this file.
 """
 
 import fcntl
@@ -22,21 +23,24 @@ PYTHONS = ((3, 12), (3, 11))
 
 
 def environment(name: str, *, requirements: str | None = None) -> Path:
-    """Return the Python interpreter of a server's environment, making the environment when it is not there yet.
+    """Return the Python interpreter of a server's environment, making the environment when it is
+    not there yet.
 
-    Parallel test runs wait for the one that builds; a build that fails or is killed leaves nothing that could be
-    mistaken for an environment.
+    Parallel test runs wait for the one that builds; a build that fails or is killed leaves nothing
+    that could be mistaken for an environment.
 
     Args:
         name: The server's name; `<name>.txt` beside this file lists its requirements.
         requirements: Other requirements, one `name==version` a line.
 
     Raises:
-        RuntimeError: No suitable Python was found, or the installation failed; the message holds pip's output.
+        RuntimeError: No suitable Python was found, or the installation failed; the message holds
+            pip's output.
     """
     pinned = (HERE / f"{name}.txt").read_text() if requirements is None else requirements
     base, version = base_python()
-    # An environment is bound to its interpreter and machine: a cache shared between two of them must not mix.
+    # An environment is bound to its interpreter and machine: a cache shared between two of them
+    # must not mix.
     kind = "\n".join((pinned, ".".join(map(str, version)), sys.platform, platform.machine()))
     target = cache_dir() / f"{name}-{hashlib.sha256(kind.encode()).hexdigest()[:16]}"
     python = target / "bin" / "python"
@@ -58,7 +62,9 @@ def environment(name: str, *, requirements: str | None = None) -> Path:
 
 
 def cache_dir() -> Path:
-    """Return the directory that keeps the environments: `$STIXBRIDGE_CACHE`, else `~/.cache/stixbridge-tests`."""
+    """Return the directory that keeps the environments: `$STIXBRIDGE_CACHE`, else
+    `~/.cache/stixbridge-tests`.
+    """
     configured = os.environ.get("STIXBRIDGE_CACHE")
     return Path(configured) if configured else Path.home() / ".cache" / "stixbridge-tests"
 
@@ -82,7 +88,9 @@ def base_python() -> tuple[Path, tuple[int, int]]:
 
 
 def clean_environ() -> dict[str, str]:
-    """Return the environment variables for a server or for pip, without those that would steer them to ours."""
+    """Return the environment variables for a server or for pip, without those that would steer them
+    to ours.
+    """
     foreign = ("PYTHON", "VIRTUAL_ENV", "OPENTAXII_", "FLASK_", "WERKZEUG_")
     return {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
 
@@ -98,8 +106,8 @@ def _candidates(version: str) -> Iterator[Path]:
 
 
 def _works(python: Path, version: tuple[int, int]) -> bool:
-    # The name proves nothing: a pyenv shim exists for releases that it then refuses to run, and some distributions
-    # ship a Python that cannot make virtual environments.
+    # The name proves nothing: a pyenv shim exists for releases that it then refuses to run, and
+    # some distributions ship a Python that cannot make virtual environments.
     probe = f"import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != {version})"
     try:
         done = subprocess.run(
@@ -116,7 +124,8 @@ def _build(base: Path, building: Path, pinned: str) -> None:
     python = building / "bin" / "python"
     pip: list[str | Path] = [python, "-I", "-m", "pip", "--disable-pip-version-check"]
     _run(base, "-I", "-m", "venv", building)
-    # Without --no-deps a forgotten pin would be filled in with today's release; `check` reports it instead.
+    # Without --no-deps a forgotten pin would be filled in with today's release; `check` reports it
+    # instead.
     _run(*pip, "install", "--quiet", "--no-deps", "--requirement", listed)
     _run(*pip, "check")
 

@@ -1,4 +1,5 @@
-"""Runs inside a server's own environment and starts it: `launch.py medallion ARG…`, `launch.py opentaxii FILE`.
+"""Runs inside a server's own environment and starts it: `launch.py medallion ARG…`, `launch.py
+opentaxii FILE`.
 
 It stands alone: nothing of the project can be imported there, and nothing of the servers here.
 """
@@ -17,7 +18,9 @@ load = importlib.import_module
 
 
 def end_with_parent() -> None:
-    """End this process when standard input closes, so that a killed test run leaves no server behind."""
+    """End this process when standard input closes, so that a killed test run leaves no server
+    behind.
+    """
 
     def watch() -> None:
         # Not `sys.stdin`: its lock, held here, would abort the interpreter when it ends by itself.
@@ -38,8 +41,8 @@ def run_opentaxii(arguments: list[str]) -> None:
     """Mend OpenTAXII, fill its database with an API root, collections and one account, and serve.
 
     Args:
-        arguments: The path of a JSON file with `port`, `dir`, `secret`, `user`, `password`, `title` and
-            `collections`, a list of title and the rights of the account (`["read", "write"]`).
+        arguments: The path of a JSON file with `port`, `dir`, `secret`, `user`, `password`, `title`
+            and `collections`, a list of title and the rights of the account (`["read", "write"]`).
     """
     with open(arguments[0]) as file:  # noqa: PTH123 - one line fewer to import
         settings: dict[str, Any] = json.load(file)
@@ -99,7 +102,9 @@ def opentaxii_config(settings: dict[str, Any]) -> Any:
 
 
 def mend_json() -> None:
-    """First mend: ids are UUID objects, which `json` refuses; `/collections/` and POST answer 500 without this."""
+    """First mend: ids are UUID objects, which `json` refuses; `/collections/` and POST answer 500
+    without this.
+    """
     http: Any = load("opentaxii.taxii2.http")
     http.json = types.SimpleNamespace(dumps=functools.partial(json.dumps, default=str))
 
@@ -112,7 +117,8 @@ class Versioned(dict[str, Any]):
 
     def __missing__(self, key: str) -> Any:
         if key == "modified":
-            # Observables have no `created` either; a constant lets a second POST of one be seen as a duplicate.
+            # Observables have no `created` either; a constant lets a second POST of one be seen as
+            # a duplicate.
             return self.get("created", "1970-01-01T00:00:00.000000Z")
         if key == "spec_version":
             return "2.1"
@@ -120,7 +126,9 @@ class Versioned(dict[str, Any]):
 
 
 def mend_versions() -> None:
-    """Second mend: objects without `modified` (marking definitions, observables) make POST answer 500."""
+    """Second mend: objects without `modified` (marking definitions, observables) make POST answer
+    500.
+    """
     api = load("opentaxii.persistence.sqldb.api").Taxii2SQLDatabaseAPI
     original = api.add_objects
 
@@ -133,7 +141,9 @@ def mend_versions() -> None:
 
 
 def mend_rights() -> None:
-    """Third mend: the account table refuses the rights that the collections ask for, and ids don't compare."""
+    """Third mend: the account table refuses the rights that the collections ask for, and ids don't
+    compare.
+    """
     model = load("opentaxii.auth.sqldb.models").Account
     model.permissions = property(
         lambda self: json.loads(self._permissions),

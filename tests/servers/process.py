@@ -19,7 +19,9 @@ class StartError(RuntimeError):
 
 
 class ServerProcess:
-    """A server that runs in a child process until `stop`, or until this process ends in whatever way."""
+    """A server that runs in a child process until `stop`, or until this process ends in whatever
+    way.
+    """
 
     def __init__(self, python: Path, arguments: Callable[[int], list[str]], *, log: Path) -> None:
         """Start the process; `wait_ready` says whether it came up.
@@ -44,8 +46,8 @@ class ServerProcess:
         """Return as soon as `probe` says yes.
 
         Args:
-            probe: Asks the server something that only this very server can answer. An OSError from it means
-                "not yet", as while nothing listens on the port.
+            probe: Asks the server something that only this very server can answer. An OSError from
+                it means "not yet", as while nothing listens on the port.
 
         Raises:
             StartError: The server ended, or was not ready in time. It is stopped.
@@ -103,7 +105,8 @@ class ServerProcess:
 def free_port() -> int:
     """Return a port of the loopback interface on which nothing listens now.
 
-    Another process can still take it before the server does; the server then ends, and its start is tried again.
+    Another process can still take it before the server does; the server then ends, and its start is
+    tried again.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -1,8 +1,10 @@
-"""TAXII servers to test against: medallion 3 and OpenTAXII (TAXII 2.1), and medallion 1 (TAXII 2.0).
+"""TAXII servers to test against: medallion 3 and OpenTAXII (TAXII 2.1), and medallion 1 (TAXII
+2.0).
 
-They differ in almost everything that the specification leaves open, so a client that is right on all three has met
-most traps. medallion takes a `date_added` for every object; OpenTAXII stamps objects itself when they are posted.
-medallion's filters are quadratic: keep its collections below a few hundred objects.
+They differ in almost everything that the specification leaves open, so a client that is right on
+all three has met most traps. medallion takes a `date_added` for every object; OpenTAXII stamps
+objects itself when they are posted. medallion's filters are quadratic: keep its collections below a
+few hundred objects.
 """
 
 import base64
@@ -85,7 +87,8 @@ class TaxiiServer:
         """Post objects to a collection and wait until the server has stored them.
 
         Returns:
-            The status resource. Objects may have failed (medallion counts a duplicate as failed): see `failures`.
+            The status resource. Objects may have failed (medallion counts a duplicate as failed):
+            see `failures`.
 
         Raises:
             urllib.error.HTTPError: The server refused the request.
@@ -122,7 +125,8 @@ class TaxiiServer:
         self._process.stop()
 
     def _discover(self) -> bool:
-        # The password is this server's own, so a stranger on a port that we lost cannot be taken for it.
+        # The password is this server's own, so a stranger on a port that we lost cannot be taken
+        # for it.
         found = self.request(self.url)
         self.api_root = urllib.parse.urljoin(self.url, found["default"])
         listed = self.request(f"{self.api_root}collections/").get("collections", [])
@@ -152,9 +156,11 @@ def medallion(
     """Start medallion 3 (TAXII 2.1) with these objects.
 
     Args:
-        objects: For each collection's title, STIX objects with the time at which the server got them.
+        objects: For each collection's title, STIX objects with the time at which the server got
+            them.
         page_size: The server's maximum; a larger `limit` is cut down to it.
-        session_timeout: Seconds after the first page at which `next` stops working; looked at every second.
+        session_timeout: Seconds after the first page at which `next` stops working; looked at every
+            second.
         readable: The titles that may be read, all when absent; the others answer 403.
         dir: Where the server's files and its log go.
     """
@@ -215,8 +221,10 @@ def opentaxii(
     The server's `token` is a Bearer token; Basic works as well and costs it ten times as long.
 
     Args:
-        objects: For each collection's title, STIX objects. `created` and `modified` must have a fraction.
-        readable: The titles that may be read, all when absent; the others answer 404. All may be written.
+        objects: For each collection's title, STIX objects. `created` and `modified` must have a
+            fraction.
+        readable: The titles that may be read, all when absent; the others answer 404. All may be
+            written.
         dir: Where the server's database and its log go.
     """
     home = Path(tempfile.mkdtemp(prefix="opentaxii-", dir=dir))
@@ -228,7 +236,8 @@ def opentaxii(
     attempt = iter(range(1_000_000))
 
     def configure(port: int) -> list[str]:
-        # A database of its own for each attempt: the collections would be there twice after a second one.
+        # A database of its own for each attempt: the collections would be there twice after a
+        # second one.
         data = home / f"data{next(attempt)}"
         data.mkdir()
         settings = {
@@ -344,7 +353,7 @@ def _medallion_data(
 
 
 def _content21(dated: list[tuple[Stix, str]]) -> Stix:
-    """Return objects and manifest as medallion 3 keeps them: one manifest entry for each version."""
+    """Return objects and manifest as medallion 3 keeps them: a manifest entry for each version."""
     objects, manifest = [], []
     for item, date_added in dated:
         version = item.get("modified", item.get("created"))
@@ -381,7 +390,9 @@ def _content20(dated: list[tuple[Stix, str]]) -> Stix:
 
 
 def _werkzeug_hash(password: str) -> str:
-    """Return the password as medallion 1 wants it; few rounds, since every request is checked against it."""
+    """Return the password as medallion 1 wants it; few rounds, since every request is checked
+    against it.
+    """
     salt = secrets.token_hex(8)
     digest = hashlib.pbkdf2_hmac("sha256", password.encode(), salt.encode(), 1000).hex()
     return f"pbkdf2:sha256:1000${salt}${digest}"

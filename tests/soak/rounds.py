@@ -1,4 +1,6 @@
-"""One round: a server is filled wave by wave, a bridge runs under faults and kills, and the end is judged."""
+"""One round: a server is filled wave by wave, a bridge runs under faults and kills, and the end is
+judged.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ class Counts:
 
 
 class Feed:
-    """What a vendor publishes: indicators, newer versions, revocations, reports and relationships of all of them."""
+    """What a vendor publishes: indicators, newer versions, revocations, reports and relationships
+    of all of them.
+    """
 
     def __init__(self, chance: Random, round_: int, *, old: bool) -> None:
         self._chance = chance
@@ -101,7 +105,9 @@ class Feed:
 
 @contextmanager
 def serving(kind: str, folder: Path) -> Iterator[tuple[str, Callable[[list[Json]], Any], Json]]:
-    """A server of a kind: the URL of its API root, how to add objects, and the settings of a source."""
+    """A server of a kind: the URL of its API root, how to add objects, and the settings of a
+    source.
+    """
     if kind == "double":
         with TaxiiDouble(page_size=PAGE) as double:
             double.add_collection(TITLE)
@@ -183,7 +189,8 @@ def write_configuration(folder: Path, source: Json, misp: MispDouble) -> None:
         "[sources.acme]\n"
         + "\n".join(lines)
         + f'\n[sinks.misp]\ntype = "misp"\nurl = "{misp.url}"\n'
-        'key = { file = "key" }\ntimeout = 5.0\n[pipelines.acme]\nsource = "acme"\nsinks = ["misp"]\n'
+        'key = { file = "key" }\ntimeout = 5.0\n[pipelines.acme]\nsource = "acme"\nsinks = '
+        '["misp"]\n'
     )
 
 
@@ -194,7 +201,10 @@ def _toml(value: Any) -> str:
 
 
 def run(folder: Path, chance: Random | None, counts: Counts) -> int:
-    """One run of the command; with `chance`, perhaps killed in the middle. The exit status; None of a killed one."""
+    """One run of the command; with `chance`, perhaps killed in the middle.
+
+    The exit status; None of a killed one.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "stixbridge", "run", "--now", "2026-02-01T00:00:00Z"],
         cwd=folder,
@@ -219,7 +229,9 @@ def run(folder: Path, chance: Random | None, counts: Counts) -> int:
 def judge(
     kind: str, number: int, folder: Path, feed: Feed, misp: MispDouble, counts: Counts
 ) -> None:
-    """Hold the end against what was sent, and against a bridge that got it all at once and in peace."""
+    """Hold the end against what was sent, and against a bridge that got it all at once and in
+    peace.
+    """
     store = Store(folder / "stixbridge.db")
     held = store.load("acme", feed.newest)
     store.close()
@@ -263,7 +275,7 @@ def judge(
 
 
 def live(misp: MispDouble) -> dict[tuple[str, str], list[tuple[bool, str]]]:
-    """What is alive in MISP: (event, value) -> `to_ids` and comment of each attribute that says it."""
+    """The live values of MISP: (event, value) -> `to_ids` and comment of each attribute with it."""
     found: dict[tuple[str, str], list[tuple[bool, str]]] = {}
     for uuid, event in misp.events.items():
         for row in event["Attribute"]:

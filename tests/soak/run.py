@@ -1,4 +1,5 @@
-"""Soak for a while: `python -m soak.run --seconds 3600`, with `tests` on the path; writes docs/reliability.md.
+"""Soak for a while: `python -m soak.run --seconds 3600`, with `tests` on the path; writes
+docs/reliability.md.
 
 The exit status is 1 when something was lost, doubled or otherwise not as it should be.
 """
@@ -61,16 +62,16 @@ def table(counts: dict[str, Counts], seconds: float, seed: int) -> str:
     day = datetime.now(UTC).strftime("%Y-%m-%d")
     lines = [
         f"\n{seconds / 60:.0f} minutes on {day}, Python {sys.version.split()[0]}, seed {seed}:\n",
-        "| server | rounds | runs | killed | failed runs | faults | objects sent | values delivered | lost | doubled"
-        " | otherwise wrong |",
+        "| server | rounds | runs | killed | failed runs | faults | objects sent | values "
+        "delivered | lost | doubled | otherwise wrong |",
         "| --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |",
     ]
     for name, count in [*counts.items(), ("all", _sum(counts))]:
         other = len(count.wrong) - count.lost - count.doubled
         lines.append(
-            f"| {name} | {count.rounds} | {count.runs:,} | {count.kills:,} | {count.failed_runs:,} |"
-            f" {sum(count.faults.values()):,} | {count.objects:,} | {count.delivered:,} | {count.lost} |"
-            f" {count.doubled} | {other} |"
+            f"| {name} | {count.rounds} | {count.runs:,} | {count.kills:,} | "
+            f"{count.failed_runs:,} | {sum(count.faults.values()):,} | {count.objects:,} | "
+            f"{count.delivered:,} | {count.lost} | {count.doubled} | {other} |"
         )
     faults = _sum(counts).faults
     lines += ["\nFaults by kind:\n", "| fault | times |", "| --- | --: |"]

@@ -1,4 +1,6 @@
-"""Files, folders, globs and standard input as a source: every shape, and one bad thing never takes its neighbours."""
+"""Files, folders, globs and standard input as a source: every shape, and one bad thing never takes
+its neighbours.
+"""
 
 import gzip
 import io

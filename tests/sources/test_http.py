@@ -1,4 +1,6 @@
-"""HTTP as a source sees it: credentials stay at their host and out of every text, waits and limits are kept."""
+"""HTTP as a source sees it: credentials stay at their host and out of every text, waits and limits
+are kept.
+"""
 
 import gzip
 import json
@@ -104,7 +106,9 @@ def test_credentials_never_follow_a_redirect_elsewhere(
 
 
 def test_cookies_stay_at_their_host_too(pull: Pull) -> None:
-    """A session's cookie is as good as a password; ports of one host share cookies unless a client keeps them apart."""
+    """A session's cookie is as good as a password; ports of one host share cookies unless a client
+    keeps them apart.
+    """
     with TaxiiDouble() as server, TaxiiDouble() as other:
         fill(server)
         fill(other)

@@ -1,4 +1,6 @@
-"""How a server is reached: client certificates, proxies, rates, and the presets that know what a server needs."""
+"""How a server is reached: client certificates, proxies, rates, and the presets that know what a
+server needs.
+"""
 
 import base64
 import gzip
@@ -118,7 +120,7 @@ def test_a_client_certificate_with_and_without_basic(
 
 
 def test_a_client_certificate_is_shown_to_its_host_only(papers: Papers) -> None:
-    """An API root elsewhere that asks for a certificate gets none, and the connection ends there."""
+    """An API root on another host that asks for a certificate gets none; the connection ends."""
     with papers.double() as here, papers.double() as elsewhere:
         http = Http(here.url, accept=MEDIA_TYPE, ca=papers.ca, certificate=Certificate(papers.both))
         assert http.get(here.url).status == 200
@@ -158,7 +160,9 @@ def test_nothing_shows_the_password_of_a_key(papers: Papers) -> None:
 
 
 class Proxy:
-    """A forward proxy: plain requests and tunnels; remembers what went through, and may want credentials."""
+    """A forward proxy: plain requests and tunnels; remembers what went through, and may want
+    credentials.
+    """
 
     def __init__(self, credentials: str | None = None) -> None:
         self.seen: list[str] = []
@@ -373,7 +377,8 @@ def test_requests_stay_below_the_rate(waits: list[float], monkeypatch: pytest.Mo
             http.get(server.url)
             clock[0] += 60
         http.close()
-    # the fourth waits until ten minutes after the first, the seventh until ten minutes after the fourth
+    # the fourth waits until ten minutes after the first, the seventh until ten minutes after the
+    # fourth
     assert waits == [420.0, 420.0]
 
 

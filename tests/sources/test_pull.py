@@ -1,4 +1,6 @@
-"""What a source is asked for, and what is made of it: windows, missing references, what vanished, reading ahead."""
+"""What a source is asked for, and what is made of it: windows, missing references, what vanished,
+reading ahead.
+"""
 
 import threading
 from collections.abc import Iterator
@@ -170,7 +172,7 @@ def test_another_choice_of_collections_is_asked_for_at_once(
 
 
 def test_what_a_report_refers_to_is_asked_for_once(pull: Pull, server: TaxiiDouble) -> None:
-    """A member from before `since`, the identity behind it, and one that the server does not have."""
+    """A member from before `since`, the identity behind it, and one that the server lacks."""
     identity = {
         "type": "identity",
         "spec_version": "2.1",

@@ -67,7 +67,9 @@ def test_a_later_poll_asks_for_what_is_new(pull: Pull, server: TaxiiServer) -> N
 def test_newer_versions_are_found_in_the_manifest(
     pull: Pull, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The server keeps the time at which it got the first version, so that `added_after` never shows another."""
+    """The server keeps the time at which it got the first version, so that `added_after` never
+    shows another.
+    """
     with medallion20({"Old": DATED}, page_size=10, dir=tmp_path_factory.mktemp("newer")) as server:
         reach = Reach(compare_every=times.duration("1d"))
         poll = partial(
@@ -110,7 +112,9 @@ Answers = Callable[[int, str], tuple[int, dict[str, str], Stix]]
 
 @contextmanager
 def answering(answers: Answers) -> Iterator[str]:
-    """A collection whose answer depends on the start of the range that is asked for, and on the path."""
+    """A collection whose answer depends on the start of the range that is asked for, and on the
+    path.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

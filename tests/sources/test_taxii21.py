@@ -1,4 +1,6 @@
-"""TAXII 2.1 as a source: which collections, and that paging loses nothing, on a server that misbehaves in every way."""
+"""TAXII 2.1 as a source: which collections, and that paging loses nothing, on a server that
+misbehaves in every way.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -314,7 +316,7 @@ def test_pages_by_header_only(pull: Pull, shape: str) -> None:
 def test_pages_by_header_only_over_objects_of_one_time_lose_nothing_in_silence(
     pull: Pull, shape: str
 ) -> None:
-    """A page that ends between objects of one time: `added_after` of that time jumps over the rest."""
+    """A page ends between objects of one time: `added_after` of that time jumps over the rest."""
     with TaxiiDouble(page_size=10) as server:
         server.add_collection("All")
         for batch in (EVERYTHING[:5], EVERYTHING[5:13], EVERYTHING[13:]):

@@ -1,4 +1,6 @@
-"""The source against real TAXII 2.1 servers: medallion and OpenTAXII, which differ in almost everything."""
+"""The source against real TAXII 2.1 servers: medallion and OpenTAXII, which differ in almost
+everything.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -192,7 +194,9 @@ def test_a_next_that_died_loses_nothing(pull: Pull, home: Path, spread: bool) ->
 
 
 def wait_until_dead(server: TaxiiServer) -> None:
-    """Wait until a `next` that is younger than any given so far has died; asking uses one up, so there are many."""
+    """Wait until a `next` that is younger than any given so far has died; asking uses one up, so
+    there are many.
+    """
     read, url = Reader(server), server.objects_url("All")
     tokens = [read(url, limit=1).json()["next"] for _ in range(100)]
     for token in tokens:

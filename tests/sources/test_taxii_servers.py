@@ -1,4 +1,6 @@
-"""The TAXII servers that other tests rely on: the real ones start, serve and page, and the double is like them."""
+"""The TAXII servers that other tests rely on: the real ones start, serve and page, and the double
+is like them.
+"""
 
 import ssl
 import threading
@@ -196,8 +198,9 @@ def test_taxii_20(home: Path) -> None:
             page["objects"]
             for page in taxii2client.v20.as_pages(collection.get_objects, per_request=5)
         ]
-        # The server takes the end of a range as exclusive, the client steps by what it asked for: it loses one object
-        # a page, and so is no witness for TAXII 2.0. What follows steps by what came.
+        # The server takes the end of a range as exclusive, the client steps by what it asked for:
+        # it loses one object a page, and so is no witness for TAXII 2.0. What follows steps by what
+        # came.
         assert [len(page) for page in pages] == [4, 3, 3, 3, 3, 3, 2]
 
         found: list[str] = []
@@ -228,7 +231,8 @@ def double() -> Iterator[TaxiiDouble]:
 
 def objects_url(server: TaxiiDouble, title: str = "All") -> str:
     listed = Reader()(f"{server.api_root}collections/").json()["collections"]
-    return f"{server.api_root}collections/{next(item['id'] for item in listed if item['title'] == title)}/objects/"
+    id_ = next(item["id"] for item in listed if item["title"] == title)
+    return f"{server.api_root}collections/{id_}/objects/"
 
 
 def test_the_double_pages_as_the_specification_has_it(double: TaxiiDouble) -> None:

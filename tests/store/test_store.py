@@ -1,4 +1,6 @@
-"""The store: a page and its watermark are one transaction, the newest version wins, and a store that can't be used."""
+"""The store: a page and its watermark are one transaction, the newest version wins, and a store
+that can't be used.
+"""
 
 import sqlite3
 from collections.abc import Iterator
@@ -86,7 +88,9 @@ def test_a_page_without_a_watermark_leaves_the_old_one(store: Store) -> None:
 
 @pytest.mark.parametrize("table", ["objects", "refs", "rejects", "pages", "cursors"])
 def test_what_fails_half_way_leaves_nothing(store: Store, path: Path, table: str) -> None:
-    """Wherever in the transaction: an insert that the database refuses stands for a crash at that point."""
+    """Wherever in the transaction: an insert that the database refuses stands for a crash at that
+    point.
+    """
     add(store, indicator(1, OLD), watermark="w1")
     before = {
         name: count(store, name) for name in ("objects", "refs", "rejects", "pages", "cursors")
@@ -94,7 +98,8 @@ def test_what_fails_half_way_leaves_nothing(store: Store, path: Path, table: str
     with closing(sqlite3.connect(path)) as other:
         for kind in ("INSERT", "UPDATE"):
             other.execute(
-                f"CREATE TRIGGER no{kind} BEFORE {kind} ON {table} BEGIN SELECT RAISE(ABORT, 'no room'); END"
+                f"CREATE TRIGGER no{kind} BEFORE {kind} ON {table} BEGIN SELECT RAISE(ABORT, 'no "
+                "room'); END"
             )
     page = [
         indicator(1, NEW),
@@ -332,7 +337,9 @@ def test_the_command_ends_with_2_on_a_locked_store(
 
 @pytest.mark.parametrize("version", range(1, VERSION))
 def test_a_store_of_every_older_version_is_brought_up_to_date(tmp_path: Path, version: int) -> None:
-    """As that version left it: a report of two indicators, a third, a relationship, and a bad entry, delivered."""
+    """As that version left it: a report of two indicators, a third, a relationship, and a bad
+    entry, delivered.
+    """
     path = tmp_path / "stixbridge.db"
     with closing(sqlite3.connect(path)) as old:
         old.executescript((TESTS / "schemas" / f"{version}.sql").read_text())

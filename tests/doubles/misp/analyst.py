@@ -1,7 +1,7 @@
 """An analyst at work in the web interface, and the comparable content of all events.
 
-Everything here moves timestamps as MISP does for an edit by hand: the part and its event go to now, the event is
-unpublished.
+Everything here moves timestamps as MISP does for an edit by hand: the part and its event go to now,
+the event is unpublished.
 """
 
 import copy
@@ -18,8 +18,9 @@ from .store import Store
 
 VOLATILE = frozenset(
     {
-        "id", "event_id", "object_id", "org_id", "orgc_id", "attribute_id", "referenced_id", "timestamp",
-        "publish_timestamp", "date_sighting", "tag_id", "created", "modified", "user_id",
+        "id", "event_id", "object_id", "org_id", "orgc_id", "attribute_id", "referenced_id",
+        "timestamp", "publish_timestamp", "date_sighting", "tag_id", "created", "modified",
+        "user_id",
     }
 )  # fmt: skip
 

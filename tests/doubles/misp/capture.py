@@ -24,7 +24,9 @@ REPORT_LIMIT = 16 * 1024 * 1024 - 1
 
 
 def downgrade_sharing(store: Store, given: Json) -> Json:
-    """Give a part with a sharing group the server does not know distribution 0, as `/events/add` does."""
+    """Give a part with a sharing group the server does not know distribution 0, as `/events/add`
+    does.
+    """
     if str(given.get("distribution")) != "4":
         return given
     wanted = (given.get("SharingGroup") or {}).get("uuid") or given.get("sharing_group_id")
@@ -44,7 +46,8 @@ def add_attribute(store: Store, actor: Actor, event: Json, obj: Json | None, giv
         event: The event it goes to.
         obj: The object it goes to, if any.
         given: As it was sent.
-        keys: Live attributes it must not resemble, kept up to date here; None where MISP compares none.
+        keys: Live attributes it must not resemble, kept up to date here; None where MISP compares
+            none.
 
     Raises:
         Crash: the database fails on it.
@@ -75,12 +78,15 @@ def add_attribute(store: Store, actor: Actor, event: Json, obj: Json | None, giv
 
 
 def _kept_from(actor: Actor, tag: Json) -> bool:
-    """What a sync key sends as a local tag is dropped in silence: it comes from another instance."""
+    """A local tag from a sync key is dropped in silence: it comes from another instance."""
     return truthy(tag.get("local")) and actor.role.sync and not actor.role.site_admin
 
 
 def add_tags(store: Store, actor: Actor, element: Json, given: Mapping[str, Any]) -> None:
-    """Tag a new element; a tag the role may not create is dropped. `deleted` means nothing on an add."""
+    """Tag a new element; a tag the role may not create is dropped.
+
+    `deleted` means nothing on an add.
+    """
     for tag in given.get("Tag") or []:
         if _kept_from(actor, tag):
             continue
@@ -147,7 +153,9 @@ def store_sighting(
 def add_analyst_data(
     store: Store, actor: Actor, element: Json, kind_of: str, given: Mapping[str, Any]
 ) -> None:
-    """Store inline notes, opinions and relationships; one whose UUID is known is ignored, whatever its `modified`."""
+    """Store inline notes, opinions and relationships; one whose UUID is known is ignored, whatever
+    its `modified`.
+    """
     for kind in ANALYST_KINDS:
         for item in given.get(kind) or []:
             add_one_analyst(store, actor, element, kind=kind, kind_of=kind_of, item=item)
@@ -161,7 +169,8 @@ def add_one_analyst(store: Store, actor: Actor, element: Json, *, kind: str, kin
     own = next(org for org in store.orgs.values() if org["id"] == actor.org_id)
     held = store.analyst.get(uuid)
     if held is not None or uuid in store.analyst_blocklist:
-        # what was made here is changed by `analyst_data/edit` only; it outlives its event, and shows with its parent
+        # what was made here is changed by `analyst_data/edit` only; it outlives its event, and
+        # shows with its parent
         if (
             held is not None
             and held["object_uuid"] == element["uuid"]
@@ -176,10 +185,11 @@ def add_one_analyst(store: Store, actor: Actor, element: Json, *, kind: str, kin
     orgc = str((item.get("Orgc") or {}).get("uuid") or item.get("orgc_uuid") or own["uuid"])
     inner = {name: value for name, value in item.items() if name not in ANALYST_KINDS}
     made: Json = {
-        "authors": "analyst@stixbridge.test", "created": moment, "modified": moment, "distribution": "1",
-        "sharing_group_id": None, "locked": False, **inner,
-        "id": store.next_id(kind, uuid), "uuid": uuid, "object_uuid": element["uuid"], "object_type": kind_of,
-        "org_uuid": own["uuid"], "orgc_uuid": orgc if actor.role.sync else own["uuid"], "note_type_name": kind,
+        "authors": "analyst@stixbridge.test", "created": moment, "modified": moment,
+        "distribution": "1", "sharing_group_id": None, "locked": False, **inner,
+        "id": store.next_id(kind, uuid), "uuid": uuid, "object_uuid": element["uuid"],
+        "object_type": kind_of, "org_uuid": own["uuid"], "orgc_uuid": orgc if actor.role.sync
+        else own["uuid"], "note_type_name": kind,
     }  # fmt: skip
     store.analyst[uuid] = made
     element.setdefault(kind, []).append(made)
@@ -188,7 +198,8 @@ def add_one_analyst(store: Store, actor: Actor, element: Json, *, kind: str, kin
 
 
 def add_object(store: Store, actor: Actor, event: Json, given: Json) -> Errors:
-    """Store a new object with those of its attributes that are good; without any it stays invisible.
+    """Store a new object with those of its attributes that are good; without any it stays
+    invisible.
 
     Raises:
         Crash: the database fails on it.
@@ -200,7 +211,8 @@ def add_object(store: Store, actor: Actor, event: Json, given: Json) -> Errors:
     clean["uuid"] = clean["uuid"] or store.new_uuid()
     obj: Json = {"id": store.next_id("Object", clean["uuid"]), "event_id": event["id"], **clean,
                  "ObjectReference": [], "Attribute": []}  # fmt: skip
-    # Visible to a client that looks while the attributes are still coming in; taken out again below.
+    # Visible to a client that looks while the attributes are still coming in; taken out again
+    # below.
     event["Object"].append(obj)
     store.objects[obj["uuid"]] = (event, obj)
     for attribute in given.get("Attribute") or []:
@@ -217,7 +229,10 @@ def add_object(store: Store, actor: Actor, event: Json, given: Json) -> Errors:
 
 
 def add_reference(store: Store, event: Json, source_uuid: str, given: Json) -> bool:
-    """Store an object reference, or update the one with its UUID; an unknown end drops it. True if stored."""
+    """Store an object reference, or update the one with its UUID; an unknown end drops it.
+
+    True if stored.
+    """
     uuid = given_uuid(given)
     if uuid in store.references:
         _, _, held = store.references[uuid]

@@ -31,10 +31,14 @@ def live_keys(event: Json) -> dict[Key, str]:
     return {key_of(held): held["uuid"] for held in event["Attribute"] if not held["deleted"]}
 
 
+_UUID = re.compile(
+    r"[a-fA-F0-9]{8}-[a-fA-F0-9]{4}-[0-5][a-fA-F0-9]{3}-[089aAbB][a-fA-F0-9]{3}-[a-fA-F0-9]{12}"
+)
+
+
 def is_uuid(value: object) -> bool:
     """What CakePHP's `uuid` rule accepts."""
-    return re.fullmatch(r"[a-fA-F0-9]{8}-[a-fA-F0-9]{4}-[0-5][a-fA-F0-9]{3}-[089aAbB][a-fA-F0-9]{3}-[a-fA-F0-9]{12}",
-                        str(value)) is not None  # fmt: skip
+    return _UUID.fullmatch(str(value)) is not None
 
 
 def timestamp(value: Any, now: int) -> int:
@@ -153,7 +157,8 @@ def check_attribute(store: Store, given: Json, *, in_object: bool, keys: Mapping
 
 
 def check_object(store: Store, given: Json, *, new: bool) -> tuple[Json, Errors]:
-    """An object without its attributes as MISP would store it, and the reasons for which it will not.
+    """An object without its attributes as MISP would store it, and the reasons for which it will
+    not.
 
     Raises:
         Crash: a timestamp or comment makes the database fail.
@@ -214,7 +219,10 @@ def check_event_fields(given: Json) -> Errors:
         errors["analysis"] = ["Options : 0, 1, 2 (for Initial, Ongoing, Completed)"]
     if str(given["distribution"]) not in LEVELS[:5]:
         errors["distribution"] = [
-            "Options : Your organisation only, This community only, Connected communities, All communities"
+            (
+                "Options : Your organisation only, This community only, Connected communities, All "
+                "communities"
+            )
         ]
     if truthy(given.get("uuid")) and not is_uuid(given["uuid"]):
         errors["uuid"] = [BAD_UUID]

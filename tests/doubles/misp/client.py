@@ -29,8 +29,8 @@ def file_object(number: int = 50, *attributes: dict[str, Any], **more: Any) -> d
         }
     ]
     return {
-        "uuid": uid(number), "name": "file", "meta-category": "file", "description": "A file", "template_version": "25",
-        "template_uuid": TEMPLATE, "Attribute": inner, **more,
+        "uuid": uid(number), "name": "file", "meta-category": "file", "description": "A file",
+        "template_version": "25", "template_uuid": TEMPLATE, "Attribute": inner, **more,
     }  # fmt: skip
 
 

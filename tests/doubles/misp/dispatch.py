@@ -18,8 +18,8 @@ BAD_JSON = (
     "The request has been blocked to avoid an unfiltered request."
 )
 BAD_KEY = (
-    "Authentication failed. Please make sure you pass the API key of an API enabled user along in the "
-    "Authorization header."
+    "Authentication failed. Please make sure you pass the API key of an API enabled user along in "
+    "the Authorization header."
 )
 CRASHED = "An Internal Error Has Occurred."
 

@@ -6,12 +6,12 @@ from .model import Actor, Json
 from .store import Store
 
 KEPT = (
-    "value", "to_ids", "distribution", "category", "type", "comment", "sharing_group_id", "object_relation",
-    "first_seen", "last_seen", "deleted", "disable_correlation", "uuid", "data",
+    "value", "to_ids", "distribution", "category", "type", "comment", "sharing_group_id",
+    "object_relation", "first_seen", "last_seen", "deleted", "disable_correlation", "uuid", "data",
 )  # fmt: skip
 OBJECT_KEPT = (
-    "name", "meta-category", "description", "template_uuid", "template_version", "distribution", "sharing_group_id",
-    "comment", "deleted", "first_seen", "last_seen", "uuid",
+    "name", "meta-category", "description", "template_uuid", "template_version", "distribution",
+    "sharing_group_id", "comment", "deleted", "first_seen", "last_seen", "uuid",
 )  # fmt: skip
 
 
@@ -27,7 +27,9 @@ def _unknown_sharing_group(store: Store, given: Json) -> bool:
 
 def edit_attribute(store: Store, actor: Actor, event: Json, obj: Json | None, given: Json, *,
                    keys: dict[Key, str] | None = None) -> bool:  # fmt: skip
-    """Merge one attribute of an edited event; only fields given change. False when MISP saw nothing to do.
+    """Merge one attribute of an edited event; only fields given change.
+
+    False when MISP saw nothing to do.
 
     Raises:
         Crash: the database fails on it.
@@ -62,7 +64,9 @@ def edit_attribute(store: Store, actor: Actor, event: Json, obj: Json | None, gi
 def apply_attribute(
     store: Store, held: Json, given: Json, *, in_object: bool, keys: dict[Key, str] | None
 ) -> Errors:
-    """Overwrite the given fields of a stored attribute, or say why not. Without a timestamp it gets now.
+    """Overwrite the given fields of a stored attribute, or say why not.
+
+    Without a timestamp it gets now.
 
     Raises:
         Crash: the database fails on it.

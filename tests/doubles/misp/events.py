@@ -23,13 +23,14 @@ EXISTS = "Event already exists, if you would like to edit it, use the url in the
 EMPTY = "Received a published event that was empty. Event add process blocked."
 NOT_SAVED = "Event could not be saved: "
 NOT_AUTHORISED = (
-    "The user used to edit the event is not authorised to do so. This can be caused by the user not being of the same "
-    "organisation as the original creator of the event whilst also not being a site administrator."
+    "The user used to edit the event is not authorised to do so. This can be caused by the user "
+    "not being of the same organisation as the original creator of the event whilst also not "
+    "being a site administrator."
 )
 RECOVERED = ("analysis", "threat_level_id", "info", "distribution", "date")
 """Fields an edit without them keeps."""
 DEFAULT_DISTRIBUTION = "1"
-"""`MISP.default_event_distribution` of a fresh server: who sends none is seen by the whole community."""
+"""`MISP.default_event_distribution` of a fresh server: without one, the community sees it."""
 
 
 def _sharing_group(store: Store, given: Json) -> str:
@@ -124,7 +125,8 @@ def _fill(store: Store, actor: Actor, event: Json, given: Json) -> None:
     add_tags(store, actor, event, given)
     sent: set[tuple[str, str, str]] = set()
     for attribute in given.get("Attribute") or []:
-        # MISP compares what was sent, not what it makes of it, so differently written duplicates both stay.
+        # MISP compares what was sent, not what it makes of it, so differently written duplicates
+        # both stay.
         raw = tuple(str(attribute.get(name) or "") for name in ("value", "type", "category"))
         if not truthy(attribute.get("deleted")):
             if raw in sent:
@@ -251,7 +253,8 @@ def _edit_report(store: Store, actor: Actor, event: Json, given: Json) -> bool:
         report["timestamp"]
     ):
         return False
-    # `name` is a required field even on an update, and `distribution` falls back to "inherit" without one.
+    # `name` is a required field even on an update, and `distribution` falls back to "inherit"
+    # without one.
     clean, errors = check_report(store, given)
     if errors:
         store.drop("EventReport", event, errors, given, "edit")

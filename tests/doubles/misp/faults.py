@@ -5,14 +5,18 @@ from collections.abc import Callable, Mapping
 
 from .model import Answer, Request
 
-LOGIN_PAGE = "<!DOCTYPE html>\n<html><head><title>Users - MISP</title></head><body>Please log in.</body></html>\n"
+LOGIN_PAGE = (
+    "<!DOCTYPE html>\n<html><head><title>Users - MISP</title></head><body>Please log "
+    "in.</body></html>\n"
+)
 
 
 @dataclasses.dataclass
 class Fault:
     """What to do to the next matching requests instead of answering as usual.
 
-    `answer` None cuts the connection; `store` runs the request first, so that it takes effect unseen.
+    `answer` None cuts the connection; `store` runs the request first, so that it takes effect
+    unseen.
     """
 
     answer: Answer | None

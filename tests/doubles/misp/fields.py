@@ -1,6 +1,7 @@
 """Every field and parameter the double knows. Anything else makes the test fail.
 
-The sets hold what MISP reads and what it gives out itself, since a client may send back what it got.
+The sets hold what MISP reads and what it gives out itself, since a client may send back what it
+got.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,38 +14,41 @@ _ANALYST = {"Note", "Opinion", "Relationship"}
 
 EVENT = frozenset(
     {
-        "id", "uuid", "info", "date", "timestamp", "published", "publish_timestamp", "threat_level_id", "analysis",
-        "disable_correlation", "extends_uuid", "protected", "locked", "proposal_email_lock", "attribute_count",
-        "orgc_id", "org_id", "Orgc", "Org", "user_id", "event_creator_email", "sighting_timestamp", "Attribute",
-        "ShadowAttribute", "RelatedEvent", "Galaxy", "Object", "EventReport", "CryptographicKey", "Tag", "Feed",
+        "id", "uuid", "info", "date", "timestamp", "published", "publish_timestamp",
+        "threat_level_id", "analysis", "disable_correlation", "extends_uuid", "protected", "locked",
+        "proposal_email_lock", "attribute_count", "orgc_id", "org_id", "Orgc", "Org", "user_id",
+        "event_creator_email", "sighting_timestamp", "Attribute", "ShadowAttribute", "RelatedEvent",
+        "Galaxy", "Object", "EventReport", "CryptographicKey", "Tag", "Feed",
     }
     | _SHARING | _ANALYST
 )  # fmt: skip
 ATTRIBUTE = frozenset(
     {
-        "id", "event_id", "object_id", "object_relation", "category", "type", "value", "to_ids", "uuid", "timestamp",
-        "comment", "deleted", "disable_correlation", "first_seen", "last_seen", "data", "Tag", "Galaxy", "Sighting",
-        "ShadowAttribute",
+        "id", "event_id", "object_id", "object_relation", "category", "type", "value", "to_ids",
+        "uuid", "timestamp", "comment", "deleted", "disable_correlation", "first_seen", "last_seen",
+        "data", "Tag", "Galaxy", "Sighting", "ShadowAttribute",
     }
     | _SHARING | _ANALYST
 )  # fmt: skip
 OBJECT = frozenset(
     {
-        "id", "event_id", "name", "meta-category", "description", "template_uuid", "template_version", "uuid",
-        "timestamp", "comment", "deleted", "first_seen", "last_seen", "ObjectReference", "Attribute",
+        "id", "event_id", "name", "meta-category", "description", "template_uuid",
+        "template_version", "uuid", "timestamp", "comment", "deleted", "first_seen", "last_seen",
+        "ObjectReference", "Attribute",
     }
     | _SHARING | _ANALYST
 )  # fmt: skip
 REFERENCE = frozenset(
     {
-        "id", "uuid", "timestamp", "object_id", "object_uuid", "source_uuid", "event_id", "referenced_id",
-        "referenced_uuid", "referenced_type", "relationship_type", "comment", "deleted", "Object", "Attribute",
+        "id", "uuid", "timestamp", "object_id", "object_uuid", "source_uuid", "event_id",
+        "referenced_id", "referenced_uuid", "referenced_type", "relationship_type", "comment",
+        "deleted", "Object", "Attribute",
     }
 )  # fmt: skip
 TAG = frozenset(
     {
-        "id", "name", "colour", "exportable", "user_id", "org_id", "hide_tag", "numerical_value", "is_galaxy",
-        "is_custom_galaxy", "local_only", "local", "deleted", "relationship_type",
+        "id", "name", "colour", "exportable", "user_id", "org_id", "hide_tag", "numerical_value",
+        "is_galaxy", "is_custom_galaxy", "local_only", "local", "deleted", "relationship_type",
     }
 )  # fmt: skip
 REPORT = frozenset(
@@ -52,23 +56,25 @@ REPORT = frozenset(
 )
 SIGHTING = frozenset(
     {
-        "id", "uuid", "attribute_id", "attribute_uuid", "event_id", "org_id", "date_sighting", "source", "type",
-        "Organisation",
+        "id", "uuid", "attribute_id", "attribute_uuid", "event_id", "org_id", "date_sighting",
+        "source", "type", "Organisation",
     }
 )  # fmt: skip
 ANALYST = frozenset(
     {
-        "id", "uuid", "object_uuid", "object_type", "authors", "org_uuid", "orgc_uuid", "Org", "Orgc", "created",
-        "modified", "locked", "note", "language", "opinion", "comment", "relationship_type", "related_object_uuid",
-        "related_object_type", "note_type", "note_type_name",
+        "id", "uuid", "object_uuid", "object_type", "authors", "org_uuid", "orgc_uuid", "Org",
+        "Orgc", "created", "modified", "locked", "note", "language", "opinion", "comment",
+        "relationship_type", "related_object_uuid", "related_object_type", "note_type",
+        "note_type_name",
     }
     | _SHARING | _ANALYST
 )  # fmt: skip
 
 SEARCH_COMMON = frozenset(
     {
-        "returnFormat", "page", "limit", "value", "type", "category", "org", "tags", "uuid", "eventid", "timestamp",
-        "published", "deleted", "to_ids", "eventinfo", "publish_timestamp", "event_timestamp", "withAttachments",
+        "returnFormat", "page", "limit", "value", "type", "category", "org", "tags", "uuid",
+        "eventid", "timestamp", "published", "deleted", "to_ids", "eventinfo", "publish_timestamp",
+        "event_timestamp", "withAttachments",
     }
 )  # fmt: skip
 SEARCH_EVENTS = SEARCH_COMMON | {"metadata", "includeAnalystData"}
@@ -80,8 +86,9 @@ SEARCH_ATTRIBUTES = SEARCH_COMMON | {
 }
 SEARCH_OFF = frozenset(
     {
-        "metadata", "enforceWarninglist", "includeEventUuid", "includeEventTags", "includeContext", "headerless",
-        "includeSightings", "includeDecayScore", "includeCorrelations", "excludeDecayed", "sgReferenceOnly",
+        "metadata", "enforceWarninglist", "includeEventUuid", "includeEventTags", "includeContext",
+        "headerless", "includeSightings", "includeDecayScore", "includeCorrelations",
+        "excludeDecayed", "sgReferenceOnly",
     }
 )  # fmt: skip
 """Switches that PyMISP always sends, as 0: harmless when off, unknown to the double when on."""

@@ -1,6 +1,7 @@
 """What a MISP knows about attribute types, read from the data file that PyMISP ships.
 
-PyMISP itself is not imported: its import costs seconds, and the double has to stay independent of the code under test.
+PyMISP itself is not imported: its import costs seconds, and the double has to stay independent of
+the code under test.
 """
 
 import functools

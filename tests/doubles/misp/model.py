@@ -15,7 +15,8 @@ LIMIT = 65_535
 class Request:
     """One request as the server saw it.
 
-    `status` is what was answered; 0 when the connection was cut instead. `path` has the query string cut off.
+    `status` is what was answered; 0 when the connection was cut instead. `path` has the query
+    string cut off.
     """
 
     method: str
@@ -32,13 +33,15 @@ class Request:
 
 
 READS = (
-    "events/view", "events/restsearch", "attributes/restsearch", "sightings/restsearch", "tags/search", "tags/index",
-    "logs/index",
+    "events/view", "events/restsearch", "attributes/restsearch", "sightings/restsearch",
+    "tags/search", "tags/index", "logs/index",
 )  # fmt: skip
 
 
 def is_write(method: str, path: str) -> bool:
-    """Tell requests that change something from those that only look, although many of the latter are POSTs."""
+    """Tell requests that change something from those that only look, although many of the latter
+    are POSTs.
+    """
     plain = path.strip("/").lower()
     return method in ("POST", "PUT", "DELETE") and not plain.startswith(
         (*READS, "galaxy_clusters/restsearch")
@@ -75,7 +78,9 @@ class NotSaved(Exception):
 
 
 class Crash(Exception):
-    """A database error half-way: 500, and what was stored before it stays (MISP uses no transaction)."""
+    """A database error half-way: 500, and what was stored before it stays (MISP uses no
+    transaction).
+    """
 
 
 class Unknown(Exception):
@@ -101,9 +106,9 @@ class Role:
             "perm_publish": self.publish, "perm_delegate": self.publish, "perm_sync": self.sync,
             "perm_admin": self.site_admin, "perm_site_admin": self.site_admin, "perm_audit": True,
             "perm_auth": True, "perm_tagger": self.write, "perm_tag_editor": self.tag_editor,
-            "perm_template": self.site_admin, "perm_sharing_group": self.sync, "perm_sighting": self.write,
-            "perm_object_template": self.site_admin, "perm_galaxy_editor": self.galaxy_editor,
-            "perm_warninglist": self.site_admin,
+            "perm_template": self.site_admin, "perm_sharing_group": self.sync,
+            "perm_sighting": self.write, "perm_object_template": self.site_admin,
+            "perm_galaxy_editor": self.galaxy_editor, "perm_warninglist": self.site_admin,
             "perm_analyst_data": self.write, "perm_view_feed_correlations": True,
         }  # fmt: skip
 
@@ -116,7 +121,7 @@ ROLES: Mapping[str, Role] = {
     "readonly": Role("Read Only", write=False, galaxy_editor=False),
     "writer": Role("A role of one's own", publish=True, tag_editor=True, galaxy_editor=False),
 }
-"""The roles a fresh MISP 2.5 has, as far as they differ for a client, and one that an admin made."""
+"""The roles a fresh MISP 2.5 has, as far as a client sees a difference, and one by an admin."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,8 +13,8 @@ from .search import like
 VERSION = "2.5.1"
 CLUSTER = frozenset(
     {
-        "uuid", "value", "description", "source", "authors", "distribution", "sharing_group_id", "extends_uuid",
-        "extends_version", "GalaxyElement", "GalaxyClusterRelation", "version",
+        "uuid", "value", "description", "source", "authors", "distribution", "sharing_group_id",
+        "extends_uuid", "extends_version", "GalaxyElement", "GalaxyClusterRelation", "version",
     }
 )  # fmt: skip
 
@@ -42,8 +42,10 @@ def me(call: Call) -> Answer:
     if call.args != ["me"]:
         raise Refusal(404, "Invalid user")
     role = call.actor.role
-    user = {"id": "1", "org_id": call.actor.org_id, "email": "bridge@stixbridge.test", "role_id": "1",
-            "disabled": False, "autoalert": False, "password": "*****", "totp": "*****"}  # fmt: skip
+    user = {"id": "1", "org_id": call.actor.org_id, "email": "bridge@stixbridge.test",
+            "role_id": "1",
+            "disabled": False, "autoalert": False, "password": "*****",
+            "totp": "*****"}  # fmt: skip
     org = next(org for org in call.store.orgs.values() if org["id"] == call.actor.org_id)
     return Answer(
         {
@@ -111,7 +113,9 @@ def galaxy_index(call: Call) -> Answer:
 
 
 def cluster_search(call: Call) -> Answer:
-    """`POST /galaxy_clusters/restSearch`: `tag_name`, `uuid` filter; `value` is ignored: all clusters come."""
+    """`POST /galaxy_clusters/restSearch`: `tag_name`, `uuid` filter; `value` is ignored: all
+    clusters come.
+    """
     known = {"tag_name", "uuid", "value", "returnFormat", "page", "limit"} | SEARCH_OFF
     given = require(call.body or {}, known, "galaxy_clusters/restSearch")
     names = given.get("tag_name")
@@ -128,7 +132,9 @@ def cluster_search(call: Call) -> Answer:
 
 
 def cluster_add(call: Call) -> Answer:
-    """`POST /galaxy_clusters/add/<galaxy id>`: its tag carries the UUID, which must be new; the value need not be."""
+    """`POST /galaxy_clusters/add/<galaxy id>`: its tag carries the UUID, which must be new; the
+    value need not be.
+    """
     call.need(call.actor.role.permissions()["perm_galaxy_editor"])
     kind = _galaxies(call).get(call.args[0])
     if kind is None:
@@ -139,8 +145,8 @@ def cluster_add(call: Call) -> Answer:
         raise NotSaved("GalaxyCluster", "Edit not allowed on default clusters")
     tag_name = f'misp-galaxy:{kind}="{uuid}"'
     cluster: Json = {
-        "GalaxyElement": [], **given, "uuid": uuid, "tag_name": tag_name, "custom": True, "GalaxyClusterRelation": [],
-        "orgc_id": call.actor.org_id, "published": False,
+        "GalaxyElement": [], **given, "uuid": uuid, "tag_name": tag_name, "custom": True,
+        "GalaxyClusterRelation": [], "orgc_id": call.actor.org_id, "published": False,
     }  # fmt: skip
     return Answer({"GalaxyCluster": dict(call.store.add_cluster(tag_name, cluster))})
 
@@ -164,7 +170,9 @@ def cluster_edit(call: Call) -> Answer:
 
 
 def relation_add(call: Call) -> Answer:
-    """`POST /galaxy_cluster_relations/add`: once; success comes as HTML, the reason of a refusal in odd places."""
+    """`POST /galaxy_cluster_relations/add`: once; success comes as HTML, the reason of a refusal in
+    odd places.
+    """
     call.need(call.actor.role.permissions()["perm_galaxy_editor"])
     names = {f"{kind}_uuid" for kind in ("galaxy_cluster", "referenced_galaxy_cluster")}
     names |= {"referenced_galaxy_cluster_type", "distribution"}

@@ -121,7 +121,10 @@ def attribute_search(call: Call) -> Answer:
 
 
 def object_add(call: Call) -> Answer:
-    """`POST /objects/add/<event>`: one bad attribute refuses the whole object. References are not read here."""
+    """`POST /objects/add/<event>`: one bad attribute refuses the whole object.
+
+    References are not read here.
+    """
     event = call.event(call.args[0], modify=True)
     given = dict(call.unwrapped("Object"))
     known_object(given)
@@ -134,8 +137,8 @@ def object_add(call: Call) -> Answer:
             relation = attribute.get("object_relation") or "No object_relation"
             raise NotSaved(
                 "Object",
-                f"Could not save object as at least one attribute has failed validation ({relation}). "
-                f"{json.dumps(errors)}",
+                "Could not save object as at least one attribute has failed validation "
+                f"({relation}). {json.dumps(errors)}",
             )
     clean, errors = check_object(call.store, given, new=True)
     if not errors:
@@ -173,7 +176,9 @@ def reference_add(call: Call) -> Answer:
 
 
 def sighting_add(call: Call) -> Answer:
-    """`POST /sightings/add[/<attribute>]`: by value it hits every attribute; a UUID is the attribute's."""
+    """`POST /sightings/add[/<attribute>]`: by value it hits every attribute; a UUID is the
+    attribute's.
+    """
     call.need(call.actor.role.write)
     given = require(call.unwrapped("Sighting"), SIGHTING, "Sighting")
     kind = str(given.get("type") or 0)
@@ -281,9 +286,15 @@ def tag_attach(call: Call) -> Answer:
             if not local:
                 _touch_tagged(call, kind, event, element)
             scope = "Local" if local else "Global"
-            message = f"{scope} tag {tag['name']}({tag['id']}) successfully attached to {kind}({element['id']})."
+            message = (
+                f"{scope} tag {tag['name']}({tag['id']}) successfully attached to "
+                f"{kind}({element['id']})."
+            )
         else:
-            message = f"{kind} already has the requested tag attached, no changes had to be made for tag {tag['name']}."
+            message = (
+                f"{kind} already has the requested tag attached, no changes had to be made "
+                f"for tag {tag['name']}."
+            )
     failed = f"Failed to attach {len(fails)} tags. Reasons: " + json.dumps(
         {str(n): why for n, why in enumerate(fails)}
     )
@@ -307,7 +318,8 @@ def tag_remove(call: Call) -> Answer:
     if not held["local"]:
         _touch_tagged(call, kind, event, element)
     return call.saved(
-        f"{'Local' if held['local'] else 'Global'} tag {tag['name']} ({tag['id']}) successfully removed from "
+        f"{'Local' if held['local'] else 'Global'} tag {tag['name']} ({tag['id']}) successfully "
+        "removed from "
         f"{kind}({element['id']})."
     )
 
@@ -376,7 +388,7 @@ def analyst_edit(call: Call) -> Answer:
 
 
 def analyst_delete(call: Call) -> Answer:
-    """`POST /analyst_data/delete/<kind>/<UUID>[/0]`: for good; without the 0 its UUID is blocked."""
+    """`POST /analyst_data/delete/<kind>/<UUID>[/0]`: for good; without the 0 it blocks the UUID."""
     call.need(call.actor.role.write)
     kind, held = _analyst(call)
     uuid = held["uuid"]

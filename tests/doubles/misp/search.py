@@ -17,7 +17,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def _terms(given: Any) -> tuple[list[str], list[str], list[str]]:
-    """A filter as (any of, all of, none of): a scalar, a list with `!` or `{"OR", "AND", "NOT"}`."""
+    """A filter as (any of, all of, none of), from a scalar, a list with `!` or `{"OR", …}`."""
     if isinstance(given, dict):
         if extra := set(given) - {"OR", "AND", "NOT"}:
             raise Unknown(f"search filter: unknown operator {sorted(extra)}")
@@ -33,7 +33,7 @@ def _terms(given: Any) -> tuple[list[str], list[str], list[str]]:
 
 
 def like(pattern: str, text: str) -> bool:
-    """SQL's LIKE under a collation that ignores case: `%` is the only wildcard MISP's users know."""
+    """SQL's LIKE under a collation that ignores case; `%` is the wildcard MISP's users know."""
     regex = ".*".join(re.escape(part) for part in pattern.casefold().split("%"))
     return re.fullmatch(regex, text.casefold(), re.DOTALL) is not None
 
@@ -89,7 +89,7 @@ def _compressed(given: Any) -> Any:
 
 
 def _deleted(given: Any) -> frozenset[bool]:
-    """Which values of `deleted` a search shows: `[0, 1]` is both, a plain 1 only what is deleted."""
+    """The values of `deleted` that a search shows: `[0, 1]` is both, a plain 1 deleted ones."""
     if given is None:
         return LIVE
     values = given if isinstance(given, list) else [given]
@@ -250,7 +250,10 @@ def search_attributes(store: Store, actor: Actor, body: Any) -> Answer:
 
 
 def _decayed(attribute: Json, now: int) -> bool:
-    """The decaying models' trap: a `last_seen` ahead of now scores 0. Real decay over time is not modelled."""
+    """The decaying models' trap: a `last_seen` ahead of now scores 0.
+
+    Real decay over time is not modelled.
+    """
     last = attribute["last_seen"]
     return bool(last) and last > seen_at(now)
 

@@ -29,11 +29,11 @@ class MispDouble:
     """A MISP 2.5 on 127.0.0.1 that keeps and drops what the real one does.
 
     Args:
-        role: "admin", "sync" (sync, publish and tag editor), "publisher" (publish, no tag editor), "user" (neither)
-            or "readonly".
+        role: "admin", "sync" (sync, publish and tag editor), "publisher" (publish, no tag editor),
+            "user" (neither) or "readonly".
         port: A port, or 0 for a free one.
-        cost_per_attribute: Seconds each stored attribute takes. The lock is free meanwhile, so that a client that
-            timed out and tries again meets the half-filled event.
+        cost_per_attribute: Seconds each stored attribute takes. The lock is free meanwhile, so that
+            a client that timed out and tries again meets the half-filled event.
         known_tags: Tags that exist already.
         clusters: Known galaxy clusters by tag name.
         sharing_groups: Names, or dicts with `id`, `name`, `uuid`.
@@ -118,7 +118,7 @@ class MispDouble:
 
     @property
     def drops(self) -> list[Json]:
-        """MISP's own log of what it dropped silently: `title` names the part, `change` the reason."""
+        """MISP's own log of silent drops: `title` names the part, `change` the reason."""
         return self.store.drops
 
     def writes(self) -> list[Request]:
@@ -155,14 +155,18 @@ class MispDouble:
             ]
 
     def snapshot(self) -> Json:
-        """The content of all events without ids, timestamps and server-made UUIDs, to compare two runs."""
+        """The content of all events without ids, timestamps and server-made UUIDs, to compare two
+        runs.
+        """
         with self._lock:
             return analyst.snapshot(self.store)
 
     # an analyst at work
 
     def analyst_event(self, event: Json) -> str:
-        """Add an event as an analyst with all rights, and return its UUID; `Orgc` makes it someone else's."""
+        """Add an event as an analyst with all rights, and return its UUID; `Orgc` makes it someone
+        else's.
+        """
         with self._lock:
             return self._analyst.add_event(event)
 
@@ -204,19 +208,25 @@ class MispDouble:
         self._watchers.append(see)
 
     def lose_tag(self, name: str, *, lost: bool = True) -> None:
-        """Drop a tag in silence wherever it is sent, as for a role that may not create it; or no longer."""
+        """Drop a tag in silence wherever it is sent, as for a role that may not create it; or no
+        longer.
+        """
         (self.store.lost_tags.add if lost else self.store.lost_tags.discard)(name)
 
     def hang_up_next(
         self, *, path: str | None = None, after_storing: bool = True, times: int = 1
     ) -> None:
-        """Cut the connection of the next matching requests without an answer, their effect in place or not."""
+        """Cut the connection of the next matching requests without an answer, their effect in place
+        or not.
+        """
         self._faults.add(Fault(None, after_storing, path, times))
 
     def html_next(
         self, body: str = LOGIN_PAGE, *, status: int = 200, path: str | None = None, times: int = 1
     ) -> None:
-        """Answer the next matching requests with an HTML page, as a proxy or an expired session would."""
+        """Answer the next matching requests with an HTML page, as a proxy or an expired session
+        would.
+        """
         self._faults.add(Fault(page(status, body), False, path, times))
 
     def calm_down(self) -> None:
@@ -266,7 +276,8 @@ class MispDouble:
         return answer
 
     def _respond(self, request: Request) -> Answer:
-        # MISP looks for a tag and then creates it: of two requests that bring it at a time one ends in a duplicate key.
+        # MISP looks for a tag and then creates it: of two requests that bring it at a time one ends
+        # in a duplicate key.
         new = _tags_in(request.body) - self.store.tags.keys()
         if new & self._coming:
             return refused(500, CRASHED, request.path)

@@ -13,9 +13,10 @@ from .store import Store
 
 SIMPLE = re.compile(r"\[\s*([\w-]+):([\w.'\-]+)\s*=\s*'((?:[^'\\]|\\.)*)'\s*\]")
 TYPES = {
-    "ipv4-addr:value": "ip-dst", "ipv6-addr:value": "ip-dst", "domain-name:value": "domain", "url:value": "url",
-    "email-addr:value": "email", "file:name": "filename", "file:hashes.MD5": "md5", "file:hashes.'SHA-1'": "sha1",
-    "file:hashes.'SHA-256'": "sha256", "mutex:name": "mutex",
+    "ipv4-addr:value": "ip-dst", "ipv6-addr:value": "ip-dst", "domain-name:value": "domain",
+    "url:value": "url", "email-addr:value": "email", "file:name": "filename",
+    "file:hashes.MD5": "md5", "file:hashes.'SHA-1'": "sha1", "file:hashes.'SHA-256'": "sha256",
+    "mutex:name": "mutex",
 }  # fmt: skip
 ORIGINAL_FILE_TEMPLATE = "4cd560e9-2cfe-40a1-9964-7b2e797ecac5"
 
@@ -26,7 +27,8 @@ def _attribute(indicator: Json) -> Json | None:
     if not match or not kind:
         return None
     return {
-        # misp-stix gives the attribute the indicator's UUID, so a known indicator collides and vanishes.
+        # misp-stix gives the attribute the indicator's UUID, so a known indicator collides and
+        # vanishes.
         "uuid": str(indicator["id"]).partition("--")[2],
         "type": kind,
         "category": knowledge().types[kind].category,
@@ -58,11 +60,12 @@ def upload(store: Store, actor: Actor, body: Any, base_url: str) -> Json:
         "uuid": content_uuid("original-imported-file", uuid),
         "Attribute": [
             {
-                "object_relation": "imported-sample", "type": "attachment", "category": "External analysis",
-                "value": "uploaded_stix_file.json", "to_ids": False,
-                "data": base64.b64encode(json.dumps(body).encode()).decode(),
+                "object_relation": "imported-sample", "type": "attachment",
+                "category": "External analysis", "value": "uploaded_stix_file.json",
+                "to_ids": False, "data": base64.b64encode(json.dumps(body).encode()).decode(),
             },
-            {"object_relation": "format", "type": "text", "category": "Other", "value": "STIX 2.1", "to_ids": False},
+            {"object_relation": "format", "type": "text", "category": "Other", "value": "STIX 2.1",
+             "to_ids": False},
         ],
     }  # fmt: skip
     event = add_event(

@@ -16,7 +16,8 @@ LIVE: frozenset[bool] = frozenset({False})
 class Store:
     """Events in the JSON form MISP gives, with the global UUID registers that make it drop things.
 
-    Soft-deleted parts stay in the events with `"deleted": True`; `Tag` and `Sighting` lists are always there.
+    Soft-deleted parts stay in the events with `"deleted": True`; `Tag` and `Sighting` lists are
+    always there.
     """
 
     def __init__(self, *, clock: Callable[[], int], org: Json, known_tags: Iterable[str],
@@ -113,7 +114,9 @@ class Store:
         )
 
     def may_modify(self, event: Json, actor: Actor) -> bool:
-        """Whether the actor may change parts of the event through the calls other than `/events/edit`."""
+        """Whether the actor may change parts of the event through the calls other than
+        `/events/edit`.
+        """
         return actor.role.site_admin or (actor.role.write and event["orgc_id"] == actor.org_id)
 
     # tags
@@ -182,9 +185,10 @@ class Store:
     def add_cluster(self, tag_name: str, cluster: Mapping[str, Any]) -> Json:
         """Make a galaxy cluster known, so that its tag brings its `Galaxy`."""
         kind = tag_name.removeprefix("misp-galaxy:").partition("=")[0]
-        full = {"id": self.next_id("GalaxyCluster"), "uuid": str(uuids.uuid5(uuids.NAMESPACE_URL, tag_name)),
-                "type": kind, "value": tag_name.partition('="')[2].rstrip('"'), "tag_name": tag_name,
-                "description": "", **cluster}  # fmt: skip
+        full = {"id": self.next_id("GalaxyCluster"),
+                "uuid": str(uuids.uuid5(uuids.NAMESPACE_URL, tag_name)),
+                "type": kind, "value": tag_name.partition('="')[2].rstrip('"'),
+                "tag_name": tag_name, "description": "", **cluster}  # fmt: skip
         self.clusters[tag_name.lower()] = full
         return full
 
@@ -224,7 +228,9 @@ class Store:
                 "id": self.next_id("Log"),
                 "model": model,
                 "action": action,
-                "title": f"{model} dropped due to validation for Event {event['id']} failed: {short}",
+                "title": (
+                    f"{model} dropped due to validation for Event {event['id']} failed: {short}"
+                ),
                 "change": f"Validation errors: {why} Full {model}: {dict(data)}",
                 "created": str(self.clock()),
             }
@@ -253,7 +259,9 @@ class Store:
     # what MISP shows
 
     def show_attribute(self, attribute: Json, *, full: bool = True, sightings: bool = True) -> Json:
-        """An attribute as it stands in an answer; `full=False` is the barer form of the attribute calls."""
+        """An attribute as it stands in an answer; `full=False` is the barer form of the attribute
+        calls.
+        """
         shown = copy.deepcopy(attribute)
         if not shown["Tag"]:
             del shown["Tag"]
@@ -274,7 +282,8 @@ class Store:
             deleted: Which values of `deleted` the parts shown may have.
             metadata: Leave out attributes, objects and reports.
             sightings: Show them with their attributes.
-            analyst_data: Show notes, opinions and relationships; answers of writes, and searches, do not by themselves.
+            analyst_data: Show notes, opinions and relationships; answers of writes, and searches,
+                do not by themselves.
         """
         parts = ("Attribute", "Object", "EventReport")
         shown = copy.deepcopy({name: value for name, value in event.items() if name not in parts})

@@ -1,4 +1,4 @@
-"""The MISP double does what the real server was seen to do: edits, single parts, search, trouble."""
+"""The MISP double acts as the real server was seen to act: edits, single parts, search, trouble."""
 
 import ssl
 import threading
@@ -160,9 +160,12 @@ def test_any_edit_unpublishes_unless_published_is_sent(
         clock.now - 10
     )
     for path, body in [
-        (f"/events/edit/{uid(1)}", {"Event": {"analysis": 1}}), (f"/attributes/add/{uid(1)}", ip("192.0.2.8")),
-        ("/tags/attachTagToObject", {"uuid": uid(10), "tag": "t"}), ("/eventReports/add/1", {"name": "r"}),
-        (f"/objects/add/{uid(1)}", file_object(50)), (f"/attributes/edit/{uid(10)}", {"comment": "c"}),
+        (f"/events/edit/{uid(1)}", {"Event": {"analysis": 1}}),
+        (f"/attributes/add/{uid(1)}", ip("192.0.2.8")),
+        ("/tags/attachTagToObject", {"uuid": uid(10), "tag": "t"}),
+        ("/eventReports/add/1", {"name": "r"}),
+        (f"/objects/add/{uid(1)}", file_object(50)),
+        (f"/attributes/edit/{uid(10)}", {"comment": "c"}),
     ]:  # fmt: skip
         assert api.post("/events/publish/1").json()["name"] == "Event published without alerts"
         assert misp.events[uid(1)]["published"] is True

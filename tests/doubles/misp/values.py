@@ -19,18 +19,19 @@ _ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _ASCII_UPPER = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
 
 HASH_LENGTHS = {
-    "authentihash": 64, "md5": 32, "imphash": 32, "sha1": 40, "git-commit-id": 40, "x509-fingerprint-md5": 32,
-    "x509-fingerprint-sha1": 40, "x509-fingerprint-sha256": 64, "ja3-fingerprint-md5": 32, "jarm-fingerprint": 62,
-    "hassh-md5": 32, "hasshserver-md5": 32, "pehash": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128,
-    "sha512/224": 56, "sha512/256": 64, "sha3-224": 56, "sha3-256": 64, "sha3-384": 96, "sha3-512": 128,
-    "dom-hash": 32,
+    "authentihash": 64, "md5": 32, "imphash": 32, "sha1": 40, "git-commit-id": 40,
+    "x509-fingerprint-md5": 32, "x509-fingerprint-sha1": 40, "x509-fingerprint-sha256": 64,
+    "ja3-fingerprint-md5": 32, "jarm-fingerprint": 62, "hassh-md5": 32, "hasshserver-md5": 32,
+    "pehash": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128,
+    "sha512/224": 56, "sha512/256": 64, "sha3-224": 56, "sha3-256": 64, "sha3-384": 96,
+    "sha3-512": 128, "dom-hash": 32,
 }  # fmt: skip
 """Hexadecimal digits of each checksum type."""
 
 EMAILS = frozenset(
     {
-        "email", "email-src", "email-dst", "target-email", "whois-registrant-email", "eppn", "dns-soa-email",
-        "jabber-id",
+        "email", "email-src", "email-dst", "target-email", "whois-registrant-email", "eppn",
+        "dns-soa-email", "jabber-id",
     }
 )  # fmt: skip
 LOWERED = (
@@ -45,7 +46,8 @@ _REFANG: list[tuple[str, str, frozenset[str]]] = [
     (
         r"\[\.\]|\[dot\]|\(dot\)", ".",
         frozenset(
-            {"link", "url", "ip-dst", "ip-src", "domain|ip", "domain", "hostname", "email", "email-src", "email-dst"}
+            {"link", "url", "ip-dst", "ip-src", "domain|ip", "domain", "hostname", "email",
+             "email-src", "email-dst"}
         ),
     ),
     (r"\[hxxp://\]", "http://", frozenset({"link", "url"})),
@@ -55,12 +57,14 @@ _REFANG: list[tuple[str, str, frozenset[str]]] = [
 
 NO_NEWLINE = frozenset(
     {
-        "url", "uri", "user-agent", "regkey", "regkey|value", "filename", "pdb", "campaign-name", "campaign-id",
-        "threat-actor", "target-user", "target-machine", "target-org", "target-location", "target-external",
-        "email-subject", "malware-type", "whois-registrant-name", "whois-registrant-org", "whois-registrar",
-        "whois-creation-date", "email-dst-display-name", "email-src-display-name", "email-reply-to", "email-x-mailer",
-        "email-message-id", "github-username", "github-repository", "dkim", "dkim-signature", "favicon-mmh3",
-        "chrome-extension-id", "mobile-application-id", "windows-scheduled-task", "named pipe",
+        "url", "uri", "user-agent", "regkey", "regkey|value", "filename", "pdb", "campaign-name",
+        "campaign-id", "threat-actor", "target-user", "target-machine", "target-org",
+        "target-location", "target-external", "email-subject", "malware-type",
+        "whois-registrant-name", "whois-registrant-org", "whois-registrar",
+        "whois-creation-date", "email-dst-display-name", "email-src-display-name", "email-reply-to",
+        "email-x-mailer", "email-message-id", "github-username", "github-repository", "dkim",
+        "dkim-signature", "favicon-mmh3", "chrome-extension-id", "mobile-application-id",
+        "windows-scheduled-task", "named pipe",
     }
 )  # fmt: skip
 
@@ -73,7 +77,10 @@ BAD_COMPOSITE = "Composite type found but the value not in the composite (value1
 CONTROL_ONLY = (
     "Value provided consists purely of control characters and is therefore considered to be empty."
 )
-TOO_LONG = "The entered string is too long and would get truncated. Please consider adding the data as an attachment instead"
+TOO_LONG = (
+    "The entered string is too long and would get truncated. Please consider adding the "
+    "data as an attachment instead"
+)
 
 
 def lower(value: str) -> str:
@@ -162,10 +169,11 @@ def _datetime(value: str) -> str:
 
 _MASSAGE: dict[str, Callable[[str], str]] = {
     "ip-src": normalise_ip, "ip-dst": normalise_ip, "domain": _domain, "domain|ip": _domain_ip,
-    "ip-src|port": _ip_port, "ip-dst|port": _ip_port, "mac-address": _mac, "mac-eui-64": _mac, "AS": _as_number,
-    "hostname|port": lambda value: lower(value).replace(":", "|"), "boolean": _boolean, "datetime": _datetime,
-    "phone-number": _phone, "prtn": _phone, "whois-registrant-phone": _phone,
-    "cc-number": lambda value: re.sub(r"[^0-9]+", "", value), "bin": lambda value: re.sub(r"[^0-9]+", "", value),
+    "ip-src|port": _ip_port, "ip-dst|port": _ip_port, "mac-address": _mac, "mac-eui-64": _mac,
+    "AS": _as_number, "hostname|port": lambda value: lower(value).replace(":", "|"),
+    "boolean": _boolean, "datetime": _datetime, "phone-number": _phone, "prtn": _phone,
+    "whois-registrant-phone": _phone, "cc-number": lambda value: re.sub(r"[^0-9]+", "", value),
+    "bin": lambda value: re.sub(r"[^0-9]+", "", value),
 }  # fmt: skip
 
 
@@ -267,7 +275,10 @@ def _check_datetime(value: str) -> str | None:
 
 
 def _check_name(kind: str) -> Callable[[str], str | None]:
-    message = f'{kind.capitalize()} has an invalid format. Please double check the value or select type "other".'
+    message = (
+        f"{kind.capitalize()} has an invalid format. Please double check the value or "
+        'select type "other".'
+    )
     return lambda value: None if is_domain(value) else message
 
 
@@ -275,51 +286,62 @@ _WHOLE = "The value has to be a whole number greater or equal 0."
 _NUMERIC = r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?"
 _SSDEEP = r"[0-9]+:[0-9a-zA-Z/+]*:[0-9a-zA-Z/+]*"
 _SERVICE = (
-    "Invalid format. Only values shorter than 256 characters that don't include any forward or backward slashes "
-    "are allowed."
+    "Invalid format. Only values shorter than 256 characters that don't include any forward or "
+    "backward slashes are allowed."
 )
 
 _CHECKS: dict[str, Callable[[str], str | None]] = {
     "ip-src": _check_ip, "ip-dst": _check_ip,
     "ip-src|port": _check_pair(is_ip, BAD_IP), "ip-dst|port": _check_pair(is_ip, BAD_IP),
-    "hostname|port": _check_pair(is_domain, "Hostname has an invalid format."), "domain|ip": _check_domain_ip,
-    "domain": _check_name("domain"), "hostname": _check_name("hostname"),
-    "port": lambda value: None if _number(value, 1, 65535) else BAD_PORT,
-    "mac-address": _matches(r"([a-fA-F0-9]{2}:?){6}"), "mac-eui-64": _matches(r"([a-fA-F0-9]{2}:?){8}"),
-    "vulnerability": _matches(r"CVE-[0-9]{4}-[0-9]{4,}", "Invalid format. Expected: CVE-xxxx-xxxx..."),
+    "hostname|port": _check_pair(is_domain, "Hostname has an invalid format."),
+    "domain|ip": _check_domain_ip, "domain": _check_name("domain"),
+    "hostname": _check_name("hostname"), "port": lambda value: None if _number(value, 1, 65535)
+    else BAD_PORT, "mac-address": _matches(r"([a-fA-F0-9]{2}:?){6}"),
+    "mac-eui-64": _matches(r"([a-fA-F0-9]{2}:?){8}"),
+    "vulnerability": _matches(r"CVE-[0-9]{4}-[0-9]{4,}",
+                              "Invalid format. Expected: CVE-xxxx-xxxx..."),
     "weakness": _matches(r"CWE-[0-9]+", "Invalid format. Expected: CWE-x..."),
     "AS": lambda value: (
-        None if _number(value, 0, 4294967295) else "AS number have to be integer between 1 and 4294967295"
+        None if _number(value, 0, 4294967295)
+        else "AS number have to be integer between 1 and 4294967295"
     ),
     "ssdeep": _matches(_SSDEEP, "Invalid SSDeep hash. The format has to be blocksize:hash:hash"),
-    "filename|ssdeep": _matches(rf"[^\n|]*\|{_SSDEEP}", "Invalid ssdeep hash (expected: blocksize:hash:hash)."),
+    "filename|ssdeep": _matches(rf"[^\n|]*\|{_SSDEEP}",
+                                "Invalid ssdeep hash (expected: blocksize:hash:hash)."),
     "tlsh": _matches(r"t?[0-9a-f]{36,}", "Checksum has an invalid length or format."),
-    "filename|tlsh": _matches(r"[^\n|]*\|t?[0-9a-f]{36,}", "TLSH hash has an invalid length or format."),
+    "filename|tlsh": _matches(r"[^\n|]*\|t?[0-9a-f]{36,}",
+                              "TLSH hash has an invalid length or format."),
     "telfhash": _matches(r".{70}|.{72}", "Checksum has an invalid length or format."),
-    "impfuzzy": _matches(r"[0-9]+:[^:]*:[^:]*", "Invalid impfuzzy format. The format has to be imports:hash:hash"),
+    "impfuzzy": _matches(r"[0-9]+:[^:]*:[^:]*",
+                         "Invalid impfuzzy format. The format has to be imports:hash:hash"),
     "cdhash": _matches(r"[0-9a-f]{40,}", "The input doesn't match the expected format."),
-    "filename|vhash": _matches(r".+\|.+"), "vhash": _matches(r".+"), "hex": _matches(r"[0-9a-fA-F]+"),
-    "link": _matches(r"[a-zA-Z][a-zA-Z0-9+.\-]*://[\x21-\x7e]+"), "ssh-fingerprint": _check_ssh,
-    "size-in-bytes": _matches(r"[0-9]+", _WHOLE), "counter": _matches(r"[0-9]+", _WHOLE),
-    "integer": _matches(r"-?[0-9]+", "The value has to be an integer value."), "datetime": _check_datetime,
-    "windows-service-name": _matches(r"[^\\/]{0,256}", _SERVICE, re.DOTALL),
+    "filename|vhash": _matches(r".+\|.+"), "vhash": _matches(r".+"),
+    "hex": _matches(r"[0-9a-fA-F]+"), "link": _matches(r"[a-zA-Z][a-zA-Z0-9+.\-]*://[\x21-\x7e]+"),
+    "ssh-fingerprint": _check_ssh, "size-in-bytes": _matches(r"[0-9]+", _WHOLE),
+    "counter": _matches(r"[0-9]+", _WHOLE),
+    "integer": _matches(r"-?[0-9]+", "The value has to be an integer value."),
+    "datetime": _check_datetime, "windows-service-name": _matches(r"[^\\/]{0,256}", _SERVICE,
+                                                                  re.DOTALL),
     "windows-service-displayname": _matches(r"[^\\/]{0,256}", _SERVICE, re.DOTALL),
     **{kind: _matches(r"[a-zA-Z0-9]+") for kind in ("iban", "bic", "btc", "dash", "xmr")},
     **{
         kind: _matches(_NUMERIC)
-        for kind in ("bin", "cc-number", "bank-account-nr", "aba-rtn", "prtn", "phone-number", "float")
+        for kind in ("bin", "cc-number", "bank-account-nr", "aba-rtn", "prtn", "phone-number",
+                     "float")
     },
     **{
         kind: _matches(
             r".[^\s]*@.*\..*",
-            'Email address has an invalid format. Please double check the value or select type "other".',
+            ('Email address has an invalid format. Please double check the value or select type '
+             '"other".'),
         )
         for kind in EMAILS
     },
     **{
         kind: _matches(
             rf"[0-9a-fA-F]{{{length}}}",
-            f"Checksum has an invalid length or format (expected: {length} hexadecimal characters). "
+            f"Checksum has an invalid length or format (expected: {length} hexadecimal "
+            "characters). "
             'Please double check the value or select type "other".',
         )
         for kind, length in HASH_LENGTHS.items()
@@ -327,7 +349,8 @@ _CHECKS: dict[str, Callable[[str], str | None]] = {
     **{
         f"filename|{kind}": _matches(
             rf".+\|[0-9a-f]{{{length}}}",
-            f"Checksum has an invalid length or format (expected: filename|{length} hexadecimal characters). "
+            f"Checksum has an invalid length or format (expected: filename|{length} hexadecimal "
+            "characters). "
             'Please double check the value or select type "other".',
         )
         for kind, length in HASH_LENGTHS.items()

@@ -1,7 +1,9 @@
-"""A TAXII 2.1 server in this process: strict about what it is sent, and misbehaving on command as real servers do.
+"""A TAXII 2.1 server in this process: strict about what it is sent, and misbehaving on command as
+real servers do.
 
-It answers everything that the specification forbids with 4xx and remembers it as a violation; leaving the `with` block
-raises when there was one. It has a clock of its own, so every stamp is the same in every run.
+It answers everything that the specification forbids with 4xx and remembers it as a violation;
+leaving the `with` block raises when there was one. It has a clock of its own, so every stamp is the
+same in every run.
 
 Switches (attributes) last until they are unset; the methods `…_next` act on the next requests only.
 """
@@ -74,7 +76,8 @@ class TaxiiDouble(Misbehaviour):
     Attributes:
         requests: Everything that was asked, in order.
         violations: What a client may not do and did.
-        extra_roots: API root URLs that discovery lists besides our own, such as one on another host.
+        extra_roots: API root URLs that discovery lists besides our own, such as one on another
+            host.
         now: The server's clock; it moves on by a second with every `add`.
         huge_sent: The bytes that the last `huge_page` got rid of before the client hung up.
     """
@@ -150,7 +153,9 @@ class TaxiiDouble(Misbehaviour):
         return made
 
     def add(self, title: str, objects: Iterable[Stix], date_added: str | None = None) -> str:
-        """Add objects, all with one stamp, and return the stamp: `date_added`, or the server's clock."""
+        """Add objects, all with one stamp, and return the stamp: `date_added`, or the server's
+        clock.
+        """
         with self._lock:
             stamp = self._stamp(date_added)
             self._collections[title].records += [recorded(item, stamp) for item in objects]
@@ -159,7 +164,9 @@ class TaxiiDouble(Misbehaviour):
     def visible_later(
         self, title: str, objects: Iterable[Stix], date_added: str | None = None
     ) -> str:
-        """Stamp objects now that can only be seen after `reveal`, as in a slow transaction; return the stamp."""
+        """Stamp objects now that can only be seen after `reveal`, as in a slow transaction; return
+        the stamp.
+        """
         with self._lock:
             stamp = self._stamp(date_added)
             self._hidden.append(
@@ -214,7 +221,10 @@ class TaxiiDouble(Misbehaviour):
         self.fail_next(status, headers={"Location": url}, times=times, when=when)
 
     def cut_next(self, bytes: int, times: int = 1, when: When = for_objects) -> None:
-        """Announce the whole answer, send so many bytes of its body and close. A `next` is used up."""
+        """Announce the whole answer, send so many bytes of its body and close.
+
+        A `next` is used up.
+        """
         self._faults.append(Fault("cut", times, when, amount=bytes))
 
     def drop_next(self, times: int = 1, when: When = always) -> None:

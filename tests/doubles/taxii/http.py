@@ -97,7 +97,9 @@ class Server(ThreadingHTTPServer):
         self._open: set[socket.socket] = set()
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection; its handshake is left to its own thread, so that a slow one delays nobody."""
+        """Accept a connection; its handshake is left to its own thread, so that a slow one delays
+        nobody.
+        """
         connection, address = super().get_request()
         if self._context:
             connection = self._context.wrap_socket(
@@ -118,7 +120,7 @@ class Server(ThreadingHTTPServer):
             self.double.violations.append(f"the double itself failed: {error!r}")
 
     def close(self) -> None:
-        """Stop at once, with all connections: a client's pool must not reach a server that is gone."""
+        """Stop with all connections at once: a client's pool must not reach a stopped server."""
         self.shutdown()
         self.server_close()
         for connection in list(self._open):
@@ -148,7 +150,8 @@ class Handler(BaseHTTPRequestHandler):
     def _respond(self) -> None:
         parts = urlsplit(self.path)
         pairs = parse_qsl(parts.query, keep_blank_values=True)
-        # A parameter may be given once only; joined like this, a second one makes a value that is always refused.
+        # A parameter may be given once only; joined like this, a second one makes a value that is
+        # always refused.
         query = {
             name: ", ".join(value for other, value in pairs if other == name) for name, _ in pairs
         }

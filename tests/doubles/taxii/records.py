@@ -22,7 +22,10 @@ class Record:
 
 @dataclass(frozen=True)
 class Walk:
-    """A listing in progress; `next` names it. It is a snapshot of its first page, as on medallion."""
+    """A listing in progress; `next` names it.
+
+    It is a snapshot of its first page, as on medallion.
+    """
 
     key: tuple[str, dict[str, str]]  # what the client has to repeat: path and parameters
     records: list[Record]
