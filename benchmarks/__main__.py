@@ -1,4 +1,4 @@
-"""Measure the conversion beside misp-stix, in one run, and write docs/benchmarks.md and docs/benchmarks.svg."""
+"""Measure the bridge beside misp-stix in one run; write docs/benchmarks.md and its picture."""
 
 import argparse
 import tempfile

@@ -1,5 +1,6 @@
-"""A generated knowledge base in the shape of ATT&CK: few kinds of objects, long texts, four of five a relationship.
+"""A generated knowledge base in the shape of ATT&CK: few types, long texts, many relationships.
 
+Four of five objects are relationships.
 Every text is put together from the parts below, which are invented.
 """
 
@@ -90,7 +91,9 @@ def _references(rng: random.Random, external_id: str | None, most: int) -> list[
         found.append(
             {
                 "source_name": f"Invented Report {number}",
-                "description": f"Invented Vendor. (2025, March {1 + number % 28}). Notes, part {number}.",
+                "description": (
+                    f"Invented Vendor. (2025, March {1 + number % 28}). Notes, part {number}."
+                ),
                 "url": f"https://reports.example.com/notes/{number}",
             }
         )

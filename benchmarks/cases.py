@@ -1,4 +1,4 @@
-"""What is measured: each function runs its measurements in child processes and gives rows for the page."""
+"""The measurements: each function runs its own in child processes and returns rows of the page."""
 
 import json
 import os
@@ -36,7 +36,8 @@ class Case:
 
     Attributes:
         name: for `--only`; several cases can share it.
-        title: what the input is; `{count}` stands for its count, `{reports}` for that of its reports.
+        title: what the input is; `{count}` stands for its count, `{reports}` for that of its
+            reports.
         count: for the generator; 0 for a file of the corpora.
         target: how many times less CPU than misp-stix.
         peer: `always`, or `full`: only with `--full`.
@@ -280,7 +281,10 @@ SLOW = 3
 
 
 def delivering() -> Figures:
-    """100 events of 100 attributes by our sink and by PyMISP: to the double, and to a real MISP where one is named."""
+    """Deliver 100 events of 100 attributes by our sink and by PyMISP.
+
+    They go to the double, and to a real MISP where one is named.
+    """
     with _double(SLOW) as server:
         found = {way: child("delivering", way, *server) for way in ("ours", "pymisp")}
     with _double(0) as server:
@@ -299,7 +303,10 @@ def delivering() -> Figures:
 
 @contextmanager
 def _double(milliseconds: float) -> Iterator[tuple[str, str, str]]:
-    """The MISP double in a process of its own: its URL, its key, and the file that says how long it was at work."""
+    """Start the MISP double in a process of its own.
+
+    Yields its URL, its key, and the file that says how long it was at work.
+    """
     with tempfile.TemporaryDirectory() as name:
         file = str(Path(name) / "busy.json")
         server = subprocess.Popen(

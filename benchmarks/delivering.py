@@ -1,13 +1,14 @@
 """Delivering to the MISP double, beside PyMISP doing the same.
 
-python -m benchmarks.delivering serve MILLISECONDS FILE    the double, that slow for each attribute; prints URL and
-                                                           key, and keeps in FILE how long it was at work, and the
-                                                           largest request
-python -m benchmarks.delivering ours URL KEY [FILE]   100 events of 100 attributes by our sink
-python -m benchmarks.delivering pymisp URL KEY [FILE] the same by PyMISP's add_event
-python -m benchmarks.delivering large URL KEY FILE    one event of 50,000 attributes by our sink
-python -m benchmarks.delivering clean URL KEY         delete what the two left in a real MISP
-python -m benchmarks.delivering traffic               requests and bytes of what changes little or nothing
+Commands of `python -m benchmarks.delivering`:
+
+    serve MILLISECONDS FILE  the double, that slow for each attribute; prints URL and key, and keeps
+                             in FILE how long it was at work and the largest request
+    ours URL KEY [FILE]      100 events of 100 attributes by our sink
+    pymisp URL KEY [FILE]    the same by PyMISP's add_event
+    large URL KEY FILE       one event of 50,000 attributes by our sink
+    clean URL KEY            delete what the two left in a real MISP
+    traffic                  requests and bytes of deliveries with little or no change
 """
 
 import copy
@@ -166,7 +167,7 @@ def by_pymisp(url: str, key: str, file: str = "") -> dict[str, float]:
 
 
 def traffic() -> dict[str, float]:
-    """Requests and bytes sent for an unchanged delivery of 100 events, and for one attribute of 10,000."""
+    """Count requests and bytes for 100 unchanged events, and for one attribute of 10,000."""
     from pymisp import MISPEvent, PyMISP  # noqa: PLC0415
 
     from stixbridge.sinks.base import Job, Last, State  # noqa: PLC0415

@@ -45,7 +45,10 @@ def _rules(*, matching: bool) -> tuple[dict[str, Any], ...]:
             },
             {
                 "name": f"c{at}",
-                "when": f"attribute.type in ['domain', 'url'] && hostname(attribute.value) == 'x{at}.example'",
+                "when": (
+                    "attribute.type in ['domain', 'url'] && hostname(attribute.value) == "
+                    f"'x{at}.example'"
+                ),
                 "then": {"drop": True},
             },
             {
@@ -88,7 +91,10 @@ def measure_rules(path: Path) -> dict[str, float]:
 
 
 def measure_lists(path: Path) -> dict[str, float]:
-    """Look-ups a second in all lists; the package, which takes a second for a few values, is asked for fewer."""
+    """Count look-ups a second in all lists.
+
+    The package takes a second for a few values, so it is asked for fewer.
+    """
     from pymispwarninglists import WarningLists  # noqa: PLC0415
 
     from stixbridge.enrich.warninglists import load  # noqa: PLC0415

@@ -1,7 +1,7 @@
 """Inputs to measure with: generated, the same at every run, and written one object at a time.
 
-`python -m benchmarks.inputs NAME COUNT FILE` writes one. All names are invented; addresses and domains are of the
-ranges that RFC 5737, 3849 and 2606 keep for examples.
+`python -m benchmarks.inputs NAME COUNT FILE` writes one. All names are invented; addresses and
+domains are of the ranges that RFC 5737, 3849 and 2606 keep for examples.
 """
 
 import json
@@ -29,7 +29,10 @@ _ROOT = Path(__file__).parent.parent
 
 
 def id_of(type_: str, at: int, version: int = 4) -> str:
-    """The id of the `at`-th object of a type: known without the object, so that nothing need be held to refer to it."""
+    """Return the id of the `at`-th object of a type.
+
+    It is known without the object, so that nothing need be held to refer to it.
+    """
     digest = blake2b(f"{type_} {at}".encode(), digest_size=16).digest()
     return f"{type_}--{uuid.UUID(bytes=digest, version=version)}"
 
@@ -107,9 +110,10 @@ def indicator(at: int, pattern: str, producer: str) -> Object:
 
 
 def reports(count: int) -> Iterator[Object]:
-    """`count` indicators, a relationship each to one of ten malware families, and a report for every hundred.
+    """Make `count` indicators, each related to one of ten malware families, a report a hundred.
 
-    The reports come last, so that a reader of the stream meets every member long before it knows where that belongs.
+    The reports come last, so that a reader of the stream meets every member long before it knows
+    where that belongs.
     """
     rng = random.Random(_SEED)
     yield (producer := made("identity", 0, name="Invented Vendor", identity_class="organization"))
@@ -138,7 +142,10 @@ def reports(count: int) -> Iterator[Object]:
 
 
 def equal_values(count: int) -> Iterator[Object]:
-    """`count` indicators and `count` observables in no report; every second observable has an indicator's value."""
+    """Make `count` indicators and `count` observables in no report.
+
+    Every second observable has an indicator's value.
+    """
     kinds = ("ipv6-addr", "domain-name", "url", "file")
     yield (producer := made("identity", 0, name="Invented Vendor", identity_class="organization"))
     for at in range(count):
@@ -239,7 +246,7 @@ def single_patterns(count: int) -> list[str]:
 
 
 def real_patterns(folder: Path) -> list[str]:
-    """The different STIX patterns of all indicators in a folder of real files, and of its `patterns.jsonl`."""
+    """List the different STIX patterns of a folder of real files and of its `patterns.jsonl`."""
     found: dict[str, None] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         try:
@@ -254,7 +261,7 @@ def real_patterns(folder: Path) -> list[str]:
 
 
 def _collect(value: Any, found: dict[str, None]) -> None:
-    """Walk a parsed file: indicators stand in bundles, lists, envelopes and answers of other servers."""
+    """Walk a parsed file: indicators stand in bundles, lists, envelopes and servers' answers."""
     if isinstance(value, dict):
         if value.get("type") == "indicator" and value.get("pattern_type", "stix") == "stix":
             pattern = value.get("pattern")

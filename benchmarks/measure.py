@@ -2,7 +2,8 @@
 
     python -m benchmarks.measure convert ENGINE FILE      ENGINE: native, misp-stix, floor
     python -m benchmarks.measure patterns ENGINE FILE     ENGINE: parse, meaning, stix2-patterns
-    python -m benchmarks.measure command MEGABYTES WORD…  a command line, stopped above that much memory (0: never)
+    python -m benchmarks.measure command MEGABYTES WORD…  a command line, stopped above that memory
+                                                          (0: never)
 
 Only what is measured is imported, since the memory that is reported is that of the whole process.
 """
@@ -21,8 +22,10 @@ from typing import Any
 
 NOW = "2026-02-01T00:00:00Z"
 _SMALL = (
-    b'{"type": "bundle", "id": "bundle--5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11", "objects": [{"type": "indicator",'
-    b' "spec_version": "2.1", "id": "indicator--0b0ad1b5-5d2c-4a53-9b38-91a6b6e0c6a1", "pattern_type": "stix",'
+    b'{"type": "bundle", "id": "bundle--5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11", "objects": '
+    b'[{"type": "indicator",'
+    b' "spec_version": "2.1", "id": "indicator--0b0ad1b5-5d2c-4a53-9b38-91a6b6e0c6a1", '
+    b'"pattern_type": "stix",'
     b' "created": "2026-01-05T08:00:00.000Z", "modified": "2026-01-05T08:00:00.000Z",'
     b' "valid_from": "2026-01-05T08:00:00Z", "pattern": "[domain-name:value = \'host.example\']"}]}'
 )
@@ -43,7 +46,8 @@ def _native() -> Callable[[bytes], list[bytes]]:
 
 
 def _misp_stix() -> Callable[[bytes], list[bytes]]:
-    # Through its own API and not our `engine = "misp-stix"`, which adds identities and a ledger of its own.
+    # Through its own API and not our `engine = "misp-stix"`, which adds identities and a ledger of
+    # its own.
     from misp_stix_converter import MISP_org_uuid  # noqa: PLC0415
     from misp_stix_converter.tools import get_stix2_parser, load_stix2_content  # noqa: PLC0415
 
@@ -126,7 +130,7 @@ def _parser(engine: str) -> tuple[Callable[[str], Any], type[Exception]]:
 
 
 def measure_patterns(engine: str, path: Path) -> dict[str, float]:
-    """Read a list of patterns once, each of them different: what a cache could save is not measured.
+    """Read a list of different patterns once, so that no cache can help.
 
     Args:
         engine: `parse`, `meaning` (parse and interpret), or `stix2-patterns`.
@@ -153,7 +157,8 @@ def measure_command(most: int, words: list[str]) -> dict[str, float | str]:
     """Run a command line as a user does.
 
     Args:
-        most: megabytes of address space that it may take, so that a failure leaves the machine alone; 0 for any.
+        most: megabytes of address space that it may take, so that a failure leaves the machine
+            alone; 0 for any.
         words: the command.
 
     Returns:

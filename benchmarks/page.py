@@ -22,14 +22,16 @@ _TITLES = {
 def head() -> str:
     """What the page is, and what it was measured with."""
     names = ("stixbridge", "misp-stix", "stix2-patterns", "orjson")
+    versions = ", ".join(f"{name} {_version(name)}" for name in names)
     return f"""# Benchmarks
 
-Written by `make bench`. Both engines on the same input in one run, each measurement in a process of its own. Time is
-CPU seconds of the whole conversion, from the bytes of the file to the bytes of the events, without imports; memory is
-the peak of the process, imports included. The floor is `orjson` loads and dumps of the input. stixbridge and the
-floor: the median of {RUNS} runs; misp-stix: one run, through its own API. Compare ratios, not seconds.
+Written by `make bench`. Both engines convert the same input in one run, each measurement in a
+process of its own. Time is CPU seconds of the whole conversion, from the bytes of the file to the
+bytes of the events, without imports. Memory is the peak of the process, imports included. The floor
+is `orjson` loads and dumps of the input. stixbridge and the floor: the median of {RUNS} runs;
+misp-stix: one run, through its own API. Compare ratios, not seconds.
 
-Python {platform.python_version()}, {platform.machine()}; {", ".join(f"{name} {_version(name)}" for name in names)}.
+Python {platform.python_version()}, {platform.machine()}; {versions}.
 """
 
 
@@ -107,11 +109,23 @@ def conversion(rows: Sequence[Row]) -> str:
     said = ""
     for row in rows:
         if row.size and "misp-stix" not in row.engines:
-            said += f"\nmisp-stix was not run with “{row.title}”, where its time is quadratic: `--full` runs it.\n"
+            said += (
+                f"\nmisp-stix was not run with “{row.title}”, where its time is quadratic: "
+                "`--full` runs it.\n"
+            )
         if row.get("native", "made_events") == 0 and row.get("misp-stix", "made_events"):
-            said += f"\n“{row.title}”: stixbridge makes no event of it, since nothing links its context to a value, and"
-            said += " accounts for it in the ledger; misp-stix makes clusters of it. That is not the same work.\n"
-    return f"## Conversion\n\n![CPU seconds of each input](benchmarks.svg)\n\n{first}{said}\n{_came_out(rows)}"
+            said += (
+                f"\n“{row.title}”: stixbridge makes no event of it, since nothing links its "
+                "context to a value, and"
+            )
+            said += (
+                " accounts for it in the ledger; misp-stix makes clusters of it. That is not "
+                "the same work.\n"
+            )
+    return (
+        f"## Conversion\n\n![CPU seconds of each input](benchmarks.svg)\n\n{first}{said}\n"
+        f"{_came_out(rows)}"
+    )
 
 
 _MADE = ("events", "attributes", "objects", "tags", "bytes")
@@ -196,7 +210,10 @@ def growth(rows: Sequence[Figures]) -> str:
 
 def cold_start(found: Figures) -> str:
     """From start to end of the command."""
-    said = f"## Cold start\n\n`stixbridge convert` of a file of 22 objects, index warm; {COLD_RUNS} runs.\n\n"
+    said = (
+        "## Cold start\n\n`stixbridge convert` of a file of 22 objects, index warm; "
+        f"{COLD_RUNS} runs.\n\n"
+    )
     if "failed" in found:
         return f"{said}Failed: {found['failed']}\n"
     cells = [
@@ -229,10 +246,11 @@ def stages(found: Figures) -> str:
     return (
         "## Where the time goes\n\nOf the first input, timed by stage, in one run.\n\n"
         + table(["stage", "CPU", "share"], rows)
-        + "\nNo stage stands out: what is left is Python making and filling objects. Reading and writing JSON is the"
-        " floor. The sixteen hot modules compiled with mypyc took a quarter off (0.55 s to 0.41 s for the first input,"
-        " measured once); that is less than a second build is worth, and is not adopted. What would meet the targets"
-        " that are missed is an engine that holds an indicator in a few tuples instead of objects, or a compiled one.\n"
+        + "\nNo stage stands out: what is left is Python making and filling objects. Reading and "
+        "writing JSON is the floor. The sixteen hot modules compiled with mypyc took a quarter "
+        "off (0.55 s to 0.41 s for the first input, measured once); that is less than a second "
+        "build is worth, and is not adopted. What would meet the targets that are missed is an "
+        "engine that holds an indicator in a few tuples instead of objects, or a compiled one.\n"
     )
 
 
@@ -245,8 +263,10 @@ def enriching(found: Figures) -> str:
         return f"{(rules[name] - rules['without']) / count * 1000:.3f} ms"
 
     return (
-        f"## Enrichment\n\n{count:,.0f} attributes in reports; CPU time beside the conversion, which takes"
-        f" {rules['without'] / count * 1000:.3f} ms an attribute. A MISP needs about 3 ms to store one.\n\n"
+        f"## Enrichment\n\n{count:,.0f} attributes in reports; CPU time beside the conversion, "
+        "which takes"
+        f" {rules['without'] / count * 1000:.3f} ms an attribute. A MISP needs about 3 ms to "
+        "store one.\n\n"
         + table(
             ["per attribute", "cost (target)"],
             [
@@ -278,8 +298,8 @@ def pulling(found: Figures) -> str:
         rows.append([title, seconds(run["cpu"]), f"{rate:,.0f}", share, megabytes(run["memory"])])
     whole, few, many = found["all of many"], found["poll of few"], found["poll of many"]
     return (
-        f"## Pulling\n\n{count:,} objects (reports, indicators, relationships) from a server on loopback, 1,000 a page."
-        " CPU of the client.\n\n"
+        f"## Pulling\n\n{count:,} objects (reports, indicators, relationships) from a server on "
+        "loopback, 1,000 a page. CPU of the client.\n\n"
         + table(
             [
                 "",
@@ -290,8 +310,10 @@ def pulling(found: Figures) -> str:
             ],
             rows,
         )
-        + "\nThe loop keeps bodies and nothing else. The store also keeps which object refers to which, which is newer,"
-        " what came when and what expires, in indexes that later polls need; half of the time is SQLite's for"
+        + "\nThe loop keeps bodies and nothing else. The store also keeps which object refers to "
+        "which, which is newer,"
+        " what came when and what expires, in indexes that later polls need; half of the time is "
+        "SQLite's for"
         " those.\n\n"
         + table(
             ["", "measured", "target"],
@@ -313,7 +335,10 @@ def pulling(found: Figures) -> str:
                 ],
                 [
                     f"a run of 1,000 new objects, {many['held']:,} in the store",
-                    f"{seconds(many['cpu'])}, {many['cpu'] / few['cpu']:.2f} times that of {few['held']:,}",
+                    (
+                        f"{seconds(many['cpu'])}, {many['cpu'] / few['cpu']:.2f} times that of "
+                        f"{few['held']:,}"
+                    ),
                     "under 1.5 times",
                 ],
             ],
@@ -346,8 +371,9 @@ def delivering(found: Figures) -> str:
         ]
 
     return (
-        f"## Delivery\n\n100 events of 100 attributes to the MISP double, which takes {SLOW} ms for each attribute as a"
-        " real one does. The overhead is what the clock shows beyond the time in which the server was at work.\n\n"
+        f"## Delivery\n\n100 events of 100 attributes to the MISP double, which takes {SLOW} ms "
+        "for each attribute as a real one does. The overhead is what the clock shows beyond the "
+        "time in which the server was at work.\n\n"
         + table(
             [
                 "",
@@ -369,7 +395,10 @@ def delivering(found: Figures) -> str:
             [
                 [
                     "one attribute of 10,000 changes: bytes sent",
-                    f"{traffic['ours one change']:,.0f} in {traffic['ours one change requests']:.0f} requests",
+                    (
+                        f"{traffic['ours one change']:,.0f} in "
+                        f"{traffic['ours one change requests']:.0f} requests"
+                    ),
                     "under 5,000",
                     f"{traffic['pymisp one change']:,.0f}",
                 ],
@@ -383,7 +412,8 @@ def delivering(found: Figures) -> str:
         )
         + (
             f"\nOne event of 50,000 attributes ({large['event'] / 1e6:.0f} MB as JSON) goes in"
-            f" {large['requests']:.0f} requests, the largest of {large['largest'] / 1e3:,.0f} KB; the client's memory"
+            f" {large['requests']:.0f} requests, the largest of {large['largest'] / 1e3:,.0f} KB; "
+            "the client's memory"
             f" grows from {large['memory before'] / 1e6:.0f} MB, with the event in it, to"
             f" {large['memory'] / 1e6:.0f} MB.\n"
         )
@@ -397,7 +427,8 @@ def _on_a_real_misp(found: Figures) -> str:
     return "\nThe same to a real MISP, as `MISP_URL` and `MISP_KEY` name it:\n\n" + table(
         ["", "CPU of the client", "wall time", "times as fast as PyMISP"],
         [
-            ["stixbridge", seconds(ours["cpu"]), seconds(ours["wall"]), f"{peer['wall'] / ours['wall']:.2f}"],
+            ["stixbridge", seconds(ours["cpu"]), seconds(ours["wall"]),
+             f"{peer['wall'] / ours['wall']:.2f}"],
             [
                 "stixbridge, four events in flight", "", seconds(ours["wall of several"]),
                 f"{peer['wall'] / ours['wall of several']:.2f}",

@@ -1,11 +1,13 @@
-"""Pulling, in processes of their own: our source and store, a loop of bare libraries, and taxii2-client.
+"""Pulling: our source and store, a loop of bare libraries, and taxii2-client, each in a process.
 
-python -m benchmarks.pulling serve               a TAXII 2.1 server that costs nothing; prints its URL
-python -m benchmarks.pulling ours URL FILE       our source into our store
-python -m benchmarks.pulling loop URL FILE       httpx, orjson.loads, and an upsert of each page by sqlite3
-python -m benchmarks.pulling taxii2-client URL   the usual client, into a list
-python -m benchmarks.pulling quiet URL FILE      polls that bring nothing new
-python -m benchmarks.pulling poll URL FILE       a poll of 1,000 new objects into a store that holds FILE's
+Commands of `python -m benchmarks.pulling`:
+
+    serve              a TAXII 2.1 server that costs nothing; prints its URL
+    ours URL FILE      our source into our store
+    loop URL FILE      httpx, orjson.loads, and an upsert of each page by sqlite3
+    taxii2-client URL  the usual client, into a list
+    quiet URL FILE     polls that bring nothing new
+    poll URL FILE      a poll of 1,000 new objects into a store that holds FILE's
 """
 
 import json
@@ -30,14 +32,15 @@ _MEGABYTE = 1024**2 if sys.platform == "darwin" else 1024
 
 
 def objects(first: int, count: int) -> str:
-    """Some objects as JSON, in blocks of 200: a report, 99 indicators, their relationships to one malware."""
+    """Make JSON in blocks of 200: a report, 99 indicators, their relationships to one malware."""
     rows = []
     for block in range(first // BLOCK, (first + count) // BLOCK):
         ids = [f"0b0ad1b5-5d2c-4a53-9b38-{block * BLOCK + at:012x}" for at in range(BLOCK)]
         common = f'"spec_version":"2.1","created":"{STAMP}","modified":"{STAMP}"'
         members = ",".join(f'"indicator--{id_}"' for id_ in ids[1:100])
         rows.append(
-            f'{{"type":"report",{common},"id":"report--{ids[0]}","name":"Campaign {block}","published":"{STAMP}",'
+            f'{{"type":"report",{common},"id":"report--{ids[0]}","name":"Campaign '
+            f'{block}","published":"{STAMP}",'
             f'"report_types":["campaign"],"object_refs":[{members}]}}'
         )
         rows.append(
@@ -45,9 +48,12 @@ def objects(first: int, count: int) -> str:
         )
         for id_ in ids[1:100]:
             rows.append(
-                f'{{"type":"indicator",{common},"id":"indicator--{id_}","name":"Host of campaign {block}",'
-                f'"description":"Seen in the traffic of hosts that the campaign had reached.","confidence":80,'
-                f'"indicator_types":["malicious-activity"],"pattern":"[domain-name:value = \'{id_[-12:]}.example\']",'
+                f'{{"type":"indicator",{common},"id":"indicator--{id_}","name":"Host of campaign '
+                f'{block}",'
+                '"description":"Seen in the traffic of hosts that the campaign had '
+                'reached.","confidence":80,'
+                '"indicator_types":["malicious-activity"],"pattern":"[domain-name:value = '
+                f"'{id_[-12:]}.example']\","
                 f'"pattern_type":"stix","valid_from":"{STAMP}",'
                 f'"object_marking_refs":["marking-definition--bab4a63c-aed9-4cf5-a766-dfca5abac2bb"]}}'
             )
