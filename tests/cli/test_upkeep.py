@@ -14,8 +14,9 @@ from helpers.command import run
 
 from stixbridge.errors import ConfigError, StoreError
 from stixbridge.pipeline import make
-from stixbridge.queries.dead_letters import drop, letters, retry, show
-from stixbridge.queries.find import find, status
+from stixbridge.queries.dead_letters import dead_letters, drop, retry, show
+from stixbridge.queries.find import find
+from stixbridge.queries.status import status
 from stixbridge.store import Store
 
 A, B, C = "198.51.100.1", "198.51.100.2", "198.51.100.3"
@@ -72,7 +73,7 @@ def test_an_object_that_the_conversion_fails_on_stops_nothing(
     )
     assert (summary.errors, summary.ledger.reasons["dead-letter"]) == ([], 2)
     assert values(misp) == [B]
-    found = letters(bridge.store)
+    found = dead_letters(bridge.store)
     assert [letter.key for letter in found] == sorted(
         f"object:acme/{item['id']}" for item in (poison, venom)
     )
@@ -88,8 +89,8 @@ def test_an_object_that_the_conversion_fails_on_stops_nothing(
     assert bridge.run().errors == []
     assert values(misp) == [A, B]
     drop(bridge.store, f"object:acme/{venom['id']}")
-    assert letters(bridge.store) == []
-    assert [letter.key for letter in letters(bridge.store, settled=True)] == [
+    assert dead_letters(bridge.store) == []
+    assert [letter.key for letter in dead_letters(bridge.store, settled=True)] == [
         f"object:acme/{venom['id']}"
     ]
 
@@ -108,7 +109,7 @@ def test_a_mistake_that_takes_two_objects(
     bridge.poll(stix.indicator(A, name="half"), stix.indicator(B))
     assert bridge.poll(stix.indicator(C, name="half")).errors == []
     assert values(misp) == [A, B]  # what came last is put aside
-    assert len(letters(bridge.store)) == 1
+    assert len(dead_letters(bridge.store)) == 1
 
 
 def test_what_no_object_is_to_blame_for_puts_none_aside(
@@ -123,7 +124,7 @@ def test_what_no_object_is_to_blame_for_puts_none_aside(
 
     monkeypatch.setattr(make.Maker, "_convert", convert)
     assert bridge.poll(stix.indicator(A), stix.indicator(B)).errors == []
-    assert (values(misp), letters(bridge.store)) == ([A, B], [])
+    assert (values(misp), dead_letters(bridge.store)) == ([A, B], [])
 
 
 def test_a_newer_version_of_what_was_put_aside_is_tried(
@@ -132,9 +133,9 @@ def test_a_newer_version_of_what_was_put_aside_is_tried(
     allergic.append("poison")
     bridge.poll(stix.indicator(A, name="good"), stix.indicator(B))
     bridge.poll(stix.indicator(A, name="poison", modified=stix.LATER))
-    assert (values(misp), len(letters(bridge.store))) == ([B], 1)
+    assert (values(misp), len(dead_letters(bridge.store))) == ([B], 1)
     bridge.poll(stix.indicator(A, name="mended", modified=stix.LAST))
-    assert (values(misp), letters(bridge.store)) == ([A, B], [])
+    assert (values(misp), dead_letters(bridge.store)) == ([A, B], [])
 
 
 def test_an_event_that_was_refused_is_tried_again(misp: MispDouble, bridge: Bridge) -> None:
@@ -142,7 +143,7 @@ def test_an_event_that_was_refused_is_tried_again(misp: MispDouble, bridge: Brid
         403, {"errors": {"Event": {"info": ["no"]}}, "message": "Could not add"}, path="/events/add"
     )
     assert bridge.poll(stix.report("wave", [stix.indicator(A)]), stix.indicator(A)).status == 1
-    (letter,) = letters(bridge.store)
+    (letter,) = dead_letters(bridge.store)
     assert letter.key == f"event:misp/{stix.uuid_in(stix.stix_id('report', 'wave'))}"
     assert letter.what == "wave"
     assert "refused" in letter.reason
@@ -150,24 +151,24 @@ def test_an_event_that_was_refused_is_tried_again(misp: MispDouble, bridge: Brid
     assert actions(bridge.run()) == {}
     assert show(bridge.store, letter.key)["event"]["info"] == "wave"
     drop(bridge.store, letter.key)
-    assert letters(bridge.store) == []
+    assert dead_letters(bridge.store) == []
     retry(bridge.store, letter.key)
     assert actions(bridge.run()) == {"created": 1}
-    assert (letters(bridge.store, settled=True), values(misp)) == ([], [A])
+    assert (dead_letters(bridge.store, settled=True), values(misp)) == ([], [A])
 
 
 def test_an_entry_that_is_no_object(bridge: Bridge) -> None:
     bad = {"type": "indicator", "id": "no id at all"}
     assert bridge.poll(bad, stix.indicator(A)).status == 1
-    (letter,) = letters(bridge.store)
+    (letter,) = dead_letters(bridge.store)
     assert letter.key.startswith("entry:acme/")
     assert letter.reason == "invalid-object"
     assert bridge.run().status == 0  # told once
     assert "read anew" in retry(bridge.store, letter.key)
-    assert letters(bridge.store) == []
+    assert dead_letters(bridge.store) == []
     assert bridge.run(full=True).status == 1
     drop(bridge.store, letter.key)
-    assert (letters(bridge.store), bridge.run(full=True).status) == ([], 0)
+    assert (dead_letters(bridge.store), bridge.run(full=True).status) == ([], 0)
 
 
 def test_a_key_of_none(bridge: Bridge) -> None:
@@ -193,7 +194,7 @@ def test_the_command(tmp_path: Path) -> None:
     wrong = run("dead-letters", "retry", "event:x/y", cwd=tmp_path)
     assert (wrong.returncode, wrong.stderr) == (
         2,
-        "stixbridge: no dead letter 'event:x/y'; stixbridge dead-letters lists them\n",
+        "stixbridge: there is no dead letter 'event:x/y'; stixbridge dead-letters lists them\n",
     )
 
 
@@ -241,7 +242,7 @@ def test_a_backup_is_a_store(tmp_path: Path) -> None:
     # forgotten
     write(tmp_path, stix.indicator(B))
     killed = Store(tmp_path / "stixbridge.db")
-    killed.suppress("after", "the backup", 0)
+    killed.suppression.add("after", "the backup", 0)
     for name in ("", "-wal", "-shm"):
         (tmp_path / f"kept{name}").write_bytes((tmp_path / f"stixbridge.db{name}").read_bytes())
     killed.close()
@@ -274,10 +275,10 @@ def test_old_runs_and_pages_are_forgotten_and_objects_are_not(bridge: Bridge) ->
     bridge.poll(stix.indicator(A), now="2026-01-10T00:00:00Z")
     bridge.run(now="2026-01-11T00:00:00Z")
     count = "SELECT (SELECT count(*) FROM runs) AS runs, (SELECT count(*) FROM pages) AS pages"
-    assert bridge.store.query(count)[0]["runs"] == 2
+    assert bridge.store.database.rows(count)[0]["runs"] == 2
     bridge.run(now="2026-06-01T00:00:00Z")
-    assert bridge.store.query(count) == [{"runs": 1, "pages": 0}]
-    assert len(bridge.store.query("SELECT * FROM objects")) == 1
+    assert bridge.store.database.rows(count) == [{"runs": 1, "pages": 0}]
+    assert len(bridge.store.database.rows("SELECT * FROM objects")) == 1
 
 
 # How things stand

@@ -13,7 +13,7 @@ from doubles.misp import MispDouble
 from helpers import stix
 from helpers.bridge import Bridge, reasons
 
-from stixbridge.queries.dead_letters import letters, retry
+from stixbridge.queries.dead_letters import dead_letters, retry
 from stixbridge.store import Store
 
 A, B, C, OLD = "198.51.100.1", "198.51.100.2", "198.51.100.3", "198.51.100.99"
@@ -89,7 +89,7 @@ def test_skip_leaves_it_as_it_is_and_says_so(misp: MispDouble, tmp_path: Path) -
     assert (summary.events, summary.status) == ({"foreign": 1}, 1)
     assert "left as it is" in reasons(summary)["foreign"][0]
     assert misp.events == before
-    assert [letter.key for letter in letters(bridge.store)] == [f"event:misp/{REPORT}"]
+    assert [letter.key for letter in dead_letters(bridge.store)] == [f"event:misp/{REPORT}"]
     bridge.close()
 
 
@@ -159,7 +159,7 @@ def test_a_change_of_mind_is_a_replay(misp: MispDouble, tmp_path: Path, foreign:
     assert again.run().events == {}
     assert again.run(replay=True).status == 0
     assert {A, B} <= {value for uuid in misp.events for value in rows(misp, uuid)}
-    assert letters(again.store) == []
+    assert dead_letters(again.store) == []
     again.close()
 
 

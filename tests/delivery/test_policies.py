@@ -308,14 +308,14 @@ def test_a_value_on_the_list_detects_nothing_in_any_feed_from_the_next_run_on(
     bridge = bridge_to(misp, tmp_path, more={"sources": {"other": {"type": "files"}}})
     bridge.poll(stix.indicator(A), stix.indicator(B))
     bridge.poll(stix.indicator(A, modified=stix.LATER), source="other")
-    bridge.store.suppress(A, "our own resolver", NOW)
+    bridge.store.suppression.add(A, "our own resolver", NOW)
     assert suppressed(bridge.store)[0]["why"] == "our own resolver"
     summary = bridge.run()
     assert "suppressed" in reasons(summary)
     assert bridge.run(source="other").errors == []
     assert live(misp) == {(A, False), (B, True)}
-    assert bridge.store.unsuppress(A, NOW)
-    assert not bridge.store.unsuppress(A, NOW)
+    assert bridge.store.suppression.remove(A, NOW)
+    assert not bridge.store.suppression.remove(A, NOW)
     assert suppressed(bridge.store) == []
     bridge.run()
     bridge.run(source="other")
@@ -338,7 +338,7 @@ def test_a_false_positive_of_an_analyst_counts_for_all_feeds(
     assert suppressed(bridge.store)[0]["why"] == "marked as a false positive in misp"
     assert bridge.run(source="other").events == {"updated": 1}
     assert live(misp) == {(A, False)}
-    assert bridge.store.unsuppress(A, times.now() + 1_000_000)
+    assert bridge.store.suppression.remove(A, times.now() + 1_000_000)
     bridge.run()
     bridge.run(source="other")
     assert live(misp) == {(A, True)}  # what a person took off the list stays off it
@@ -484,7 +484,7 @@ def test_a_harmless_half_of_a_value_is_harmless(misp: MispDouble, tmp_path: Path
         *[stix.indicator(name, pattern) for name, pattern in patterns.items()], stix.indicator(B)
     )
     for value in (A, "a.exe"):
-        bridge.store.suppress(value, "ours", NOW)
+        bridge.store.suppression.add(value, "ours", NOW)
     bridge.run()
     (held,) = misp.events.values()
     on = {row["value"]: row["to_ids"] for row in held["Attribute"] if not row["deleted"]}

@@ -366,10 +366,10 @@ def test_what_a_run_brought_that_was_killed_can_be_taken_back(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(bridge.store), "run_brought", killed)
+        patch.setattr(bridge.store.runs, "end_poll", killed)
         with pytest.raises(KeyboardInterrupt):
             bridge.poll(stix.indicator(A))
-    number = bridge.store.query("SELECT max(number) AS number FROM runs")[0]["number"]
+    number = bridge.store.database.rows("SELECT max(number) AS number FROM runs")[0]["number"]
     bridge.poll(stix.indicator(B))
     assert live(misp) == {A: True, B: True}
     assert undo(bridge, number).errors == []

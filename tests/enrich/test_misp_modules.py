@@ -221,12 +221,12 @@ def test_answers_are_kept_in_the_store(tmp_path: Path) -> None:
         store = Store(tmp_path / "s.db")
         settings = Enrich(modules=[ModuleSettings("m", url=double.url, keep=60)])
         for now, asked in ((NOW, 1), ("2026-02-01T00:00:30Z", 1), ("2026-02-01T00:02:00Z", 2)):
-            enrichment = Enrichment(settings, answers=store.answers())
+            enrichment = Enrichment(settings, answers=store.answers)
             result = convert([indicator("198.51.100.1")], now, enrich=enrichment)
             enrichment.close()
             assert len(double.asked) == asked
             assert any(row["value"] == "found" for row in result.events[0]["Attribute"])
-        assert len(store.answers()) == 1
+        assert len(store.answers) == 1
         store.close()
 
 

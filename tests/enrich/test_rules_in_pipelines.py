@@ -233,7 +233,7 @@ def test_rehearsing_asks_modules_into_a_copy(folder: Path) -> None:
         summary = rehearse(pipeline)
         pipeline.close()
         assert summary.events == {"created": 1}
-        assert store.query("SELECT count(*) AS n FROM objects")[0]["n"] == 0
+        assert store.database.rows("SELECT count(*) AS n FROM objects")[0]["n"] == 0
         store.close()
 
 

@@ -46,15 +46,15 @@ class Pull:
     @property
     def ids(self) -> list[str]:
         """The ids in the store, sorted; a bad entry beside them is an error of the test."""
-        assert self.store.query("SELECT * FROM rejects") == []
-        return sorted(row["id"] for row in self.store.query("SELECT id FROM objects"))
+        assert self.store.database.rows("SELECT * FROM rejects") == []
+        return sorted(row["id"] for row in self.store.database.rows("SELECT id FROM objects"))
 
     @property
     def watermarks(self) -> list[str | None]:
         """The watermark of each collection, by title."""
         return [
             row["watermark"]
-            for row in self.store.query("SELECT watermark FROM cursors ORDER BY title")
+            for row in self.store.database.rows("SELECT watermark FROM cursors ORDER BY title")
         ]
 
     def close(self) -> None:

@@ -96,7 +96,7 @@ class Scene:
         writes = len(self.misp.writes())
         assert self.attempt()
         assert len(self.misp.writes()) == writes, "a run with nothing new wrote"
-        stored = self.bridge.store.query(
+        stored = self.bridge.store.database.rows(
             "SELECT id, hex(digest) AS digest FROM objects ORDER BY id"
         )
         for event in self.misp.events.values():
@@ -255,7 +255,7 @@ def test_a_database_that_someone_else_holds(
         with closing(sqlite3.connect(made.folder / "stixbridge.db", isolation_level=None)) as other:
             for point in (2, 5, 9, 14, 23, 40):
                 counted = 0
-                original = database.Database._transaction
+                original = database.Database.transaction
 
                 def count(
                     self: database.Database,
@@ -270,7 +270,7 @@ def test_a_database_that_someone_else_holds(
                     return original(self)
 
                 with monkeypatch.context() as patch:
-                    patch.setattr(database.Database, "_transaction", count)
+                    patch.setattr(database.Database, "transaction", count)
                     assert not made.attempt()
                 assert held.is_set()
                 held.clear()

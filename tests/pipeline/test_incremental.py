@@ -204,7 +204,7 @@ def test_what_is_taken_back_leaves_what_was_there_before(
         pipeline.run(NOW)
         source.waiting = second
         number = pipeline.run(NOW).run
-        if store.query(
+        if store.database.rows(
             "SELECT 1 FROM runs WHERE number = :number AND seq_after > seq_before", number=number
         ):
             assert pipeline.undo(number, NOW).errors == []

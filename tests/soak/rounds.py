@@ -233,7 +233,7 @@ def judge(
     peace.
     """
     store = Store(folder / "stixbridge.db")
-    held = store.load("acme", feed.newest)
+    held = store.objects.load("acme", feed.newest)
     store.close()
     for id_, obj in feed.newest.items():
         if id_ not in held or held[id_][0].get("modified") != obj["modified"]:

@@ -306,7 +306,7 @@ class Bridge:
 
     @property
     def ids(self) -> list[str]:
-        return sorted(row["id"] for row in self.store.query("SELECT id FROM objects"))
+        return sorted(row["id"] for row in self.store.database.rows("SELECT id FROM objects"))
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def test_a_newer_version_of_what_is_here_comes_in_though_the_window_is_smaller(
     pull(server.url, reach=reach)
     server.add("All", [stix.indicator(A, confidence=10, revoked=True, modified=stix.LATER)])
     assert pull(server.url, reach=reach).changed == 1
-    assert pull.store.load("acme", pull.ids)[pull.ids[0]][0]["revoked"] is True
+    assert pull.store.objects.load("acme", pull.ids)[pull.ids[0]][0]["revoked"] is True
 
 
 def test_filters_go_to_the_server(pull: Pull, server: TaxiiDouble) -> None:

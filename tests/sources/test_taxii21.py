@@ -212,7 +212,7 @@ def test_a_new_version_changes_and_a_deleted_object_stays(pull: Pull) -> None:
         server.remove("All", indicator(4)["id"])
         assert pull(server.url).changed == 1
         assert pull.ids == ALL
-        assert pull.store.load("acme", [indicator(3)["id"]])[indicator(3)["id"]][0][
+        assert pull.store.objects.load("acme", [indicator(3)["id"]])[indicator(3)["id"]][0][
             "modified"
         ].startswith("2026-02")
 
@@ -358,7 +358,9 @@ def test_what_can_not_be_read_ends_in_a_clear_error(
         assert summary.status == 3
         assert said in error
         assert len(server.requests) < 30
-        assert [row["error"] for row in pull.store.query("SELECT error FROM cursors")] == [error]
+        assert [row["error"] for row in pull.store.database.rows("SELECT error FROM cursors")] == [
+            error
+        ]
         for name in switches:
             setattr(server, name, False if name != "next_dies_after" else None)
         assert pull(server.url).errors == []

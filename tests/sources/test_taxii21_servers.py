@@ -90,7 +90,7 @@ def test_every_way_to_authenticate(
 def test_objects_come_as_they_were_posted(pull: Pull, server: TaxiiServer) -> None:
     pull(server.url, auth=best(server))
     by_id = {item["id"]: item for item in EVERYTHING}
-    for id_, (obj, added) in pull.store.load("acme", ALL).items():
+    for id_, (obj, added) in pull.store.objects.load("acme", ALL).items():
         # OpenTAXII gives the object's type as its spec_version
         assert {**obj, "spec_version": "2.1"} == by_id[id_]
         assert added is not None
@@ -166,7 +166,7 @@ def test_later_polls_bring_what_is_new_and_know_what_they_had(
         assert server.add("Later", new)["success_count"] == 9
         assert pull(server.url, **settings).changed == 9
         assert pull.ids == sorted({*ids(first), *ids(new)})
-        assert pull.store.load("acme", [indicator(3)["id"]])[indicator(3)["id"]][0][
+        assert pull.store.objects.load("acme", [indicator(3)["id"]])[indicator(3)["id"]][0][
             "modified"
         ].startswith("2026-03")
 

@@ -52,15 +52,15 @@ def add(
 ) -> PageCount:
     given = [item if isinstance(item, Entry) else entries([item])[0] for item in objects]
     settings = {"watermark": None, "date_added": None, "received": MOMENT, **more}
-    return store.add_page(source, collection, given, **settings)
+    return store.inbox.add_page(source, collection, given, **settings)
 
 
 def held(store: Store, id: str) -> Stix:
-    return store.load("acme", [id])[id][0]
+    return store.objects.load("acme", [id])[id][0]
 
 
 def count(store: Store, table: str) -> int:
-    return int(store.query(f"SELECT count(*) AS number FROM {table}")[0]["number"])
+    return int(store.database.rows(f"SELECT count(*) AS number FROM {table}")[0]["number"])
 
 
 # Pages
@@ -69,21 +69,23 @@ def count(store: Store, table: str) -> int:
 def test_a_page_is_stored_with_its_watermark(store: Store) -> None:
     brought = add(store, *INDICATORS, watermark="w1", date_added=5, title="Title")
     assert (brought.entries, brought.changed, brought.known) == (25, ids(INDICATORS), 0)
-    assert store.watermark("acme", "c") == "w1"
-    assert store.load("acme", ids(INDICATORS)) == {item["id"]: (item, 5) for item in INDICATORS}
-    (page,) = store.query(
+    assert store.inbox.watermark("acme", "c") == "w1"
+    assert store.objects.load("acme", ids(INDICATORS)) == {
+        item["id"]: (item, 5) for item in INDICATORS
+    }
+    (page,) = store.database.rows(
         "SELECT source, collection, received, entries, changed, last_added FROM pages"
     )
     assert list(page.values()) == ["acme", "c", MOMENT, 25, 25, "w1"]
-    (cursor,) = store.query("SELECT title, polled, error FROM cursors")
+    (cursor,) = store.database.rows("SELECT title, polled, error FROM cursors")
     assert list(cursor.values()) == ["Title", MOMENT, None]
 
 
 def test_a_page_without_a_watermark_leaves_the_old_one(store: Store) -> None:
     add(store, watermark="w1")
     add(store, indicator(1))
-    assert store.watermark("acme", "c") == "w1"
-    assert store.watermark("acme", "other") is store.watermark("other", "c") is None
+    assert store.inbox.watermark("acme", "c") == "w1"
+    assert store.inbox.watermark("acme", "other") is store.inbox.watermark("other", "c") is None
 
 
 @pytest.mark.parametrize("table", ["objects", "refs", "rejects", "pages", "cursors"])
@@ -110,12 +112,12 @@ def test_what_fails_half_way_leaves_nothing(store: Store, path: Path, table: str
         add(store, *page, watermark="w2")
     assert {name: count(store, name) for name in before} == before
     assert held(store, indicator(1)["id"])["modified"] == OLD
-    assert store.watermark("acme", "c") == "w1"
+    assert store.inbox.watermark("acme", "c") == "w1"
     with closing(sqlite3.connect(path)) as other:
         other.execute("DROP TRIGGER noINSERT")
         other.execute("DROP TRIGGER noUPDATE")
     assert len(add(store, *page, watermark="w2").changed) == 2
-    assert store.watermark("acme", "c") == "w2"
+    assert store.inbox.watermark("acme", "c") == "w2"
 
 
 def test_a_page_whose_reading_fails_leaves_nothing(store: Store) -> None:
@@ -124,8 +126,10 @@ def test_a_page_whose_reading_fails_leaves_nothing(store: Store) -> None:
         raise RuntimeError("in the middle")
 
     with pytest.raises(RuntimeError):
-        store.add_page("acme", "c", broken(), watermark="w1", date_added=None, received=MOMENT)
-    assert (count(store, "objects"), count(store, "pages"), store.watermark("acme", "c")) == (
+        store.inbox.add_page(
+            "acme", "c", broken(), watermark="w1", date_added=None, received=MOMENT
+        )
+    assert (count(store, "objects"), count(store, "pages"), store.inbox.watermark("acme", "c")) == (
         0,
         0,
         None,
@@ -148,12 +152,15 @@ def test_another_connection_sees_the_page_and_the_watermark_together(
 
 def test_known_objects_change_nothing(store: Store) -> None:
     add(store, *INDICATORS, ADDRESS, watermark="w1", date_added=5)
-    seq, before = store.last_seq("acme"), store.query("SELECT * FROM objects ORDER BY id")
+    seq, before = (
+        store.objects.last_seq("acme"),
+        store.database.rows("SELECT * FROM objects ORDER BY id"),
+    )
     again = add(store, *INDICATORS, ADDRESS, watermark="w1", date_added=9)
     assert (again.entries, again.changed, again.known, again.superseded) == (26, [], 26, [])
-    assert store.last_seq("acme") == seq
-    assert store.query("SELECT * FROM objects ORDER BY id") == before
-    assert store.changed("acme", seq) == []
+    assert store.objects.last_seq("acme") == seq
+    assert store.database.rows("SELECT * FROM objects ORDER BY id") == before
+    assert store.objects.changed("acme", seq) == []
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["one page", "a page each"])
@@ -172,11 +179,14 @@ def test_the_newest_version_wins_in_whatever_order(
 
 def test_an_older_version_is_ignored_and_said(store: Store) -> None:
     add(store, indicator(1, NEW))
-    seq = store.last_seq("acme")
+    seq = store.objects.last_seq("acme")
     older = add(store, indicator(1, OLD))
     assert (older.changed, older.known) == ([], 0)
     assert older.superseded == [(indicator(1)["id"], len(indicator(1)))]
-    assert (store.last_seq("acme"), held(store, indicator(1)["id"])["modified"]) == (seq, NEW)
+    assert (store.objects.last_seq("acme"), held(store, indicator(1)["id"])["modified"]) == (
+        seq,
+        NEW,
+    )
 
 
 @pytest.mark.parametrize(
@@ -195,7 +205,7 @@ def test_versions_are_compared_as_times(store: Store, older: str, newer: str) ->
     for order in ((older, newer), (newer, older)):
         for moment in order:
             add(store, {**one, "modified": moment}, source="-".join(order))
-        assert store.load("-".join(order), [one["id"]])[one["id"]][0]["modified"] == newer
+        assert store.objects.load("-".join(order), [one["id"]])[one["id"]][0]["modified"] == newer
 
 
 def test_one_version_with_two_contents_ends_the_same_in_whatever_order(store: Store) -> None:
@@ -204,7 +214,7 @@ def test_one_version_with_two_contents_ends_the_same_in_whatever_order(store: St
         for item in order:
             add(store, item, source=source)
     id_ = indicator(1)["id"]
-    assert store.load("a", [id_])[id_] == store.load("b", [id_])[id_]
+    assert store.objects.load("a", [id_])[id_] == store.objects.load("b", [id_])[id_]
 
 
 def test_the_same_object_twice_on_a_page_is_no_older_version(store: Store) -> None:
@@ -220,16 +230,16 @@ def test_the_order_of_properties_is_no_difference(store: Store) -> None:
 def test_sources_do_not_mix(store: Store) -> None:
     add(store, indicator(1, NEW), source="a")
     assert add(store, indicator(1, OLD), source="b").changed == [indicator(1)["id"]]
-    assert (store.last_seq("a"), store.last_seq("b")) == (1, 1)
+    assert (store.objects.last_seq("a"), store.objects.last_seq("b")) == (1, 1)
     add(store, indicator(2), source="b")
-    assert (store.last_seq("a"), store.last_seq("b")) == (1, 2)
+    assert (store.objects.last_seq("a"), store.objects.last_seq("b")) == (1, 2)
 
 
 def test_more_objects_than_a_statement_takes(store: Store) -> None:
     many = [indicator(number) for number in range(2300)]
     assert len(add(store, *many).changed) == 2300
     assert add(store, *many).known == 2300
-    assert len(store.load("acme", [*ids(many), "indicator--none"])) == 2300
+    assert len(store.objects.load("acme", [*ids(many), "indicator--none"])) == 2300
 
 
 def test_references_follow_the_newest_version(store: Store) -> None:
@@ -238,8 +248,8 @@ def test_references_follow_the_newest_version(store: Store) -> None:
     )
     add(store, one)
     add(store, two)
-    assert store.referrers("acme", [f"identity--{OLD}"]) == []
-    assert store.referrers("acme", [f"identity--{NEW}"]) == [
+    assert store.objects.referrers("acme", [f"identity--{OLD}"]) == []
+    assert store.objects.referrers("acme", [f"identity--{NEW}"]) == [
         (one["id"], "indicator", f"identity--{NEW}")
     ]
 
@@ -253,17 +263,17 @@ def test_bad_entries_are_kept_once(store: Store) -> None:
         Entry("$.objects[1]", None, Reason.INVALID_OBJECT, "indicator--x y", 4),
     ]
     assert add(store, *wrong, indicator(1)).rejected == 2
-    seq = store.last_seq("acme")
-    assert {entry.id for entry in store.rejected("acme", 0)} == {None, "indicator--x y"}
+    seq = store.objects.last_seq("acme")
+    assert {entry.id for entry in store.objects.rejected("acme", 0)} == {None, "indicator--x y"}
     assert add(store, *wrong, indicator(1)).rejected == 0
-    assert (store.last_seq("acme"), store.rejected("acme", seq)) == (seq, [])
+    assert (store.objects.last_seq("acme"), store.objects.rejected("acme", seq)) == (seq, [])
 
 
 def test_bad_entries_at_one_place_of_two_pages_are_two(store: Store) -> None:
     """Nothing is dropped in silence: another page's third entry is another entry."""
     first = add(store, Entry("$.objects[2]", None, Reason.NOT_STIX, None, 3), watermark="w1")
     second = add(store, Entry("$.objects[2]", None, Reason.NOT_STIX, None, 7), watermark="w2")
-    assert (first.rejected, second.rejected, len(store.rejected("acme", 0))) == (1, 1, 2)
+    assert (first.rejected, second.rejected, len(store.objects.rejected("acme", 0))) == (1, 1, 2)
 
 
 # A store that can't be used
@@ -297,7 +307,7 @@ def test_a_locked_store_is_a_clear_error_and_soon(path: Path, patient: list[floa
     with closing(locked(path)):
         for attempt in (
             lambda: add(store, indicator(2), watermark="w2"),
-            lambda: store.watermark("acme", "c"),
+            lambda: store.inbox.watermark("acme", "c"),
             lambda: Store(path),
         ):
             with pytest.raises(
@@ -346,17 +356,18 @@ def test_a_store_of_every_older_version_is_brought_up_to_date(tmp_path: Path, ve
     store = Store(path)
     for name, table in metadata.tables.items():
         found = [
-            row["name"] for row in store.query(f"SELECT name FROM pragma_table_info('{name}')")
+            row["name"]
+            for row in store.database.rows(f"SELECT name FROM pragma_table_info('{name}')")
         ]
         assert sorted(found) == sorted(column.name for column in table.columns), name
     one, two = (f"indicator--00000000-0000-4000-8000-{number:012d}" for number in (1, 2))
-    assert store.joining("acme", [one, two]) == {
+    assert store.objects.joining("acme", [one, two]) == {
         "relationship--00000000-0000-4000-8000-000000000001"
     }
-    assert store.query("SELECT value FROM meta")[0]["value"] == str(VERSION)
+    assert store.database.rows("SELECT value FROM meta")[0]["value"] == str(VERSION)
     store.close()
     bridge = Bridge(tmp_path, {"out": {"type": "files", "path": str(tmp_path / "out")}})
-    held = bridge.store.load("acme", [one])[one][0]
+    held = bridge.store.objects.load("acme", [one])[one][0]
     summary = bridge.poll({**held, "modified": "2026-01-06T00:00:00.000Z", "name": "renamed"})
     assert (summary.changed, sum(actions(summary).values())) == (1, 1)
     assert actions(bridge.run()) == {}
@@ -416,7 +427,7 @@ def test_a_file_of_any_name(tmp_path: Path, name: str) -> None:
     add(store, indicator(1), watermark="w1")
     assert (tmp_path / name).is_file()
     copy = store.copy_to(tmp_path / f"copy {name}")
-    assert copy.watermark("acme", "c") == "w1"
+    assert copy.inbox.watermark("acme", "c") == "w1"
     copy.close()
     store.close()
     assert all(name in file.name for file in tmp_path.iterdir())
@@ -426,7 +437,11 @@ def test_a_copy_is_whole_and_apart(store: Store, tmp_path: Path) -> None:
     add(store, *INDICATORS, watermark="w1")
     copy = store.copy_to(tmp_path / "copy.db")
     add(copy, indicator(99), watermark="w2")
-    assert (count(copy, "objects"), count(store, "objects"), store.watermark("acme", "c")) == (
+    assert (
+        count(copy, "objects"),
+        count(store, "objects"),
+        store.inbox.watermark("acme", "c"),
+    ) == (
         26,
         25,
         "w1",
@@ -439,7 +454,7 @@ def test_a_store_opened_again_goes_on(path: Path) -> None:
     add(first, indicator(1), watermark="w1")
     first.close()
     second = Store(path)
-    assert (second.watermark("acme", "c"), second.last_seq("acme")) == ("w1", 1)
+    assert (second.inbox.watermark("acme", "c"), second.objects.last_seq("acme")) == ("w1", 1)
     add(second, indicator(2))
-    assert second.changed("acme", 1) == [indicator(2)["id"]]
+    assert second.objects.changed("acme", 1) == [indicator(2)["id"]]
     second.close()

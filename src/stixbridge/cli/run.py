@@ -127,8 +127,8 @@ def undo(config_path: Path, number: int, dry_run: bool, now: str | None, as_json
     config = load(config_path)
     store = open_store(config)
     try:
-        rows = store.query("SELECT pipeline FROM runs WHERE number = :number", number=number)
-        name = rows[0]["pipeline"] if rows else ""
+        made = store.runs.get(number)
+        name = made["pipeline"] if made is not None else ""
         if name not in config.pipelines:
             raise ConfigError(f"there is no run {number}; stixbridge status lists the runs")
         check_secrets(config, (name,))

@@ -37,7 +37,7 @@ def status(config_path: Path, as_json: bool) -> None:
     """How things stand: collections, deliveries, the last runs."""
     import orjson
 
-    from stixbridge.queries.find import status as look
+    from stixbridge.queries.status import status as look
 
     with opened(config_path) as (config, store):
         found = look(config, store)
@@ -51,9 +51,8 @@ def status(config_path: Path, as_json: bool) -> None:
         if row["error"]:
             emit(f"  last error: {row['error']}")
     for row in found["sources"]:
-        emit(
-            f"source {row['source']}: {row['objects']} objects, {row['vanished']} of them no longer there"
-        )
+        removed = row["vanished"] or "none"
+        emit(f"source {row['source']}: {row['objects']} objects, {removed} removed at the server")
     for row in found["pipelines"]:
         state = (
             "never run"
@@ -97,7 +96,8 @@ def find(config_path: Path, as_json: bool, what: str) -> int:
         for row in found:
             _found(row)
         if not found:
-            emit(f"nothing in the store is or says {what}")
+            name = Path(store.path).name
+            emit(f"No object in {name} has the id, value or UUID {what!r}.")
     return 0 if found else 1
 
 
@@ -139,10 +139,10 @@ def dead_letters(context: click.Context, config_path: Path, as_json: bool) -> in
         return None
     import orjson
 
-    from stixbridge.queries.dead_letters import letters
+    from stixbridge.queries.dead_letters import dead_letters as look
 
     with opened(config_path) as (_, store):
-        found = letters(store)
+        found = look(store)
     if as_json:
         emit_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_DATACLASS))
         return 0

@@ -71,12 +71,12 @@ def suppress(
             unknown = 0
             for value in values:
                 # as the values stand in MISP: `EVIL.example` there is `evil.example`
-                spelled = store.spelled(value) or [value]
+                spelled = store.placements.spellings(value) or [value]
                 if not remove:
                     for one in spelled:
-                        store.suppress(one, why, times.now())
+                        store.suppression.add(one, why, times.now())
                         emit(f"{one}: suppressed")
-                elif sum(store.unsuppress(one, times.now()) for one in {*spelled, value}):
+                elif sum(store.suppression.remove(one, times.now()) for one in {*spelled, value}):
                     emit(f"{value}: no longer suppressed")
                 else:
                     unknown += 1

@@ -39,9 +39,7 @@ from stixbridge.store import Store
 
 def open_store(config: Config) -> Store:
     """Open the store that a configuration names."""
-    store = Store(Path(config.store.path).expanduser())
-    store.history = times.duration(config.store.history)
-    return store
+    return Store(Path(config.store.path).expanduser(), history=times.duration(config.store.history))
 
 
 def check_secrets(config: Config, names: tuple[str, ...] = ()) -> None:
@@ -159,7 +157,7 @@ def make_maker(config: Config, store: Store, name: str, *, offline: bool = False
     galaxies = Path(settings.galaxies) if settings.galaxies else None
     try:
         enrich = Enrichment(
-            _enrich(settings.enrich, name, offline), galaxies=galaxies, answers=store.answers()
+            _enrich(settings.enrich, name, offline), galaxies=galaxies, answers=store.answers
         )
     except ConfigError as error:
         raise ConfigError(error.problems, f"$.pipelines.{name}.enrich") from None

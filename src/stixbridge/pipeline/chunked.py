@@ -32,7 +32,8 @@ from stixbridge.sources.files import Input
 from stixbridge.stix.reader import Entry
 from stixbridge.stix.schema import shaped
 from stixbridge.stix.stream import Scan
-from stixbridge.store.spool import PIPELINE, SOURCE, Shelf
+from stixbridge.store.spool import PIPELINE, SOURCE, Spool
+from stixbridge.store.stored_ledger import StoredLedger
 
 _PAGE = 2_000
 _GROUP = 20_000
@@ -86,15 +87,20 @@ class LargeConversion:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self.ledger.close()
+        self._spool.close()
         self._temporary.cleanup()
+
+    @property
+    def ledger(self) -> StoredLedger:
+        """What became of the input; complete when all events have been taken."""
+        return self._spool.ledger
 
     def _begin(self) -> None:
         """An empty store."""
         path = Path(self._temporary.name) / "input.db"
         path.unlink(missing_ok=True)
-        self.ledger = Shelf(path, times.to_text(self._settings.now))
-        self._selector = Selector(self.ledger, PIPELINE, SOURCE, self._container)
+        self._spool = Spool(path, times.to_text(self._settings.now))
+        self._selector = Selector(self._spool, PIPELINE, SOURCE, self._container)
         self._bundles: set[str] = set()
 
     # 1. read
@@ -120,12 +126,12 @@ class LargeConversion:
             if found in self._lines:
                 broken.add(found)
             self._lines.add(found)
-            self.ledger.close()
+            self._spool.close()
             self._begin()
         for at in sorted(broken):
             entry = (None, "$", Outcome.INVALID, Reason.INVALID_JSON, inputs[at].name)
             self.ledger.lines([(entry, 0)])
-        for rejected in self.ledger.rejected(SOURCE, 0):
+        for rejected in self._spool.objects.rejected(SOURCE, 0):
             line = (
                 rejected.id,
                 rejected.path,
@@ -134,20 +140,20 @@ class LargeConversion:
                 None,
             )
             self.ledger.lines([(line, rejected.properties)])
-        self.ledger.settle_versions()
+        self._spool.settle_versions()
         name = self._bundles.pop() if len(self._bundles) == 1 else None
         if name is None and self._settings.source is None:
             digest = sha256()
-            for at, id_ in enumerate(self.ledger.all_ids()):
+            for at, id_ in enumerate(self._spool.all_ids()):
                 digest.update(f"\n{id_}".encode() if at else id_.encode())
             name = digest.hexdigest()[:32]
         self._settings = replace(self._settings, input_name=name, from_misp=self._is_from_misp())
 
     def _is_from_misp(self) -> bool:
         """Whether a report or grouping, in the version that counts, says that MISP wrote it."""
-        ids = list(self.ledger.containers({"report", "grouping"}))
+        ids = list(self._spool.containers({"report", "grouping"}))
         for start in range(0, len(ids), _PAGE):
-            loaded = self.ledger.load(SOURCE, ids[start : start + _PAGE])
+            loaded = self._spool.objects.load(SOURCE, ids[start : start + _PAGE])
             if made_by_misp(shaped(obj)[0] for obj, _ in loaded.values()):
                 return True
         return False
@@ -186,10 +192,10 @@ class LargeConversion:
                 continue
             id_ = str(entry.obj["id"])
             if id_ in page or len(page) >= _PAGE:
-                self.ledger.keep(page.values())
+                self._spool.keep(page.values())
                 page = {}
             page[id_] = entry
-        self.ledger.keep(page.values())
+        self._spool.keep(page.values())
 
     # 2. convert
 
@@ -202,17 +208,17 @@ class LargeConversion:
             conversion = self._convert(found)
             refused |= group - {str(row.container) for row in conversion.converted}
             for row in conversion.converted:
-                self.ledger.put_inside(row.members)
-                self.ledger.place_also(PIPELINE, str(row.event["uuid"]), placements(row))
+                self._spool.put_inside(row.members)
+                self._spool.placements.add(PIPELINE, str(row.event["uuid"]), placements(row))
             if self._selector.reaches_in(found, _inside(found, conversion)):
                 later.append(group)  # what joins it from outside depends on where that will be
             else:
                 yield self._done(found, conversion)
         # a report that makes no event still speaks of what it lists
-        free = self._selector.whole(refused, self.ledger.free(self._types))
+        free = self._selector.whole(refused, self._spool.free(self._types))
         conversion = self._convert(free)
         for row in conversion.converted:
-            self.ledger.place_also(PIPELINE, str(row.event["uuid"]), placements(row))
+            self._spool.placements.add(PIPELINE, str(row.event["uuid"]), placements(row))
         yield self._done(free, conversion)
         for group in later:
             found = self._selector.whole(group)
@@ -221,9 +227,9 @@ class LargeConversion:
 
     def _groups(self) -> Iterator[set[str]]:
         """Containers that are converted together: about as many objects each, with those that are in each other."""
-        sizes = self.ledger.containers(self._types)
+        sizes = self._spool.containers(self._types)
         joined: dict[str, set[str]] = {}
-        for one, other in self.ledger.nested(self._types):
+        for one, other in self._spool.nested(self._types):
             joined.setdefault(one, set()).add(other)
             joined.setdefault(other, set()).add(one)
         done: set[str] = set()
@@ -272,7 +278,7 @@ class LargeConversion:
     def _account_the_rest(self) -> None:
         """What is in no event: links and context that nothing shows."""
         last = ""
-        while ids := self.ledger.unaccounted(last):
+        while ids := self._spool.unaccounted(last):
             found = self._selector.whole((), ids)
             found.collect = set()
             self.ledger.account(self._convert(found).ledger, set(ids))

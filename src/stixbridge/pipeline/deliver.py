@@ -38,7 +38,8 @@ from stixbridge.sinks.base import (
 from stixbridge.sinks.merge import merge
 from stixbridge.sinks.misp.diff import wider
 from stixbridge.sinks.misp.foreign import carriers
-from stixbridge.store.store import Delivered, Store
+from stixbridge.store import Store
+from stixbridge.store.deliveries import Delivered
 
 # States that no later run changes by itself: waiting for them would be for ever.
 _FINAL = frozenset({State.FOREIGN, State.BLOCKED, State.REFUSED})
@@ -150,15 +151,17 @@ class Deliverer:
             if job is not None:
                 jobs.append(job)
                 continue
-            held = self._store.delivered(sink.name, uuid)
+            held = self._store.deliveries.delivered(sink.name, uuid)
             if held is not None and row is not None and held.state in _FINAL:
                 one.strand(uuid, State(held.state))
             self._tell(sink, None, Delivery(uuid, State.DELIVERED, {}, "unchanged"))
             yield uuid
-        for uuid in self._store.unfinished(sink.name, self._name) if last else ():
+        for uuid in self._store.deliveries.unfinished(sink.name, self._name) if last else ():
             if uuid not in one.wanted:
-                event = merge(self._store.wanted(sink.name, uuid))
-                jobs.append(self._made(one, event, self._store.delivered(sink.name, uuid), None))
+                event = merge(self._store.deliveries.wanted(sink.name, uuid))
+                jobs.append(
+                    self._made(one, event, self._store.deliveries.delivered(sink.name, uuid), None)
+                )
         _inherit(sink, jobs)
         jobs.sort(key=lambda job: (takes_away(job), str(job.event["uuid"])))
         for line in sink.limits() if jobs else ():
@@ -208,7 +211,10 @@ class Deliverer:
                 continue
             new = parts(job.event) - parts(job.last.body)
             joins.update(id_ for uuid in new for id_ in row.elements.get(uuid, ()))
-            there = {id_ for id_, *_ in self._store.members(self._name, [str(job.event["uuid"])])}
+            there = {
+                id_
+                for id_, *_ in self._store.placements.members(self._name, [str(job.event["uuid"])])
+            }
             leaves |= there - set(row.stix_ids)
         return bool(joins & leaves)
 
@@ -226,7 +232,7 @@ class Deliverer:
             uuid = str(job.event["uuid"])
             if one.stranded and job.last is not None and takes_away(job) and uuid in one.wanted:
                 row = one.wanted[uuid]
-                there = {id_ for id_, _, _, _ in self._store.members(self._name, [uuid])}
+                there = {id_ for id_, _, _, _ in self._store.placements.members(self._name, [uuid])}
                 staying = (
                     there - set(row.stix_ids if row is not None else ())
                 ) & one.stranded.keys()
@@ -234,7 +240,9 @@ class Deliverer:
                     one.waiting |= not all(one.stranded[id_].state in _FINAL for id_ in staying)
                     one.staying.setdefault(uuid, set()).update(staying)
                     levels = {id_: one.stranded[id_].level for id_ in staying}
-                    put_back(job, self._store.elements_of(self._name, uuid, staying), levels)
+                    put_back(
+                        job, self._store.placements.elements_of(self._name, uuid, staying), levels
+                    )
             yield job
 
     def _took(self, one: Pass, job: Job, delivery: Delivery) -> None:
@@ -249,7 +257,7 @@ class Deliverer:
 
     def preview(self, sink: Sink, uuid: str, row: Converted | None) -> tuple[MispEvent, MispEvent]:
         """What is in a sink of an event, and what would be; nothing is written."""
-        held = self._store.delivered(sink.name, uuid)
+        held = self._store.deliveries.delivered(sink.name, uuid)
         before = (
             (sink.allowed(held.body, []) or {}) if held is not None and held.state in OURS else {}
         )
@@ -260,7 +268,7 @@ class Deliverer:
         body = wanted_body(row_for(sink, row), held)
         if body is None:
             return before, {}
-        event = merge([*self._store.wanted(sink.name, uuid, but=self._name), body])
+        event = merge([*self._store.deliveries.wanted(sink.name, uuid, but=self._name), body])
         return before, sink.allowed(event, []) or {}
 
     # jobs
@@ -272,12 +280,12 @@ class Deliverer:
         where the sink brings back what it lost.
         """
         sink = one.sink
-        held = self._store.delivered(sink.name, uuid)
+        held = self._store.deliveries.delivered(sink.name, uuid)
         row = row_for(sink, row)
         body = wanted_body(row, held)
         if body is None:
             return None
-        event = merge(self._store.want(sink.name, uuid, self._name, body))
+        event = merge(self._store.deliveries.want(sink.name, uuid, self._name, body))
         if held is not None and held.digest == digest_in(event, sink):
             waiting = held.state in UNFINISHED or (
                 one.again and held.state in (State.FOREIGN, State.REFUSED)
@@ -299,7 +307,7 @@ class Deliverer:
             ids = (
                 row.stix_ids
                 if row is not None
-                else [id_ for id_, *_ in self._store.members(self._name, [uuid])]
+                else [id_ for id_, *_ in self._store.placements.members(self._name, [uuid])]
             )
             return self._maker.behind(ids)
 
@@ -307,14 +315,14 @@ class Deliverer:
         return Job(event, _last(held), record, self._publish(event), stix, one.moment // 1_000_000)
 
     def _last(self, sink: Sink, uuid: str) -> Last | None:
-        return _last(self._store.delivered(sink.name, uuid))
+        return _last(self._store.deliveries.delivered(sink.name, uuid))
 
     def _publish(self, event: MispEvent) -> bool:
         """Whether an event shall be published: what a rule says goes before what the pipeline says."""
         return bool(event.get(PUBLISH, self._maker.enrich.publish))
 
     def _acknowledge(self, sink: Sink, job: Job, delivery: Delivery, moment: int) -> None:
-        self._store.set_delivered(
+        self._store.deliveries.set_delivered(
             sink.name,
             delivery.event,
             delivery.state,
@@ -326,7 +334,7 @@ class Deliverer:
             aliases=carriers(delivery.body),
         )
         if delivery.intents:
-            self._store.intend(sink.name, delivery.event, delivery.intents)
+            self._store.deliveries.intend(sink.name, delivery.event, delivery.intents)
         if delivery.action == "updated" and str(job.event.get("info", "")).startswith(WITHDRAWN):
             delivery.action = "withdrawn"
 

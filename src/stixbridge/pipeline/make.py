@@ -118,7 +118,7 @@ class Maker:
 
     def on(self, store: Store) -> Maker:
         """The same on another store."""
-        enrich = self.enrich.keeping(store.answers())
+        enrich = self.enrich.keeping(store.answers)
         return Maker(
             self.pipeline,
             self.source,
@@ -158,7 +158,7 @@ class Maker:
             if len(batches[-1].changed) >= _BATCH:
                 batches.append(Batch())
 
-        for container, inside in self.store.groups(self.source, containers):
+        for container, inside in self.store.objects.groups(self.source, containers):
             if container in changed:
                 named = {
                     id_
@@ -168,7 +168,7 @@ class Maker:
                 ids = {container, *(id_ for id_, _ in inside)} & left - named
                 left -= ids | named
                 put(ids, named)
-        for ids in self.store.days_of_changed(self.source, left):
+        for ids in self.store.objects.days_of_changed(self.source, left):
             put(ids, {id_ for id_ in ids if self._is_named(id_, id_.partition("--")[0])})
         return [batch for batch in batches if batch.changed or batch.named]
 
@@ -177,7 +177,7 @@ class Maker:
             return False
         if type_ != "malware":
             return True
-        rows = self.store.load(self.source, [id_])
+        rows = self.store.objects.load(self.source, [id_])
         return id_ in rows and rows[id_][0].get("is_family") is not False
 
     def make(
@@ -197,10 +197,10 @@ class Maker:
         """
         self._gone = set()
         self._now = moment
-        aside = self.store.set_aside(self.pipeline, self.source)
+        aside = self.store.quarantine.left_out(self.pipeline, self.source)
         emptied = self._emptied = self._without_container(changed)
         # what was in them goes elsewhere, and so may what hung on anything else that is left out now
-        drawn_in = {id_ for id_, _, _, _ in self.store.members(self.pipeline, emptied)}
+        drawn_in = {id_ for id_, _, _, _ in self.store.placements.members(self.pipeline, emptied)}
         if aside or self.vanished == "delete" or self.expired_after is not None:
             drawn_in |= self._hung_on_left_out(changed)
         affected, conversion = self._survived(changed | drawn_in, rejected, moment)
@@ -211,7 +211,7 @@ class Maker:
         conversion.ledger.restrict(
             {id_ for id_ in affected.objects if id_ in changed or id_ in named}
         )
-        aside |= self.store.set_aside(self.pipeline, self.source)  # by this conversion
+        aside |= self.store.quarantine.left_out(self.pipeline, self.source)  # by this conversion
         for id_ in sorted(changed - affected.objects.keys()):
             conversion.ledger.entry(
                 id_, None, Outcome.DROPPED, aside.get(id_) or self._why_left_out(id_)
@@ -234,7 +234,7 @@ class Maker:
         detecting = [
             (row, part) for row in rows for part in all_attributes(row.event) if part.get("to_ids")
         ]
-        harmless = self.store.suppressed(
+        harmless = self.store.suppression.matching(
             {text for _, part in detecting for text in _detected(part)}
         )
         for row, part in detecting if harmless else ():
@@ -251,11 +251,11 @@ class Maker:
 
     def _hung_on_left_out(self, changed: set[str]) -> set[str]:
         """What changed objects refer to that are left out, at any depth."""
-        stored = self.store.load(self.source, changed)
+        stored = self.store.objects.load(self.source, changed)
         waiting = stored.keys() - self._mend(stored).keys()
         found: set[str] = set()
         while waiting:
-            rows = self.store.load(self.source, waiting)
+            rows = self.store.objects.load(self.source, waiting)
             waiting = {ref for obj, _ in rows.values() for ref in everything(obj)} - found
             found |= waiting
         return found
@@ -266,7 +266,7 @@ class Maker:
         containers = {id_ for id_ in changed if id_.partition("--")[0] in kinds}
         if not containers:
             return set()
-        there = self._mend(self.store.load(self.source, containers))
+        there = self._mend(self.store.objects.load(self.source, containers))
         space = self.settings.get("uuid_namespace")
         uuids = {
             uuid
@@ -278,7 +278,7 @@ class Maker:
             )
             if uuid is not None
         }
-        return {event for _, event, _, _ in self.store.members(self.pipeline, uuids)}
+        return {event for _, event, _, _ in self.store.placements.members(self.pipeline, uuids)}
 
     def _survived(
         self, changed: set[str], rejected: Sequence[Entry], moment: int
@@ -297,7 +297,7 @@ class Maker:
                     found = sorted(changed)
                 before = not found
                 for id_ in found:
-                    self.store.bury(
+                    self.store.quarantine.add(
                         self.pipeline, self.source, id_, f"{type(error).__name__}: {error}", moment
                     )
         return self._converted(changed, rejected, moment)
@@ -348,7 +348,7 @@ class Maker:
 
     def _mend(self, rows: Loaded) -> Loaded:
         """Leave out what is set aside, and treat what vanished as the policy says."""
-        aside = self.store.set_aside(self.pipeline, self.source)
+        aside = self.store.quarantine.left_out(self.pipeline, self.source)
         # a marking is never left out: what refers to it would come out less restricted
         kept = {
             id_: row
@@ -360,7 +360,7 @@ class Maker:
         }
         if self.vanished == "keep":
             return kept
-        gone = self.store.vanished(self.source, kept)
+        gone = self.store.objects.vanished(self.source, kept)
         self._gone |= gone
         if self.vanished == "delete":
             return {
@@ -377,7 +377,7 @@ class Maker:
 
     def _why_left_out(self, id_: str) -> Reason:
         """Why a changed object is in no event, that nothing else says it of."""
-        obj = self.store.load(self.source, [id_]).get(id_, ({}, None))[0]
+        obj = self.store.objects.load(self.source, [id_]).get(id_, ({}, None))[0]
         if _is_revoked_container(obj):
             return Reason.REVOKED
         return (
@@ -411,12 +411,14 @@ class Maker:
                 if row.container is None
                 for attribute in row.event["Attribute"]
             ]
-            others = set(self.store.sharing(self.pipeline, values))
+            others = set(self.store.placements.with_values(self.pipeline, values))
             # a collecting event that something joins is made again with all that is in it
             joined = [
                 str(row.event["uuid"]) for row in conversion.converted if row.container is None
             ]
-            others.update(id_ for id_, _, _, _ in self.store.members(self.pipeline, joined))
+            others.update(
+                id_ for id_, _, _, _ in self.store.placements.members(self.pipeline, joined)
+            )
             others -= affected.collect
             if not others:
                 break
@@ -448,7 +450,7 @@ class Maker:
 
     def behind(self, ids: Sequence[str]) -> list[dict[str, Any]]:
         """The STIX objects behind an event, as they came, with their producers, markings and links."""
-        loaded = self.store.load(self.source, ids)
+        loaded = self.store.objects.load(self.source, ids)
         wanted: set[str] = set()
         for obj, _ in loaded.values():
             creator, markings = obj.get("created_by_ref"), obj.get("object_marking_refs")
@@ -458,9 +460,9 @@ class Maker:
                 for ref in (markings if isinstance(markings, list) else [])
                 if isinstance(ref, str)
             )
-        rows = self.store.referrers(self.source, ids)
+        rows = self.store.objects.referrers(self.source, ids)
         wanted.update(id_ for id_, type_, _ in rows if type_ in LINK_TYPES)
-        loaded.update(self.store.load(self.source, wanted))
+        loaded.update(self.store.objects.load(self.source, wanted))
         return [loaded[id_][0] for id_ in sorted(loaded)]
 
 

@@ -180,19 +180,19 @@ class Pipeline:
         Raises:
             ConfigError: when this pipeline had no such run, or it brought nothing.
         """
-        rows = self.store.query("SELECT * FROM runs WHERE number = :number AND pipeline = :name",
-                                number=number, name=self.name)  # fmt: skip
+        row = self.store.runs.get(number)
         if (
-            not rows
-            or rows[0]["seq_after"] is None
-            or rows[0]["seq_after"] == rows[0]["seq_before"]
+            row is None
+            or row["pipeline"] != self.name
+            or row["seq_after"] is None
+            or row["seq_after"] == row["seq_before"]
         ):
             raise ConfigError(
                 f"run {number} of pipeline {self.name} brought nothing; stixbridge status lists the runs"
             )
         run = self._begin(now, confirmed=True)
-        ids, stay = self.store.take_back(
-            self.source.name, number, rows[0]["seq_before"], rows[0]["seq_after"]
+        ids, stay = self.store.inbox.take_back(
+            self.source.name, number, row["seq_before"], row["seq_after"]
         )
         run.summary.changed = len(ids)
         if stay:
@@ -207,34 +207,38 @@ class Pipeline:
     ) -> _Run:
         moment = times.now() if now is None else now
         summary = Summary(self.name, ledger=Ledger(times.to_text(moment)))
-        summary.run = self.store.begin_run(self.name, moment)
+        summary.run = self.store.runs.begin(self.name, moment)
         return _Run(summary.run, moment, summary, replay, full, confirmed)
 
     def _rest(self, run: _Run) -> Summary:
         """Make, deliver and finish what is to be done."""
         moment = run.moment
         self._ask_analysts(run)
-        done, expiry = self.store.progress(self.name)
-        seq = self.store.last_seq(self.source.name)
+        done, expiry = self.store.runs.progress(self.name)
+        seq = self.store.objects.last_seq(self.source.name)
         for sink in self.sinks if done and not run.replay else ():
-            if not self.store.knows(sink.name) and self.store.attribute_count(self.name):
+            if not self.store.deliveries.knows(sink.name) and self.store.placements.attribute_count(
+                self.name
+            ):
                 self.say(
                     f"{sink.name}: what came before is not there yet; stixbridge replay brings it"
                 )
-        changed = set(self.store.changed(self.source.name, 0 if run.replay else done))
-        changed.update(self.store.expired(self.source.name, expiry, moment))
-        told, heard = self.store.resuppressed(self.name)
+        changed = set(self.store.objects.changed(self.source.name, 0 if run.replay else done))
+        changed.update(self.store.objects.expired(self.source.name, expiry, moment))
+        told, heard = self.store.suppression.affected(self.name)
         changed.update(told)
         after = self.maker.expired_after
         if after is not None:
-            changed.update(self.store.expired(self.source.name, expiry - after, moment - after))
-        rejected = self.store.rejected(self.source.name, done)
+            changed.update(
+                self.store.objects.expired(self.source.name, expiry - after, moment - after)
+            )
+        rejected = self.store.objects.rejected(self.source.name, done)
         batches = self.maker.batches(changed, whole=run.replay or done == 0) or [Batch()]
         complete = self._guarded(run, batches) and self._work(run, batches, rejected)
         if complete and (changed or rejected or seq != done or moment > expiry):
-            self.store.set_progress(self.name, seq, max(moment, expiry))
+            self.store.runs.set_progress(self.name, seq, max(moment, expiry))
         if complete and heard is not None:
-            self.store.set_heard(self.name, heard)
+            self.store.suppression.set_applied(self.name, heard)
         self._finish(run.summary, run.number, moment)
         return run.summary
 
@@ -243,12 +247,12 @@ class Pipeline:
     def _pull(self, run: _Run) -> None:
         summary = run.summary
         # two pipelines of one source don't ask it at the same time
-        with self.store.lock(f"source {self.source.name}"):
-            self.store.run_polls(
-                run.number, self.source.name, self.store.last_seq(self.source.name)
+        with self.store.lease(f"source {self.source.name}"):
+            self.store.runs.begin_poll(
+                run.number, self.source.name, self.store.objects.last_seq(self.source.name)
             )
             pulled = self._puller.pull(run.moment, full=run.full)
-            self.store.run_brought(run.number, self.store.last_seq(self.source.name))
+            self.store.runs.end_poll(run.number, self.store.objects.last_seq(self.source.name))
         summary.pages, summary.entries, summary.changed = (
             pulled.pages,
             pulled.entries,
@@ -265,7 +269,9 @@ class Pipeline:
         for sink in self.sinks:
             moment = times.now()
             try:
-                found = sink.false_positives(self.store.looked(sink.name) - _OVERLAP)
+                found = sink.false_positives(
+                    self.store.suppression.last_asked(sink.name) - _OVERLAP
+                )
             except ServerError as error:
                 self._failed(run.summary, error)
                 continue
@@ -275,10 +281,10 @@ class Pipeline:
                 )
                 continue
             for value, said in found:
-                self.store.suppress(
+                self.store.suppression.add(
                     value, f"marked as a false positive in {sink.name}", moment, said=said
                 )
-            self.store.set_looked(sink.name, moment)
+            self.store.suppression.set_asked(sink.name, moment)
 
     def _guarded(self, run: _Run, batches: list[Batch]) -> bool:
         """Whether the guard lets a run go on; it looks at all of it before anything is written to a sink."""
@@ -296,7 +302,7 @@ class Pipeline:
             for uuid, row in made.wanted.items():
                 for sink, toll in zip(self.sinks, tolls, strict=True):
                     toll.add(*deliverer.preview(sink, uuid, row))
-        there = self.store.attribute_count(self.name)
+        there = self.store.placements.attribute_count(self.name)
         for sink, toll in zip(self.sinks, tolls, strict=True):
             problem = self.guard.problem(toll, there)
             if problem is not None:
@@ -349,7 +355,7 @@ class Pipeline:
         # on record before any sink has it: after a cut, or while one of the sinks fails, it is known where things are
         for uuid, row in wanted.items():
             if row is not None:
-                self.store.place_also(self.name, uuid, placements(row))
+                self.store.placements.add(self.name, uuid, placements(row))
         staying: dict[str, set[str]] = {}
         complete = True
         delivered: dict[str, int] = dict.fromkeys(wanted, 0)
@@ -358,7 +364,7 @@ class Pipeline:
             one = Pass(sink, wanted, run.moment, run.replay, staying=staying)
             try:
                 # two pipelines don't deliver to one sink at the same time: they may share an event
-                with self.store.lock(f"sink {sink.name}"):
+                with self.store.lease(f"sink {sink.name}"):
                     for uuid in deliverer.deliver(one, last=last):
                         if uuid in delivered:
                             delivered[uuid] += 1
@@ -395,11 +401,11 @@ class Pipeline:
         held = [] if row is None else placements(row)
         held += [
             {"id": id_, "collecting": int(collecting), "day": day}
-            for id_, _, collecting, day in self.store.members(self.name, [uuid])
+            for id_, _, collecting, day in self.store.placements.members(self.name, [uuid])
             if id_ in staying
         ]
-        kept = self.store.elements_of(self.name, uuid, staying)
-        self.store.place(
+        kept = self.store.placements.elements_of(self.name, uuid, staying)
+        self.store.placements.replace(
             self.name,
             uuid,
             held,
@@ -421,5 +427,5 @@ class Pipeline:
             key: plain["ledger"][key] for key in ("objects", "outcomes", "properties")
         }
         plain["reasons"] = summary.ledger.reasons
-        self.store.end_run(number, max(moment, times.now()), plain)
+        self.store.runs.end(number, max(moment, times.now()), plain)
         self.store.forget_history(moment)

@@ -114,7 +114,7 @@ class Puller:
             Stopped: when the process has been asked to end; what came is stored.
         """
         pulled = Pulled()
-        self._begun = self.store.last_seq(self.source.name)
+        self._begun = self.store.objects.last_seq(self.source.name)
         try:
             collections = self._collections(moment)
         except ServerError as error:
@@ -145,18 +145,18 @@ class Puller:
         source = self.source
         if not isinstance(source, Server):
             return source.collections()
-        kept = self.store.offered(source.name, source.settings, moment - _OFFER_KEPT)
+        kept = self.store.inbox.offered(source.name, source.settings, moment - _OFFER_KEPT)
         if kept is not None:
             return [Collection(**row) for row in kept]
         found = source.collections()
         rows = [{"id": row.id, "title": row.title, "url": row.url} for row in found]
         if rows:
-            self.store.set_offered(source.name, source.settings, moment, rows)
+            self.store.inbox.set_offered(source.name, source.settings, moment, rows)
         return found
 
     def _pull_one(self, pulled: Pulled, collection: Collection, moment: int, *, full: bool) -> None:
         source = self.source.name
-        watermark = None if full else self.store.watermark(source, collection.id)
+        watermark = None if full else self.store.inbox.watermark(source, collection.id)
         pages = ahead(self.source.pages(collection, watermark))
         try:
             for page in pages:
@@ -164,19 +164,21 @@ class Puller:
                 self._store_page(pulled, collection, page, moment)
         except ServerError as error:
             if error.status in _GONE:
-                self.store.forget_offered(source)
-            self.store.polled(source, collection.id, moment, str(error), collection.title)
+                self.store.inbox.forget_offered(source)
+            self.store.inbox.record_poll(
+                source, collection.id, moment, str(error), collection.title
+            )
             pulled.errors.append(error)
         finally:
             pages.close()
         if not pulled.pages and not pulled.errors:
-            self.store.polled(source, collection.id, moment, title=collection.title)
+            self.store.inbox.record_poll(source, collection.id, moment, title=collection.title)
 
     def _store_page(self, pulled: Pulled, collection: Collection, page: Page, moment: int) -> None:
         entries, outside = self.reach.window.split(page.entries, moment)
         if outside:
             # a newer version of what is here comes in: it may be revoked
-            known = self.store.known(self.source.name, [str(entry.id) for entry in outside])
+            known = self.store.objects.known(self.source.name, [str(entry.id) for entry in outside])
             entries += [entry for entry in outside if entry.id in known]
             for entry in outside:
                 if entry.id not in known:
@@ -184,7 +186,7 @@ class Puller:
                     pulled.ledger.entry(
                         entry.id, None, Outcome.DROPPED, Reason.FILTERED, properties
                     )
-        count = self.store.add_page(
+        count = self.store.inbox.add_page(
             self.source.name,
             collection.id,
             entries,
@@ -212,11 +214,15 @@ class Puller:
     ) -> None:
         """Ask for what the new objects refer to and never came; what the server does not have is remembered."""
         for _ in range(_ROUNDS):
-            seq = self.store.last_seq(source.name)
-            wanting = [id_ for id_ in self.store.wanting(source.name) if self._askable(id_)]
+            seq = self.store.objects.last_seq(source.name)
+            wanting = [
+                id_
+                for id_ in self.store.inbox.missing_references(source.name)
+                if self._askable(id_)
+            ]
             some = wanting[:_ASKED_AT_ONCE]
             for collection in collections:
-                left = sorted(set(some) - self.store.known(source.name, some))
+                left = sorted(set(some) - self.store.objects.known(source.name, some))
                 try:
                     for page in source.named(collection, left):
                         stopping.check()
@@ -227,9 +233,11 @@ class Puller:
                     # it can't be asked so, or has none of them: what is missing may come by itself
                     self._say(f"{collection.title}: can't be asked for single objects ({error})")
             # what is not here now does not exist there, or is not let in
-            found = self.store.known(source.name, some)
+            found = self.store.objects.known(source.name, some)
             done = len(some) == len(wanting)
-            self.store.asked(source.name, seq if done else None, sorted(set(some) - found), moment)
+            self.store.inbox.record_asked(
+                source.name, seq if done else None, sorted(set(some) - found), moment
+            )
             if not found:
                 return
 
@@ -246,40 +254,40 @@ class Puller:
         """Hold the store against the manifests, when it is time for that."""
         if (
             self.reach.compare_every is None
-            or moment - self.store.checked(source.name) < self.reach.compare_every
+            or moment - self.store.inbox.last_comparison(source.name) < self.reach.compare_every
         ):
             return
-        known = self.store.filled(source.name)
+        known = self.store.inbox.collections_with_content(source.name)
         missing = known.keys() - {collection.id for collection in collections}
         if missing and not source.chosen:
             # not a withdrawal: it may be readable again tomorrow
             self._say(
                 f"{source.name}: not compared, since {known[min(missing)]} is not offered any more"
             )
-            self.store.set_checked(source.name, moment)
+            self.store.inbox.record_comparison(source.name, moment)
             return
-        self.store.take_down(source.name, [], first=True)
+        self.store.inbox.list_manifest(source.name, [], first=True)
         for collection in collections:
             count = 0
             try:
                 for rows in source.manifest(collection):
                     stopping.check()
-                    self.store.take_down(source.name, rows)
+                    self.store.inbox.list_manifest(source.name, rows)
                     count += len(rows)
             except ServerError as error:
                 if error.status not in _UNKNOWN_FILTER:
                     raise
                 # it has none, which the next poll will not change
                 self._say(f"{source.name}: not compared, since it shows no manifest ({error})")
-                self.store.set_checked(source.name, moment)
+                self.store.inbox.record_comparison(source.name, moment)
                 return
             if not count and collection.id in known:
                 self._say(
                     f"{source.name}: not compared, since the manifest of {collection.title} lists nothing"
                 )
-                self.store.set_checked(source.name, moment)
+                self.store.inbox.record_comparison(source.name, moment)
                 return
-        gone, outdated = self.store.compare(source.name, moment)
+        gone, outdated = self.store.inbox.compare_manifest(source.name, moment)
         pulled.changed += len(gone)
         if gone:
             self._say(f"{source.name}: {len(gone)} objects are no longer there")

@@ -10,7 +10,7 @@ from stixbridge.misp.model import Converted, MispEvent
 from stixbridge.sinks.base import Sink, State
 from stixbridge.sinks.misp.foreign import carriers
 from stixbridge.stix.versions import digest_of
-from stixbridge.store.store import Store
+from stixbridge.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +31,17 @@ class StoreRecord:
 
     def begin(self, state: State, body: MispEvent) -> None:
         """Take down that the event is about to be created or deleted."""
-        self.store.set_delivered(
+        self.store.deliveries.set_delivered(
             self.sink, self.event, state, body, moment=self.moment, aliases=carriers(body)
         )
 
     def intend(self, edits: tuple[MispEvent, ...]) -> None:
         """Take down edits that are about to be sent."""
-        self.store.intend(self.sink, self.event, edits)
+        self.store.deliveries.intend(self.sink, self.event, edits)
 
     def known(self, uuid: str) -> bool:
         """Whether an event in the sink is one of ours, or carries one."""
-        return self.store.carries(self.sink, uuid)
+        return self.store.deliveries.carries(self.sink, uuid)
 
 
 def digest_in(event: MispEvent, sink: Sink) -> bytes:

@@ -15,7 +15,7 @@ from stixbridge.mapping import table_of
 from stixbridge.mapping.tables import LINK_TYPES, Role
 from stixbridge.misp.model import Converted
 from stixbridge.stix.references import everything, parts
-from stixbridge.store import Store
+from stixbridge.store.store import ObjectStore
 
 # What changes elements that it refers to, wherever they are: property by property.
 _ENDS = ("source_ref", "target_ref", "sighting_of_ref", "object_refs", "object_ref", "sample_refs")
@@ -62,7 +62,7 @@ class Selector:
 
     def __init__(
         self,
-        store: Store,
+        store: ObjectStore,
         pipeline: str,
         source: str,
         container_type: str | None,
@@ -93,19 +93,21 @@ class Selector:
         while True:
             members = self._members(found)
             self._load(found, members)
-            placements = self._store.placed(self._pipeline, members | touched)
+            placements = self._store.placements.placed(self._pipeline, members | touched)
             events = {event for _, event, collecting, _ in placements if collecting}
-            inside = {id_ for id_, _, _, _ in self._store.members(self._pipeline, events)}
+            inside = {
+                id_ for id_, _, _, _ in self._store.placements.members(self._pipeline, events)
+            }
             # what was in the event of a report and is no longer a member has to go somewhere
             own = {
                 event
-                for id_, event, collecting, _ in self._store.placed(
+                for id_, event, collecting, _ in self._store.placements.placed(
                     self._pipeline, found.containers
                 )
                 if not collecting
             }
             left = (
-                {id_ for id_, _, _, _ in self._store.members(self._pipeline, own)}
+                {id_ for id_, _, _, _ in self._store.placements.members(self._pipeline, own)}
                 - members
                 - found.containers
             )
@@ -122,12 +124,12 @@ class Selector:
         primary = members | touched
         found.collect = {id_ for id_ in touched if self._is_content(found, id_)}
         self._load_around(found, primary)
-        rows = self._store.placed(self._pipeline, found.objects)
+        rows = self._store.placements.placed(self._pipeline, found.objects)
         for id_, event, collecting, day in rows:
             found.placed.setdefault(id_, set()).add(event)
             if collecting and day:
                 found.assigned[id_] = min(day, found.assigned.get(id_, day))
-        found.delivered = self._store.seen(self._pipeline, found.objects)
+        found.delivered = self._store.placements.delivered_ids(self._pipeline, found.objects)
         return found
 
     def whole(self, containers: Iterable[str], collect: Iterable[str] = ()) -> Affected:
@@ -149,7 +151,7 @@ class Selector:
                 ref for obj in here if obj["type"] not in LINK_TYPES for ref in parts(obj)
             } - inside
         self._load_around(found, self._members(found) | found.containers | inside)
-        for id_, event, _, _ in self._store.placed(self._pipeline, found.objects):
+        for id_, event, _, _ in self._store.placements.placed(self._pipeline, found.objects):
             found.placed.setdefault(id_, set()).add(event)
         return found
 
@@ -173,7 +175,7 @@ class Selector:
         waiting = set(changed)
         links: set[str] = set()
         while waiting:
-            rows = self._store.referrers(self._source, waiting)
+            rows = self._store.objects.referrers(self._source, waiting)
             waiting = set()
             for id_, type_, _ in rows:
                 if type_ in LINK_TYPES:
@@ -200,7 +202,7 @@ class Selector:
         }
         around = {
             id_
-            for id_, type_, _ in self._store.referrers(self._source, sources)
+            for id_, type_, _ in self._store.objects.referrers(self._source, sources)
             if type_ == "relationship"
         }
         self._load(found, around)
@@ -244,7 +246,7 @@ class Selector:
         found: set[str] = set()
         waiting = set(ids)
         while waiting:
-            rows = self._store.referrers(
+            rows = self._store.objects.referrers(
                 self._source, waiting, without="" if links else "relationship"
             )
             waiting = {id_ for id_, _, _ in rows} - found
@@ -260,7 +262,7 @@ class Selector:
             if self._type(found, id_) not in ("report", "grouping"):
                 linked = [
                     link
-                    for link, type_, _ in self._store.referrers(self._source, [id_])
+                    for link, type_, _ in self._store.objects.referrers(self._source, [id_])
                     if type_ in LINK_TYPES
                 ]
                 waiting.update(linked)
@@ -279,15 +281,20 @@ class Selector:
         # a context object may be linked to half of the world: what of that is here, the other end says
         content = [id_ for id_ in primary if self._role(found, id_) is not Role.CONTEXT]
         self._load(
-            found, [id_ for id_, _, _ in self._store.referrers(self._source, content, _REACHES_OUT)]
+            found,
+            [
+                id_
+                for id_, _, _ in self._store.objects.referrers(self._source, content, _REACHES_OUT)
+            ],
         )
         self._close(found)
         contexts = [id_ for id_ in found.objects if self._is_shown_elsewhere(found, id_)]
         # sightings and notes of a context object stand where that does
         self._load(
-            found, [id_ for id_, _, _ in self._store.referrers(self._source, contexts, _SPEAKING)]
+            found,
+            [id_ for id_, _, _ in self._store.objects.referrers(self._source, contexts, _SPEAKING)],
         )
-        self._load(found, self._store.joining(self._source, contexts))
+        self._load(found, self._store.objects.joining(self._source, contexts))
         self._close(found)
 
     def _close(self, found: Affected) -> None:
@@ -306,7 +313,7 @@ class Selector:
     def _load(self, found: Affected, ids: Iterable[str]) -> None:
         missing = [id_ for id_ in ids if id_ not in found.objects]
         if missing:
-            found.objects.update(self._store.load(self._source, missing))
+            found.objects.update(self._store.objects.load(self._source, missing))
 
     @staticmethod
     def _type(found: Affected, id_: str) -> str | None:

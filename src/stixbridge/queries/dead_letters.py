@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from stixbridge import times
 from stixbridge.errors import ConfigError
 from stixbridge.sinks.base import State
@@ -22,7 +20,7 @@ _PASSED_BY = (State.REFUSED, State.FOREIGN, State.BLOCKED)
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """One dead letter.
 
     Attributes:
@@ -38,7 +36,7 @@ class Letter:
     since: str = ""
 
 
-def letters(store: Store, *, settled: bool = False) -> list[Letter]:
+def dead_letters(store: Store, *, settled: bool = False) -> list[DeadLetter]:
     """All dead letters that nobody has settled.
 
     Args:
@@ -46,24 +44,23 @@ def letters(store: Store, *, settled: bool = False) -> list[Letter]:
         settled: those too that were dropped by a person.
     """
     found = [
-        Letter(
+        DeadLetter(
             f"entry:{row['source']}/{row['digest']}",
             f"{row['collection']} {row['path']}",
             row["reason"],
         )
-        for row in store.query(_ENTRIES, settled=int(settled))
+        for row in store.quarantine.entries(settled=settled)
     ]
     found += [
-        Letter(
+        DeadLetter(
             f"object:{row['pipeline']}/{row['id']}", "", row["error"], times.to_text(row["since"])
         )
-        for row in store.query(_OBJECTS, settled=int(settled))
+        for row in store.quarantine.objects(settled=settled)
     ]
-    states = orjson.dumps(_PASSED_BY).decode()
-    for row in store.query(_EVENTS, settled=int(settled), states=states):
-        reason = "; ".join(filter(None, (row["state"], row["told"])))
+    for row in store.quarantine.events(_PASSED_BY, settled=settled):
+        reason = "; ".join(filter(None, (row["state"], row["note"])))
         key = f"event:{row['sink']}/{row['event']}"
-        found.append(Letter(key, row["info"], reason, times.to_text(row["updated"])))
+        found.append(DeadLetter(key, row["info"], reason, times.to_text(row["updated"])))
     return found
 
 
@@ -82,18 +79,18 @@ def show(store: Store, key: str) -> dict[str, Any]:
     }
     kind, place, id_ = _split(key)
     if kind == "object":
-        row = store.query("SELECT DISTINCT source FROM objects WHERE id = :id", id=id_)
         shown["object"] = {
-            source["source"]: store.load(source["source"], [id_])[id_][0] for source in row
+            source: store.objects.load(source, [id_])[id_][0]
+            for source in store.objects.sources_of(id_)
         }
     if kind == "event":
-        held = store.delivered(place, id_)
+        held = store.deliveries.delivered(place, id_)
         shown["event"] = held.body if held is not None else None
-        shown["notes"] = store.query(
-            "SELECT id, reason, target FROM notes WHERE sink = :sink AND event = :event ORDER BY number",
-            sink=place,
-            event=id_,
-        )
+        shown["notes"] = [
+            {key: note[key] for key in ("id", "reason", "target")}
+            for note in store.deliveries.notes_of_event(id_)
+            if note["sink"] == place
+        ]
     return shown
 
 
@@ -106,21 +103,12 @@ def retry(store: Store, key: str) -> str:
     _letter(store, key)
     kind, place, id_ = _split(key)
     if kind == "entry":
-        store.execute(
-            "UPDATE rejects SET settled = 2 WHERE source = :source AND digest = :digest",
-            source=place,
-            digest=id_,
-        )
+        store.quarantine.forget_entry(place, id_)
         return "forgotten; it is read anew when the source sends it again"
     if kind == "object":
-        store.exhume(place, id_)
+        store.quarantine.release(place, id_)
         return "the next run converts it again"
-    store.execute(
-        "UPDATE deliveries SET state = :state, settled = 0 WHERE sink = :sink AND event = :event",
-        state=State.HELD,
-        sink=place,
-        event=id_,
-    )
+    store.quarantine.offer_again(place, id_, State.HELD)
     return "the next run delivers it again"
 
 
@@ -132,15 +120,21 @@ def drop(store: Store, key: str) -> str:
     """
     _letter(store, key)
     kind, place, id_ = _split(key)
-    store.execute(_DROP[kind], place=place, id=id_)
+    quarantine = store.quarantine
+    settle = {
+        "entry": quarantine.settle_entry,
+        "object": quarantine.settle_object,
+        "event": quarantine.settle_event,
+    }
+    settle[kind](place, id_)
     return "stays out; no longer listed"
 
 
-def _letter(store: Store, key: str) -> Letter:
-    for letter in letters(store, settled=True):
+def _letter(store: Store, key: str) -> DeadLetter:
+    for letter in dead_letters(store, settled=True):
         if letter.key == key:
             return letter
-    raise ConfigError(f"no dead letter {key!r}; stixbridge dead-letters lists them")
+    raise ConfigError(f"there is no dead letter {key!r}; stixbridge dead-letters lists them")
 
 
 def _split(key: str) -> tuple[str, str, str]:
@@ -148,23 +142,3 @@ def _split(key: str) -> tuple[str, str, str]:
     # an id may have a slash in it, a UUID or digest has none
     place, _, id_ = rest.partition("/") if kind == "object" else rest.rpartition("/")
     return kind, place, id_
-
-
-_ENTRIES = """
-SELECT source, digest, path, reason, collection FROM rejects WHERE settled <= :settled ORDER BY source, seq, digest
-"""
-_OBJECTS = """
-SELECT pipeline, id, error, since FROM dead d WHERE settled <= :settled
-AND EXISTS (SELECT 1 FROM objects o WHERE o.id = d.id AND o.seq = d.seq) ORDER BY pipeline, id
-"""
-_EVENTS = """
-SELECT d.sink, d.event, d.state, d.info, d.updated,
-  (SELECT n.target FROM notes n WHERE n.sink = d.sink AND n.event = d.event ORDER BY n.number LIMIT 1) AS told
-FROM deliveries d WHERE settled <= :settled AND d.state IN (SELECT value FROM json_each(:states))
-ORDER BY d.sink, d.event
-"""
-_DROP = {
-    "entry": "UPDATE rejects SET settled = 1 WHERE source = :place AND digest = :id",
-    "object": "UPDATE dead SET settled = 1 WHERE pipeline = :place AND id = :id",
-    "event": "UPDATE deliveries SET settled = 1 WHERE sink = :place AND event = :id",
-}

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import sqlite3
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import orjson
 from sqlalchemy import URL, Connection, create_engine, event, text
@@ -19,6 +17,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from stixbridge.errors import StoreError
 from stixbridge.store import schema
+from stixbridge.store.lease import Lease, Leases, claimed
 from stixbridge.store.migrations import migrate
 
 Rows = list[dict[str, Any]]
@@ -42,8 +41,7 @@ class Database:
 
     def __init__(self, path: str | Path, *, durable: bool = True) -> None:
         self.path = str(path)
-        self._locks: dict[str, threading.Lock] = {}
-        self._guard = threading.Lock()
+        self._leases = Leases(self.path)
         if self.path.startswith(("postgresql:", "postgres:")):
             raise StoreError(
                 "store.url: PostgreSQL is not supported yet; use store.path with a file"
@@ -63,7 +61,7 @@ class Database:
         )
         event.listen(self._engine, "connect", _on_connect if durable else _on_connect_to_scratch)
         event.listen(self._engine, "begin", _on_begin)
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             schema.metadata.create_all(connection)
             found = connection.execute(
                 text("SELECT value FROM meta WHERE name = 'version'")
@@ -85,23 +83,22 @@ class Database:
             elif int(found) < schema.VERSION:
                 migrate(connection, int(found))
 
+    def lease(self, name: str) -> AbstractContextManager[Lease]:
+        """Be the only one who works on something; see `Store.lease`."""
+        return self._leases.take(name)
+
     def close(self) -> None:
         """Let go of the file."""
         self._engine.dispose()
 
-    def lock(self, name: str) -> threading.Lock:
-        """A lock that all who share this store object share by its name."""
-        with self._guard:
-            return self._locks.setdefault(name, threading.Lock())
-
-    @classmethod
-    def restore(cls, path: Path, copy: Path) -> None:
+    @staticmethod
+    def restore(path: Path, copy: Path) -> None:
         """Put a copy in the place of a store.
 
         Raises:
             StoreError: when a process works with the store, or the file can't be written.
         """
-        with _claimed(str(path)):
+        with claimed(str(path)):
             part = path.with_name(f".{path.name}.part")
             try:
                 shutil.copyfile(copy, part)
@@ -115,25 +112,22 @@ class Database:
                     f"restore {path}: {error}; check the folder's rights and free space"
                 ) from None
 
-    @contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Be the only process that works with the store; those that only look need not ask.
+    def claimed(self) -> AbstractContextManager[None]:
+        """Be the only process that works with the file; see `Store.claimed`."""
+        return claimed(self.path)
+
+    def copy_to(self, path: Path) -> None:
+        """Copy the whole store to another file, while others may use it.
 
         Raises:
-            StoreError: when another process does.
+            StoreError: when the file can't be written.
         """
-        with _claimed(self.path):
-            yield
-
-    def copy_to(self, path: Path) -> Self:
-        """A copy of the whole store in another file, made while others may use it."""
         try:
             self._copy(path)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(
                 f"store {self.path}: can't be copied to {path.parent} ({error}); is there room?"
             ) from None
-        return type(self)(path)
 
     def backup(self, path: Path) -> None:
         """Write a copy of the whole store, whole or not at all, while others may use it.
@@ -160,7 +154,12 @@ class Database:
             source.backup(target)
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
+    def transaction(self) -> Iterator[Connection]:
+        """A transaction: committed at the end, rolled back by an exception.
+
+        Raises:
+            StoreError: when the database fails.
+        """
         try:
             with self._engine.begin() as connection:
                 yield connection
@@ -177,21 +176,19 @@ class Database:
                 f"store {self.path}: {error.orig}; is it a stixbridge store?"
             ) from None
 
-    def query(self, sql: str, **values: Any) -> Rows:
-        """Read rows for `status` and `find`; `sql` is ours, values are bound."""
-        return self._rows(sql, **values)
-
     def execute(self, sql: str, **values: Any) -> None:
-        """Run one statement of ours, in a transaction."""
-        with self._transaction() as connection:
+        """Run one statement in a transaction."""
+        with self.transaction() as connection:
             connection.execute(text(sql), values)
 
-    def _rows(self, sql: str, **values: Any) -> Rows:
-        with self._transaction() as connection:
+    def rows(self, sql: str, **values: Any) -> Rows:
+        """Read rows; values are bound."""
+        with self.transaction() as connection:
             return [dict(row) for row in connection.execute(text(sql), values).mappings()]
 
-    def _scalar(self, sql: str, **values: Any) -> Any:
-        with self._transaction() as connection:
+    def scalar(self, sql: str, **values: Any) -> Any:
+        """Read one value."""
+        with self.transaction() as connection:
             return connection.execute(text(sql), values).scalar()
 
 
@@ -216,29 +213,6 @@ def in_slices(
 def listed(keys: Sequence[str]) -> str:
     """Keys as one value, for `AMONG_KEYS`."""
     return orjson.dumps(keys).decode()
-
-
-@contextmanager
-def _claimed(path: str) -> Iterator[None]:
-    """Hold the lock file beside a store.
-
-    Raises:
-        StoreError: when another process does.
-    """
-    with Path(f"{path}.lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            number = file.read(20).strip()
-            raise StoreError(
-                f"store {path}: another stixbridge (process {number or 'unknown'}) works with it; wait until"
-                " it has ended, or stop it"
-            ) from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
 
 
 def _on_connect(connection: Any, _record: object) -> None:

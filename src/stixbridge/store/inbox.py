@@ -14,6 +14,7 @@ from stixbridge.ledger import Reason
 from stixbridge.stix.reader import Entry
 from stixbridge.store.codec import ObjectRow, object_row, unpack
 from stixbridge.store.database import Database, Rows, in_slices, many
+from stixbridge.store.objects import versions_of
 from stixbridge.store.statements import (
     BACK,
     BROUGHT,
@@ -67,12 +68,15 @@ class PageCount:
         return len(self.duplicates)
 
 
-_Held = tuple[int, bytes, bool, int]
-"""(version, digest, whether the source has it no longer, seq) of a stored object."""
+class Inbox:
+    """Writes what sources bring.
 
+    Args (of the constructor):
+        database: where it goes.
+    """
 
-class Intake(Database):
-    """The part of a store that sources fill."""
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def add_page(
         self,
@@ -131,9 +135,9 @@ class Intake(Database):
             if (row.version, row.digest) > (other.version, other.digest):
                 fresh[row.id], older = row, other
             count.superseded.append((older.id, older.properties))
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             seq = connection.execute(text(LAST_SEQ), {"source": source}).scalar_one()
-            held = self._versions(connection, source, list(fresh))
+            held = versions_of(connection, source, list(fresh))
             undone = self._undone(connection, source, list(fresh))
             changed: list[ObjectRow] = []
             for id_, row in fresh.items():
@@ -193,24 +197,6 @@ class Intake(Database):
         return count
 
     @staticmethod
-    def _versions(connection: Connection, source: str, ids: list[str]) -> dict[str, _Held]:
-        """The stored versions of some objects."""
-        found: dict[str, _Held] = {}
-        for rows in in_slices(
-            connection,
-            "SELECT id, version, digest, vanished, seq FROM objects WHERE source = :source AND id IN",
-            ids,
-            {"source": source},
-        ):
-            found.update(
-                {
-                    id_: (version, digest, gone is not None, seq)
-                    for id_, version, digest, gone, seq in rows
-                }
-            )
-        return found
-
-    @staticmethod
     def _undone(connection: Connection, source: str, ids: list[str]) -> set[tuple[str, int, bytes]]:
         """Versions of some objects that were taken back: they do not come in again."""
         found: set[tuple[str, int, bytes]] = set()
@@ -234,7 +220,7 @@ class Intake(Database):
             The ids, each of which counts as changed now; and how many objects of the run stay, since a later run
             brought a newer version. When that is taken back, too, they don't go back to the version of this run.
         """
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             key = {"source": source, "before": before, "after": after}
             overtaken = connection.execute(text(FORGET_OVERTAKEN), key).rowcount
             rows = connection.execute(text(BROUGHT), key).fetchall()
@@ -313,11 +299,11 @@ class Intake(Database):
             [(source, *row.link, row.id) for row in rows if row.link is not None],
         )
 
-    def polled(
+    def record_poll(
         self, source: str, collection: str, moment: int, error: str | None = None, title: str = ""
     ) -> None:
         """Record that a collection was asked, and what went wrong."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute(
                 text(UPSERT_POLL),
                 {
@@ -331,23 +317,18 @@ class Intake(Database):
 
     def watermark(self, source: str, collection: str) -> str | None:
         """The watermark of a collection, as the server gave it; None before the first page."""
-        found = self._scalar(
+        found = self._database.scalar(
             "SELECT watermark FROM cursors WHERE source = :source AND collection = :collection",
             source=source,
             collection=collection,
         )
         return str(found) if found is not None else None
 
-    def known(self, source: str, ids: Iterable[str]) -> set[str]:
-        """Those of some ids that are stored."""
-        with self._transaction() as connection:
-            return set(self._versions(connection, source, list(ids)))
-
     # what a source offers
 
     def offered(self, source: str, settings: str, after: int) -> list[dict[str, str]] | None:
         """The collections of a source as they were asked for after a time with the same settings; else None."""
-        rows = self._rows(
+        rows = self._database.rows(
             "SELECT collections FROM offers WHERE source = :source AND settings = :settings AND asked > :after",
             source=source,
             settings=settings,
@@ -366,22 +347,27 @@ class Intake(Database):
             "asked": moment,
             "collections": orjson.dumps(collections),
         }
-        self.execute(UPSERT_OFFER, **offer)
+        self._database.execute(UPSERT_OFFER, **offer)
 
     def forget_offered(self, source: str) -> None:
         """Ask a source again what it offers."""
-        self.execute("DELETE FROM offers WHERE source = :source", source=source)
+        self._database.execute("DELETE FROM offers WHERE source = :source", source=source)
 
     # references that lead nowhere
 
-    def wanting(self, source: str) -> list[str]:
+    def missing_references(self, source: str) -> list[str]:
         """Ids that objects refer to which came since the last `asked`, not stored and not known to be absent."""
-        after = self._scalar("SELECT asked FROM checks WHERE source = :source", source=source) or 0
-        return [row["target"] for row in self._rows(WANTING, source=source, after=after)]
+        after = (
+            self._database.scalar("SELECT asked FROM checks WHERE source = :source", source=source)
+            or 0
+        )
+        return [row["target"] for row in self._database.rows(WANTING, source=source, after=after)]
 
-    def asked(self, source: str, seq: int | None, absent: Sequence[str], moment: int) -> None:
+    def record_asked(
+        self, source: str, seq: int | None, absent: Sequence[str], moment: int
+    ) -> None:
         """Record up to which seq missing references were asked for (None: not all), and which ids are not there."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             if absent:
                 connection.execute(
                     text(
@@ -394,31 +380,34 @@ class Intake(Database):
 
     # what vanished
 
-    def checked(self, source: str) -> int:
+    def last_comparison(self, source: str) -> int:
         """When the manifests of a source were compared last, microseconds; 0 for never."""
         return int(
-            self._scalar("SELECT checked FROM checks WHERE source = :source", source=source) or 0
+            self._database.scalar(
+                "SELECT checked FROM checks WHERE source = :source", source=source
+            )
+            or 0
         )
 
-    def set_checked(self, source: str, moment: int) -> None:
+    def record_comparison(self, source: str, moment: int) -> None:
         """Record that a source was compared, or can't be."""
-        self.execute(UPSERT_CHECKED, source=source, checked=moment)
+        self._database.execute(UPSERT_CHECKED, source=source, checked=moment)
 
-    def filled(self, source: str) -> dict[str, str]:
+    def collections_with_content(self, source: str) -> dict[str, str]:
         """Collections of a source that have brought something: id -> title."""
         sql = (
             "SELECT collection, title FROM cursors WHERE source = :source AND watermark IS NOT NULL"
         )
         return {
             row["collection"]: row["title"] or row["collection"]
-            for row in self._rows(sql, source=source)
+            for row in self._database.rows(sql, source=source)
         }
 
-    def take_down(
+    def list_manifest(
         self, source: str, rows: Sequence[tuple[str, int | None]], *, first: bool = False
     ) -> None:
         """Take down what a manifest lists: ids and versions; the `first` of a comparison replaces an earlier one."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             if first:
                 connection.execute(
                     text("DELETE FROM listed WHERE source = :source"), {"source": source}
@@ -432,7 +421,7 @@ class Intake(Database):
                     ],
                 )
 
-    def compare(self, source: str, moment: int) -> tuple[list[str], list[str]]:
+    def compare_manifest(self, source: str, moment: int) -> tuple[list[str], list[str]]:
         """Mark what is stored and not listed as vanished, and what is listed again as there: changes like any other.
 
         Nothing is marked where nothing is listed.
@@ -440,7 +429,7 @@ class Intake(Database):
         Returns:
             The ids of what vanished, and of what is listed in a newer version than the stored one.
         """
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             key = {"source": source}
             there = connection.execute(
                 text("SELECT 1 FROM listed WHERE source = :source LIMIT 1"), key
@@ -468,18 +457,28 @@ class Intake(Database):
             connection.execute(text(UPSERT_CHECKED), {**key, "checked": moment})
         return gone, outdated
 
-    def vanished(self, source: str, ids: Iterable[str]) -> set[str]:
-        """Those of some objects that the source has no longer."""
-        found: set[str] = set()
-        with self._transaction() as connection:
-            for rows in in_slices(
-                connection,
-                "SELECT id FROM objects WHERE source = :source AND vanished IS NOT NULL AND id IN",
-                list(ids),
-                {"source": source},
-            ):
-                found.update(row[0] for row in rows)
-        return found
+    # for `status`
+
+    def collections(self) -> Rows:
+        """What is known of each collection: `source`, `collection`, `title`, `watermark`, `polled`, `error`."""
+        return self._database.rows(
+            "SELECT source, collection, title, watermark, polled, error FROM cursors"
+            " ORDER BY source, title, collection"
+        )
+
+    def count_by_source(self) -> Rows:
+        """How many objects each source has, and how many `vanished`."""
+        return self._database.rows(
+            "SELECT source, count(*) AS objects, count(vanished) AS vanished FROM objects"
+            " GROUP BY source ORDER BY source"
+        )
+
+    def count_rejects(self) -> Rows:
+        """How many entries were refused: `source`, `collection`, `reason`, `count`."""
+        return self._database.rows(
+            "SELECT source, collection, reason, count(*) AS count FROM rejects"
+            " GROUP BY source, collection, reason ORDER BY source, collection, reason"
+        )
 
 
 def _reject(source: str, collection: str, entry: Entry) -> dict[str, Any]:

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stixbridge.store.codec import pack, unpack
+from stixbridge.store.database import Database
 from stixbridge.store.statements import UPSERT_ANSWER
-
-if TYPE_CHECKING:
-    from stixbridge.store.store import Store
 
 
 class Answers(MutableMapping[str, tuple[int, Any]]):
     """The table of answers.
 
     Args (of the constructor):
-        store: that has it.
+        database: where it is.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def __getitem__(self, question: str) -> tuple[int, Any]:
-        rows = self._store.query(
+        rows = self._database.rows(
             "SELECT asked, body FROM answers WHERE question = :question", question=question
         )
         if not rows:
@@ -31,18 +29,20 @@ class Answers(MutableMapping[str, tuple[int, Any]]):
         return rows[0]["asked"], unpack(rows[0]["body"])
 
     def __setitem__(self, question: str, answer: tuple[int, Any]) -> None:
-        self._store.execute(UPSERT_ANSWER, question=question, asked=answer[0], body=pack(answer[1]))
+        self._database.execute(
+            UPSERT_ANSWER, question=question, asked=answer[0], body=pack(answer[1])
+        )
 
     def __delitem__(self, question: str) -> None:
-        self._store.execute("DELETE FROM answers WHERE question = :question", question=question)
+        self._database.execute("DELETE FROM answers WHERE question = :question", question=question)
 
     def __iter__(self) -> Iterator[str]:
         return iter(
             [
                 row["question"]
-                for row in self._store.query("SELECT question FROM answers ORDER BY question")
+                for row in self._database.rows("SELECT question FROM answers ORDER BY question")
             ]
         )
 
     def __len__(self) -> int:
-        return int(self._store.query("SELECT count(*) AS number FROM answers")[0]["number"])
+        return int(self._database.rows("SELECT count(*) AS number FROM answers")[0]["number"])

@@ -191,3 +191,46 @@ INSERT INTO dead (pipeline, id, error, since, seq)
 SELECT :pipeline, id, :error, :since, seq FROM objects WHERE source = :source AND id = :id
 ON CONFLICT (pipeline, id) DO UPDATE SET error = excluded.error, since = excluded.since, seq = excluded.seq, settled = 0
 """
+DEAD_ENTRIES = """
+SELECT source, digest, path, reason, collection FROM rejects WHERE settled <= :settled ORDER BY source, seq, digest
+"""
+DEAD_OBJECTS = """
+SELECT pipeline, id, error, since FROM dead d WHERE settled <= :settled
+AND EXISTS (SELECT 1 FROM objects o WHERE o.id = d.id AND o.seq = d.seq) ORDER BY pipeline, id
+"""
+DEAD_EVENTS = """
+SELECT d.sink, d.event, d.state, d.info, d.updated,
+  (SELECT n.target FROM notes n WHERE n.sink = d.sink AND n.event = d.event ORDER BY n.number LIMIT 1) AS note
+FROM deliveries d WHERE settled <= :settled AND d.state IN (SELECT value FROM json_each(:states))
+ORDER BY d.sink, d.event
+"""
+IDS_MATCHING = r"""
+SELECT id FROM objects WHERE id = :text
+UNION SELECT id FROM elements WHERE value IN (:text, :lower) OR uuid = :lower
+UNION SELECT id FROM elements WHERE type LIKE '%|%' AND (value LIKE :first ESCAPE '\' OR value LIKE :second ESCAPE '\')
+UNION SELECT id FROM placements WHERE event = :lower
+UNION SELECT p.id FROM aliases a JOIN placements p ON p.event = a.event WHERE a.uuid = :lower
+"""
+ELEMENTS_OF_OBJECT = """
+SELECT uuid, kind, type, value FROM elements WHERE pipeline = :pipeline AND event = :event AND id = :id ORDER BY uuid
+"""
+SHARED_VALUES = """
+SELECT value, group_concat(DISTINCT type) AS types, group_concat(DISTINCT pipeline) AS pipelines,
+  count(DISTINCT event) AS events
+FROM elements GROUP BY value HAVING count(DISTINCT pipeline) >= :least
+ORDER BY count(DISTINCT pipeline) DESC, value
+"""
+COMMON_COUNTS = """
+WITH pairs AS (SELECT DISTINCT pipeline, value FROM elements),
+  sizes AS (SELECT pipeline, count(*) AS size FROM pairs GROUP BY pipeline)
+SELECT a.pipeline AS one, b.pipeline AS other, count(*) AS common, s.size AS of_one, t.size AS of_other
+FROM pairs a JOIN pairs b ON a.value = b.value AND a.pipeline < b.pipeline
+JOIN sizes s ON s.pipeline = a.pipeline JOIN sizes t ON t.pipeline = b.pipeline
+GROUP BY a.pipeline, b.pipeline ORDER BY common DESC
+"""
+RUNS_THAT_BROUGHT = """
+SELECT number, started, seq_after - seq_before AS objects,
+  EXISTS (SELECT 1 FROM undone u WHERE u.run = runs.number) AS undone
+FROM runs
+WHERE pipeline = :pipeline AND seq_after > seq_before ORDER BY number DESC LIMIT 10
+"""

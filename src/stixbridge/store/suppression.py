@@ -1,11 +1,10 @@
-"""The store: values that analysts found to be harmless, and which pipelines have heard of that."""
+"""Values that analysts found to be harmless, and up to which change of that list each pipeline has applied it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from stixbridge.store.database import in_slices
-from stixbridge.store.inbox import Intake
+from stixbridge.store.database import Database, Rows, in_slices
 from stixbridge.store.statements import (
     RESUPPRESSED,
     SUPPRESS,
@@ -16,10 +15,17 @@ from stixbridge.store.statements import (
 )
 
 
-class Suppression(Intake):
-    """The suppression list; see `Store`."""
+class Suppression:
+    """Reads and changes the suppression list.
 
-    def suppress(self, value: str, why: str, moment: int, *, said: int | None = None) -> None:
+    Args (of the constructor):
+        database: where it is.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, value: str, why: str, moment: int, *, said: int | None = None) -> None:
         """Put a value on the suppression list; the first reason stays.
 
         Args:
@@ -28,7 +34,7 @@ class Suppression(Intake):
             moment: now, microseconds.
             said: when an analyst said so, microseconds; what was taken off the list after that stays off.
         """
-        self.execute(
+        self._database.execute(
             SUPPRESS,
             value=value,
             why=why[:500],
@@ -36,53 +42,54 @@ class Suppression(Intake):
             said=moment if said is None else said,
         )
 
-    def unsuppress(self, value: str, moment: int) -> bool:
+    def remove(self, value: str, moment: int) -> bool:
         """Take a value off the list; whether it was on it."""
-        known = bool(self.suppressed([value]))
-        self.execute(UNSUPPRESS, value=value, moment=moment)
+        known = bool(self.matching([value]))
+        self._database.execute(UNSUPPRESS, value=value, moment=moment)
         return known
 
-    def spelled(self, value: str) -> list[str]:
-        """A value as it stands in what was delivered, whatever the case; none where it is in nothing."""
-        rows = self.query("SELECT DISTINCT value FROM elements WHERE value IN (:value, :lower)",
-                          value=value, lower=value.lower())  # fmt: skip
-        return sorted(row["value"] for row in rows)
-
-    def resuppressed(self, pipeline: str) -> tuple[set[str], int | None]:
+    def affected(self, pipeline: str) -> tuple[set[str], int | None]:
         """The objects of a pipeline whose values went onto the list, or off it, since it was told; and up to what.
 
         Nothing and None where the list is as it was.
         """
         heard = (
-            self._scalar(
+            self._database.scalar(
                 "SELECT max(heard) FROM progress WHERE pipeline = :pipeline", pipeline=pipeline
             )
             or 0
         )
-        seq = self._scalar("SELECT max(seq) FROM suppressed") or 0
+        seq = self._database.scalar("SELECT max(seq) FROM suppressed") or 0
         if seq == heard:
             return set(), None
         return {
-            row["id"] for row in self.query(RESUPPRESSED, pipeline=pipeline, heard=heard, seq=seq)
+            row["id"]
+            for row in self._database.rows(RESUPPRESSED, pipeline=pipeline, heard=heard, seq=seq)
         }, int(seq)
 
-    def set_heard(self, pipeline: str, seq: int) -> None:
+    def set_applied(self, pipeline: str, seq: int) -> None:
         """Record up to what a pipeline was told of the suppression list."""
-        self.execute(UPSERT_HEARD, pipeline=pipeline, heard=seq)
+        self._database.execute(UPSERT_HEARD, pipeline=pipeline, heard=seq)
 
-    def looked(self, sink: str) -> int:
+    def last_asked(self, sink: str) -> int:
         """When a sink was asked last for false positives, microseconds; 0 for never."""
-        rows = self.query("SELECT asked FROM looks WHERE sink = :sink", sink=sink)
+        rows = self._database.rows("SELECT asked FROM looks WHERE sink = :sink", sink=sink)
         return int(rows[0]["asked"]) if rows else 0
 
-    def set_looked(self, sink: str, moment: int) -> None:
+    def set_asked(self, sink: str, moment: int) -> None:
         """Record when that was."""
-        self.execute(UPSERT_LOOK, sink=sink, asked=moment)
+        self._database.execute(UPSERT_LOOK, sink=sink, asked=moment)
 
-    def suppressed(self, values: Iterable[str]) -> set[str]:
+    def matching(self, values: Iterable[str]) -> set[str]:
         """Those of some values that are on the suppression list."""
         found: set[str] = set()
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             for rows in in_slices(connection, SUPPRESSED, list(values), {}):
                 found.update(row[0] for row in rows)
         return found
+
+    def rows(self) -> Rows:
+        """The list: `value`, `why`, `since`."""
+        return self._database.rows(
+            "SELECT value, why, since FROM suppressed WHERE removed IS NULL ORDER BY value"
+        )

@@ -1,0 +1,197 @@
+"""What each pipeline wants an event to be, and what was delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import text
+
+from stixbridge.ledger import Outcome, Reason
+from stixbridge.store.codec import pack, unpack
+from stixbridge.store.database import Database, Rows
+from stixbridge.store.statements import (
+    INSERT_ALIAS,
+    INSERT_NOTE,
+    INTEND,
+    UPSERT_DELIVERY,
+    UPSERT_WANTED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Where the delivery of an event stands (`stixbridge.sinks.base.State`), and what was delivered."""
+
+    state: str
+    body: dict[str, Any]
+    digest: bytes
+    published: bool = False
+    intents: tuple[dict[str, Any], ...] = ()
+    """Edits that were begun since, and whose end is not known."""
+
+
+class Deliveries:
+    """Reads and writes deliveries.
+
+    Args (of the constructor):
+        database: where they are.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def want(
+        self, sink: str, event_uuid: str, pipeline: str, body: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Record what a pipeline wants an event to be; returns what all pipelines want, in order of their names."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                text(UPSERT_WANTED),
+                {"sink": sink, "event": event_uuid, "pipeline": pipeline, "body": pack(body)},
+            )
+            rows = connection.execute(
+                text(
+                    "SELECT body FROM wanted WHERE sink = :sink AND event = :event ORDER BY pipeline"
+                ),
+                {"sink": sink, "event": event_uuid},
+            )
+            return [unpack(row[0]) for row in rows]
+
+    def wanted(self, sink: str, event_uuid: str, *, but: str = "") -> list[dict[str, Any]]:
+        """What all pipelines, or all but one, want an event to be, in order of their names."""
+        rows = self._database.rows(
+            "SELECT body FROM wanted WHERE sink = :sink AND event = :event AND pipeline <> :but ORDER BY pipeline",
+            sink=sink,
+            event=event_uuid,
+            but=but,
+        )
+        return [unpack(row["body"]) for row in rows]
+
+    def delivered(self, sink: str, event_uuid: str) -> Delivered | None:
+        """Where the delivery of an event stands, or None."""
+        rows = self._database.rows(
+            "SELECT state, body, digest, published, intent FROM deliveries WHERE sink = :sink AND event = :event",
+            sink=sink,
+            event=event_uuid,
+        )
+        if not rows:
+            return None
+        row = rows[0]
+        intents = tuple(unpack(row["intent"])["edits"]) if row["intent"] is not None else ()
+        return Delivered(
+            row["state"], unpack(row["body"]), row["digest"], bool(row["published"]), intents
+        )
+
+    def intend(self, sink: str, event_uuid: str, edits: Sequence[Mapping[str, Any]]) -> None:
+        """Record edits that are about to be sent; `set_delivered` forgets them."""
+        intent = pack({"edits": list(edits)})
+        self._database.execute(INTEND, sink=sink, event=event_uuid, intent=intent, none=b"")
+
+    def carries(self, sink: str, uuid: str) -> bool:
+        """Whether an event in a sink is one that was delivered there, or carries one."""
+        sql = """
+        SELECT 1 FROM deliveries WHERE sink = :sink AND event = :uuid
+        UNION ALL SELECT 1 FROM aliases WHERE sink = :sink AND uuid = :uuid
+        """
+        return bool(self._database.rows(sql, sink=sink, uuid=uuid))
+
+    def knows(self, sink: str) -> bool:
+        """Whether anything was ever delivered to a sink."""
+        return bool(
+            self._database.rows("SELECT 1 FROM deliveries WHERE sink = :sink LIMIT 1", sink=sink)
+        )
+
+    def set_delivered(
+        self,
+        sink: str,
+        event_uuid: str,
+        state: str,
+        body: Mapping[str, Any],
+        *,
+        moment: int,
+        digest: bytes = b"",
+        published: bool = False,
+        notes: Sequence[tuple[str | None, Outcome, Reason, str | None]] = (),
+        aliases: Sequence[str] = (),
+    ) -> None:
+        """Record where a delivery stands, and what is to be said about it (in place of what was said before).
+
+        Args:
+            sink: its name.
+            event_uuid: of the event.
+            state: a `State`.
+            body: what is there, or is about to be.
+            moment: microseconds.
+            digest: of what is wanted.
+            published: whether we published it.
+            notes: what is to be said.
+            aliases: UUIDs of further events in the sink that carry it.
+        """
+        key = {"sink": sink, "event": event_uuid}
+        with self._database.transaction() as connection:
+            connection.execute(
+                text(UPSERT_DELIVERY),
+                {
+                    **key,
+                    "state": state,
+                    "digest": digest,
+                    "body": pack(body),
+                    "info": str(body.get("info", "")),
+                    "published": int(published),
+                    "updated": moment,
+                },
+            )
+            if aliases:
+                connection.execute(text(INSERT_ALIAS), [{**key, "uuid": uuid} for uuid in aliases])
+            connection.execute(text("DELETE FROM notes WHERE sink = :sink AND event = :event"), key)
+            if notes:
+                connection.execute(
+                    text(INSERT_NOTE),
+                    [
+                        {
+                            **key,
+                            "id": id_,
+                            "outcome": outcome.value,
+                            "reason": reason.value,
+                            "target": target,
+                        }
+                        for id_, outcome, reason, target in notes
+                    ],
+                )
+
+    def unfinished(self, sink: str, pipeline: str) -> list[str]:
+        """Events that a pipeline wants in a sink and whose delivery was cut or held."""
+        sql = """
+        SELECT d.event FROM deliveries d JOIN wanted w ON w.sink = d.sink AND w.event = d.event
+        WHERE d.sink = :sink AND w.pipeline = :pipeline AND d.state IN ('adding', 'waiting', 'held', 'deleting')
+        ORDER BY +d.event
+        """
+        return [row["event"] for row in self._database.rows(sql, sink=sink, pipeline=pipeline)]
+
+    # for `find` and `status`
+
+    def of_event(self, event_uuid: str) -> Rows:
+        """The deliveries of an event: `sink`, `state`, `info`, `published`, in order of the sinks."""
+        sql = (
+            "SELECT sink, state, info, published FROM deliveries WHERE event = :event ORDER BY sink"
+        )
+        return self._database.rows(sql, event=event_uuid)
+
+    def notes_of_event(self, event_uuid: str) -> Rows:
+        """The notes about an event in every sink: `sink`, `id`, `reason`, `target`."""
+        sql = "SELECT sink, id, reason, target FROM notes WHERE event = :event ORDER BY number"
+        return self._database.rows(sql, event=event_uuid)
+
+    def count_by_state(self) -> Rows:
+        """How many events each sink has in each state: `sink`, `state`, `events`."""
+        return self._database.rows(
+            "SELECT sink, state, count(*) AS events FROM deliveries GROUP BY sink, state ORDER BY sink, state"
+        )
+
+    def count_notes(self) -> Rows:
+        """How many notes there are for each reason: `reason`, `count`."""
+        return self._database.rows(
+            "SELECT reason, count(*) AS count FROM notes GROUP BY reason ORDER BY reason"
+        )
