@@ -100,7 +100,7 @@ def test_manifest_and_single_objects(server: TaxiiServer) -> None:
     rows = [row for page in source.manifest(collection) for row in page]
     assert {id_ for id_, _ in rows} >= set(ids(OLD[:20]))
     assert all(version is not None for _, version in rows)
-    (page,) = source.named(collection, [OLD[1]["id"], indicator(98)["id"]])
+    (page,) = source.by_id(collection, [OLD[1]["id"], indicator(98)["id"]])
     assert [entry.id for entry in page.entries] == [OLD[1]["id"]]
     source.close()
 

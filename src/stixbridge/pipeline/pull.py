@@ -145,13 +145,13 @@ class Puller:
         source = self.source
         if not isinstance(source, Server):
             return source.collections()
-        kept = self.store.inbox.offered(source.name, source.settings, moment - _OFFER_KEPT)
+        kept = self.store.inbox.offered(source.name, source.choice, moment - _OFFER_KEPT)
         if kept is not None:
             return [Collection(**row) for row in kept]
         found = source.collections()
         rows = [{"id": row.id, "title": row.title, "url": row.url} for row in found]
         if rows:
-            self.store.inbox.set_offered(source.name, source.settings, moment, rows)
+            self.store.inbox.set_offered(source.name, source.choice, moment, rows)
         return found
 
     def _pull_one(self, pulled: Pulled, collection: Collection, moment: int, *, full: bool) -> None:
@@ -224,7 +224,7 @@ class Puller:
             for collection in collections:
                 left = sorted(set(some) - self.store.objects.known(source.name, some))
                 try:
-                    for page in source.named(collection, left):
+                    for page in source.by_id(collection, left):
                         stopping.check()
                         self._store_page(pulled, collection, page, moment)
                 except ServerError as error:
@@ -293,6 +293,6 @@ class Puller:
             self._say(f"{source.name}: {len(gone)} objects are no longer there")
         for collection in collections if outdated else ():
             # a server that keeps the time of the first version never says that there is another
-            for page in source.named(collection, outdated):
+            for page in source.by_id(collection, outdated):
                 stopping.check()
                 self._store_page(pulled, collection, page, moment)

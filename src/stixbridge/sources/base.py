@@ -1,15 +1,25 @@
-"""What every source gives: collections, and pages of entries with the watermark that stands after each."""
+"""What every source offers: collections, and pages of entries with the watermark that stands after each.
+
+A source of your own needs two methods:
+
+    @source("acme", AcmeSettings)
+    class Acme(Source):
+        def collections(self) -> list[Collection]: ...
+        def pages(self, collection: Collection, watermark: str | None) -> Iterator[Page]: ...
+
+`stixbridge.testing.SourceContract` tests what the bridge relies on.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 from stixbridge.stix.reader import Entry
 
-Listed = tuple[str, int | None]
-"""An entry of a manifest: the id, and the newest version that the server has, microseconds."""
+ManifestRow = tuple[str, int | None]
+"""An entry of a manifest: the id, and the newest version that the server has, in microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +36,10 @@ class Page:
     """One answer.
 
     Attributes:
-        entries: what it held.
-        watermark: where a later poll goes on, once this page is stored; None where the server did not say.
-        date_added: when the server got the objects, microseconds, as far as it says.
+        entries: what the answer contains.
+        watermark: where a later poll goes on, once this page is stored; None leaves the stored
+            watermark.
+        date_added: when the server got the objects, in microseconds; None where it does not tell.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -36,35 +47,72 @@ class Page:
     date_added: int | None = None
 
 
-class Source(Protocol):
-    """A source of a pipeline."""
+class Source(ABC):
+    """A source of a pipeline.
+
+    Attributes:
+        name: of the source; objects are stored under it.
+    """
 
     name: str
 
+    @abstractmethod
     def collections(self) -> list[Collection]:
-        """What there is to poll."""
+        """List what there is to poll.
 
+        Raises:
+            ConfigError: when a collection that was chosen is not there.
+            ServerError: when the server does not answer as it should.
+        """
+
+    @abstractmethod
     def pages(self, collection: Collection, watermark: str | None) -> Iterator[Page]:
-        """The pages after a watermark (None: the first run), to be stored in their order."""
+        """Read the pages after a watermark.
 
-    def close(self) -> None:
-        """Let go of connections."""
+        A source may read ahead of the caller, but it must not assume that a page is stored
+        before the caller asks for the next one. The caller may stop at any page; the next poll then
+        begins with the watermark of the last page that was stored.
+
+        Args:
+            collection: from `collections`.
+            watermark: of the last page that was stored; None on the first run and for everything.
+
+        Yields:
+            Pages, to be stored in their order.
+
+        Raises:
+            ServerError: when a page does not come; it names the source and says what to do.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most sources hold nothing open
+        """Close connections and files."""
 
 
-@runtime_checkable
-class Server(Source, Protocol):
+class Server(Source):
     """A source that can be asked for more than what is new."""
 
     @property
-    def settings(self) -> str:
-        """What the list of collections depends on: another text means to ask again."""
+    @abstractmethod
+    def choice(self) -> str:
+        """The settings that the list of collections depends on, as text; a new text asks again."""
 
     @property
+    @abstractmethod
     def chosen(self) -> bool:
-        """Whether its collections were chosen, and are not all that there are."""
+        """Whether the configuration chose some collections of the server."""
 
-    def named(self, collection: Collection, ids: Sequence[str]) -> Iterator[Page]:
-        """Objects by their ids."""
+    @abstractmethod
+    def by_id(self, collection: Collection, ids: Sequence[str]) -> Iterator[Page]:
+        """Read objects by their ids; ids that the server does not have are left out.
 
-    def manifest(self, collection: Collection) -> Iterator[list[Listed]]:
-        """All that a collection holds now."""
+        Raises:
+            ServerError: when the server does not answer, or can't be asked so.
+        """
+
+    @abstractmethod
+    def manifest(self, collection: Collection) -> Iterator[list[ManifestRow]]:
+        """List everything that a collection has now.
+
+        Raises:
+            ServerError: when the server does not answer, or has no manifest.
+        """

@@ -17,7 +17,7 @@ from typing import IO
 from stixbridge.config.model import FilesSettings
 from stixbridge.errors import InputError
 from stixbridge.settings.registry import source
-from stixbridge.sources.base import Collection, Page
+from stixbridge.sources.base import Collection, Page, Source
 from stixbridge.stix.reader import GZIP, MAX_BYTES, Document, read_bytes
 
 _PACKS_TO = 10
@@ -196,7 +196,7 @@ def _named(document: Document, name: str) -> Document:
 
 
 @source("files", FilesSettings)
-class Files:
+class Files(Source):
     """Files as a source of a pipeline: each file is a collection, read again when its content changes.
 
     Args (of the constructor):
@@ -225,6 +225,3 @@ class Files:
             return
         document = read_bytes(data, given.title)
         yield Page(_named(document, collection.id).entries, mark)
-
-    def close(self) -> None:
-        """Nothing to close."""

@@ -8,6 +8,15 @@
 """
 
 from .double import MEDIA_TYPE, Misbehaviour, TaxiiDouble
+from .double20 import Taxii20Double
 from .http import Request, always, for_objects
 
-__all__ = ["MEDIA_TYPE", "Misbehaviour", "Request", "TaxiiDouble", "always", "for_objects"]
+__all__ = [
+    "MEDIA_TYPE",
+    "Misbehaviour",
+    "Request",
+    "Taxii20Double",
+    "TaxiiDouble",
+    "always",
+    "for_objects",
+]

@@ -15,7 +15,7 @@ from stixbridge import times
 from stixbridge.config.checks import MATCH
 from stixbridge.errors import ConfigError, ServerError
 from stixbridge.http import MAX_WAIT, Answer, Auth, Http, pause
-from stixbridge.sources.base import Collection, Listed, Page
+from stixbridge.sources.base import Collection, ManifestRow, Page, Server
 from stixbridge.stix.reader import Entry
 
 _RESTARTS = 3
@@ -56,7 +56,7 @@ class Progress:
     largest: int = 0
 
 
-class Taxii:
+class Taxii(Server):
     """A TAXII server as a source; `Taxii20` and `Taxii21` know how each pages.
 
     Args (of the constructor):
@@ -117,13 +117,13 @@ class Taxii:
         self._http.close()
 
     @property
-    def settings(self) -> str:
-        """What the list of collections depends on, as text: another one means to ask again."""
+    def choice(self) -> str:
+        """The URL and the collections that the configuration names."""
         return orjson.dumps([self._url, self._wanted]).decode()
 
     @property
     def chosen(self) -> bool:
-        """Whether its collections were chosen, and are not all that there are."""
+        """Whether the configuration names collections."""
         return bool(self._wanted)
 
     def objects(self) -> list[Entry]:
@@ -259,7 +259,7 @@ class Taxii:
                 continue
             return
 
-    def named(self, collection: Collection, ids: Sequence[str]) -> Iterator[Page]:
+    def by_id(self, collection: Collection, ids: Sequence[str]) -> Iterator[Page]:
         """Objects by their ids (`match[id]`), some at a time; what the server does not have is not in the pages.
 
         Args:
@@ -284,7 +284,7 @@ class Taxii:
                 if page.entries:
                     yield Page(page.entries, None, page.date_added)
 
-    def manifest(self, collection: Collection) -> Iterator[list[Listed]]:
+    def manifest(self, collection: Collection) -> Iterator[list[ManifestRow]]:
         """The whole manifest of a collection (TAXII 2.1, section 5.3), page by page.
 
         Raises:
@@ -335,9 +335,9 @@ class Taxii:
         return value
 
 
-def listed(rows: object) -> list[Listed]:
+def listed(rows: object) -> list[ManifestRow]:
     """The entries of a manifest: 2.1 has an entry for each `version`, 2.0 one for all `versions`."""
-    found: list[Listed] = []
+    found: list[ManifestRow] = []
     for row in rows if isinstance(rows, list) else []:
         if isinstance(row, dict) and isinstance(row.get("id"), str):
             versions = row.get("versions")

@@ -17,7 +17,7 @@ from stixbridge.config.model import Taxii20Settings
 from stixbridge.errors import ServerError
 from stixbridge.http import Answer
 from stixbridge.settings.registry import source
-from stixbridge.sources.base import Collection, Listed, Page
+from stixbridge.sources.base import Collection, ManifestRow, Page
 from stixbridge.sources.taxii.client import EMPTY_PAGES, Progress, Stuck, Taxii, header_time, listed
 from stixbridge.stix.reader import read_value
 
@@ -54,7 +54,7 @@ class Taxii20(Taxii):
         if progress.watermark is not None:
             yield Page([], times.to_text(progress.watermark), last)
 
-    def manifest(self, collection: Collection) -> Iterator[list[Listed]]:
+    def manifest(self, collection: Collection) -> Iterator[list[ManifestRow]]:
         """See `Taxii.manifest`."""
         for _, value in self._ranges(urljoin(collection.url, "manifest/"), {}, MEDIA_TYPE):
             yield listed(value.get("objects"))

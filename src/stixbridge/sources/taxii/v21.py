@@ -20,7 +20,7 @@ from stixbridge import times
 from stixbridge.config.model import TaxiiSettings
 from stixbridge.errors import ServerError
 from stixbridge.settings.registry import source
-from stixbridge.sources.base import Collection, Listed, Page
+from stixbridge.sources.base import Collection, ManifestRow, Page
 from stixbridge.sources.taxii.client import EMPTY_PAGES, Progress, Stuck, Taxii, header_time, listed
 from stixbridge.stix.reader import Entry, read_value
 
@@ -51,7 +51,7 @@ class Taxii21(Taxii):
             mark = times.to_text(progress.watermark) if progress.watermark is not None else None
             yield Page(entries, mark, last)
 
-    def manifest(self, collection: Collection) -> Iterator[list[Listed]]:
+    def manifest(self, collection: Collection) -> Iterator[list[ManifestRow]]:
         """See `Taxii.manifest`."""
         url, base = (
             urljoin(collection.url, "manifest/"),
