@@ -4,7 +4,6 @@ it is cut.
 
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,25 +21,15 @@ from helpers.delivering import (
 
 from stixbridge.errors import ServerError
 from stixbridge.sinks.base import Job, Last, State
-from stixbridge.sinks.misp import api
 from stixbridge.sinks.misp.chunks import pieces
 from stixbridge.sinks.misp.parallel import Flight
 from stixbridge.sinks.misp.sink import MispSink
 from stixbridge.sinks.misp.tags import NewTags
 
+pytestmark = pytest.mark.usefixtures("no_waiting")
+
 Json = dict[str, Any]
 ONE = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "pause", lambda _: None)
-
-
-@pytest.fixture
-def misp() -> Iterator[MispDouble]:
-    with MispDouble() as double:
-        yield double
 
 
 def large(count: int = 25) -> Json:

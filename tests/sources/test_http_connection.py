@@ -32,32 +32,9 @@ from stixbridge.http import Auth, Certificate, Http
 from stixbridge.sources.taxii.presets import PRESETS
 from stixbridge.sources.taxii.v21 import MEDIA_TYPE
 
+pytestmark = pytest.mark.usefixtures("waits")
+
 SECRET = "s3cr3t-Pa55"
-
-
-@pytest.fixture(autouse=True)
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Waits that were asked for, none of which takes time."""
-    asked: list[float] = []
-    monkeypatch.setattr("time.sleep", asked.append)
-    monkeypatch.setattr("stixbridge.http.wait_unless_stopped", asked.append)
-    for name in (
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "http_proxy",
-        "https_proxy",
-        "ALL_PROXY",
-        "all_proxy",
-    ):
-        monkeypatch.delenv(name, raising=False)
-    return asked
-
-
-@pytest.fixture
-def pull(tmp_path: Path) -> Iterator[Pull]:
-    made = Pull(tmp_path)
-    yield made
-    made.close()
 
 
 # Client certificates

@@ -22,8 +22,6 @@ from stixbridge.ledger import Reason
 from stixbridge.sinks.base import State
 from stixbridge.sinks.misp.sink import MispSink
 
-pytest_plugins = ("helpers.misp_fixtures",)
-
 A, B = "198.51.100.1", "198.51.100.2"
 Json = dict[str, Any]
 

@@ -23,8 +23,6 @@ from helpers.delivering import (
 )
 from helpers.misp import Misp
 
-pytest_plugins = ("helpers.misp_fixtures",)
-
 Json = dict[str, Any]
 A, B = "198.51.100.1", "198.51.100.2"
 NOWHERE = "00000000-0000-4000-8000-00000000dead"

@@ -1,16 +1,11 @@
-"""The fixtures of the MISP contract, for `pytest_plugins`: a MISP that is the double, then a real
-one.
-"""
+"""The MISP of this folder: the double, and a real one where the environment names it."""
 
 import os
 from collections.abc import Iterator
 
 import pytest
 from doubles.misp import MispDouble
-
-from .misp import Misp, Proxy
-
-SHARING_GROUP = "stixbridge tests"
+from helpers.misp import SHARING_GROUP, Misp, Proxy
 
 
 @pytest.fixture(params=["double", "real"])
@@ -21,10 +16,16 @@ def misp(request: pytest.FixtureRequest) -> Iterator[Misp]:
 
 @pytest.fixture(params=["double", "real"])
 def plain_misp(request: pytest.FixtureRequest) -> Iterator[Misp]:
-    """A MISP whose key may neither create tags nor publish; a real one where MISP_USER_KEY is set
-    too.
-    """
+    """A MISP whose key may neither create tags nor publish; a real one by MISP_USER_KEY."""
     yield from _misp(request.param, "user", "MISP_USER_KEY")
+
+
+@pytest.fixture
+def double(request: pytest.FixtureRequest) -> Iterator[MispDouble]:
+    """The double alone, for tests that look into it; options by the marker `misp_double`."""
+    marker = request.node.get_closest_marker("misp_double")
+    with MispDouble(**(marker.kwargs if marker else {})) as made:
+        yield made
 
 
 def _misp(kind: str, role: str, variable: str) -> Iterator[Misp]:

@@ -1,7 +1,6 @@
 """What no galaxy knows: plain tags, private clusters, or a line in the ledger."""
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,10 @@ from stixbridge.pipeline.dry_run import rehearse
 from stixbridge.sinks.base import CLUSTERS
 from stixbridge.sinks.misp.sink import MispSink
 
-pytest_plugins = ("helpers.misp_fixtures",)
+pytestmark = pytest.mark.misp_double(
+    clusters={f'misp-galaxy:{kind}="known"': {} for kind in ("threat-actor", "tool")}
+)
+
 
 Json = dict[str, Any]
 A, B = "198.51.100.1", "198.51.100.2"
@@ -53,13 +55,6 @@ def paw(**more: Any) -> Json:
         "is_family": True,
         **more,
     }
-
-
-@pytest.fixture
-def double() -> Iterator[MispDouble]:
-    known = {f'misp-galaxy:{kind}="known"': {} for kind in ("threat-actor", "tool")}
-    with MispDouble(clusters=known) as misp:
-        yield misp
 
 
 def bridge_to(misp: MispDouble, folder: Path, policy: str = "private", **more: Any) -> Bridge:

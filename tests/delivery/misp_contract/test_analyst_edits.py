@@ -4,7 +4,6 @@ import contextlib
 import json
 import threading
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +33,8 @@ from stixbridge.sinks.base import Job, State, emptied
 from stixbridge.sinks.misp.diff import OBJECT_HEAD, Policy
 from stixbridge.sinks.misp.sink import MispSink
 
-pytest_plugins = ("helpers.misp_fixtures",)
-
 A, B, C = "198.51.100.1", "198.51.100.2", "198.51.100.3"
 Json = dict[str, Any]
-
-
-@pytest.fixture
-def double() -> Iterator[MispDouble]:
-    with MispDouble() as made:
-        yield made
 
 
 def sink_of(misp: Misp | MispDouble, **settings: Any) -> MispSink:

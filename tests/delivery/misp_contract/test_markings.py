@@ -3,7 +3,6 @@ adopted event.
 """
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +30,9 @@ from stixbridge.sinks.base import State
 from stixbridge.sinks.merge import merge
 from stixbridge.sinks.misp.sink import MispSink
 
-pytest_plugins = ("helpers.misp_fixtures",)
-
 A, B = "198.51.100.1", "198.51.100.2"
 Json = dict[str, Any]
 OWN = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
-
-
-@pytest.fixture
-def double() -> Iterator[MispDouble]:
-    with MispDouble() as made:
-        yield made
 
 
 def sink_of(misp: Misp | MispDouble, **settings: Any) -> MispSink:

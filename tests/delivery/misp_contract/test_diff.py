@@ -2,7 +2,6 @@
 what is ours.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +27,13 @@ from stixbridge.errors import ServerError
 from stixbridge.sinks.base import State
 from stixbridge.sinks.misp.sink import MispSink
 
-pytest_plugins = ("helpers.misp_fixtures",)
+pytestmark = pytest.mark.misp_double(sharing_groups=["A", "B"])
+
 
 A, B, C, D = (f"198.51.100.{number}" for number in range(1, 5))
 OWN = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
 REFUSAL = '{"saved":false,"name":"Could not edit Event","errors":{"Event":["no lock"]}}'
 Json = dict[str, Any]
-
-
-@pytest.fixture
-def double() -> Iterator[MispDouble]:
-    with MispDouble(sharing_groups=["A", "B"]) as made:
-        yield made
 
 
 def sink_of(misp: Misp | MispDouble, **settings: Any) -> MispSink:

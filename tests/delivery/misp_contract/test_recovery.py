@@ -4,7 +4,6 @@ them.
 
 import copy
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +16,15 @@ from helpers.misp import Misp
 
 from stixbridge.errors import ServerError
 from stixbridge.sinks.base import State
-from stixbridge.sinks.misp import api, parallel
 from stixbridge.sinks.misp.sink import MispSink
 
-pytest_plugins = ("helpers.misp_fixtures",)
+pytestmark = pytest.mark.usefixtures("no_waiting")
+
 
 Json = dict[str, Any]
 A, B, C = "198.51.100.1", "198.51.100.2", "198.51.100.3"
 OWN = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
 SCRIPT = "7c0ad1b5-5d2c-4a53-9b38-91a6b6e0c6b1"
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (parallel, api):
-        monkeypatch.setattr(module, "pause", lambda _: None)
-
-
-@pytest.fixture
-def double() -> Iterator[MispDouble]:
-    with MispDouble() as misp:
-        yield misp
 
 
 def bridge_to(misp: MispDouble, folder: Path, **settings: Any) -> Bridge:

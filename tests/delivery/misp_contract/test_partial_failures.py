@@ -3,7 +3,6 @@ forgotten.
 """
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +33,9 @@ from stixbridge.sinks.base import State
 from stixbridge.sinks.merge import merge
 from stixbridge.sinks.misp.sink import MispSink
 
-pytest_plugins = ("helpers.misp_fixtures",)
-
 A, B, C, D = (f"198.51.100.{number}" for number in range(1, 5))
 OWN = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
 Json = dict[str, Any]
-
-
-@pytest.fixture
-def double() -> Iterator[MispDouble]:
-    with MispDouble() as made:
-        yield made
 
 
 def bridge_to(

@@ -1,7 +1,6 @@
 """An oversized event as several linked ones."""
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,25 +27,14 @@ from hypothesis import strategies as st
 from stixbridge.errors import ServerError
 from stixbridge.queries.find import find
 from stixbridge.sinks.base import State
-from stixbridge.sinks.misp import api
 from stixbridge.sinks.misp.sink import MispSink
 from stixbridge.sinks.misp.split import assigned, share_uuid
 
-pytest_plugins = ("helpers.misp_fixtures",)
+pytestmark = pytest.mark.usefixtures("no_waiting")
+
 
 Json = dict[str, Any]
 OWN = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "pause", lambda _: None)
-
-
-@pytest.fixture
-def double() -> Iterator[MispDouble]:
-    with MispDouble() as misp:
-        yield misp
 
 
 def addresses(own: str, count: int, start: int = 0) -> list[Json]:

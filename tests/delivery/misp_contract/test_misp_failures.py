@@ -22,21 +22,14 @@ from helpers.delivering import (
     tagged,
     tags,
 )
-from helpers.misp import Misp
-from helpers.misp_fixtures import SHARING_GROUP
+from helpers.misp import SHARING_GROUP, Misp
 from helpers.stix import indicator, report
 
 from stixbridge.errors import ServerError
 from stixbridge.sinks.base import Last, State
-from stixbridge.sinks.misp import api as sink_module
 from stixbridge.sinks.misp.sink import MispSink
 
-pytest_plugins = ("helpers.misp_fixtures",)
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sink_module, "pause", lambda seconds: None)
+pytestmark = pytest.mark.usefixtures("no_waiting")
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ somebody's work in them.
 """
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +18,8 @@ from stixbridge.errors import ServerError
 from stixbridge.sinks.base import State
 from stixbridge.sinks.misp.sink import MispSink
 
-pytest_plugins = ("helpers.misp_fixtures",)
-
 A, B = "198.51.100.1", "198.51.100.2"
 OWN = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
-
-
-@pytest.fixture
-def double() -> Iterator[MispDouble]:
-    with MispDouble() as misp:
-        yield misp
 
 
 def bridge_to(misp: MispDouble, folder: Path, **settings: Any) -> Bridge:

@@ -2,31 +2,12 @@
 
 import gzip
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from doubles.misp import MispDouble
-from doubles.misp.client import T0, Api, Clock, file_object, ip, uid
 
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def misp(clock: Clock) -> Iterator[MispDouble]:
-    with MispDouble(clock=clock) as double:
-        yield double
-
-
-@pytest.fixture
-def api(misp: MispDouble) -> Iterator[Api]:
-    made = Api(misp)
-    yield made
-    made.http.close()
-
+from . import MispDouble
+from .client import T0, Api, file_object, ip, uid
 
 # getting in
 

@@ -28,8 +28,6 @@ from stixbridge import times
 from stixbridge.sinks.base import State
 from stixbridge.sinks.misp.sink import MispSink
 
-pytest_plugins = ("helpers.misp_fixtures",)
-
 CONFLICT = "conflict"
 
 
