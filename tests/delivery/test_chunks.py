@@ -19,8 +19,9 @@ from helpers.delivering import (
     tags,
 )
 
+from stixbridge.envelopes import Wanted
 from stixbridge.errors import ServerError
-from stixbridge.sinks.base import Job, Last, State
+from stixbridge.sinks.base import Job, LastDelivery, State
 from stixbridge.sinks.misp.chunks import pieces
 from stixbridge.sinks.misp.parallel import Flight
 from stixbridge.sinks.misp.sink import MispSink
@@ -154,8 +155,8 @@ def events(count: int) -> list[Json]:
     return [event(uuid, attribute(uuid, f"198.51.100.{at}")) for at, uuid in enumerate(uuids)]
 
 
-def jobs(made: list[Json], last: dict[str, Last] | None = None) -> list[Job]:
-    return [Job(one, (last or {}).get(one["uuid"])) for one in made]
+def jobs(made: list[Json], last: dict[str, LastDelivery] | None = None) -> list[Job]:
+    return [Job(Wanted.of(one), (last or {}).get(one["uuid"])) for one in made]
 
 
 def test_events_are_delivered_side_by_side_in_their_order(misp: MispDouble) -> None:
@@ -189,7 +190,7 @@ def test_no_more_than_the_limit_and_fewer_when_the_server_is_busy() -> None:
     waits: list[float] = []
     module_pause, module.pause = module.pause, waits.append
     try:
-        found = list(flight.run([Job({}, None, now=at) for at in range(40)]))
+        found = list(flight.run([Job(Wanted({}), None, now=at) for at in range(40)]))
     finally:
         module.pause = module_pause
     assert found == list(range(40))
@@ -293,7 +294,7 @@ def test_slow_answers_bring_fewer_events_at_a_time() -> None:
         return job.now
 
     flight = Flight(act, 4)
-    assert list(flight.run([Job({}, None, now=at) for at in range(30)])) == list(range(30))
+    assert list(flight.run([Job(Wanted({}), None, now=at) for at in range(30)])) == list(range(30))
     assert met == []
     with MispDouble(cost_per_attribute=0.02) as misp:
         sink = MispSink(misp.url, misp.key, timeout=2.0, concurrency=2)

@@ -27,6 +27,7 @@ from helpers.misp import Misp
 
 from stixbridge import times
 from stixbridge.config.build import make_pipelines
+from stixbridge.envelopes import Wanted
 from stixbridge.pipeline.dry_run import rehearse
 from stixbridge.pipeline.records import StoreRecord
 from stixbridge.sinks.base import Job, State, emptied
@@ -247,14 +248,15 @@ def test_two_reports_of_one_title_don_t_take_over_the_same_event(
     uuids = [str(uuid.uuid4()) for _ in range(2)]
     jobs = [
         Job(
-            event(own, attribute(own, value), info="Weekly"),
+            Wanted(event(own, attribute(own, value), info="Weekly")),
             None,
             StoreRecord(bridge.store, "misp", own, 1),
             now=SECONDS,
         )
         for own, value in zip(uuids, (A, B), strict=True)
     ]
-    taken = [delivery.body.get("taken", {}).get("event") for delivery in sink.deliver(jobs)]
+    adopted = [delivery.delivered.adopted for delivery in sink.deliver(jobs)]
+    taken = [one.event if one is not None else None for one in adopted]
     assert sorted(taken, key=str) == [script, None] or sorted(taken, key=str) == [None, script]
     assert len(double.events) == 2
     bridge.close()

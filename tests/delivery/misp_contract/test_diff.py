@@ -337,7 +337,7 @@ def test_edits_that_fail_again_and_again_don_t_pile_up(double: MispDouble) -> No
     for number in range(5):
         with pytest.raises(ServerError):
             deliver(event(OWN, attribute(OWN, A, comment=f"newer {number}")))
-    assert len(deliver.last[OWN].intents) == 1
+    assert len(deliver.last[OWN].edits) == 1
     assert deliver(event(OWN, attribute(OWN, A, comment="at last"))).notes == []
     assert double.events[OWN]["Attribute"][0]["comment"] == "at last"
 

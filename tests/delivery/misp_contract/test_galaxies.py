@@ -13,8 +13,8 @@ from helpers.misp import Misp
 
 from stixbridge import times
 from stixbridge.config.build import make_pipelines
+from stixbridge.envelopes import Wanted
 from stixbridge.pipeline.dry_run import rehearse
-from stixbridge.sinks.base import CLUSTERS
 from stixbridge.sinks.misp.sink import MispSink
 
 pytestmark = pytest.mark.misp_double(
@@ -265,12 +265,12 @@ def test_what_is_too_strict_for_a_misp_is_in_no_cluster_of_it(
 def test_a_cluster_that_an_analyst_deleted_is_not_tagged_any_more(double: MispDouble) -> None:
     """Though this process has seen it there before."""
     first = cluster("Rusty Bear")
-    wanted = event(OWN, attribute(OWN, A), Tag=tags(first["tag"]), **{CLUSTERS: [first]})
+    wanted = event(OWN, attribute(OWN, A), Tag=tags(first["tag"]))
     deliver = Delivering(MispSink(double.url, double.key, clusters="private"))
-    deliver(wanted)
+    deliver(Wanted(wanted, clusters=[first]))
     made(double)["Rusty Bear"]["deleted"] = True
     newer = changed(first, description="Digs deep.")
-    delivery = deliver(changed(wanted, **{CLUSTERS: [newer]}))
+    delivery = deliver(Wanted(wanted, clusters=[newer]))
     assert "an analyst deleted it" in str(delivery.notes)
     assert tagged(double.events[OWN]) == [first["tag"]]
 
@@ -354,11 +354,10 @@ def test_clusters_are_made_updated_and_related(misp: Misp) -> None:
         attribute(own, A, Tag=tags(first["tag"])),
         Tag=tags(first["tag"], second["tag"], "tlp:green"),
     )
-    wanted[CLUSTERS] = [first, second]
     sink = MispSink(misp.url, misp.key, clusters="private")
     deliver = Delivering(sink)
     try:
-        delivery = deliver(wanted)
+        delivery = deliver(Wanted(wanted, clusters=[first, second]))
         assert delivery.notes == []
         held = misp.event(own)
         assert held is not None
@@ -369,7 +368,9 @@ def test_clusters_are_made_updated_and_related(misp: Misp) -> None:
         } <= expected
         assert len(held["Galaxy"]) == 2
         newer = changed(first, description="Digs deep.", elements=[["synonyms", "RB2"]])
-        assert deliver(changed(wanted, info="changed", **{CLUSTERS: [newer, second]})).notes == []
+        assert (
+            deliver(Wanted(changed(wanted, info="changed"), clusters=[newer, second])).notes == []
+        )
         misp.forget()
         (found,) = misp.post("/galaxy_clusters/restSearch", {"uuid": [first["uuid"]]})["response"]
         found = found["GalaxyCluster"]
@@ -382,7 +383,8 @@ def test_clusters_are_made_updated_and_related(misp: Misp) -> None:
         ] == ["uses"]
         again = Delivering(MispSink(misp.url, misp.key, clusters="private"))
         again.last = deliver.last
-        assert again(changed(wanted, info="once more", **{CLUSTERS: [newer, second]})).notes == []
+        once_more = Wanted(changed(wanted, info="once more"), clusters=[newer, second])
+        assert again(once_more).notes == []
         assert [request.path for request in misp.writes()] == [f"/events/edit/{own}"]
     finally:
         for row in (first, second) if misp.real else ():

@@ -25,6 +25,7 @@ from helpers.delivering import (
 )
 from helpers.misp import Misp
 
+from stixbridge.envelopes import Wanted
 from stixbridge.errors import ServerError
 from stixbridge.sinks.base import State
 from stixbridge.sinks.merge import merge
@@ -299,24 +300,25 @@ def test_an_event_that_shall_be_stricter_and_can_t_be_is_seen_by_nobody_else(
 
 
 def test_two_sharing_groups_have_no_reader_in_common() -> None:
-    first = event(OWN, attribute(OWN, A), distribution="4", sharing_group="A")
-    second = event(
-        OWN, attribute(OWN, A), distribution="4", sharing_group="B", timestamp=str(SECONDS + 1)
+    later = str(SECONDS + 1)
+    first = Wanted(event(OWN, attribute(OWN, A), distribution="4"), sharing_group="A")
+    second = Wanted(
+        event(OWN, attribute(OWN, A), distribution="4", timestamp=later), sharing_group="B"
     )
-    wide = event(OWN, attribute(OWN, A), distribution="3", timestamp=str(SECONDS + 1))
-    assert "sharing_group" not in merge([first, second])
-    assert merge([first, second])["distribution"] == "0"
-    for bodies in ([first, wide], [wide, first]):
-        merged = merge(bodies)
-        assert (merged["distribution"], merged["sharing_group"]) == ("4", "A")
+    wide = Wanted(event(OWN, attribute(OWN, A), distribution="3", timestamp=later))
+    merged = merge([first, second])
+    assert (merged.event["distribution"], merged.sharing_group) == ("0", None)
+    for offers in ([first, wide], [wide, first]):
+        merged = merge(offers)
+        assert (merged.event["distribution"], merged.sharing_group) == ("4", "A")
 
 
 def test_a_note_of_two_sources_is_for_the_fewer() -> None:
     note = {"uuid": str(uuid.uuid5(uuid.NAMESPACE_URL, "note")), "note": "x", "distribution": "0"}
     wide = {**note, "distribution": "5"}
-    first = event(OWN, {**attribute(OWN, A), "Note": [note]})
-    second = event(OWN, {**attribute(OWN, A), "Note": [wide]}, timestamp=str(SECONDS + 1))
-    assert merge([first, second])["Attribute"][0]["Note"][0]["distribution"] == "0"
+    first = Wanted(event(OWN, {**attribute(OWN, A), "Note": [note]}))
+    second = Wanted(event(OWN, {**attribute(OWN, A), "Note": [wide]}, timestamp=str(SECONDS + 1)))
+    assert merge([first, second]).event["Attribute"][0]["Note"][0]["distribution"] == "0"
 
 
 # taken over

@@ -25,8 +25,9 @@ from helpers.delivering import (
 from helpers.misp import SHARING_GROUP, Misp
 from helpers.stix import indicator, report
 
+from stixbridge.envelopes import Delivered
 from stixbridge.errors import ServerError
-from stixbridge.sinks.base import Last, State
+from stixbridge.sinks.base import LastDelivery, State
 from stixbridge.sinks.misp.sink import MispSink
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
@@ -58,7 +59,7 @@ def test_an_interrupted_add_does_not_take_over_a_foreign_event(
     wanted = event(own, attribute(own, "198.51.100.7"))
     misp.add_event(event(own, attribute(own, "203.0.113.9"), info="by hand"))
     before = misp.event(own)
-    deliver.last[own] = Last(State.ADDING, wanted)
+    deliver.last[own] = LastDelivery(State.ADDING, Delivered(wanted))
     delivery = deliver(wanted)
     assert (delivery.state, noted(delivery)) == (State.FOREIGN, [(None, "foreign")])
     assert misp.event(own) == before
@@ -335,7 +336,7 @@ def test_an_add_that_was_cut_before_we_looked_goes_on_in_the_next_run(
     own = misp.fresh()
     old, kept = attribute(own, "198.51.100.7"), attribute(own, "198.51.100.8")
     misp.add_event(event(own, old, kept))  # ours, as far as it got before we were killed
-    deliver.last[own] = Last(State.ADDING, event(own, old, kept))
+    deliver.last[own] = LastDelivery(State.ADDING, Delivered(event(own, old, kept)))
     new = attribute(own, "198.51.100.9")
     delivery = deliver(event(own, kept, new))
     assert (delivery.state, delivery.notes) == (State.DELIVERED, [])
@@ -364,7 +365,7 @@ def test_a_partial_event_after_a_500_is_completed(misp: Misp, deliver: Deliverin
         attribute(own, "evil.example", "domain", Tag=tags("tlp:red")),
     )
     misp.add_event(event(own, ip))
-    deliver.last[own] = Last(State.ADDING, event(own, ip, domain))
+    deliver.last[own] = LastDelivery(State.ADDING, Delivered(event(own, ip, domain)))
     delivery = deliver(event(own, ip, domain))
     assert (delivery.state, delivery.notes) == (State.DELIVERED, [])
     assert tagged(misp.part(own, domain["uuid"])) == ["tlp:red"]

@@ -27,6 +27,7 @@ from helpers.delivering import (
 from helpers.misp import Misp
 
 from stixbridge import convert
+from stixbridge.envelopes import Wanted
 from stixbridge.errors import ServerError
 from stixbridge.ledger import Reason
 from stixbridge.sinks.base import State
@@ -285,7 +286,7 @@ def test_the_text_of_a_merged_report_fits() -> None:
         told = {"uuid": OWN, "name": "Notes", "content": text * 9_000_000, "distribution": "5"}
         return event(OWN, attribute(OWN, A), EventReport=[told], timestamp=str(at))
 
-    (merged,) = merge([body("a", 1), body("b", 2)])["EventReport"]
+    (merged,) = merge([Wanted(body("a", 1)), Wanted(body("b", 2))]).event["EventReport"]
     assert len(merged["content"].encode()) <= 16_000_000
 
 

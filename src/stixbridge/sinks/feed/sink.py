@@ -17,11 +17,12 @@ import orjson
 
 from stixbridge import tlp
 from stixbridge.config.model import FeedSettings
+from stixbridge.envelopes import Delivered, Wanted
 from stixbridge.errors import ConfigError
 from stixbridge.misp.model import ANALYST_DATA, MispEvent
 from stixbridge.misp.values import COMPOSITES
 from stixbridge.settings.registry import sink
-from stixbridge.sinks.base import OWN_FIELDS, Delivery, Job, Note, State, emptied
+from stixbridge.sinks.base import Delivery, Job, Note, State, emptied
 from stixbridge.sinks.event_diff import told
 from stixbridge.sinks.feed.signing import Signer, unsign
 from stixbridge.sinks.folder import event_in, make_folder, write_atomically
@@ -40,8 +41,6 @@ _COLOURS = {
     "clear": "#FFFFFF",
 }
 _COLOUR = "#0088CC"
-# A feed has the distribution that its subscriber gives it.
-_NOT_OF_A_FEED = OWN_FIELDS | {"sharing_group_id"}
 _DEFAULT_MAX = "amber+strict"
 
 
@@ -75,11 +74,11 @@ class FeedSink:
         self._ceiling = Ceiling(max_tlp, "the feed")
         self._rehearsing = False
 
-    def allowed(self, event: MispEvent, notes: list[Note]) -> MispEvent | None:
+    def allowed(self, wanted: Wanted, notes: list[Note]) -> Wanted | None:
         """An event without what is marked too strictly for the folder."""
-        return self._ceiling.allowed(event, notes)
+        return self._ceiling.allowed(wanted, notes)
 
-    def others_work(self, body: MispEvent, uuids: set[str]) -> dict[str, dict[str, Any]]:
+    def others_work(self, delivered: Delivered, uuids: set[str]) -> dict[str, dict[str, Any]]:
         """None: nobody else works there."""
         return {}
 
@@ -114,9 +113,7 @@ class FeedSink:
         done: list[Delivery] = []
         touched: dict[str, MispEvent] = {}
         for job in jobs:
-            delivery, event = self._one(
-                job, number(table(manifest, str(job.event["uuid"])).get("timestamp"))
-            )
+            delivery, event = self._one(job, number(table(manifest, job.uuid).get("timestamp")))
             done.append(delivery)
             if event is not None:
                 touched[delivery.event] = event
@@ -131,19 +128,20 @@ class FeedSink:
         yield from done
 
     def _one(self, job: Job, listed: int = 0) -> tuple[Delivery, MispEvent | None]:
-        uuid = str(job.event["uuid"])
+        uuid, delivered = job.uuid, Delivered.of(job.wanted)
         path = self._path / f"{uuid}.json"
         old = event_in(path)
         notes: list[Note] = []
-        wanted = self.allowed(job.event, notes)
+        allowed = self.allowed(job.wanted, notes)
         state, action = State.DELIVERED, "created" if old is None else "updated"
-        if wanted is None:
+        if allowed is None:
             state, action = State.OUT, "left out"
             if old is None:
-                return Delivery(uuid, state, job.event, action, notes=notes), None
-            wanted = emptied(
-                old, keep=()
-            )  # under its old title: the new one may be what is too strict
+                return Delivery(uuid, state, delivered, action, notes=notes), None
+            # under its old title: the new one may be what is too strict
+            wanted = emptied(old, keep=())
+        else:
+            wanted = allowed.event
         event = self._framed(mended(wanted, notes, job.now), old or {}, job.now, listed)
         changes: list[str] = []
         if old is not None and _content(event) == _content(old):
@@ -154,7 +152,7 @@ class FeedSink:
         else:
             write_atomically(path, orjson.dumps({"Event": event}))
         return Delivery(
-            uuid, state, job.event, action, published=True, notes=notes, changes=changes
+            uuid, state, delivered, action, published=True, notes=notes, changes=changes
         ), event
 
     def _framed(
@@ -169,7 +167,10 @@ class FeedSink:
             listed: its timestamp in the manifest; its file may be lost.
         """
         plain = {key: value for key, value in wanted.items() if not isinstance(value, list)}
-        event: MispEvent = {key: value for key, value in plain.items() if key not in _NOT_OF_A_FEED}
+        event: MispEvent = dict(plain)
+        event.pop(
+            "sharing_group_id", None
+        )  # a feed has the distribution that its subscriber gives it
         event["Orgc"] = self._orgc
         event["published"] = True
         event["Tag"] = _tags(wanted, old)
