@@ -427,7 +427,7 @@ def test_every_preset_makes_a_source(
         ),
         ({"match": {"type": "x"}}, 'expected a list, got text; write \\["x"\\]'),
         ({"min_confidence": 200}, "200 is not between 0 and 100"),
-        ({"max_age": "long"}, "is no duration"),
+        ({"max_age": "long"}, "is not a duration"),
         ({"rate_limit": "10"}, "is no rate"),
         ({"rate_limit": "\u00b2/1m"}, "is no rate"),
         ({"since": "999999w"}, "is over 50 years"),
