@@ -41,6 +41,7 @@ class Reason(StrEnum):
     NOT_STIX = "not-stix"
     INVALID_PATTERN = "invalid-pattern"
     ENGINE = "engine"
+    LOST = "lost"
     # properties
     NO_PLACE = "no-place"
     CUSTOM = "custom"
@@ -89,6 +90,7 @@ MEANING: Mapping[Reason, str] = {
     Reason.NOT_STIX: "JSON, but neither STIX nor a list or envelope of it",
     Reason.INVALID_PATTERN: "the STIX pattern does not follow the grammar",
     Reason.ENGINE: "the misp-stix engine left it out",
+    Reason.LOST: "a fault of the conversion lost it: please report it, with the object",
     Reason.NO_PLACE: "MISP has no place for this property",
     Reason.CUSTOM: "a custom property or extension that no table knows",
     Reason.REDUNDANT: "says what another part of the result says already",
