@@ -1,6 +1,6 @@
-"""stixbridge: from STIX 2 and TAXII to MISP.
+"""stixbridge: from STIX 2 and TAXII to MISP and back.
 
-Public names are loaded at their first use, so that importing the package is fast.
+The public names are loaded when they are first used, so that importing the package costs nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A request to end the process. Work checks it between pages and events, and while it waits."""
+"""Whether the process has been asked to end; looked at between pages and events, and while waiting."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _REQUESTED = threading.Event()
 
 
 class Stopped(StixbridgeError):
-    """Work stopped because the process was asked to end; the next run continues it."""
+    """Work was left because the process has been asked to end; the next run goes on with it."""
 
     exit_status = 130
 
     def __init__(self) -> None:
-        super().__init__("stopped; nothing is lost, the next run continues")
+        super().__init__("stopped; nothing is lost, the next run goes on")
 
 
 def request() -> None:
@@ -24,25 +24,25 @@ def request() -> None:
 
 
 def withdraw() -> None:
-    """Cancel the request, so that the process can be used again."""
+    """Let work go on: for a process that is used again."""
     _REQUESTED.clear()
 
 
 def check() -> None:
-    """Check whether the process was asked to end.
+    """Raise where the process has been asked to end.
 
     Raises:
-        Stopped: it was.
+        Stopped: then.
     """
     if _REQUESTED.is_set():
         raise Stopped
 
 
 def wait(seconds: float) -> None:
-    """Wait for a time, or until the process is asked to end.
+    """Wait, and no longer than until the process is asked to end.
 
     Raises:
-        Stopped: it was.
+        Stopped: then.
     """
     if _REQUESTED.wait(seconds):
         raise Stopped

@@ -1,8 +1,7 @@
-"""Reads STIX from every kind of document into a flat list of entries.
+"""Reading STIX in every shape that occurs, into a flat list of entries.
 
-The reader accepts bundles, TAXII envelopes, lists, single objects and JSON lines, as bytes, text,
-dictionaries, or objects of the `stix2` library. A bad object becomes an entry with a reason and does not
-affect the other objects.
+Bundles, TAXII envelopes, lists, single objects and JSON lines; bytes, text, dictionaries, objects of the `stix2`
+library. One bad object never takes its neighbours with it: it becomes an entry with a reason.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from stixbridge.errors import InputError
 from stixbridge.ledger import Reason
 
 MAX_BYTES = 2_000_000_000
-"""The largest size of one input in bytes, unpacked. It also stops a gzip bomb."""
+"""The most that one input may hold, unpacked; a gzip bomb stops here."""
 
 _MAX_ID = 300
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*--[!-~]+", re.ASCII)
@@ -33,15 +32,15 @@ GZIP = b"\x1f\x8b"
 
 
 class Entry(NamedTuple):
-    """One entry of an input: a usable object, or the reason why it is unusable.
+    """One entry of an input: a usable object, or what is wrong with it.
 
     Attributes:
-        path: its place in the document, for example `$.objects[3]`.
-        obj: the unchanged object, if it is usable.
-        reason: why it is unusable, if it is.
-        id: its id, if it has one.
-        properties: the number of properties of an unusable object.
-        where: the name of the input, if it has one.
+        path: where it stands, `$.objects[3]`.
+        obj: the object as it came, where it is usable.
+        reason: why it is not.
+        id: its id, where it has one.
+        properties: how many properties an unusable one has.
+        where: the input it stands in, where that has a name.
     """
 
     path: str
@@ -54,7 +53,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The entries of one input, and the id of its bundle if it has one."""
+    """The entries of one input, and the id of its bundle where it has one."""
 
     entries: list[Entry]
     bundle_id: str | None = None
@@ -64,14 +63,14 @@ def read_bytes(data: bytes, where: str = "input") -> Document:
     """Read JSON text: one document, or JSON lines.
 
     Args:
-        data: UTF-8 text, with or without a byte order mark, plain or under gzip.
-        where: the name of the input for errors.
+        data: UTF-8 text (a byte order mark is allowed), or that under gzip.
+        where: named in errors.
 
     Returns:
-        The entries. Broken JSON becomes one entry with the reason `invalid-json`.
+        The entries; broken JSON is one entry with the reason `invalid-json`.
 
     Raises:
-        InputError: the data unpack to more than `MAX_BYTES`.
+        InputError: when the data unpacks to more than `MAX_BYTES`.
     """
     if data[:2] == GZIP:
         try:
@@ -98,7 +97,7 @@ def _unpack(data: bytes, where: str) -> bytes:
 
 def _read_lines(data: bytes) -> Document:
     lines = [line for line in data.splitlines() if line.strip()]
-    # to count as JSON lines, at least half of the lines must be JSON values
+    # one broken value over several lines is no JSON lines: at least half of them must be values of their own
     good = sum(_is_value(line) for line in lines)
     if not good or good * 2 < len(lines) or len(lines) == 1:
         return Document([Entry("$", None, Reason.INVALID_JSON)])
@@ -128,10 +127,9 @@ def read_value(value: Any, path: str = "$", *, checked: bool = False) -> Documen
     """Read a parsed value: bundle, envelope, list, object, or objects of the `stix2` library.
 
     Args:
-        value: any value; one that is not STIX becomes an entry with the reason `not-stix`.
-        path: its place in the document.
-        checked: whether the value was parsed from JSON. Other values may contain data that JSON can't
-            express, and are checked.
+        value: anything; what is no STIX becomes an entry with the reason `not-stix`.
+        path: where it stands.
+        checked: whether it comes from JSON text; values of a caller's own can hold what JSON can't, and are checked.
     """
     value = plain(value)
     if isinstance(value, list):
@@ -183,7 +181,7 @@ def read_value(value: Any, path: str = "$", *, checked: bool = False) -> Documen
 
 
 def plain(value: Any) -> Any:
-    """Convert objects of the `stix2` library, or objects with the same `serialize`, to plain data."""
+    """Turn objects of the `stix2` library (and anything with its `serialize`) into plain data."""
     if isinstance(value, dict | list | str | int | float | bool | type(None) | Entry):
         return value
     if isinstance(value, tuple | set | frozenset):
@@ -198,7 +196,7 @@ def plain(value: Any) -> Any:
 
 
 def _entry(item: Any, path: str, *, checked: bool) -> Entry:
-    """Make one entry; `checked` is true for a value that was parsed from JSON."""
+    """One entry; `checked` says that it comes from JSON text, and so holds nothing that JSON can't."""
     if isinstance(item, Entry):
         return item
     if not isinstance(item, dict):
@@ -218,7 +216,7 @@ def _entry(item: Any, path: str, *, checked: bool) -> Entry:
 
 
 def _shown(id_: object) -> str | None:
-    """Return an id in a form that is safe to print: short and without control characters."""
+    """An id fit for a report even when it is not one: short, without control characters."""
     if not isinstance(id_, str):
         return None
     return "".join(char if char.isprintable() else "?" for char in id_[:_MAX_ID])
@@ -230,5 +228,5 @@ def _is_type(value: str) -> bool:
 
 
 def is_type(value: object) -> bool:
-    """Return whether a value can be the `type` of an object."""
+    """Whether a value can be the `type` of an object."""
     return isinstance(value, str) and len(value) <= _MAX_TYPE and _is_type(value)

@@ -1,7 +1,4 @@
-"""Finds the objects that an object refers to.
-
-References are in properties named `*_ref` and `*_refs` (STIX 2.1, sections 2.9 and 3.1).
-"""
+"""Which objects an object refers to: properties named `*_ref` and `*_refs` (STIX 2.1, section 2.9 and 3.1)."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from collections.abc import Container, Mapping
 from functools import lru_cache
 from typing import Any
 
-# References to the origin of an object, as opposed to its parts.
+# References that say where something comes from, not what it is made of.
 ORIGIN = frozenset({"created_by_ref", "object_marking_refs", "marking_ref"})
 
 # Properties with objects inside that refer to others (STIX 2.1, sections 6.6 and 6.7).
@@ -18,11 +15,11 @@ _MAX_DEPTH = 6
 
 
 def references(obj: Mapping[str, Any], without: Container[str] = ()) -> list[str]:
-    """Return the ids that an object refers to, in the order of its properties.
+    """The ids an object refers to, in the order of its properties.
 
     Args:
-        obj: a STIX object; it may be malformed.
-        without: names of properties to ignore.
+        obj: a STIX object, in shape or not.
+        without: names of properties that don't count.
     """
     found: list[str] = []
     for name in _referring(tuple(obj)):
@@ -41,7 +38,7 @@ def references(obj: Mapping[str, Any], without: Container[str] = ()) -> list[str
 
 @lru_cache(maxsize=4096)
 def _referring(names: tuple[Any, ...]) -> tuple[str, ...]:
-    """Return the properties that can hold references."""
+    """Those of some properties that can hold references."""
     return tuple(
         name
         for name in names
@@ -50,7 +47,7 @@ def _referring(names: tuple[Any, ...]) -> tuple[str, ...]:
 
 
 def _inside(value: Any, found: list[str], depth: int) -> None:
-    """Return references inside extensions and the parts of an email."""
+    """References below extensions and the parts of an email."""
     if depth > _MAX_DEPTH:
         return
     for item in value if isinstance(value, list) else [value]:
@@ -66,12 +63,12 @@ def _inside(value: Any, found: list[str], depth: int) -> None:
 
 
 def parts(obj: Mapping[str, Any]) -> list[str]:
-    """Return the references to the parts or ends of an object, without its producer and markings."""
+    """The ids of what an object is made of or connects: without its producer and markings."""
     return references(obj, ORIGIN)
 
 
 def everything(obj: Mapping[str, Any]) -> set[str]:
-    """Return all references, including granular markings and the definitions of extensions."""
+    """Every id an object refers to, granular markings and the definitions of its extensions included."""
     found = set(references(obj))
     extensions = obj.get("extensions")
     if isinstance(extensions, dict):

@@ -1,4 +1,4 @@
-"""Compares versions of an object (STIX 2.1, section 3.6.2)."""
+"""Which of two versions of an object is the newer one (STIX 2.1, section 3.6.2)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,13 @@ from stixbridge import times
 
 
 def version_of(obj: Mapping[str, Any]) -> int:
-    """Return the time of a version in microseconds: `modified`, else `created`, else 0."""
+    """When a version was made, microseconds: `modified`, else `created`, else 0."""
     version = times.read(obj.get("modified"))
     return version if version is not None else times.read(obj.get("created")) or 0
 
 
 def digest_of(obj: Mapping[str, Any]) -> bytes:
-    """Return a digest that does not depend on the order of keys.
-
-    Of two contents with the same version, the one with the greater digest counts as newer.
-    """
+    """A digest of an object, whatever the order of its keys; of two versions of one time the greater digest wins."""
     try:
         text = orjson.dumps(obj, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
     except (TypeError, RecursionError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from stixbridge.misp.model import MispEvent, tag_names
@@ -73,5 +72,4 @@ def recorded(delivery: Delivery, event: MispEvent, work: Work) -> None:
     for uuid, done in work.items():
         if uuid in wanted and (uuid in rows or done.get("deleted")):
             rows[uuid] = wanted[uuid]
-    body = {**delivery.body, "Attribute": list(rows.values())}
-    delivery.delivered = replace(delivery.delivered, body=body)
+    delivery.body = {**delivery.body, "Attribute": list(rows.values())}

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stixbridge import times, tlp
-from stixbridge.envelopes import AnalystDataChange, Delivered
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import ANALYST_DATA, MispEvent, level_of, tag_names
 from stixbridge.misp.values import BadValue, normalise
-from stixbridge.sinks.base import Note
+from stixbridge.sinks.base import GIVEN, GONE, STORED, Note
 from stixbridge.sinks.misp.answers import is_set
 
 Part = dict[str, Any]
@@ -64,36 +63,51 @@ class Policy:
     restore: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A note, opinion or relationship of ours to change.
+
+    Attributes:
+        kind: `Note`, `Opinion` or `Relationship`.
+        uuid: its own.
+        fields: that change; None to take it away.
+    """
+
+    kind: str
+    uuid: str
+    fields: dict[str, Any] | None
+
+
 @dataclass(slots=True)
 class Changes:
     """An edit.
 
     Attributes:
         body: to send; empty where there is nothing to do.
-        analyst_data: changes of analyst data that MISP has: an edit of the event would not change it.
-        refused: those of `analyst_data` that MISP did not take.
-        analyst_kept: as in `Delivered`.
-        stored_values: as in `Delivered`.
+        said: analyst data that is there, and changes: an edit of the event would not change it.
+        refused: those of `said` that MISP did not take.
+        given: UUID of a part -> field -> what we delivered, where it is as wanted by somebody else's hand.
+        stored: UUID of an attribute -> its value as MISP stored it.
         others_tags: UUID of a part -> tags, in lower case, that are wanted and were set by somebody else.
-        deleted_by_analyst: as in `Delivered`, whether the parts are still wanted or not.
+        gone: UUIDs of parts that somebody else deleted, whether they are still wanted or not.
         notes: what a reader should know.
         policy: whose word counts.
     """
 
     body: MispEvent = field(default_factory=dict)
-    analyst_data: list[AnalystDataChange] = field(default_factory=list)
-    refused: list[AnalystDataChange] = field(default_factory=list)
-    analyst_kept: dict[str, dict[str, Any]] = field(default_factory=dict)
-    stored_values: Mapping[str, str] = field(default_factory=dict)
+    said: list[Said] = field(default_factory=list)
+    refused: list[Said] = field(default_factory=list)
+    given: dict[str, dict[str, Any]] = field(default_factory=dict)
+    stored: Mapping[str, str] = field(default_factory=dict)
     others_tags: dict[str, set[str]] = field(default_factory=dict)
-    deleted_by_analyst: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
     notes: list[Note] = field(default_factory=list)
     policy: Policy = field(default_factory=Policy)
 
 
 def compute(
     wanted: MispEvent,
-    delivered: Delivered,
+    base: Mapping[str, Any],
     theirs: Mapping[str, Any],
     policy: Policy | None = None,
 ) -> Changes:
@@ -101,16 +115,15 @@ def compute(
 
     Args:
         wanted: what it shall be.
-        delivered: the event as we delivered it last; parts that are not in it are new to us.
+        base: what we delivered last; parts that are not in it are new to us.
         theirs: what MISP has, soft-deleted parts included.
         policy: whose word counts in a conflict; the analyst's where it is None.
     """
-    base = delivered.body
     changes = Changes(
         policy=policy or Policy(),
-        deleted_by_analyst=set(delivered.deleted_by_analyst),
-        analyst_kept={uuid: dict(fields) for uuid, fields in delivered.analyst_kept.items()},
-        stored_values=delivered.stored_values,
+        gone=set(base.get(GONE) or ()),
+        given={uuid: dict(fields) for uuid, fields in (base.get(GIVEN) or {}).items()},
+        stored=base.get(STORED) or {},
     )
     body = _fields(wanted, base, theirs, EVENT_FIELDS, changes, str(wanted["uuid"]))
     if (
@@ -146,10 +159,10 @@ def _parts(
     for uuid, part in ours.items():
         known, other = before.get(uuid), held.get(uuid)
         absent = other is None or is_deleted(other)
-        if absent and (known is not None or uuid in changes.deleted_by_analyst):
+        if absent and (known is not None or uuid in changes.gone):
             if changes.policy.restore and (known != part or other is None):
                 rows.append(_new(part, revived=other is not None))
-                changes.deleted_by_analyst.discard(uuid)
+                changes.gone.discard(uuid)
             elif known != part:  # said when it matters: the source changed what an analyst deleted
                 note = f"{_called(part)}deleted in MISP; stays deleted"
                 changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
@@ -164,7 +177,7 @@ def _parts(
             continue
         other = held.get(uuid)
         if other is None or is_deleted(other):
-            changes.deleted_by_analyst.add(uuid)  # not by us: it does not come back by itself
+            changes.gone.add(uuid)  # not by us: it does not come back by itself
         else:
             rows.extend(_withdrawn(known, other, name, changes))
     return rows
@@ -173,7 +186,7 @@ def _parts(
 def _withdrawn(known: Part, other: Part, name: str, changes: Changes) -> Iterator[Part]:
     """The row that takes away what is no longer wanted; nothing where it has become an analyst's own."""
     uuid = str(known["uuid"])
-    if _made_anothers(known, other, name, changes.stored_values.get(uuid)):
+    if _made_anothers(known, other, name, changes.stored.get(uuid)):
         note = f"{_called(known)}no longer wanted, and an analyst made something else of it; stays"
         changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
         return
@@ -250,7 +263,7 @@ def _report_head(other: Part) -> Part:
 def _inner(
     part: Part, known: Mapping[str, Any], other: Mapping[str, Any], changes: Changes
 ) -> dict[str, list[Part]]:
-    """Sightings and analyst data that are new; analyst data that changed or went goes to `changes.analyst_data`."""
+    """Sightings and analyst data that are new; analyst data that changed or went goes to `changes.said`."""
     rows: dict[str, list[Part]] = {}
     before = by_uuid(known, "Sighting")
     fresh = [entry for uuid, entry in by_uuid(part, "Sighting").items() if uuid not in before]
@@ -274,11 +287,11 @@ def _analyst_data(
         if there is not None:
             fields = _fields(entry, before.get(uuid, {}), there, ANALYST_FIELDS, changes, uuid)
             if "relationship_type" in fields:  # MISP answers 200 and keeps the old one
-                changes.analyst_data.append(AnalystDataChange(name, uuid, None))
+                changes.said.append(Said(name, uuid, None))
                 yield entry
             elif fields:
-                changes.analyst_data.append(AnalystDataChange(name, uuid, fields))
-        elif uuid not in before and uuid not in changes.deleted_by_analyst:
+                changes.said.append(Said(name, uuid, fields))
+        elif uuid not in before and uuid not in changes.gone:
             yield entry
         elif before.get(uuid) != entry:
             note = f"{name.lower()} deleted in MISP; stays deleted"
@@ -288,7 +301,7 @@ def _analyst_data(
         if uuid in ours:
             continue
         if there is None:
-            changes.deleted_by_analyst.add(uuid)
+            changes.gone.add(uuid)
         elif any(
             normal(field, there.get(field)) != normal(field, entry.get(field))
             for field in entry.keys() & _SAID
@@ -296,7 +309,7 @@ def _analyst_data(
             note = f"{name.lower()} was changed in MISP; stays, though the source no longer says it"
             changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
         else:
-            changes.analyst_data.append(AnalystDataChange(name, uuid, None))
+            changes.said.append(Said(name, uuid, None))
 
 
 def _changed(
@@ -336,11 +349,11 @@ def _fields(
     row: Part = {}
     for name in fields:
         ours, last, held = (normal(name, part.get(name)) for part in (wanted, base, theirs))
-        given = changes.analyst_kept.get(uuid, {})
+        given = changes.given.get(uuid, {})
         before = normal(name, given[name]) if name in given else last  # what we delivered
         if ours == held:
             if base and ours != before:
-                changes.analyst_kept.setdefault(uuid, {}).setdefault(name, base.get(name))
+                changes.given.setdefault(uuid, {}).setdefault(name, base.get(name))
             continue
         if ours == last and base:
             continue  # the source says what it said

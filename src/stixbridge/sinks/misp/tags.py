@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 
 from stixbridge import tlp
-from stixbridge.envelopes import Delivered
 from stixbridge.misp.model import MispEvent, tag_names
+from stixbridge.sinks.base import CLUSTERS
 
 BOOKKEEPING = "stixbridge:"
 """The name space of tags that say what the bridge did; of no use to anybody else, so local where that is possible."""
@@ -40,14 +40,15 @@ def is_marking(name: str) -> bool:
     return tlp.is_tlp_tag(name) or name.lower().startswith("pap:")
 
 
-def with_plain_tags(delivered: Delivered) -> MispEvent:
+def with_plain_tags(body: MispEvent) -> MispEvent:
     """A delivered event with the plain tags that private clusters took the place of, as the conversion has them."""
     plain = {
-        f'misp-galaxy:{row["galaxy"]}="{row["uuid"]}"': row["tag"] for row in delivered.clusters
+        f'misp-galaxy:{row["galaxy"]}="{row["uuid"]}"': row["tag"]
+        for row in body.get(CLUSTERS) or ()
     }
     if not plain:
-        return delivered.body
-    copy: MispEvent = orjson.loads(orjson.dumps(delivered.body))
+        return body
+    copy: MispEvent = orjson.loads(orjson.dumps(body))
     for part in tagged(copy):
         part["Tag"] = [{**tag, "name": plain.get(tag["name"], tag["name"])} for tag in part["Tag"]]
     return copy
