@@ -170,7 +170,8 @@ def traffic() -> dict[str, float]:
     """Count requests and bytes for 100 unchanged events, and for one attribute of 10,000."""
     from pymisp import MISPEvent, PyMISP  # noqa: PLC0415
 
-    from stixbridge.sinks.base import Job, Last, State  # noqa: PLC0415
+    from stixbridge.envelopes import Delivered, Wanted  # noqa: PLC0415
+    from stixbridge.sinks.base import Job, LastDelivery, State  # noqa: PLC0415
     from stixbridge.sinks.misp.sink import MispSink  # noqa: PLC0415
 
     found: dict[str, float] = {}
@@ -190,7 +191,7 @@ def traffic() -> dict[str, float]:
         newer = copy.deepcopy(large)
         newer["Attribute"][4_711]["comment"] = "another comment"
         sent.clear()
-        list(sink.deliver([Job(newer, Last(State.DELIVERED, large))]))
+        list(sink.deliver([Job(Wanted(newer), LastDelivery(State.DELIVERED, Delivered(large)))]))
         found |= {"ours one change": sum(sent), "ours one change requests": len(sent)}
         misp_event = MISPEvent()
         misp_event.from_dict(**copy.deepcopy(newer))

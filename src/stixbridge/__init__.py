@@ -1,6 +1,6 @@
-"""stixbridge: from STIX 2 and TAXII to MISP and back.
+"""stixbridge: from STIX 2 and TAXII to MISP.
 
-The public names are loaded when they are first used, so that importing the package costs nothing.
+Public names are loaded at their first use, so that importing the package is fast.
 """
 
 from __future__ import annotations

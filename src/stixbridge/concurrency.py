@@ -1,4 +1,4 @@
-"""Work side by side: in daemon threads, so that a process that is asked to end need not wait for a server."""
+"""Runs tasks in daemon threads, so that a process can end without waiting for a server."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from stixbridge import stopping
 
 
 def side_by_side(tasks: Sequence[Callable[[], None]], at_once: int) -> list[Exception | None]:
-    """Run tasks, some at a time; one that fails stops no other.
+    """Run tasks in parallel. A task that fails does not stop the others.
 
     Args:
-        tasks: each does its work and keeps its own result.
-        at_once: how many run at a time; a single task runs in the caller's thread.
+        tasks: each stores its own result.
+        at_once: the number of parallel tasks; a single task runs in the caller's thread.
 
     Returns:
-        What each raised, in the order of the tasks.
+        The exception of each task or None, in the order of the tasks.
     """
     errors: list[Exception | None] = [None] * len(tasks)
 

@@ -1,13 +1,13 @@
 """The exceptions, named by what the caller should do.
 
     StixbridgeError
-    ├── ConfigError      mend the configuration or the call       (exit status 2)
-    ├── InputError       mend or leave out the input              (exit status 2)
-    ├── ServerError      a server said no, or nonsense            (exit status 3)
-    │   └── Unreachable  try again later: nothing was reached     (exit status 3)
-    └── StoreError       look at the store: locked, newer, broken (exit status 2)
+    ├── ConfigError      correct the configuration or the call      (exit status 2)
+    ├── InputError       correct or leave out the input             (exit status 2)
+    ├── ServerError      look at the answer of the server           (exit status 3)
+    │   └── Unreachable  try again later: the server did not answer (exit status 3)
+    └── StoreError       check the store: locked, newer or damaged  (exit status 2)
 
-Every message says what happened, where, and what to do. None carries a secret.
+Every message describes the problem, its place, and the solution. No message contains a secret.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from collections.abc import Sequence
 
 
 class StixbridgeError(Exception):
-    """Base of all errors raised on purpose; the text is fit to be shown to the user."""
+    """The base of all errors of stixbridge. The text can be shown to the user."""
 
     exit_status = 2
 
 
 class ConfigError(StixbridgeError):
-    """The configuration or the call is wrong; `problems` lists every mistake found, not the first."""
+    """The configuration or the call is wrong; `problems` lists every mistake."""
 
     def __init__(self, problems: Sequence[str] | str, where: str = "") -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
@@ -38,11 +38,11 @@ class ConfigError(StixbridgeError):
 
 
 class InputError(StixbridgeError):
-    """An input can't be read at all: no such file, no permission, over the size limit."""
+    """An input can't be read: the file is missing, not readable, or over the size limit."""
 
 
 class ServerError(StixbridgeError):
-    """A server answered with an error, or with something that is not its protocol."""
+    """A server answered with an error, or not in its protocol."""
 
     exit_status = 3
 
@@ -52,8 +52,8 @@ class ServerError(StixbridgeError):
 
 
 class Unreachable(ServerError):
-    """No answer at all: name, port, certificate, time-out."""
+    """The server did not answer: wrong name or port, refused certificate, time-out."""
 
 
 class StoreError(StixbridgeError):
-    """The store can't be used: locked by another instance, made by a newer version, or damaged."""
+    """The store can't be used: it is locked, made by a newer version, or damaged."""

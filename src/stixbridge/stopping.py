@@ -1,4 +1,4 @@
-"""Whether the process has been asked to end; looked at between pages and events, and while waiting."""
+"""A request to end the process. Work checks it between pages and events, and while it waits."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _REQUESTED = threading.Event()
 
 
 class Stopped(StixbridgeError):
-    """Work was left because the process has been asked to end; the next run goes on with it."""
+    """Work stopped because the process was asked to end; the next run continues it."""
 
     exit_status = 130
 
     def __init__(self) -> None:
-        super().__init__("stopped; nothing is lost, the next run goes on")
+        super().__init__("stopped; nothing is lost, the next run continues")
 
 
 def request() -> None:
@@ -24,25 +24,25 @@ def request() -> None:
 
 
 def withdraw() -> None:
-    """Let work go on: for a process that is used again."""
+    """Cancel the request, so that the process can be used again."""
     _REQUESTED.clear()
 
 
 def check() -> None:
-    """Raise where the process has been asked to end.
+    """Check whether the process was asked to end.
 
     Raises:
-        Stopped: then.
+        Stopped: it was.
     """
     if _REQUESTED.is_set():
         raise Stopped
 
 
 def wait(seconds: float) -> None:
-    """Wait, and no longer than until the process is asked to end.
+    """Wait for a time, or until the process is asked to end.
 
     Raises:
-        Stopped: then.
+        Stopped: it was.
     """
     if _REQUESTED.wait(seconds):
         raise Stopped

@@ -1,4 +1,4 @@
-"""STIX timestamps (STIX 2.1, section 3.13) as integers: microseconds since 1970, UTC."""
+"""Converts STIX timestamps (STIX 2.1, section 3.13) to microseconds since 1970 in UTC, and back."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @lru_cache(maxsize=65536)
 def microseconds(text: str) -> int | None:
-    """Read a timestamp, leniently (offsets, missing fractions and missing zones occur in the field).
+    """Read a timestamp. Real data have offsets, missing fractions and missing zones; all are accepted.
 
     Args:
-        text: RFC 3339 text; without a zone it is taken as UTC.
+        text: RFC 3339 text; without a zone it counts as UTC.
 
     Returns:
-        Microseconds since the epoch, or None where it is no timestamp.
+        Microseconds since the epoch, or None if the text is not a timestamp.
     """
     try:
         moment = datetime.fromisoformat(text)
@@ -28,22 +28,22 @@ def microseconds(text: str) -> int | None:
 
 
 def read(value: object) -> int | None:
-    """`microseconds` for a value of any JSON type."""
+    """Read a timestamp from a value of any JSON type; see `microseconds`."""
     return microseconds(value) if isinstance(value, str) and len(value) <= 64 else None
 
 
 def to_text(moment: int) -> str:
-    """The form every server takes: UTC, microseconds, `Z` (TAXII 2.1, section 3.1)."""
+    """Write a moment as all servers accept it: UTC, microseconds, `Z` (TAXII 2.1, section 3.1)."""
     return f"{_EPOCH + timedelta(microseconds=moment):%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
 def to_day(moment: int) -> str:
-    """The UTC day, `YYYY-MM-DD`."""
+    """Return the day of a moment in UTC, as `YYYY-MM-DD`."""
     return f"{_EPOCH + timedelta(microseconds=moment):%Y-%m-%d}"
 
 
 def now() -> int:
-    """The clock; read once at a public call and handed on from there."""
+    """Read the clock. Public functions call this once and pass the moment on."""
     return (datetime.now(UTC) - _EPOCH) // _MICROSECOND
 
 
@@ -56,7 +56,7 @@ def duration(text: str) -> int:
     """Read `5d`, `12h`, `90m`, `30s`, `2w` as microseconds.
 
     Raises:
-        ValueError: for anything else.
+        ValueError: the text has another form.
     """
     number, unit = text[:-1], text[-1:]
     if not (number.isascii() and number.isdigit()) or unit not in _UNITS:

@@ -1,6 +1,6 @@
-"""The Traffic Light Protocol: levels in order, and how markings name them.
+"""The Traffic Light Protocol: the order of the levels, and their names in markings.
 
-Law 2: nothing comes out less restricted than it went in. Everything that compares or joins levels does it here.
+The output is never less restricted than the input. All code that compares or joins levels uses this module.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ LEVELS = ("clear", "green", "amber", "amber+strict", "red")
 RANK = {level: rank for rank, level in enumerate(LEVELS)}
 
 WIDEST = {"red": 0, "amber+strict": 0, "amber": 1, "green": 3, "clear": 3}
-"""The widest distribution that a level allows: 0 own organisation, 1 this community, 2 connected, 3 all communities."""
+"""Level -> the widest distribution that it allows.
+
+0 is the own organisation, 1 this community, 2 connected communities, 3 all communities.
+"""
 
 # TLP 1 calls it white.
 _NAMES = {**{level: level for level in LEVELS}, "white": "clear"}
 
-# The fixed marking-definitions of STIX 2.1 (section 7.2.1.4) and of TLP 2.0 (OASIS's extension): they need not be sent.
+# The fixed marking-definitions of STIX 2.1 (section 7.2.1.4) and of TLP 2.0 (OASIS's extension).
+# Feeds refer to them without sending them.
 WELL_KNOWN = {
     "marking-definition--613f2e26-407d-48c7-9eca-b8e91df99dc9": "clear",
     "marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da": "green",
@@ -34,12 +38,12 @@ WELL_KNOWN = {
 
 
 def tag(level: str) -> str:
-    """The MISP tag of a level: `tlp:amber+strict`."""
+    """Return the MISP tag of a level, for example `tlp:amber+strict`."""
     return f"tlp:{level}"
 
 
 def level_of_name(name: object) -> str | None:
-    """Read `TLP:WHITE`, `tlp:amber+strict`, `red`: the level, or None where it is none."""
+    """Return the level of a name such as `TLP:WHITE`, `tlp:amber+strict` or `red`, or None."""
     if not isinstance(name, str):
         return None
     text = name.strip().lower()
@@ -48,12 +52,12 @@ def level_of_name(name: object) -> str | None:
 
 
 def is_tlp_tag(name: str) -> bool:
-    """Whether a MISP tag speaks of TLP, known level or not (`tlp:ex:chr` is one)."""
+    """Return whether a MISP tag is in the TLP taxonomy, also without a known level (`tlp:ex:chr`)."""
     return name.strip().lower().startswith("tlp:")
 
 
 def level_of_marking(definition: Mapping[str, Any]) -> str | None:
-    """The level a marking-definition object stands for.
+    """Return the level of a marking-definition object.
 
     Reads STIX 2.0 and 2.1 (`definition_type` "tlp"), TLP 2.0 as the OASIS extension (`tlp_2_0`), and the form of
     OpenCTI: `definition_type` "TLP" with only a name, or the name inside `definition`.
@@ -85,7 +89,7 @@ def level_of_marking(definition: Mapping[str, Any]) -> str | None:
 
 
 def strictest(levels: Iterable[str | None]) -> str | None:
-    """The most restricted of several levels; None where there is none."""
+    """Return the most restricted of several levels, or None without any level."""
     best: str | None = None
     for level in levels:
         if level is not None and (best is None or RANK[level] > RANK[best]):

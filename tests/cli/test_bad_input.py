@@ -35,12 +35,6 @@ def taxii() -> Iterator[TaxiiDouble]:
         yield double
 
 
-@pytest.fixture
-def misp() -> Iterator[MispDouble]:
-    with MispDouble() as double:
-        yield double
-
-
 def configure(folder: Path, taxii_url: str, misp_url: str, more: str = "") -> None:
     (folder / "stixbridge.toml").write_text(f"""
 [sources.feed]

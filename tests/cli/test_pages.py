@@ -46,3 +46,11 @@ def test_the_architecture_page_names_functions_that_exist() -> None:
         for name in re.findall(r"`(\w+)`", names) if texts else ():
             defined = rf"(?:def|class) {name}\b|\.{name}\("
             assert any(re.search(defined, text) for text in texts), f"{name} in {files}"
+
+
+def test_the_tests_of_the_threat_model_exist() -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    names = set(re.findall(r"`(test_\w+)`", page))
+    assert len(names) > 30
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name in sorted(names) if f"def {name}(" not in tests] == []

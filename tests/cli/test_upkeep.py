@@ -1,7 +1,6 @@
 """Upkeep of a bridge: dead letters, one instance, backups, the history, and how things stand."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +19,6 @@ from stixbridge.queries.status import status
 from stixbridge.store import Store
 
 A, B, C = "198.51.100.1", "198.51.100.2", "198.51.100.3"
-
-
-@pytest.fixture
-def misp() -> Iterator[MispDouble]:
-    with MispDouble() as double:
-        yield double
-
-
-@pytest.fixture
-def bridge(misp: MispDouble, tmp_path: Path) -> Iterator[Bridge]:
-    made = Bridge(tmp_path, {"misp": {"type": "misp", "url": misp.url, "key": misp.key}})
-    yield made
-    made.close()
 
 
 def values(misp: MispDouble) -> list[str]:

@@ -17,19 +17,6 @@ FIRST_UUID = "00000000-0000-4000-8000-00000000000a"
 LAST_UUID = "ffffffff-ffff-4fff-bfff-fffffffffff0"
 
 
-@pytest.fixture
-def misp() -> Iterator[MispDouble]:
-    with MispDouble() as double:
-        yield double
-
-
-@pytest.fixture
-def bridge(misp: MispDouble, tmp_path: Path) -> Iterator[Bridge]:
-    made = Bridge(tmp_path, {"misp": {"type": "misp", "url": misp.url, "key": misp.key}})
-    yield made
-    made.close()
-
-
 def tagged(part: dict[str, Any]) -> list[str]:
     return sorted(tag["name"] for tag in part["Tag"])
 

@@ -4,7 +4,6 @@ it is cut.
 
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,27 +19,18 @@ from helpers.delivering import (
     tags,
 )
 
+from stixbridge.envelopes import Wanted
 from stixbridge.errors import ServerError
-from stixbridge.sinks.base import Job, Last, State
-from stixbridge.sinks.misp import api
+from stixbridge.sinks.base import Job, LastDelivery, State
 from stixbridge.sinks.misp.chunks import pieces
 from stixbridge.sinks.misp.parallel import Flight
 from stixbridge.sinks.misp.sink import MispSink
 from stixbridge.sinks.misp.tags import NewTags
 
+pytestmark = pytest.mark.usefixtures("no_waiting")
+
 Json = dict[str, Any]
 ONE = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "pause", lambda _: None)
-
-
-@pytest.fixture
-def misp() -> Iterator[MispDouble]:
-    with MispDouble() as double:
-        yield double
 
 
 def large(count: int = 25) -> Json:
@@ -165,8 +155,8 @@ def events(count: int) -> list[Json]:
     return [event(uuid, attribute(uuid, f"198.51.100.{at}")) for at, uuid in enumerate(uuids)]
 
 
-def jobs(made: list[Json], last: dict[str, Last] | None = None) -> list[Job]:
-    return [Job(one, (last or {}).get(one["uuid"])) for one in made]
+def jobs(made: list[Json], last: dict[str, LastDelivery] | None = None) -> list[Job]:
+    return [Job(Wanted.of(one), (last or {}).get(one["uuid"])) for one in made]
 
 
 def test_events_are_delivered_side_by_side_in_their_order(misp: MispDouble) -> None:
@@ -200,7 +190,7 @@ def test_no_more_than_the_limit_and_fewer_when_the_server_is_busy() -> None:
     waits: list[float] = []
     module_pause, module.pause = module.pause, waits.append
     try:
-        found = list(flight.run([Job({}, None, now=at) for at in range(40)]))
+        found = list(flight.run([Job(Wanted({}), None, now=at) for at in range(40)]))
     finally:
         module.pause = module_pause
     assert found == list(range(40))
@@ -304,7 +294,7 @@ def test_slow_answers_bring_fewer_events_at_a_time() -> None:
         return job.now
 
     flight = Flight(act, 4)
-    assert list(flight.run([Job({}, None, now=at) for at in range(30)])) == list(range(30))
+    assert list(flight.run([Job(Wanted({}), None, now=at) for at in range(30)])) == list(range(30))
     assert met == []
     with MispDouble(cost_per_attribute=0.02) as misp:
         sink = MispSink(misp.url, misp.key, timeout=2.0, concurrency=2)

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,12 @@ from stixbridge.pipeline.dry_run import rehearse
 from stixbridge.pipeline.pipeline import Summary
 from stixbridge.sinks.event_diff import told
 
+pytestmark = pytest.mark.misp_double(clusters={'misp-galaxy:threat-actor="known"': {}})
+
 A, B, C, D = (f"198.51.100.{number}" for number in range(1, 5))
 Json = dict[str, Any]
 _HEADERS = {"Accept": "application/json"}
 REPORT = stix.uuid_in(stix.stix_id("report", "wave"))
-
-
-@pytest.fixture
-def misp() -> Iterator[MispDouble]:
-    with MispDouble(clusters={'misp-galaxy:threat-actor="known"': {}}) as double:
-        yield double
 
 
 def text(objects: list[Json]) -> str:

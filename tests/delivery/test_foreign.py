@@ -23,48 +23,45 @@ THEIRS = "0b0ad1b5-5d2c-4a53-9b38-91a6b6e0c6a1"
 
 
 @pytest.fixture
-def misp() -> Iterator[MispDouble]:
-    """With the event of a report as an older script left it: other UUIDs, and an analyst's work
-    since.
-    """
-    with MispDouble() as double:
-        common = {
-            "type": "ip-dst",
-            "category": "Network activity",
+def misp(misp: MispDouble) -> MispDouble:
+    """A MISP with the event of a report as an older script left it, and an analyst's work since."""
+    common = {
+        "type": "ip-dst",
+        "category": "Network activity",
+        "timestamp": "1767600000",
+        "distribution": "5",
+    }
+    misp.analyst_event(
+        {
+            "uuid": REPORT,
+            "info": "wave (by the script)",
+            "date": "2026-01-05",
+            "threat_level_id": "2",
+            "analysis": "2",
+            "distribution": "0",
             "timestamp": "1767600000",
-            "distribution": "5",
+            "Attribute": [
+                {
+                    "uuid": THEIRS,
+                    "value": A,
+                    "to_ids": False,
+                    "comment": "cleared by an analyst",
+                    **common,
+                },
+                {
+                    "uuid": THEIRS[:-1] + "2",
+                    "value": OLD,
+                    "to_ids": True,
+                    "comment": "ours alone",
+                    **common,
+                },
+            ],
         }
-        double.analyst_event(
-            {
-                "uuid": REPORT,
-                "info": "wave (by the script)",
-                "date": "2026-01-05",
-                "threat_level_id": "2",
-                "analysis": "2",
-                "distribution": "0",
-                "timestamp": "1767600000",
-                "Attribute": [
-                    {
-                        "uuid": THEIRS,
-                        "value": A,
-                        "to_ids": False,
-                        "comment": "cleared by an analyst",
-                        **common,
-                    },
-                    {
-                        "uuid": THEIRS[:-1] + "2",
-                        "value": OLD,
-                        "to_ids": True,
-                        "comment": "ours alone",
-                        **common,
-                    },
-                ],
-            }
-        )
-        double.analyst_tag(THEIRS, "mine")
-        double.forget = double.requests.clear  # type: ignore[attr-defined]
-        double.requests.clear()
-        yield double
+    )
+    misp.analyst_tag(THEIRS, "mine")
+    misp.forget = misp.requests.clear  # type: ignore[attr-defined]
+    misp.requests.clear()
+    return misp
 
 
 def bridge_to(misp: MispDouble, folder: Path, foreign: str) -> Bridge:

@@ -5,7 +5,6 @@ serving a feed.
 import json
 import threading
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,6 @@ from stixbridge.sinks.misp.sink import MispSink
 A, B = "198.51.100.1", "198.51.100.2"
 OWN = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
 NOW = times.microseconds("2026-01-10T00:00:00Z") or 0
-
-
-@pytest.fixture
-def misp() -> Iterator[MispDouble]:
-    with MispDouble() as double:
-        yield double
 
 
 def bridge_to(

@@ -13,26 +13,21 @@ from helpers.bridge import Bridge
 from helpers.stix import LATER, indicator, report, uuid_in
 
 from stixbridge import http
-from stixbridge.sinks.misp import api as misp_sink
+
+pytestmark = pytest.mark.usefixtures("no_waiting")
 
 A, B, C = "198.51.100.1", "198.51.100.2", "198.51.100.3"
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing here waits for a server to recover."""
-    monkeypatch.setattr(misp_sink, "pause", lambda _: None)
+def no_further_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that fails is not sent again."""
     monkeypatch.setattr(http.Http, "_again", lambda self, error: False)
 
 
 @pytest.fixture
-def misp() -> Iterator[MispDouble]:
-    with MispDouble() as double:
-        yield double
-
-
-@pytest.fixture
 def other() -> Iterator[MispDouble]:
+    """A second MISP."""
     with MispDouble() as double:
         yield double
 

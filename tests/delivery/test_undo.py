@@ -3,7 +3,6 @@ no analyst's loss.
 """
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,6 @@ from stixbridge.pipeline.pipeline import Summary
 
 A, B, C, POISON = "198.51.100.1", "198.51.100.2", "198.51.100.3", "8.8.8.8"
 Json = dict[str, Any]
-
-
-@pytest.fixture
-def misp() -> Iterator[MispDouble]:
-    with MispDouble() as double:
-        yield double
 
 
 def bridge_to(misp: MispDouble, folder: Path, **more: Any) -> Bridge:

@@ -8,8 +8,9 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from stixbridge.envelopes import Delivered, Edit, Wanted
 from stixbridge.errors import ServerError
-from stixbridge.sinks.base import Delivery, Job, Last, Sink, State
+from stixbridge.sinks.base import Delivery, Job, LastDelivery, Sink, State
 
 Json = dict[str, Any]
 
@@ -101,20 +102,25 @@ class Delivering:
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
-        self.last: dict[str, Last] = {}
+        self.last: dict[str, LastDelivery] = {}
 
     def __call__(
-        self, wanted: Json, *, publish: bool = False, stix: Callable[[], list[Json]] = list
+        self,
+        wanted: Json | Wanted,
+        *,
+        publish: bool = False,
+        stix: Callable[[], list[Json]] = list,
     ) -> Delivery:
         """Deliver one event."""
-        own = str(wanted["uuid"])
-        job = Job(
-            copy.deepcopy(wanted), self.last.get(own), _Record(self, own), publish, stix, SECONDS
-        )
+        envelope = copy.deepcopy(wanted if isinstance(wanted, Wanted) else Wanted.of(wanted))
+        own = envelope.uuid
+        job = Job(envelope, self.last.get(own), _Record(self, own), publish, stix, SECONDS)
         (delivery,) = list(self.sink.deliver([job]))
         if delivery.error is not None:
             raise delivery.error
-        self.last[own] = Last(delivery.state, delivery.body, delivery.published, delivery.intents)
+        self.last[own] = LastDelivery(
+            delivery.state, delivery.delivered, delivery.published, delivery.edits
+        )
         return delivery
 
 
@@ -125,14 +131,14 @@ class _Record:
     of: Delivering
     event: str
 
-    def begin(self, state: State, body: Json) -> None:
-        self.of.last[self.event] = Last(state, copy.deepcopy(body))
+    def begin(self, state: State, delivered: Delivered) -> None:
+        self.of.last[self.event] = LastDelivery(state, copy.deepcopy(delivered))
 
-    def intend(self, edits: tuple[Json, ...]) -> None:
+    def begin_edits(self, edits: tuple[Edit, ...]) -> None:
         last = self.of.last[self.event]
         state = State.ADDING if last.state is State.ADDING else State.WAITING
         self.of.last[self.event] = dataclasses.replace(
-            last, state=state, intents=copy.deepcopy(edits)
+            last, state=state, edits=copy.deepcopy(edits)
         )
 
     def known(self, uuid: str) -> bool:

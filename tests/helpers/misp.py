@@ -18,6 +18,7 @@ from doubles.misp.model import ROLES, Answer
 from doubles.misp.server import _Server
 
 Json = dict[str, Any]
+SHARING_GROUP = "stixbridge tests"
 _ANALYST = {"X-Analyst": "1", "Accept": "application/json"}
 
 

@@ -25,7 +25,7 @@ from helpers.command import run, start
 from stixbridge.errors import StixbridgeError
 from stixbridge.store import database
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_waiting")]
 
 Json = dict[str, Any]
 RUNS = 12
@@ -33,11 +33,9 @@ TITLE = "All"
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No fault takes its time; what is waited for is another matter."""
+def no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No fault of a double takes its time."""
     monkeypatch.setattr("time.sleep", lambda _: None)
-    monkeypatch.setattr("stixbridge.http.wait_unless_stopped", lambda _: None)
-    monkeypatch.setattr("stixbridge.sinks.misp.api.pause", lambda _: None)
     monkeypatch.setenv("NO_PROXY", "*")
 
 

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from stixbridge import times
+from stixbridge.envelopes import Delivered, Wanted
 from stixbridge.pipeline.make import Maker
 from stixbridge.pipeline.pipeline import Pipeline
 from stixbridge.sinks.base import Delivery, Job, State
@@ -57,17 +58,17 @@ class Held:
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
         for job in jobs:
-            self.events[job.event["uuid"]] = job.event
-            yield Delivery(job.event["uuid"], State.DELIVERED, job.event, "updated")
+            self.events[job.uuid] = job.event
+            yield Delivery(job.uuid, State.DELIVERED, Delivered.of(job.wanted), "updated")
 
     settings = ""
     restores = False
 
-    def others_work(self, body: dict[str, Any], uuids: set[str]) -> dict[str, dict[str, Any]]:
+    def others_work(self, delivered: Delivered, uuids: set[str]) -> dict[str, dict[str, Any]]:
         return {}
 
-    def allowed(self, event: dict[str, Any], notes: list[Any]) -> dict[str, Any] | None:
-        return event
+    def allowed(self, wanted: Wanted, notes: list[Any]) -> Wanted | None:
+        return wanted
 
     def false_positives(self, since: int) -> list[tuple[str, int]]:
         return []

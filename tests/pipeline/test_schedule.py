@@ -20,19 +20,6 @@ A, B, C = "198.51.100.1", "198.51.100.2", "198.51.100.3"
 PATIENCE = 20.0
 
 
-@pytest.fixture
-def server() -> Iterator[TaxiiDouble]:
-    with TaxiiDouble() as double:
-        double.add_collection("All")
-        yield double
-
-
-@pytest.fixture
-def misp() -> Iterator[MispDouble]:
-    with MispDouble() as double:
-        yield double
-
-
 def configure(
     folder: Path, server: TaxiiDouble, misp: MispDouble, more: str = "", every: str = "1s"
 ) -> None:

@@ -3,7 +3,6 @@ MISP.
 """
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,19 +15,6 @@ from helpers.stix import LAST, LATER, indicator, relationship, report, uuid_in
 from stixbridge.queries.find import find
 
 IP = "198.51.100.7"
-
-
-@pytest.fixture
-def misp() -> Iterator[MispDouble]:
-    with MispDouble() as double:
-        yield double
-
-
-@pytest.fixture
-def bridge(misp: MispDouble, tmp_path: Path) -> Iterator[Bridge]:
-    made = Bridge(tmp_path, sink_of(misp))
-    yield made
-    made.close()
 
 
 def test_1_a_feed_pulled_twice_writes_once(misp: MispDouble, tmp_path: Path) -> None:

@@ -2,12 +2,10 @@
 end).
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import orjson
-import pytest
 from doubles.misp import MispDouble
 from helpers.bridge import Bridge, actions
 from helpers.scenarios import live, only, sink_of
@@ -16,19 +14,6 @@ from helpers.stix import LAST, Stix, indicator, relationship, report, stix_id
 from stixbridge.misp.knowledge import load
 
 APT28 = 'misp-galaxy:mitre-intrusion-set="APT28 - G0007"'
-
-
-@pytest.fixture
-def misp() -> Iterator[MispDouble]:
-    with MispDouble() as double:
-        yield double
-
-
-@pytest.fixture
-def bridge(misp: MispDouble, tmp_path: Path) -> Iterator[Bridge]:
-    made = Bridge(tmp_path, sink_of(misp))
-    yield made
-    made.close()
 
 
 def context(kind: str, name: str, **more: object) -> Stix:

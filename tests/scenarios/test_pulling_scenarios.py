@@ -4,7 +4,6 @@ lands.
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,6 @@ from helpers.bridge import Bridge, actions
 from helpers.command import run
 
 A, B, C = "198.51.100.1", "198.51.100.2", "198.51.100.3"
-
-
-@pytest.fixture
-def misp() -> Iterator[MispDouble]:
-    with MispDouble() as double:
-        yield double
-
-
-@pytest.fixture
-def server() -> Iterator[TaxiiDouble]:
-    with TaxiiDouble() as double:
-        double.add_collection("All")
-        yield double
 
 
 def attribute(misp: MispDouble, value: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ are kept.
 
 import gzip
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ from stixbridge.errors import ConfigError, StixbridgeError
 from stixbridge.http import Auth, Http, retry_after
 from stixbridge.sources.taxii.v21 import MEDIA_TYPE, Taxii21
 
+pytestmark = pytest.mark.usefixtures("waits")
+
 SECRET = "s3cr3t-Pa55"
 WAYS: list[tuple[dict[str, Any], Auth]] = [
     ({"auth": ("reader", SECRET)}, Auth(user="reader", password=SECRET)),
@@ -29,23 +30,6 @@ WAYS: list[tuple[dict[str, Any], Auth]] = [
 EACH_WAY = pytest.mark.parametrize(
     ("options", "auth"), WAYS, ids=["basic", "bearer", "token", "header"]
 )
-
-
-@pytest.fixture(autouse=True)
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Waits that were asked for, none of which takes time."""
-    asked: list[float] = []
-    monkeypatch.setattr("time.sleep", asked.append)  # between two attempts
-    monkeypatch.setattr("stixbridge.http.wait_unless_stopped", asked.append)
-    monkeypatch.setenv("NO_PROXY", "*")
-    return asked
-
-
-@pytest.fixture
-def pull(tmp_path: Path) -> Iterator[Pull]:
-    made = Pull(tmp_path)
-    yield made
-    made.close()
 
 
 def fill(server: TaxiiDouble, title: str = "All", root: int = 1) -> None:

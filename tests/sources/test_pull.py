@@ -21,34 +21,10 @@ from stixbridge.sources.base import Page
 from stixbridge.sources.read_ahead import ahead
 from stixbridge.sources.window import Window
 
+pytestmark = pytest.mark.usefixtures("waits")
+
 A, B = "198.51.100.1", "198.51.100.2"
 Stix = dict[str, Any]
-
-
-@pytest.fixture(autouse=True)
-def _direct(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr("time.sleep", lambda _: None)
-
-
-@pytest.fixture
-def pull(tmp_path: Path) -> Iterator[Pull]:
-    made = Pull(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def server() -> Iterator[TaxiiDouble]:
-    with TaxiiDouble(page_size=10) as double:
-        double.add_collection("All")
-        yield double
-
-
-@pytest.fixture
-def misp() -> Iterator[MispDouble]:
-    with MispDouble() as double:
-        yield double
 
 
 def ids(*objects: Stix) -> list[str]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 from helpers.pull import Pull
@@ -21,14 +20,6 @@ from stixbridge.sources.taxii.v20 import STIX_TYPE, Taxii20
 
 OLD = [{key: value for key, value in item.items() if key != "spec_version"} for item in INDICATORS]
 DATED = [(item, f"2026-01-01T{number:02}:00:00.000Z") for number, item in enumerate(OLD[:20])]
-
-
-@pytest.fixture
-def pull(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pull]:
-    monkeypatch.setenv("NO_PROXY", "*")
-    made = Pull(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

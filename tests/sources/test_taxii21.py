@@ -2,8 +2,6 @@
 misbehaves in every way.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +13,8 @@ from stixbridge import times
 from stixbridge.errors import ConfigError, ServerError
 from stixbridge.http import Http
 from stixbridge.sources.taxii.v21 import MEDIA_TYPE, Taxii21
+
+pytestmark = pytest.mark.usefixtures("waits")
 
 ALL = sorted(ids(EVERYTHING))
 FIRST = "2026-01-01T00:00:00.000000Z"
@@ -31,22 +31,6 @@ def for_collections(request: Request) -> bool:
 
 def queries(server: TaxiiDouble) -> list[dict[str, str]]:
     return [request.query for request in server.requests if for_objects(request)]
-
-
-@pytest.fixture(autouse=True)
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Waits that were asked for, none of which takes time."""
-    asked: list[float] = []
-    monkeypatch.setattr("time.sleep", asked.append)
-    monkeypatch.setenv("NO_PROXY", "*")
-    return asked
-
-
-@pytest.fixture
-def pull(tmp_path: Path) -> Iterator[Pull]:
-    made = Pull(tmp_path)
-    yield made
-    made.close()
 
 
 def filled(*, spread: bool, apart: float = 1, **options: Any) -> TaxiiDouble:

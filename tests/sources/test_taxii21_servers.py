@@ -3,14 +3,14 @@ everything.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from helpers.pull import Pull
 from servers import TaxiiServer, medallion, opentaxii
-from servers.reading import ADDRESS, EARLY, EVERYTHING, TLP_RED, Reader, Stix, ids, indicator
+from servers.reading import ADDRESS, EARLY, EVERYTHING, Reader, Stix, ids, indicator
 
 from stixbridge.errors import ConfigError
 from stixbridge.http import Auth
@@ -23,38 +23,6 @@ SPREAD = [
     (item, f"2026-01-01T{number:02}:00:00.{number:06}Z")
     for number, item in enumerate(EVERYTHING[:20])
 ]
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("servers")
-
-
-@pytest.fixture(scope="module")
-def med(home: Path) -> Iterator[TaxiiServer]:
-    content = {"All": [(item, EARLY) for item in EVERYTHING], "Secret": [(TLP_RED, EARLY)]}
-    with medallion(content, page_size=10, readable=["All"], dir=home) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def otx(home: Path) -> Iterator[TaxiiServer]:
-    with opentaxii({"All": EVERYTHING, "Secret": [TLP_RED]}, readable=["All"], dir=home) as server:
-        yield server
-
-
-@pytest.fixture(params=["med", "otx"])
-def server(request: pytest.FixtureRequest) -> TaxiiServer:
-    found: TaxiiServer = request.getfixturevalue(request.param)
-    return found
-
-
-@pytest.fixture
-def pull(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pull]:
-    monkeypatch.setenv("NO_PROXY", "*")
-    made = Pull(tmp_path)
-    yield made
-    made.close()
 
 
 def basic(server: TaxiiServer) -> Auth:
@@ -72,8 +40,12 @@ def last_added(server: TaxiiServer, title: str = "All") -> str:
 
 
 @pytest.mark.parametrize("page_size", [4, 10, 1000])
-def test_every_object_over_several_pages(pull: Pull, server: TaxiiServer, page_size: int) -> None:
-    summary = pull(server.url, auth=best(server), collections=["All"], page_size=page_size)
+def test_every_object_over_several_pages(
+    pull: Pull, real_server: TaxiiServer, page_size: int
+) -> None:
+    summary = pull(
+        real_server.url, auth=best(real_server), collections=["All"], page_size=page_size
+    )
     assert (summary.errors, summary.changed, pull.ids) == ([], len(ALL), ALL)
     assert summary.pages >= len(ALL) / page_size
     assert summary.entries == len(ALL)
@@ -81,14 +53,14 @@ def test_every_object_over_several_pages(pull: Pull, server: TaxiiServer, page_s
 
 @pytest.mark.parametrize("way", [basic, best])
 def test_every_way_to_authenticate(
-    pull: Pull, server: TaxiiServer, way: Callable[[TaxiiServer], Auth]
+    pull: Pull, real_server: TaxiiServer, way: Callable[[TaxiiServer], Auth]
 ) -> None:
-    assert pull(server.url, auth=way(server)).errors == []
+    assert pull(real_server.url, auth=way(real_server)).errors == []
     assert pull.ids == ALL
 
 
-def test_objects_come_as_they_were_posted(pull: Pull, server: TaxiiServer) -> None:
-    pull(server.url, auth=best(server))
+def test_objects_come_as_they_were_posted(pull: Pull, real_server: TaxiiServer) -> None:
+    pull(real_server.url, auth=best(real_server))
     by_id = {item["id"]: item for item in EVERYTHING}
     for id_, (obj, added) in pull.store.objects.load("acme", ALL).items():
         # OpenTAXII gives the object's type as its spec_version
@@ -96,17 +68,17 @@ def test_objects_come_as_they_were_posted(pull: Pull, server: TaxiiServer) -> No
         assert added is not None
 
 
-def test_the_urls_of_an_api_root_and_of_a_collection(pull: Pull, server: TaxiiServer) -> None:
-    for url in (server.api_root, server.objects_url("All").removesuffix("objects/")):
-        assert pull(url, auth=best(server)).errors == []
+def test_the_urls_of_an_api_root_and_of_a_collection(pull: Pull, real_server: TaxiiServer) -> None:
+    for url in (real_server.api_root, real_server.objects_url("All").removesuffix("objects/")):
+        assert pull(url, auth=best(real_server)).errors == []
         assert pull.ids == ALL
 
 
-def test_a_collection_that_may_not_be_read(pull: Pull, server: TaxiiServer) -> None:
+def test_a_collection_that_may_not_be_read(pull: Pull, real_server: TaxiiServer) -> None:
     with pytest.raises(ConfigError, match="'Secret' may not be read with these credentials"):
-        pull(server.url, auth=best(server), collections=["Secret"])
+        pull(real_server.url, auth=best(real_server), collections=["Secret"])
     with pytest.raises(ConfigError, match=r"no collection 'None'.*there are: All, Secret"):
-        pull(server.url, auth=best(server), collections=["None"])
+        pull(real_server.url, auth=best(real_server), collections=["None"])
 
 
 def wrong(server: TaxiiServer) -> list[Auth | None]:
@@ -114,20 +86,20 @@ def wrong(server: TaxiiServer) -> list[Auth | None]:
     return found if server.token is None else [*found, Auth(token="wr0ng-s3cret")]
 
 
-def test_wrong_credentials_are_a_clear_error(pull: Pull, server: TaxiiServer) -> None:
-    for auth in wrong(server):
-        summary = pull(server.url, auth=auth)
+def test_wrong_credentials_are_a_clear_error(pull: Pull, real_server: TaxiiServer) -> None:
+    for auth in wrong(real_server):
+        summary = pull(real_server.url, auth=auth)
         (error,) = summary.errors
         assert summary.status == 3
-        assert f"{server.url}: the credentials were not accepted (401)" in error
+        assert f"{real_server.url}: the credentials were not accepted (401)" in error
         assert "wr0ng-s3cret" not in error
         assert error.isprintable()
     assert pull.ids == []
 
 
 @pytest.mark.parametrize("since", ["30d", "2025-06-01", "2025-06-01T00:00:00+02:00"])
-def test_since_is_a_time_that_both_take(pull: Pull, server: TaxiiServer, since: str) -> None:
-    summary = pull(server.url, auth=best(server), since=since, page_size=5)
+def test_since_is_a_time_that_both_take(pull: Pull, real_server: TaxiiServer, since: str) -> None:
+    summary = pull(real_server.url, auth=best(real_server), since=since, page_size=5)
     assert summary.errors == []
     if since != "30d":  # the times of medallion's objects are ours, not today
         assert pull.ids == ALL

@@ -31,33 +31,9 @@ from servers.taxii import TAXII20
 # The real servers
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("servers")
-
-
-@pytest.fixture(scope="module")
-def med(home: Path) -> Iterator[TaxiiServer]:
-    content = {"All": [(item, EARLY) for item in EVERYTHING], "Secret": [(TLP_RED, EARLY)]}
-    with medallion(content, page_size=10, readable=["All"], dir=home) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def otx(home: Path) -> Iterator[TaxiiServer]:
-    with opentaxii({"All": EVERYTHING, "Secret": [TLP_RED]}, readable=["All"], dir=home) as server:
-        yield server
-
-
-@pytest.fixture(params=["med", "otx"])
-def server21(request: pytest.FixtureRequest) -> TaxiiServer:
-    server: TaxiiServer = request.getfixturevalue(request.param)
-    return server
-
-
 @pytest.mark.servers
-def test_the_servers_give_all_objects_page_by_page(server21: TaxiiServer) -> None:
-    pages = list(Reader(server21).pages(server21.objects_url("All"), limit=10))
+def test_the_servers_give_all_objects_page_by_page(real_server: TaxiiServer) -> None:
+    pages = list(Reader(real_server).pages(real_server.objects_url("All"), limit=10))
     assert [len(page["objects"]) for page in pages] == [10, 10, 7]
     assert sorted(ids([item for page in pages for item in page["objects"]])) == sorted(
         ids(EVERYTHING)
@@ -65,15 +41,15 @@ def test_the_servers_give_all_objects_page_by_page(server21: TaxiiServer) -> Non
 
 
 @pytest.mark.servers
-def test_what_comes_out_is_what_went_in(server21: TaxiiServer) -> None:
+def test_what_comes_out_is_what_went_in(real_server: TaxiiServer) -> None:
     got = [
         item
-        for page in Reader(server21).pages(server21.objects_url("All"), limit=10)
+        for page in Reader(real_server).pages(real_server.objects_url("All"), limit=10)
         for item in page["objects"]
     ]
     by_id = {item["id"]: item for item in got}
     # OpenTAXII gives the object's type as its spec_version; a client has to live with it.
-    if server21.token:
+    if real_server.token:
         assert by_id[TLP_RED["id"]]["spec_version"] == "marking-definition"
         for item in by_id.values():
             item["spec_version"] = "2.1"
@@ -81,8 +57,10 @@ def test_what_comes_out_is_what_went_in(server21: TaxiiServer) -> None:
 
 
 @pytest.mark.servers
-def test_taxii2_client_reads_all_objects(server21: TaxiiServer) -> None:
-    client = taxii2client.v21.Server(server21.url, user=server21.user, password=server21.password)
+def test_taxii2_client_reads_all_objects(real_server: TaxiiServer) -> None:
+    client = taxii2client.v21.Server(
+        real_server.url, user=real_server.user, password=real_server.password
+    )
     collections = {collection.title: collection for collection in client.default.collections}
     assert set(collections) == {"All", "Secret"}
     pages = taxii2client.v21.as_pages(collections["All"].get_objects, per_request=10)
@@ -92,15 +70,15 @@ def test_taxii2_client_reads_all_objects(server21: TaxiiServer) -> None:
 
 
 @pytest.mark.servers
-def test_the_boundary_of_added_after_is_exclusive(server21: TaxiiServer) -> None:
-    read = Reader(server21)
-    last = read(server21.objects_url("All")).headers["X-TAXII-Date-Added-Last"]
-    if server21.token is None:
+def test_the_boundary_of_added_after_is_exclusive(real_server: TaxiiServer) -> None:
+    read = Reader(real_server)
+    last = read(real_server.objects_url("All")).headers["X-TAXII-Date-Added-Last"]
+    if real_server.token is None:
         assert last == EARLY
-    assert read(server21.objects_url("All"), added_after=EARLY.replace("2026", "2025")).json()[
+    assert read(real_server.objects_url("All"), added_after=EARLY.replace("2026", "2025")).json()[
         "objects"
     ]
-    nothing = read(server21.objects_url("All"), added_after="2999-01-01T00:00:00.000000Z")
+    nothing = read(real_server.objects_url("All"), added_after="2999-01-01T00:00:00.000000Z")
     assert nothing.json() == {}
     assert "X-TAXII-Date-Added-Last" not in nothing.headers
 

@@ -1,6 +1,5 @@
 """Certificates: an authority of one's own, and what is said of a certificate that is not good."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +13,9 @@ from stixbridge.errors import ConfigError, ServerError, Unreachable
 from stixbridge.http import Auth, Http
 from stixbridge.sources.taxii.v21 import MEDIA_TYPE
 
+pytestmark = pytest.mark.usefixtures("waits")
+
 SECRET = "s3cr3t-Pa55"
-
-
-@pytest.fixture(autouse=True)
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Waits that were asked for, none of which takes time."""
-    asked: list[float] = []
-    monkeypatch.setattr("time.sleep", asked.append)
-    monkeypatch.setenv("NO_PROXY", "*")
-    return asked
-
-
-@pytest.fixture
-def pull(tmp_path: Path) -> Iterator[Pull]:
-    made = Pull(tmp_path)
-    yield made
-    made.close()
 
 
 class Certificates:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy
 from helpers.bridge import Bridge, actions
+from helpers.delivering import derived, event
 from helpers.paths import TESTS
 from helpers.pull import NOW
 from servers.reading import ADDRESS, INDICATORS, Stix, ids, indicator
@@ -18,10 +19,19 @@ from servers.reading import ADDRESS, INDICATORS, Stix, ids, indicator
 import stixbridge.store.database
 from stixbridge import times
 from stixbridge.cli import main
+from stixbridge.envelopes import (
+    Adoption,
+    AnalystDataChange,
+    Delivered,
+    Edit,
+    Split,
+    Wanted,
+)
 from stixbridge.errors import StoreError
 from stixbridge.ledger import Reason
 from stixbridge.stix.reader import Entry
 from stixbridge.store import Store
+from stixbridge.store.codec import unpack
 from stixbridge.store.inbox import PageCount
 from stixbridge.store.schema import VERSION, metadata
 
@@ -372,6 +382,106 @@ def test_a_store_of_every_older_version_is_brought_up_to_date(tmp_path: Path, ve
     assert (summary.changed, sum(actions(summary).values())) == (1, 1)
     assert actions(bridge.run()) == {}
     bridge.close()
+
+
+def test_fields_that_version_6_had_in_events_are_beside_them(tmp_path: Path) -> None:
+    """It delivered an event each that is left out, split, adopted, extended, edited by an analyst, cut, clustered."""
+    path = tmp_path / "stixbridge.db"
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript((TESTS / "schemas" / "6.sql").read_text())
+        fields = ("uuid", "info", "Attribute", "distribution")
+        events = {
+            row[0]: {name: unpack(row[1])[name] for name in fields}
+            for row in old.execute("SELECT event, body FROM deliveries WHERE sink = 'misp'")
+        }
+    store = Store(path)
+    rows = [store.deliveries.delivered("misp", uuid) for uuid in sorted(events)]
+    wanted = [store.deliveries.wanted("misp", uuid)[0] for uuid in sorted(events)]
+    store.close()
+    of_misp = {*event("u"), "EventReport", "Tag"}
+    for row, offer in zip(rows, wanted, strict=True):
+        assert row is not None
+        body = row.delivered.body
+        assert {name: body[name] for name in fields} == events[str(body["uuid"])]
+        assert body.keys() | offer.event.keys() <= of_misp
+    left_out, split, adopted, extended, edited, cut, clustered = (
+        row.delivered for row in rows if row is not None
+    )
+    own, theirs = (f"00000000-0000-4000-9000-{number:012d}" for number in (3, 30))
+    assert (left_out.restricted, left_out.publish, left_out.sharing_group) == (
+        True,
+        False,
+        "Partners",
+    )
+    assert (wanted[0].restricted, wanted[0].publish) == (True, False)
+    assert wanted[0].sharing_group == "Partners"
+    assert split.split is not None
+    assert (sorted(split.split.numbers.values()), split.split.deleted) == ([1, 2], {1})
+    assert adopted.adopted is not None
+    assert (adopted.adopted.policy, adopted.adopted.event) == ("adopt", theirs)
+    assert (adopted.adopted.distribution, adopted.adopted.published) == ("1", False)
+    assert adopted.adopted.uuids == {
+        derived(own, "ip-dst", "198.51.100.1"): derived(theirs, "ip-dst", "198.51.100.1")
+    }
+    assert extended.adopted == Adoption("extend")
+    assert list(edited.analyst_kept.values()) == [{"comment": ""}]
+    assert len(edited.deleted_by_analyst) == 1
+    assert list(edited.stored_values.values()) == ["evil.example"]
+    (edit,) = rows[5].edits if rows[5] is not None else ()
+    (change,) = edit.analyst_data
+    assert (edit.publish_pending, change.kind, change.fields) == (True, "Note", {"note": "second"})
+    assert edit.body == {
+        "Attribute": [{"uuid": cut.body["Attribute"][0]["uuid"], "comment": "new"}]
+    }
+    assert [row["value"] for row in clustered.clusters] == ["Rusty Bear"]
+    assert wanted[6].clusters == clustered.clusters
+
+
+def test_an_event_in_a_form_of_a_newer_version_is_an_error(store: Store) -> None:
+    store.deliveries.want("out", "u", "acme", Wanted({"uuid": "u"}))
+    store.database.execute("UPDATE wanted SET body = :body", body=b'{"envelope": 2, "event": {}}')
+    with pytest.raises(StoreError, match="form 2, and this stixbridge reads 1; update stixbridge"):
+        store.deliveries.wanted("out", "u")
+
+
+def test_envelopes_come_back_as_they_were_stored(store: Store) -> None:
+    event = {"uuid": "u", "info": "i", "Attribute": []}
+    offers = [
+        Wanted(event),
+        Wanted(event, True, [{"uuid": "c"}], publish=False, sharing_group="g"),
+        Wanted(event, publish=True),
+    ]
+    for wanted in offers:
+        (found,) = store.deliveries.want("out", "u", "acme", wanted)
+        assert (found.event, list(found.clusters)) == (wanted.event, list(wanted.clusters))
+        assert (found.restricted, found.publish) == (wanted.restricted, wanted.publish)
+        assert (found.sharing_group, found.fields()) == (wanted.sharing_group, wanted.fields())
+    adoption = Adoption("adopt", "t", {"a": "b"}, True, "4", "7", True)
+    split = Split({"a": 1}, {1: {"Tag": None}}, frozenset({2}))
+    for delivered in (
+        Delivered({}),
+        Delivered(event, adopted=Adoption("extend"), split=Split()),
+        Delivered(
+            event, True, [{"uuid": "c"}], False, "g", adoption, split,
+            {"a": {"comment": ""}}, frozenset({"x"}), {"a": "v"},
+        ),
+    ):  # fmt: skip
+        store.deliveries.set_delivered("out", "u", "delivered", delivered, moment=1)
+        row = store.deliveries.delivered("out", "u")
+        assert row is not None
+        assert (row.delivered.body, row.delivered.split) == (delivered.body, delivered.split)
+        assert row.delivered.as_wanted().fields() == delivered.as_wanted().fields()
+        assert row.delivered.adopted == delivered.adopted
+        assert row.delivered.analyst_kept == delivered.analyst_kept
+        assert row.delivered.deleted_by_analyst == delivered.deleted_by_analyst
+        assert row.delivered.stored_values == delivered.stored_values
+    edits = (
+        Edit(publish_pending=True),
+        Edit({"info": "x"}, False, (AnalystDataChange("Note", "n", None),)),
+    )
+    store.deliveries.begin_edits("out", "u", edits)
+    row = store.deliveries.delivered("out", "u")
+    assert row is not None and (row.edits, row.state) == (edits, "waiting")
 
 
 def test_a_store_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:

@@ -257,13 +257,16 @@ def _settings(pairs: tuple[str, ...], rule_files: tuple[str, ...]) -> tuple[Any,
 
 
 def _write(converted: list[Converted], folder: Path, format_: str, now: int) -> None:
-    from stixbridge.sinks.base import RESTRICTED, Job, Sink
+    from stixbridge.envelopes import Wanted
+    from stixbridge.sinks.base import Job, Sink
     from stixbridge.sinks.feed.sink import FeedSink
     from stixbridge.sinks.files import FilesSink
 
     sink: Sink = FeedSink(folder) if format_ == "feed" else FilesSink(folder)
-    events = [{**row.event, RESTRICTED: True} if row.closed else row.event for row in converted]
-    jobs = [Job(event, None, now=now // 1_000_000) for event in events]
+    jobs = [
+        Job(Wanted.of(row.event, restricted=row.closed), None, now=now // 1_000_000)
+        for row in converted
+    ]
     for delivery in sink.deliver(jobs):
         for id_, _, _, target in delivery.notes:
             say(f"{id_ or delivery.event}: {target}")

@@ -27,9 +27,9 @@ from urllib.parse import urlsplit
 import orjson
 
 from stixbridge import tlp
+from stixbridge.config.checks import near
 from stixbridge.errors import ConfigError
 from stixbridge.misp.knowledge import cache_folder, package
-from stixbridge.settings.mistakes import near
 
 _FORMAT = 2
 """Counted up when the form of the index changes."""

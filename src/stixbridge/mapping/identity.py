@@ -19,3 +19,8 @@ TABLE = Table(
 
 SECTOR = context("identity", ("identity_class", "roles", "sectors", "contact_information"))
 """An identity of the class `class`: a sector of industry, not somebody."""
+
+OF_A_PRODUCER = frozenset(
+    {"type", "spec_version", "id", "name", "created", "modified", "object_marking_refs"}
+)
+"""Properties that an identity keeps which is in the output only by its name, as a producer."""

@@ -3,6 +3,15 @@
 from stixbridge.mapping.context import context
 from stixbridge.mapping.tables import Field, Role, Table
 
+
+def _kilometres(metres: str) -> str:
+    """STIX has metres, the template kilometres."""
+    try:
+        return f"{float(metres) / 1_000:g}"
+    except ValueError:
+        return metres
+
+
 TABLE = Table(
     "location",
     Role.DETAIL,
@@ -12,7 +21,7 @@ TABLE = Table(
         "description": Field(None, "text"),
         "latitude": Field(None, "latitude"),
         "longitude": Field(None, "longitude"),
-        "precision": Field(None, "accuracy-radius"),
+        "precision": Field(None, "accuracy-radius", convert=_kilometres),
         "region": Field(None, "region"),
         "country": Field(None, "countrycode"),
         "administrative_area": Field(None, "region"),

@@ -7,7 +7,7 @@ table is checked when it is made, so a wrong one fails at import and in the firs
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, lru_cache
@@ -83,6 +83,7 @@ class Field:
         selects: whether it may carry `to_ids` inside an object of several fields.
         comment: the value goes to the comment of the element, after this label ("" for none).
         data: the value is the content of a file, in base64; the attribute is an attachment.
+        convert: gives the value in the unit of the object template.
     """
 
     type: str | None
@@ -90,6 +91,7 @@ class Field:
     selects: bool = False
     comment: str | None = None
     data: bool = False
+    convert: Callable[[str], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,9 +85,16 @@ def derived_uuid(namespace: str, *parts: str) -> str:
         bytes.fromhex(namespace.replace("-", "")) + "\x1f".join(parts).encode(),
         usedforsecurity=False,
     )
-    text = digest.hexdigest()
-    variant = "89ab"[int(text[16], 16) & 3]
-    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
+    return uuid_text(digest.hexdigest())
+
+
+def uuid_text(digest: str) -> str:
+    """A SHA-1 in hexadecimal as the text of a version 5 UUID (RFC 4122, section 4.3)."""
+    variant = _VARIANT[digest[16]]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+
+
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def valid_uuid(text: str) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stixbridge import stopping, tlp
+from stixbridge.envelopes import Delivered, Wanted
 from stixbridge.errors import StixbridgeError
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import Converted, MispEvent, level_of
@@ -19,33 +20,32 @@ from stixbridge.pipeline.records import StoreRecord, digest_in
 from stixbridge.sinks.base import (
     CLOSED,
     OURS,
-    PUBLISH,
     SETTLED,
     UNFINISHED,
     WITHDRAWN,
     Delivery,
     Job,
-    Last,
+    LastDelivery,
     Note,
     Sink,
     State,
-    emptied,
     parts,
     put_back,
     staying_in,
     takes_away,
+    withdrawn,
 )
 from stixbridge.sinks.merge import merge
 from stixbridge.sinks.misp.diff import wider
 from stixbridge.sinks.misp.foreign import carriers
 from stixbridge.store import Store
-from stixbridge.store.deliveries import Delivered
+from stixbridge.store.deliveries import DeliveryRow
 
 # States that no later run changes by itself: waiting for them would be for ever.
 _FINAL = frozenset({State.FOREIGN, State.BLOCKED, State.REFUSED})
 
-Wanted = dict[str, Converted | None]
-"""UUID of an event -> what it shall be; None for one that nothing is in any more."""
+Made = dict[str, Converted | None]
+"""UUID of an event -> the event as it was made; None for one that nothing is in any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Pass:
 
     Attributes:
         sink: the sink.
-        wanted: the events.
+        made: the events.
         moment: of the run, microseconds.
         again: offer what the sink would not take, once more.
         stranded: STIX id -> why its new event is not in the sink.
@@ -77,7 +77,7 @@ class Pass:
     """
 
     sink: Sink
-    wanted: Wanted
+    made: Made
     moment: int
     again: bool = False
     stranded: dict[str, _Stranded] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class Pass:
 
     def strand(self, uuid: str, state: State) -> None:
         """Note that an event is not in the sink."""
-        row = self.wanted.get(uuid)
+        row = self.made.get(uuid)
         if row is not None:
             self.stranded.update(
                 (id_, _Stranded(state, level)) for id_, level in _levels(row).items()
@@ -136,11 +136,13 @@ class Deliverer:
             ServerError: when the sink fails as a whole; what was not yielded is not delivered.
         """
         sink, jobs = one.sink, list[Job]()
-        for uuid, row in one.wanted.items():
+        for uuid, row in one.made.items():
             if row is not None and row.held:
                 why: Note = (None, Outcome.DROPPED, Reason.RULE, f"held: {row.held}")
                 self._tell(
-                    sink, None, Delivery(uuid, State.HELD, {}, "held by a rule", notes=[why])
+                    sink,
+                    None,
+                    Delivery(uuid, State.HELD, Delivered({}), "held by a rule", notes=[why]),
                 )
                 one.strand(
                     uuid, State.HELD
@@ -154,13 +156,15 @@ class Deliverer:
             held = self._store.deliveries.delivered(sink.name, uuid)
             if held is not None and row is not None and held.state in _FINAL:
                 one.strand(uuid, State(held.state))
-            self._tell(sink, None, Delivery(uuid, State.DELIVERED, {}, "unchanged"))
+            self._tell(sink, None, Delivery(uuid, State.DELIVERED, Delivered({}), "unchanged"))
             yield uuid
         for uuid in self._store.deliveries.unfinished(sink.name, self._name) if last else ():
-            if uuid not in one.wanted:
+            if uuid not in one.made:
                 event = merge(self._store.deliveries.wanted(sink.name, uuid))
                 jobs.append(
-                    self._made(one, event, self._store.deliveries.delivered(sink.name, uuid), None)
+                    self._job_of(
+                        one, event, self._store.deliveries.delivered(sink.name, uuid), None
+                    )
                 )
         _inherit(sink, jobs)
         jobs.sort(key=lambda job: (takes_away(job), str(job.event["uuid"])))
@@ -206,7 +210,7 @@ class Deliverer:
         joins: set[str] = set()
         leaves: set[str] = set()
         for job in jobs:
-            row = one.wanted.get(str(job.event["uuid"]))
+            row = one.made.get(str(job.event["uuid"]))
             if row is None or job.last is None:
                 continue
             new = parts(job.event) - parts(job.last.body)
@@ -230,8 +234,8 @@ class Deliverer:
         for job in jobs:
             stopping.check()
             uuid = str(job.event["uuid"])
-            if one.stranded and job.last is not None and takes_away(job) and uuid in one.wanted:
-                row = one.wanted[uuid]
+            if one.stranded and job.last is not None and takes_away(job) and uuid in one.made:
+                row = one.made[uuid]
                 there = {id_ for id_, _, _, _ in self._store.placements.members(self._name, [uuid])}
                 staying = (
                     there - set(row.stix_ids if row is not None else ())
@@ -256,20 +260,20 @@ class Deliverer:
             one.strand(delivery.event, delivery.state)
 
     def preview(self, sink: Sink, uuid: str, row: Converted | None) -> tuple[MispEvent, MispEvent]:
-        """What is in a sink of an event, and what would be; nothing is written."""
+        """An event as it is in a sink, and as it would be; nothing is written."""
         held = self._store.deliveries.delivered(sink.name, uuid)
-        before = (
-            (sink.allowed(held.body, []) or {}) if held is not None and held.state in OURS else {}
-        )
+        before: MispEvent = {}
+        if held is not None and held.state in OURS:
+            before = _allowed(sink, held.delivered.as_wanted())
         if (row is not None and row.held) or (
             held is not None and held.state in (State.FOREIGN, State.BLOCKED)
         ):
             return before, before
-        body = wanted_body(row_for(sink, row), held)
-        if body is None:
+        wanted = wanted_of(row_for(sink, row), held)
+        if wanted is None:
             return before, {}
-        event = merge([*self._store.deliveries.wanted(sink.name, uuid, but=self._name), body])
-        return before, sink.allowed(event, []) or {}
+        others = self._store.deliveries.wanted(sink.name, uuid, but=self._name)
+        return before, _allowed(sink, merge([*others, wanted]))
 
     # jobs
 
@@ -282,10 +286,10 @@ class Deliverer:
         sink = one.sink
         held = self._store.deliveries.delivered(sink.name, uuid)
         row = row_for(sink, row)
-        body = wanted_body(row, held)
-        if body is None:
+        own = wanted_of(row, held)
+        if own is None:
             return None
-        event = merge(self._store.deliveries.want(sink.name, uuid, self._name, body))
+        event = merge(self._store.deliveries.want(sink.name, uuid, self._name, own))
         if held is not None and held.digest == digest_in(event, sink):
             waiting = held.state in UNFINISHED or (
                 one.again and held.state in (State.FOREIGN, State.REFUSED)
@@ -296,12 +300,12 @@ class Deliverer:
             )
             if not waiting and not unpublished and not lost:
                 return None
-        return self._made(one, event, held, row)
+        return self._job_of(one, event, held, row)
 
-    def _made(
-        self, one: Pass, event: MispEvent, held: Delivered | None, row: Converted | None
+    def _job_of(
+        self, one: Pass, wanted: Wanted, held: DeliveryRow | None, row: Converted | None
     ) -> Job:
-        uuid = str(event["uuid"])
+        uuid = wanted.uuid
 
         def stix() -> list[dict[str, Any]]:
             ids = (
@@ -312,29 +316,31 @@ class Deliverer:
             return self._maker.behind(ids)
 
         record = StoreRecord(self._store, one.sink.name, uuid, one.moment)
-        return Job(event, _last(held), record, self._publish(event), stix, one.moment // 1_000_000)
+        return Job(
+            wanted, _last(held), record, self._publish(wanted), stix, one.moment // 1_000_000
+        )
 
-    def _last(self, sink: Sink, uuid: str) -> Last | None:
+    def _last(self, sink: Sink, uuid: str) -> LastDelivery | None:
         return _last(self._store.deliveries.delivered(sink.name, uuid))
 
-    def _publish(self, event: MispEvent) -> bool:
-        """Whether an event shall be published: what a rule says goes before what the pipeline says."""
-        return bool(event.get(PUBLISH, self._maker.enrich.publish))
+    def _publish(self, wanted: Wanted) -> bool:
+        """Whether an event shall be published: a rule decides before the setting of the pipeline does."""
+        return self._maker.enrich.publish if wanted.publish is None else wanted.publish
 
     def _acknowledge(self, sink: Sink, job: Job, delivery: Delivery, moment: int) -> None:
         self._store.deliveries.set_delivered(
             sink.name,
             delivery.event,
             delivery.state,
-            delivery.body,
+            delivery.delivered,
             moment=moment,
-            digest=b"" if delivery.incomplete else digest_in(job.event, sink),
+            digest=b"" if delivery.incomplete else digest_in(job.wanted, sink),
             published=delivery.published,
             notes=delivery.notes,
-            aliases=carriers(delivery.body),
+            aliases=carriers(delivery.delivered),
         )
-        if delivery.intents:
-            self._store.deliveries.intend(sink.name, delivery.event, delivery.intents)
+        if delivery.edits:
+            self._store.deliveries.begin_edits(sink.name, delivery.event, delivery.edits)
         if delivery.action == "updated" and str(job.event.get("info", "")).startswith(WITHDRAWN):
             delivery.action = "withdrawn"
 
@@ -367,7 +373,7 @@ def _inherit(sink: Sink, jobs: list[Job]) -> None:
         moved = {uuid: key for uuid, key in rows.items() if key in new}
         if job.last is None or not moved:
             continue
-        for uuid, work in sink.others_work(job.last.body, set(moved)).items():
+        for uuid, work in sink.others_work(job.last.delivered, set(moved)).items():
             for other, own in new[moved[uuid]]:
                 told = not _looser(
                     other.event, job.last.body
@@ -392,6 +398,12 @@ def _said(row: Mapping[str, Any]) -> tuple[str, str]:
     return str(row["type"]), str(row["value"])
 
 
+def _allowed(sink: Sink, wanted: Wanted) -> MispEvent:
+    """An event without what may not go into a sink; empty where all of it may not."""
+    allowed = sink.allowed(wanted, [])
+    return {} if allowed is None else allowed.event
+
+
 def row_for(sink: Sink, row: Converted | None) -> Converted | None:
     """An event as a sink is to have it: none where it is routed elsewhere; what was delivered before is withdrawn."""
     if row is not None and row.sinks is not None and sink.name not in row.sinks:
@@ -399,19 +411,24 @@ def row_for(sink: Sink, row: Converted | None) -> Converted | None:
     return row
 
 
-def wanted_body(row: Converted | None, held: Delivered | None) -> MispEvent | None:
-    """What a pipeline wants an event to be; None where it is not to be, and never was."""
+def wanted_of(row: Converted | None, held: DeliveryRow | None) -> Wanted | None:
+    """An event as a pipeline wants it to be; None where there is to be none, and never was."""
     if row is None or row.dropped:
-        return emptied(held.body) if held is not None else None
-    return {**row.event, PUBLISH: row.publish} if row.publish is not None else row.event
-
-
-def _last(held: Delivered | None) -> Last | None:
-    return (
-        Last(State(held.state), held.body, held.published, held.intents)
-        if held is not None
-        else None
+        return withdrawn(held.delivered) if held is not None else None
+    # the name of a cluster tells what it is about
+    public = not row.closed and level_of(row.event) != "red"
+    return Wanted.of(
+        row.event,
+        restricted=row.closed,
+        clusters=row.clusters if public else (),
+        publish=row.publish,
     )
+
+
+def _last(held: DeliveryRow | None) -> LastDelivery | None:
+    if held is None:
+        return None
+    return LastDelivery(State(held.state), held.delivered, held.published, held.edits)
 
 
 def _adding_only(job: Job) -> Job:
@@ -427,7 +444,7 @@ def _adding_only(job: Job) -> Job:
                 if str(part["uuid"]) not in wanted
             ]
             event[name] = [*(event.get(name) or ()), *leaving]
-        copy.event = event
+        copy.wanted = replace(job.wanted, event=event)
     return copy
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from stixbridge.envelopes import Delivered
 from stixbridge.errors import ServerError
 from stixbridge.misp.model import MispEvent, all_attributes, tag_names
 from stixbridge.pipeline.pipeline import Pipeline, Summary
@@ -102,9 +103,7 @@ class _Measured:
 
         def seen() -> Iterator[Job]:
             for job in jobs:
-                before[str(job.event["uuid"])] = (
-                    parts(job.last.body) if job.last is not None else set()
-                )
+                before[job.uuid] = parts(job.last.body) if job.last is not None else set()
                 yield job
 
         for delivery in self._sink.deliver(seen()):
@@ -145,25 +144,26 @@ class _Unasked:
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
         """Say what would change in what was delivered; see `Sink`."""
         for job in jobs:
-            uuid, notes = str(job.event["uuid"]), list[Note]()
-            before = with_plain_tags(job.last.body) if job.last is not None else {}
+            uuid, notes = job.uuid, list[Note]()
+            before = with_plain_tags(job.last.delivered) if job.last is not None else {}
             there = job.last is not None and job.last.state is not State.OUT
-            event = self.allowed(job.event, notes)
-            if event is None and not there:
-                yield Delivery(uuid, State.OUT, job.event, "left out", notes=notes)
+            allowed = self.allowed(job.wanted, notes)
+            if allowed is None and not there:
+                delivered = Delivered.of(job.wanted)
+                yield Delivery(uuid, State.OUT, delivered, "left out", notes=notes)
                 continue
-            action = "left out" if event is None else "updated" if there else "created"
-            event = emptied(before) if event is None else event
+            action = "left out" if allowed is None else "updated" if there else "created"
+            event = emptied(before) if allowed is None else allowed.event
             yield Delivery(
                 uuid,
                 State.DELIVERED,
-                event,
+                Delivered(event),
                 action,
                 notes=notes,
                 changes=told(before if there else {}, event),
             )
 
-    def others_work(self, body: MispEvent, uuids: set[str]) -> dict[str, dict[str, Any]]:
+    def others_work(self, delivered: Delivered, uuids: set[str]) -> dict[str, dict[str, Any]]:
         """None that is known."""
         return {}
 

@@ -22,13 +22,11 @@ from stixbridge.misp.model import (
     Converted,
     all_attributes,
     derived_uuid,
-    level_of,
     tag_names,
     uuid_of,
 )
 from stixbridge.misp.values import COMPOSITES
 from stixbridge.pipeline.select import Affected, Loaded, Selector
-from stixbridge.sinks.base import CLUSTERS, RESTRICTED
 from stixbridge.stix.reader import Entry
 from stixbridge.stix.references import everything
 from stixbridge.store import Store
@@ -218,12 +216,6 @@ class Maker:
             )
         made = Made(ledger=conversion.ledger)
         for row in conversion.converted:
-            if row.closed:
-                row.event[RESTRICTED] = True
-            if (
-                row.clusters and not row.closed and level_of(row.event) != "red"
-            ):  # a rule may have made it red
-                row.event[CLUSTERS] = row.clusters
             made.wanted[str(row.event["uuid"])] = row
         for uuid in sorted((affected.events | emptied) - made.wanted.keys()):
             made.wanted[uuid] = None

@@ -17,16 +17,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stixbridge import stopping, times
+from stixbridge.envelopes import Delivered
 from stixbridge.errors import ConfigError, ServerError, StixbridgeError
 from stixbridge.ledger import Ledger, Outcome, Reason
 from stixbridge.misp.model import Converted
-from stixbridge.pipeline.deliver import Deliverer, Pass, Wanted
+from stixbridge.pipeline.deliver import Deliverer, Pass
+from stixbridge.pipeline.deliver import Made as MadeEvents
 from stixbridge.pipeline.guard import Guard, Toll
 from stixbridge.pipeline.make import Batch, Made, Maker
 from stixbridge.pipeline.pull import Progress, Puller, Reach
 from stixbridge.pipeline.records import elements
 from stixbridge.pipeline.select import placements
-from stixbridge.sinks.base import TAKEN, Delivery, Job, Sink
+from stixbridge.sinks.base import Delivery, Job, Sink
 from stixbridge.sinks.misp.foreign import event_in_misp
 from stixbridge.sources.base import Source
 from stixbridge.stix.reader import Entry
@@ -350,7 +352,7 @@ class Pipeline:
 
     # 3. deliver
 
-    def _deliver(self, run: _Run, wanted: Wanted, *, last: bool) -> bool:
+    def _deliver(self, run: _Run, wanted: MadeEvents, *, last: bool) -> bool:
         """Deliver some events to every sink, and record where things are; True when every sink took them."""
         # on record before any sink has it: after a cut, or while one of the sinks fails, it is known where things are
         for uuid, row in wanted.items():
@@ -390,10 +392,11 @@ class Pipeline:
             where = f"{sink.name}: {title}" if job is not None else sink.name
             summary.ledger.note(id_ or delivery.event, where, outcome, reason, target)
         summary.events[delivery.action] = summary.events.get(delivery.action, 0) + 1
-        slim = replace(delivery, body={"info": delivery.body.get("info", "")})
+        slim = replace(delivery, delivered=Delivered({"info": delivery.body.get("info", "")}))
         summary.deliveries.append((sink.name, slim))
         if job is not None:
-            place = event_in_misp(delivery.body) if TAKEN in delivery.body else delivery.event
+            adopted = delivery.delivered.adopted is not None
+            place = event_in_misp(delivery.delivered) if adopted else delivery.event
             self.say(f"{sink.name}: {delivery.action} {place} {title}")
 
     def _place(self, uuid: str, row: Converted | None, staying: set[str]) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from stixbridge.misp.model import Converted, MispEvent
+from stixbridge.envelopes import Delivered, Edit, Wanted
+from stixbridge.misp.model import Converted
 from stixbridge.sinks.base import Sink, State
 from stixbridge.sinks.misp.foreign import carriers
 from stixbridge.stix.versions import digest_of
@@ -29,24 +30,29 @@ class StoreRecord:
     event: str
     moment: int
 
-    def begin(self, state: State, body: MispEvent) -> None:
-        """Take down that the event is about to be created or deleted."""
+    def begin(self, state: State, delivered: Delivered) -> None:
+        """Record that the event is about to be created or deleted."""
         self.store.deliveries.set_delivered(
-            self.sink, self.event, state, body, moment=self.moment, aliases=carriers(body)
+            self.sink,
+            self.event,
+            state,
+            delivered,
+            moment=self.moment,
+            aliases=carriers(delivered),
         )
 
-    def intend(self, edits: tuple[MispEvent, ...]) -> None:
-        """Take down edits that are about to be sent."""
-        self.store.deliveries.intend(self.sink, self.event, edits)
+    def begin_edits(self, edits: tuple[Edit, ...]) -> None:
+        """Record edits that are about to be sent."""
+        self.store.deliveries.begin_edits(self.sink, self.event, edits)
 
     def known(self, uuid: str) -> bool:
         """Whether an event in the sink is one of ours, or carries one."""
         return self.store.deliveries.carries(self.sink, uuid)
 
 
-def digest_in(event: MispEvent, sink: Sink) -> bytes:
-    """A digest of what an event shall be in a sink; another one after a change of the sink's settings."""
-    return digest_of({"event": event, "settings": sink.settings})
+def digest_in(wanted: Wanted, sink: Sink) -> bytes:
+    """A digest of an event as it shall be in a sink; another one after a change of the sink's settings."""
+    return digest_of({"event": wanted.fields(), "settings": sink.settings})
 
 
 def elements(row: Converted) -> Iterator[dict[str, Any]]:

@@ -85,7 +85,7 @@ def show(store: Store, key: str) -> dict[str, Any]:
         }
     if kind == "event":
         held = store.deliveries.delivered(place, id_)
-        shown["event"] = held.body if held is not None else None
+        shown["event"] = held.delivered.body if held is not None else None
         shown["notes"] = [
             {key: note[key] for key in ("id", "reason", "target")}
             for note in store.deliveries.notes_of_event(id_)

@@ -6,7 +6,8 @@ from typing import Any
 
 from stixbridge import times
 from stixbridge.config.build import make_maker
-from stixbridge.config.reader import Config
+from stixbridge.config.model import Config
+from stixbridge.envelopes import Delivered
 from stixbridge.sinks.misp.foreign import place_of
 from stixbridge.store import Store
 
@@ -56,8 +57,8 @@ def _events(store: Store, pipeline: str, id_: str) -> list[dict[str, Any]]:
         for sink in sinks:
             # an event that is split has its parts in several, and one that was taken over has its own UUIDs
             held = store.deliveries.delivered(sink["sink"], event)
-            body = held.body if held is not None else {"uuid": event}
-            places = {uuid: place_of(body, uuid) for uuid in sorted(uuids)}
+            delivered = held.delivered if held is not None else Delivered({"uuid": event})
+            places = {uuid: place_of(delivered, uuid) for uuid in sorted(uuids)}
             sink["event"] = next((other for other, _ in places.values()), event)
             sink["elements"] = {uuid: there for uuid, (_, there) in places.items() if there != uuid}
         notes = [

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from stixbridge import tlp
+from stixbridge.envelopes import Adoption, Delivered, Edit, Wanted
 from stixbridge.errors import ServerError
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import MispEvent, level_of, set_level
@@ -46,91 +47,51 @@ OURS = frozenset({State.DELIVERED, State.WAITING})
 SETTLED = frozenset({State.DELIVERED, State.OUT})
 """States in which what an event holds is where it should be."""
 
-RESTRICTED = "restricted"
-"""A field of ours in an event: a marking that is no tag holds it at distribution 0. Sinks take it out."""
-
-CLUSTERS = "clusters"
-"""A field of ours in an event: what no galaxy knows, described (`conversion.clusters`). Sinks take it out."""
-
 CLOSED = "closed"
-"""In place of a TLP level: a marking that is no level."""
-
-PUBLISH = "publish"
-"""A field of ours in a wanted event: what a rule says about publishing it. Sinks take it out."""
-
-OWN_FIELDS = frozenset({RESTRICTED, CLUSTERS, PUBLISH, "sharing_group"})
-"""Fields of ours in a wanted event that are no MISP's."""
-
-TAKEN = "taken"
-"""A field of ours in a delivered body: how an event of someone else was taken (`foreign`)."""
-
-SHARES = "shares"
-"""A field of ours in a delivered body: UUID of a part -> number of the event that it is in, where one is split
-(`split`); what is in the first is not listed."""
-
-OWED = "publish_owed"
-"""A field of ours in an edit on record: the event is to be published after it."""
-
-GIVEN = "given"
-"""A field of ours in a delivered body: UUID of a part -> field -> what we delivered, where it is as it was wanted by
-somebody else's hand."""
-
-STORED = "stored"
-"""A field of ours in a delivered body: UUID of an attribute -> its value as MISP stored it, where that is another."""
-
-SHARE_HEADS = "share_heads"
-"""A field of ours in a delivered body: number of an event that is split -> what of it is not that of the first."""
-
-SAID = "said"
-"""A field of ours in an edit on record: what of analyst data was to change, as (kind, UUID, fields)."""
-
-GONE = "gone"
-"""A field of ours in a delivered body: UUIDs of parts that somebody else deleted: they stay away."""
-
-DELETED_SHARES = "deleted_shares"
-"""A field of ours in a delivered body: numbers of those that an analyst deleted."""
-
-
-RECORDED = frozenset({CLUSTERS, TAKEN, SHARES, SHARE_HEADS, DELETED_SHARES, GONE, GIVEN, STORED})
-"""Fields of ours in a delivered body."""
+"""In place of a TLP level: a marking that is not a TLP level."""
 
 
 @dataclass(frozen=True, slots=True)
-class Last:
-    """What was delivered of an event before.
+class LastDelivery:
+    """How an event was delivered before.
 
     Attributes:
-        state: where it stands.
-        body: what is in the sink, under our UUIDs.
+        state: where the delivery stands.
+        delivered: the event as it is in the sink.
         published: whether we published it.
-        intents: edits that were begun since, as they were sent; what of them arrived is ours too.
+        edits: edits that were begun since; the parts of them that arrived are ours too.
     """
 
     state: State
-    body: MispEvent
+    delivered: Delivered
     published: bool = False
-    intents: tuple[MispEvent, ...] = ()
+    edits: tuple[Edit, ...] = ()
+
+    @property
+    def body(self) -> MispEvent:
+        """The event as it is in the sink, under our UUIDs."""
+        return self.delivered.body
 
 
 class Record(Protocol):
-    """Takes down what is about to be done, before it is done."""
+    """Records every write before it is sent."""
 
-    def begin(self, state: State, body: MispEvent) -> None:
-        """An event is about to be created or deleted: from here on it may be there, or not."""
+    def begin(self, state: State, delivered: Delivered) -> None:
+        """An event is about to be created or deleted: from here on it may be in the sink, or not."""
 
-    def intend(self, edits: tuple[MispEvent, ...]) -> None:
+    def begin_edits(self, edits: tuple[Edit, ...]) -> None:
         """An event is about to be edited."""
 
     def known(self, uuid: str) -> bool:
-        """Whether an event of this UUID in the sink is one that was delivered, or carries one."""
+        """Whether an event of this UUID in the sink was delivered there, or carries one that was."""
 
 
 class _NoRecord:
     """For a delivery without a store."""
 
-    def begin(self, state: State, body: MispEvent) -> None: ...
+    def begin(self, state: State, delivered: Delivered) -> None: ...
 
-    def intend(self, edits: tuple[MispEvent, ...]) -> None: ...
+    def begin_edits(self, edits: tuple[Edit, ...]) -> None: ...
 
     def known(self, uuid: str) -> bool:
         return False
@@ -141,58 +102,69 @@ class Job:
     """One event to deliver.
 
     Attributes:
-        event: what it shall be.
-        last: what was delivered before, or None.
-        record: where it is taken down what is about to be done.
+        wanted: the event as it shall be.
+        last: how it was delivered before, or None.
+        record: records each write before it is sent.
         publish: whether it shall be published once it is complete.
         stix: the STIX objects behind it, for a sink that hands them over as they are.
         now: seconds.
-        whole: not the first of two steps; what a rehearsal tells comes with the last.
-        keeps: it was published in MISP, and is to be again.
-        inherited: UUID of a new attribute -> what somebody else did to its value where it comes from (`moving`).
+        whole: False for the first of two steps; a dry run tells its changes with the second.
+        publish_again: the event was published in MISP, and is to be published again after the edit.
+        inherited: UUID of a new attribute -> edits of an analyst at its value in the event that it comes from
+            (`carry_over`).
     """
 
-    event: MispEvent
-    last: Last | None
+    wanted: Wanted
+    last: LastDelivery | None
     record: Record = field(default_factory=_NoRecord)
     publish: bool = False
     stix: Callable[[], list[dict[str, Any]]] = list
     now: int = 0
     whole: bool = True
-    keeps: bool = False
+    publish_again: bool = False
     inherited: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def begin(self, state: State, body: MispEvent) -> None:
-        """Put on record that the event is about to be created or deleted; where this is cut, it is gone on from."""
-        self.record.begin(state, body)
-        self.last = Last(state, body)
+    @property
+    def uuid(self) -> str:
+        """The UUID of the event."""
+        return self.wanted.uuid
 
-    def intend(self, edit: MispEvent) -> None:
-        """Put on record that the event is about to be edited."""
-        last = self.last or Last(State.WAITING, self.event)
-        self.last = replace(last, intents=(*last.intents, edit))
-        self.record.intend(self.last.intents)
+    @property
+    def event(self) -> MispEvent:
+        """The event as it shall be."""
+        return self.wanted.event
+
+    def begin(self, state: State, delivered: Delivered) -> None:
+        """Record that the event is about to be created or deleted; the next run goes on from there after a cut."""
+        self.record.begin(state, delivered)
+        self.last = LastDelivery(state, delivered)
+
+    def begin_edit(self, edit: Edit) -> None:
+        """Record that the event is about to be edited."""
+        last = self.last or LastDelivery(State.WAITING, Delivered.of(self.wanted))
+        self.last = replace(last, edits=(*last.edits, edit))
+        self.record.begin_edits(self.last.edits)
 
 
 @dataclass(frozen=True, slots=True)
-class Remembering:
-    """The record of a part of a job: what it takes down is of the whole event, with something to remember about it.
+class PartRecord:
+    """The record of a write that is a part of a job: it records the event of the whole job.
 
     Args (of the constructor):
         job: the whole.
-        about: fields of ours that go into the body.
+        adopted: how the event was adopted, to be recorded with it.
     """
 
     job: Job
-    about: Mapping[str, Any] = field(default_factory=dict)
+    adopted: Adoption | None = None
 
-    def begin(self, state: State, body: MispEvent) -> None:
-        """Take it down of the whole event: the body of the part is under other UUIDs, or not all of it."""
-        self.job.begin(state, {**self.job.event, **self.about})
+    def begin(self, state: State, delivered: Delivered) -> None:
+        """Record the whole event: the body of the part has other UUIDs, or is not all of it."""
+        self.job.begin(state, Delivered.of(self.job.wanted, adopted=self.adopted))
 
-    def intend(self, edits: tuple[MispEvent, ...]) -> None:
-        """Take down the newest edit, after those of other parts."""
-        self.job.intend(edits[-1])
+    def begin_edits(self, edits: tuple[Edit, ...]) -> None:
+        """Record the newest edit, after those of other parts."""
+        self.job.begin_edit(edits[-1])
 
     def known(self, uuid: str) -> bool:
         """As for the whole."""
@@ -204,30 +176,35 @@ class Delivery:
     """What became of a job.
 
     Attributes:
-        event: the UUID.
-        state: where it stands now.
-        body: what is delivered: the wanted event without what the sink did not keep.
+        event: the UUID of the event.
+        state: where its delivery stands now.
+        delivered: the event as it is in the sink by now.
         published: whether it is published by us.
-        action: `created`, `updated`, `unchanged`, or the state's name.
-        notes: what a reader should know.
-        changes: in a dry run, what would change, a line each.
-        intents: edits of earlier runs whose end is still not known.
+        action: `created`, `updated`, `unchanged`, or the name of the state.
+        notes: for a reader.
+        changes: in a dry run, a line for each thing that would change.
+        edits: edits of earlier runs whose end is still not known.
         incomplete: tags or fields were dropped, and are sent again when the event is made again.
-        arrived: all that it holds is where it should be; only its publishing is to be tried again.
+        arrived: everything in the event is in the sink; only its publication is to be tried again.
         error: why nothing is known of it (`State.FAILED`).
     """
 
     event: str
     state: State
-    body: MispEvent
+    delivered: Delivered
     action: str
     published: bool = False
     notes: list[Note] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
-    intents: tuple[MispEvent, ...] = ()
+    edits: tuple[Edit, ...] = ()
     incomplete: bool = False
     arrived: bool = False
     error: ServerError | None = None
+
+    @property
+    def body(self) -> MispEvent:
+        """The event as it is in the sink by now, under our UUIDs."""
+        return self.delivered.body
 
 
 class Sink(Protocol):
@@ -252,10 +229,10 @@ class Sink(Protocol):
             ServerError: when the sink fails as a whole; what was not yielded is not delivered.
         """
 
-    def allowed(self, event: MispEvent, notes: list[Note]) -> MispEvent | None:
+    def allowed(self, wanted: Wanted, notes: list[Note]) -> Wanted | None:
         """An event without what may not go into this sink; None where all of it may not. Asks nobody."""
 
-    def others_work(self, body: MispEvent, uuids: set[str]) -> dict[str, dict[str, Any]]:
+    def others_work(self, delivered: Delivered, uuids: set[str]) -> dict[str, dict[str, Any]]:
         """What others did to some attributes of a delivered event: UUID -> fields, `Tag`, or `deleted`."""
 
     def limits(self) -> list[str]:
@@ -326,7 +303,7 @@ def put_back(job: Job, elements: list[dict[str, Any]], levels: Mapping[str, str 
         if back:
             event[name] = [*(event.get(name) or []), *back]
             event["info"] = str(event["info"]).removeprefix(WITHDRAWN)
-    job.event = event
+    job.wanted = replace(job.wanted, event=event)
 
 
 def staying_in(event: MispEvent, part: dict[str, Any], levels: set[str | None]) -> dict[str, Any]:
@@ -378,17 +355,20 @@ def _stricter(wanted: MispEvent, base: MispEvent) -> bool:
 
 
 def emptied(body: MispEvent, *, keep: tuple[str, ...] = ("Tag",)) -> MispEvent:
-    """What an event becomes when all that was in it has moved or gone.
+    """An event without its parts: all of them moved elsewhere, or are withdrawn.
 
     Args:
         body: the event; it is not changed.
         keep: lists that stay.
     """
     rest: MispEvent = {
-        key: value
-        for key, value in body.items()
-        if (not isinstance(value, list) or key in keep) and key not in RECORDED - {CLUSTERS}
+        key: value for key, value in body.items() if not isinstance(value, list) or key in keep
     }
     info = str(body.get("info", ""))
     rest["info"] = info if info.startswith(WITHDRAWN) else WITHDRAWN + info
     return {**rest, "Attribute": [], "Object": [], "EventReport": []}
+
+
+def withdrawn(delivered: Delivered) -> Wanted:
+    """A delivered event as it is wanted when nothing is to be in it any more."""
+    return replace(delivered.as_wanted(), event=emptied(delivered.body), clusters=())

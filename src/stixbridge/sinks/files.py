@@ -4,30 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from copy import copy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from stixbridge.config.model import FilesSinkSettings
+from stixbridge.envelopes import Delivered, Wanted
 from stixbridge.misp.model import MispEvent
-from stixbridge.settings.checks import FilePath
 from stixbridge.settings.registry import sink
-from stixbridge.sinks.base import OWN_FIELDS, Delivery, Job, Note, State
+from stixbridge.sinks.base import Delivery, Job, Note, State
 from stixbridge.sinks.event_diff import told
 from stixbridge.sinks.folder import event_in, make_folder, write_atomically
-from stixbridge.sinks.settings import SinkSettings
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilesSinkSettings(SinkSettings):
-    """A folder of event files, `EVENT-UUID.json`.
-
-    Attributes:
-        path: the folder; made where there is none.
-    """
-
-    path: FilePath
 
 
 @sink("files", FilesSinkSettings)
@@ -43,7 +31,7 @@ class FilesSink:
         self.name = name
         self.restores = False
         self.settings = ""
-        self._path = FilesSinkSettings(path=Path(path)).path.expanduser()
+        self._path = Path(path)
         self._rehearsing = False
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
@@ -51,7 +39,7 @@ class FilesSink:
         if not self._rehearsing:
             make_folder(self._path)
         for job in jobs:
-            path = self._path / f"{job.event['uuid']}.json"
+            path = self._path / f"{job.uuid}.json"
             data = event_bytes(job.event)
             existed = path.exists()
             action = "updated" if existed else "created"
@@ -63,7 +51,7 @@ class FilesSink:
             else:
                 write_atomically(path, data)
             yield Delivery(
-                str(job.event["uuid"]), State.DELIVERED, job.event, action, changes=changes
+                job.uuid, State.DELIVERED, Delivered.of(job.wanted), action, changes=changes
             )
 
     def rehearsal(self) -> FilesSink:
@@ -76,11 +64,11 @@ class FilesSink:
         """Nothing: files hold what they need."""
         return {}
 
-    def allowed(self, event: MispEvent, notes: list[Note]) -> MispEvent | None:
+    def allowed(self, wanted: Wanted, notes: list[Note]) -> Wanted | None:
         """All of it."""
-        return event
+        return wanted
 
-    def others_work(self, body: MispEvent, uuids: set[str]) -> dict[str, dict[str, Any]]:
+    def others_work(self, delivered: Delivered, uuids: set[str]) -> dict[str, dict[str, Any]]:
         """None: nobody else works there."""
         return {}
 
@@ -98,6 +86,4 @@ class FilesSink:
 
 def event_bytes(event: MispEvent) -> bytes:
     """The content of an event file."""
-    return orjson.dumps(
-        {"Event": {key: value for key, value in event.items() if key not in OWN_FIELDS}}
-    )
+    return orjson.dumps({"Event": event})

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from stixbridge import tlp
+from stixbridge.envelopes import Wanted
 from stixbridge.errors import ConfigError
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import ANALYST_DATA, MispEvent, level_of
-from stixbridge.sinks.base import CLUSTERS, RESTRICTED, Note
+from stixbridge.sinks.base import Note
 
 
 class Ceiling:
@@ -31,19 +33,20 @@ class Ceiling:
         self._max = tlp.RANK[level]
         self._place = place
 
-    def allowed(self, event: MispEvent, notes: list[Note]) -> MispEvent | None:
+    def allowed(self, wanted: Wanted, notes: list[Note]) -> Wanted | None:
         """An event without what is too strict; None where all of it is.
 
         Args:
-            event: as a pipeline makes it; it is not changed.
+            wanted: as a pipeline makes it; it is not changed.
             notes: takes what is kept out, and why.
         """
+        event = wanted.event
         level = level_of(event)
         no_level = f"a marking that is no TLP level keeps it out of {self._place}"
         if level is not None and tlp.RANK[level] > self._max:
             notes.append((None, Outcome.DROPPED, Reason.MARKING, self._too_strict(level)))
             return None
-        if event.get(RESTRICTED):
+        if wanted.restricted:
             notes.append((None, Outcome.DROPPED, Reason.MARKING, no_level))
             return None
         kept: MispEvent = dict(event)
@@ -68,11 +71,9 @@ class Ceiling:
         kept["EventReport"] = [
             row for row in event.get("EventReport") or [] if row.get("distribution") != "0"
         ]
-        clusters = [row for row in event.get(CLUSTERS) or [] if self._fits(row["level"])]
-        if CLUSTERS in event:
-            kept[CLUSTERS] = clusters
         why = f"it is marked more strictly than what it is about; stays out of {self._place}"
-        return _without_notes(kept, notes, why)
+        clusters = [row for row in wanted.clusters if self._fits(row["level"])]
+        return replace(wanted, event=_without_notes(kept, notes, why), clusters=clusters)
 
     def _fits(self, level: str | None) -> bool:
         return level is None or tlp.RANK[level] <= self._max

@@ -2,59 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stixbridge import tlp
+from stixbridge.envelopes import Wanted
 from stixbridge.misp.model import ANALYST_DATA, MispEvent, level_of, set_level
 from stixbridge.misp.values import MAX_REPORT, cut
-from stixbridge.sinks.base import CLUSTERS, PUBLISH, RESTRICTED, parts
+from stixbridge.sinks.base import parts
 
-_UNION = ("Attribute", "Object", "EventReport", "Tag", CLUSTERS, *ANALYST_DATA)
+_UNION = ("Attribute", "Object", "EventReport", "Tag", *ANALYST_DATA)
 
 
-def merge(bodies: list[MispEvent]) -> MispEvent:
+def merge(offers: list[Wanted]) -> Wanted:
     """One event from what several pipelines want it to be.
 
     Args:
-        bodies: at least one.
+        offers: at least one.
 
     Returns:
         The union of the parts, fields from the newest, the strictest marking and the narrowest distribution.
     """
-    if len(bodies) == 1:
-        return bodies[0]
-    ordered = sorted(bodies, key=lambda body: int(body.get("timestamp", 0)))
-    # what a source has emptied has no say in what the event is called
-    merged: MispEvent = dict(([body for body in ordered if parts(body)] or ordered)[-1])
+    if len(offers) == 1:
+        return offers[0]
+    ordered = sorted(offers, key=lambda offer: int(offer.event.get("timestamp", 0)))
+    bodies = [offer.event for offer in ordered]
+    # a source that has emptied the event does not say what the event is called
+    merged: MispEvent = dict(([body for body in bodies if parts(body)] or bodies)[-1])
     for name in _UNION:
-        union: dict[str, dict[str, Any]] = {}
-        for body in ordered:
-            for part in body.get(name) or []:
-                key = str(part.get("uuid") or part["name"])
-                union[key] = _joined(union[key], part) if key in union and name != "Tag" else part
-        if union:
-            merged[name] = [union[key] for key in sorted(union)]
+        rows = _union((body.get(name) or () for body in bodies), joins=name != "Tag")
+        if rows:
+            merged[name] = rows
     _strictest(merged, bodies)
-    if any(body.get(RESTRICTED) for body in bodies):
-        merged[RESTRICTED] = True
-    merged.pop("sharing_group", None)
-    merged |= _narrowest(bodies)
-    if any(PUBLISH in body for body in bodies):
-        merged[PUBLISH] = all(body.get(PUBLISH, True) for body in bodies)
+    merged["distribution"], group = _narrowest(offers)
     for name in ("Attribute", "Object"):
         merged[name] = [_inheriting(part, merged, bodies, name) for part in merged.get(name) or []]
-    return merged
+    asked = [offer.publish for offer in offers if offer.publish is not None]
+    return Wanted(
+        merged,
+        restricted=any(offer.restricted for offer in offers),
+        clusters=_union((offer.clusters for offer in ordered), joins=False),
+        publish=all(asked) if asked else None,
+        sharing_group=group,
+    )
 
 
-def _narrowest(bodies: list[MispEvent]) -> dict[str, Any]:
-    """The distribution that no body is wider than, and the sharing group that goes with it."""
-    narrowest = min((str(body.get("distribution", "0")) for body in bodies), key=_width)
-    groups = {body.get("sharing_group") for body in bodies if str(body.get("distribution")) == "4"}
+def _union(lists: Iterable[Iterable[Mapping[str, Any]]], *, joins: bool) -> list[dict[str, Any]]:
+    """The rows of several lists, by UUID or name; of two the later, joined with the earlier where `joins` is set."""
+    union: dict[str, dict[str, Any]] = {}
+    for rows in lists:
+        for row in rows:
+            key = str(row.get("uuid") or row["name"])
+            union[key] = _joined(union[key], dict(row)) if joins and key in union else dict(row)
+    return [union[key] for key in sorted(union)]
+
+
+def _narrowest(offers: list[Wanted]) -> tuple[str, str | None]:
+    """The distribution that no offer is wider than, and the sharing group that goes with it."""
+    widths = [str(offer.event.get("distribution", "0")) for offer in offers]
+    narrowest = min(widths, key=_width)
+    groups = {
+        offer.sharing_group for offer in offers if str(offer.event.get("distribution")) == "4"
+    }
     if narrowest != "4":
-        return {"distribution": narrowest}
+        return narrowest, None
     if len(groups) > 1:
-        return {"distribution": "0"}  # nobody may see it who is not in all of them
-    return {"distribution": "4", "sharing_group": groups.pop()}
+        return "0", None  # nobody may see it who is not in all of them
+    return "4", groups.pop()
 
 
 def _inheriting(

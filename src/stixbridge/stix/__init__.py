@@ -1,1 +1,1 @@
-"""Reading STIX 2: shapes, versions, times, patterns. One canonical model, STIX 2.1, comes out."""
+"""Reads STIX 2: documents, versions, references, patterns. The result is always STIX 2.1."""

@@ -1,8 +1,8 @@
-"""The STIX patterning language (STIX 2.1, section 9): text to a tree, linear, with positions in the errors.
+"""Parses the STIX patterning language (STIX 2.1, section 9) in linear time.
 
-Accepts and refuses what the reference grammars of 2.0 and 2.1 do (either will do), except that nesting deeper than
-`MAX_DEPTH` and text longer than `MAX_LENGTH` are refused: both are hostile. Nothing in a pattern is ever run, regular
-expressions included.
+The parser accepts a pattern that the reference grammar of 2.0 or of 2.1 accepts. It refuses nesting
+deeper than `MAX_DEPTH` and text longer than `MAX_LENGTH`, because only hostile patterns need them. It
+never executes any part of a pattern, and that includes regular expressions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Literal = str | int | float | bool | bytes
 
 
 class PatternError(ValueError):
-    """The text is no STIX pattern; says what was expected, and at which character."""
+    """The text is not a STIX pattern. The message says what was expected, and at which character."""
 
     def __init__(self, message: str, position: int) -> None:
         super().__init__(f"{message} at character {position + 1}")
@@ -42,7 +42,7 @@ class Comparison:
         object_type: `file`.
         path: the object path in one string: `hashes.MD5`, `protocols[*]`, `extensions.windows-pebinary-ext.imphash`.
         operator: one of = != < > <= >= IN LIKE MATCHES ISSUBSET ISSUPERSET EXISTS.
-        values: the literals, one but for IN (any number) and EXISTS (none).
+        values: the literals: one, or any number for IN, or none for EXISTS.
         negated: whether NOT stands before the operator.
     """
 
@@ -88,7 +88,7 @@ ObservationExpression = Observation | Joined | Qualified
 
 _STRING = r"'(?:[^'\\]|\\'|\\\\)*'"
 
-# Three quarters of all real patterns are one comparison with `=`; this recognises it in one step.
+# Three quarters of all real patterns are one comparison with `=`; this expression matches those.
 # The path has no list index, no quotes but around one component, and the value no escapes.
 SINGLE = re.compile(
     r"\[\s*([a-zA-Z_][a-zA-Z0-9_-]*):([a-zA-Z_][a-zA-Z0-9_]*(?:\.(?:[a-zA-Z_][a-zA-Z0-9_]*|'[a-zA-Z0-9_-]+'))*)"
@@ -161,7 +161,7 @@ def parse(text: str) -> ObservationExpression:
         The tree. AND binds closer than OR, OR closer than FOLLOWEDBY (section 9.5 and 9.6).
 
     Raises:
-        PatternError: with the position, where it is no pattern.
+        PatternError: the text is not a pattern; the error has the position.
     """
     if len(text) > MAX_LENGTH:
         raise PatternError(f"longer than {MAX_LENGTH:,} characters", MAX_LENGTH)
@@ -173,7 +173,11 @@ def parse(text: str) -> ObservationExpression:
 
 
 def single_comparison(text: str) -> tuple[str, str, str] | None:
-    """(object type, path, value) of a pattern that is one comparison with `=`, in one step; None for any other."""
+    """Read a pattern that is one comparison with `=`, without parsing.
+
+    Returns:
+        (object type, path, value), or None for any other pattern.
+    """
     match = SINGLE.fullmatch(text)
     if match is None:
         return None
@@ -184,7 +188,7 @@ def single_comparison(text: str) -> tuple[str, str, str] | None:
 
 @lru_cache(maxsize=4096)
 def _plain_path(quoted: str) -> str | None:
-    """A path without its quotes; None where the grammar has another word for a step."""
+    """Return a path without its quotes, or None if a step is a keyword of the grammar."""
     path = quoted.replace("'", "")
     return None if quoted.startswith("'") or not _KEYWORDS.isdisjoint(path.split(".")) else path
 
@@ -209,7 +213,7 @@ def _tokens(text: str) -> list[_Token]:
 
 
 class _Parser:
-    """Recursive descent, one method per rule of the grammar, one token of look-ahead."""
+    """A recursive-descent parser: one method for each grammar rule, one token of look-ahead."""
 
     __slots__ = ("_at", "_depth", "_only", "_tokens")
 
@@ -217,7 +221,9 @@ class _Parser:
         self._tokens = tokens
         self._at = 0
         self._depth = 0
-        self._only = ""  # the version of the grammar that what was read so far belongs to: EXISTS is a word in 2.0
+        self._only = (
+            ""  # the grammar version that the text so far requires: EXISTS is a plain word in 2.0
+        )
 
     def pattern(self) -> ObservationExpression:
         if self._tokens[0][0] not in ("[", "("):

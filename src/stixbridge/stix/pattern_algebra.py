@@ -1,8 +1,8 @@
-"""The pattern algebra: what a STIX pattern says, as alternatives of values on observables.
+"""Interprets a STIX pattern as alternatives of values on observables.
 
-`OR` and `IN` make alternatives, `AND` joins values on one object or several objects; a comparison that attributes can't
-say (`LIKE` with wildcards, `<`, qualifiers, …) makes the meaning inexact, and the caller keeps the pattern's text
-beside the parts.
+`OR` and `IN` make alternatives. `AND` joins values on one object, or several objects. Attributes can't
+express some comparisons (`LIKE` with wildcards, `<`, qualifiers, …). Such a comparison makes the meaning
+inexact, and the caller keeps the text of the pattern beside the parts.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ from stixbridge.stix.pattern import (
 )
 
 MAX_ALTERNATIVES = 20_000
-"""More alternatives than this are hostile; the pattern is then kept as text only."""
+"""The most alternatives of a pattern; a pattern with more is kept as text only."""
 
 MAX_PRODUCT = 200
-"""An AND of ORs multiplies; over this its parts are listed without `to_ids`, beside the text."""
+"""An AND of ORs multiplies. Above this product the parts are listed without `to_ids`, beside the text."""
 
 Test = tuple[str, str]
 """(object path, value)."""
 
 
 class Group(NamedTuple):
-    """Values on one observable: `file` with a name and a hash."""
+    """Values on one observable, for example a `file` with a name and a hash."""
 
     object_type: str
     tests: tuple[Test, ...]
 
 
 Alternative = tuple[Group, ...]
-"""Groups that hold together: an AND across objects."""
+"""Groups that must match together: an AND across objects."""
 
 
 class Meaning(NamedTuple):
-    """What a pattern says.
+    """The meaning of a pattern.
 
     Attributes:
-        alternatives: any one of them matches.
-        exact: whether the alternatives say all that the pattern says.
-        detects: whether the parts may carry `to_ids`.
-        excluded: values that the pattern says something is *not*; context, never `to_ids`.
-        pattern_detects: whether the text itself, kept as an attribute, may carry `to_ids`.
+        alternatives: the pattern matches if one of them matches.
+        exact: whether the alternatives express the whole pattern.
+        detects: whether the parts may set `to_ids`.
+        excluded: values of negated comparisons; they are context and never set `to_ids`.
+        pattern_detects: whether an attribute with the text of the pattern may set `to_ids`.
     """
 
     alternatives: tuple[Alternative, ...]
@@ -73,7 +73,7 @@ def meaning_of(pattern: str) -> Meaning:
     """Parse and interpret a pattern.
 
     Raises:
-        PatternError: where it is none.
+        PatternError: the text is not a pattern.
     """
     if len(pattern) <= MAX_LENGTH:
         single = single_comparison(pattern)
@@ -84,11 +84,11 @@ def meaning_of(pattern: str) -> Meaning:
 
 
 class _TooMany(Exception):
-    """More alternatives than `MAX_ALTERNATIVES`."""
+    """The pattern has more alternatives than `MAX_ALTERNATIVES`."""
 
 
 _Tests = tuple[tuple[str, str, str], ...]
-"""(object type, path, value) that hold together in one observation."""
+"""(object type, path, value) that must match together in one observation."""
 
 
 class _Interpreter:
@@ -125,7 +125,7 @@ class _Interpreter:
         if tree.operator == "FOLLOWEDBY":
             self._exact = self._detects = False
         joined = self._product([self._observation(operand) for operand in tree.operands])
-        # Two observations are two things seen, even of one type: only the text says that they belong together.
+        # Two observations are two sightings, even of one type: only the text expresses their connection.
         self._exact = False
         return joined
 
@@ -188,7 +188,7 @@ def _limited(found: list[tuple]) -> list[tuple]:  # type: ignore[type-arg]
 
 
 def text_of(value: Literal | Timestamp) -> str:
-    """A literal as the text that MISP stores."""
+    """Return a literal as the text that MISP stores."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -205,7 +205,7 @@ def text_of(value: Literal | Timestamp) -> str:
 
 
 def like_literal(text: str) -> str | None:
-    """The one text that a LIKE matches, or None where it has wildcards."""
+    """Return the only text that a LIKE matches, or None if it has wildcards."""
     return None if "%" in text or "_" in text else text
 
 
@@ -213,7 +213,7 @@ _META = re.compile(r"[.^$*+?{}\[\]|()]")
 
 
 def regex_literal(text: str) -> str | None:
-    r"""The one text that a regular expression matches, or None: `^a\.example$` is `a.example`. It is never run."""
+    r"""Return the only text that a regular expression matches (`^a\.example$`), without executing it."""
     if not (text.startswith("^") and text.endswith("$")):
         return None
     inner = text[1:-1]

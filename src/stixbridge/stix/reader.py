@@ -1,7 +1,8 @@
-"""Reading STIX in every shape that occurs, into a flat list of entries.
+"""Reads STIX from every kind of document into a flat list of entries.
 
-Bundles, TAXII envelopes, lists, single objects and JSON lines; bytes, text, dictionaries, objects of the `stix2`
-library. One bad object never takes its neighbours with it: it becomes an entry with a reason.
+The reader accepts bundles, TAXII envelopes, lists, single objects and JSON lines, as bytes, text,
+dictionaries, or objects of the `stix2` library. A bad object becomes an entry with a reason and does not
+affect the other objects.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from stixbridge.errors import InputError
 from stixbridge.ledger import Reason
 
 MAX_BYTES = 2_000_000_000
-"""The most that one input may hold, unpacked; a gzip bomb stops here."""
+"""The largest size of one input in bytes, unpacked. It also stops a gzip bomb."""
 
 _MAX_ID = 300
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*--[!-~]+", re.ASCII)
@@ -32,15 +33,15 @@ GZIP = b"\x1f\x8b"
 
 
 class Entry(NamedTuple):
-    """One entry of an input: a usable object, or what is wrong with it.
+    """One entry of an input: a usable object, or the reason why it is unusable.
 
     Attributes:
-        path: where it stands, `$.objects[3]`.
-        obj: the object as it came, where it is usable.
-        reason: why it is not.
-        id: its id, where it has one.
-        properties: how many properties an unusable one has.
-        where: the input it stands in, where that has a name.
+        path: its place in the document, for example `$.objects[3]`.
+        obj: the unchanged object, if it is usable.
+        reason: why it is unusable, if it is.
+        id: its id, if it has one.
+        properties: the number of properties of an unusable object.
+        where: the name of the input, if it has one.
     """
 
     path: str
@@ -53,7 +54,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The entries of one input, and the id of its bundle where it has one."""
+    """The entries of one input, and the id of its bundle if it has one."""
 
     entries: list[Entry]
     bundle_id: str | None = None
@@ -63,14 +64,14 @@ def read_bytes(data: bytes, where: str = "input") -> Document:
     """Read JSON text: one document, or JSON lines.
 
     Args:
-        data: UTF-8 text (a byte order mark is allowed), or that under gzip.
-        where: named in errors.
+        data: UTF-8 text, with or without a byte order mark, plain or under gzip.
+        where: the name of the input for errors.
 
     Returns:
-        The entries; broken JSON is one entry with the reason `invalid-json`.
+        The entries. Broken JSON becomes one entry with the reason `invalid-json`.
 
     Raises:
-        InputError: when the data unpacks to more than `MAX_BYTES`.
+        InputError: the data unpack to more than `MAX_BYTES`.
     """
     if data[:2] == GZIP:
         try:
@@ -97,7 +98,7 @@ def _unpack(data: bytes, where: str) -> bytes:
 
 def _read_lines(data: bytes) -> Document:
     lines = [line for line in data.splitlines() if line.strip()]
-    # one broken value over several lines is no JSON lines: at least half of them must be values of their own
+    # to count as JSON lines, at least half of the lines must be JSON values
     good = sum(_is_value(line) for line in lines)
     if not good or good * 2 < len(lines) or len(lines) == 1:
         return Document([Entry("$", None, Reason.INVALID_JSON)])
@@ -127,9 +128,10 @@ def read_value(value: Any, path: str = "$", *, checked: bool = False) -> Documen
     """Read a parsed value: bundle, envelope, list, object, or objects of the `stix2` library.
 
     Args:
-        value: anything; what is no STIX becomes an entry with the reason `not-stix`.
-        path: where it stands.
-        checked: whether it comes from JSON text; values of a caller's own can hold what JSON can't, and are checked.
+        value: any value; one that is not STIX becomes an entry with the reason `not-stix`.
+        path: its place in the document.
+        checked: whether the value was parsed from JSON. Other values may contain data that JSON can't
+            express, and are checked.
     """
     value = plain(value)
     if isinstance(value, list):
@@ -181,7 +183,7 @@ def read_value(value: Any, path: str = "$", *, checked: bool = False) -> Documen
 
 
 def plain(value: Any) -> Any:
-    """Turn objects of the `stix2` library (and anything with its `serialize`) into plain data."""
+    """Convert objects of the `stix2` library, or objects with the same `serialize`, to plain data."""
     if isinstance(value, dict | list | str | int | float | bool | type(None) | Entry):
         return value
     if isinstance(value, tuple | set | frozenset):
@@ -196,7 +198,7 @@ def plain(value: Any) -> Any:
 
 
 def _entry(item: Any, path: str, *, checked: bool) -> Entry:
-    """One entry; `checked` says that it comes from JSON text, and so holds nothing that JSON can't."""
+    """Make one entry; `checked` is true for a value that was parsed from JSON."""
     if isinstance(item, Entry):
         return item
     if not isinstance(item, dict):
@@ -216,7 +218,7 @@ def _entry(item: Any, path: str, *, checked: bool) -> Entry:
 
 
 def _shown(id_: object) -> str | None:
-    """An id fit for a report even when it is not one: short, without control characters."""
+    """Return an id in a form that is safe to print: short and without control characters."""
     if not isinstance(id_, str):
         return None
     return "".join(char if char.isprintable() else "?" for char in id_[:_MAX_ID])
@@ -228,5 +230,5 @@ def _is_type(value: str) -> bool:
 
 
 def is_type(value: object) -> bool:
-    """Whether a value can be the `type` of an object."""
+    """Return whether a value can be the `type` of an object."""
     return isinstance(value, str) and len(value) <= _MAX_TYPE and _is_type(value)

@@ -1,4 +1,7 @@
-"""Which objects an object refers to: properties named `*_ref` and `*_refs` (STIX 2.1, section 2.9 and 3.1)."""
+"""Finds the objects that an object refers to.
+
+References are in properties named `*_ref` and `*_refs` (STIX 2.1, sections 2.9 and 3.1).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Container, Mapping
 from functools import lru_cache
 from typing import Any
 
-# References that say where something comes from, not what it is made of.
+# References to the origin of an object, as opposed to its parts.
 ORIGIN = frozenset({"created_by_ref", "object_marking_refs", "marking_ref"})
 
 # Properties with objects inside that refer to others (STIX 2.1, sections 6.6 and 6.7).
@@ -15,11 +18,11 @@ _MAX_DEPTH = 6
 
 
 def references(obj: Mapping[str, Any], without: Container[str] = ()) -> list[str]:
-    """The ids an object refers to, in the order of its properties.
+    """Return the ids that an object refers to, in the order of its properties.
 
     Args:
-        obj: a STIX object, in shape or not.
-        without: names of properties that don't count.
+        obj: a STIX object; it may be malformed.
+        without: names of properties to ignore.
     """
     found: list[str] = []
     for name in _referring(tuple(obj)):
@@ -38,7 +41,7 @@ def references(obj: Mapping[str, Any], without: Container[str] = ()) -> list[str
 
 @lru_cache(maxsize=4096)
 def _referring(names: tuple[Any, ...]) -> tuple[str, ...]:
-    """Those of some properties that can hold references."""
+    """Return the properties that can hold references."""
     return tuple(
         name
         for name in names
@@ -47,7 +50,7 @@ def _referring(names: tuple[Any, ...]) -> tuple[str, ...]:
 
 
 def _inside(value: Any, found: list[str], depth: int) -> None:
-    """References below extensions and the parts of an email."""
+    """Return references inside extensions and the parts of an email."""
     if depth > _MAX_DEPTH:
         return
     for item in value if isinstance(value, list) else [value]:
@@ -63,12 +66,12 @@ def _inside(value: Any, found: list[str], depth: int) -> None:
 
 
 def parts(obj: Mapping[str, Any]) -> list[str]:
-    """The ids of what an object is made of or connects: without its producer and markings."""
+    """Return the references to the parts or ends of an object, without its producer and markings."""
     return references(obj, ORIGIN)
 
 
 def everything(obj: Mapping[str, Any]) -> set[str]:
-    """Every id an object refers to, granular markings and the definitions of its extensions included."""
+    """Return all references, including granular markings and the definitions of extensions."""
     found = set(references(obj))
     extensions = obj.get("extensions")
     if isinstance(extensions, dict):

@@ -1,7 +1,7 @@
-"""The JSON types of STIX's properties (STIX 2.1, sections 3.2 and 4 to 7), and objects put into shape.
+"""The JSON types of STIX properties (STIX 2.1, sections 3.2 and 4 to 7).
 
-What follows can rely on it: a property that is there has the type the specification gives it. What has not is taken
-out and told, so that one wrong property never costs its object, and one wrong object never its neighbours.
+`shaped` removes and reports each property with a wrong type. Later stages can therefore rely on the types,
+and a wrong property affects neither the rest of its object nor other objects.
 """
 
 from __future__ import annotations
@@ -82,26 +82,26 @@ KINDS: dict[str, str] = {
         ("external_references", "granular_markings", "kill_chain_phases", "body_multipart", "values"), _TABLES
     ),
 }  # fmt: skip
-"""Property -> the JSON type of its value; a name means the same in every type."""
+"""Property -> the JSON type of its value. A name has the same meaning in all STIX types."""
 
-# What a row of a list of tables must have, as texts, to say anything.
+# The texts that a row in a list of tables must have to be useful.
 _NEEDED: dict[str, tuple[str, ...]] = {
     "kill_chain_phases": ("kill_chain_name", "phase_name"),
 }
 UNREADABLE = "?"
-"""In place of a marking reference that can't be read; no definition has this id."""
+"""Replaces a marking reference that can't be read; no definition has this id."""
 
 _MAX_NUMBER = 1e18
 
 
 def shaped(obj: dict[str, Any]) -> tuple[dict[str, Any], list[Drop]]:
-    """Put an object into shape.
+    """Remove the properties with a wrong type.
 
     Args:
         obj: an object with `type` and `id`.
 
     Returns:
-        The object, or a copy without what has the wrong type; and a drop for each thing taken out.
+        The object, or a copy without the wrong properties, and a drop for each of them.
     """
     drops: list[Drop] = []
     changed: dict[str, Any] | None = None
@@ -121,14 +121,17 @@ def shaped(obj: dict[str, Any]) -> tuple[dict[str, Any], list[Drop]]:
 
 @lru_cache(maxsize=4096)
 def _kinds(names: tuple[Any, ...]) -> tuple[tuple[str, ...], tuple[tuple[Any, str], ...]]:
-    """Which of some properties are texts, and the kinds of the others: objects of one producer have the same ones."""
+    """Return which properties are texts, and the kinds of the others.
+
+    The result is cached, because objects of one producer have the same properties.
+    """
     kinds = [(name, KINDS.get(name) if type(name) is str else "") for name in names]
     texts = tuple(name for name, kind in kinds if kind == _TEXT)
     return texts, tuple((name, kind) for name, kind in kinds if kind is not None and kind != _TEXT)
 
 
 def _fitted(name: Any, kind: str, value: Any, drops: list[Drop]) -> Any:
-    """The value, what of it has the right type, or None."""
+    """Return the value, or the part of it that has the right type, or None."""
     if name in _SPECIAL:
         found: list[Drop] = []
         fitted = _SPECIAL[name](value, found)
@@ -164,7 +167,7 @@ def _fitted(name: Any, kind: str, value: Any, drops: list[Drop]) -> Any:
 
 
 def _marking_refs(value: Any, drops: list[Drop]) -> list[str]:
-    """Marking references: one that can't be read counts as unknown, never as none."""
+    """Return the marking references; an unreadable one counts as an unknown marking."""
     rows = value if isinstance(value, list) else [value]
     bad = [at for at, item in enumerate(rows) if not isinstance(item, str)]
     if not isinstance(value, list):
@@ -175,7 +178,10 @@ def _marking_refs(value: Any, drops: list[Drop]) -> list[str]:
 
 
 def _granular_markings(value: Any, drops: list[Drop]) -> list[dict[str, Any]]:
-    """Granular markings (section 7.2.3): the references; a language marks nothing; what can't be read is unknown."""
+    """Return the granular markings that have a reference (section 7.2.3).
+
+    A language is not a marking. An unreadable reference counts as an unknown marking.
+    """
     if not isinstance(value, list):
         drops.append(_bad("granular_markings"))
         return [{"marking_ref": UNREADABLE}]
@@ -210,6 +216,6 @@ def _bad(path: str) -> Drop:
 
 
 def printable(name: Any) -> str:
-    """A property's name fit for a path, whatever a caller's objects use as one."""
+    """Return the name of a property in a form that is safe to print in a path."""
     text = name if isinstance(name, str) else repr(name)[:80]
     return text.encode("utf-8", "replace").decode()

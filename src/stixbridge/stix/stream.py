@@ -1,7 +1,7 @@
-"""Reading STIX that does not fit in memory: the same entries as `read`, one after the other, in one pass.
+"""Reads STIX that does not fit in memory: the same entries as `reader`, one by one, in one pass.
 
-The end of each object is found by trying: a text that is a JSON value is never the beginning of another, so the first
-closing brace up to which an object parses is its own.
+The reader finds the end of an object by parsing up to each closing brace. A JSON value is never the
+beginning of another JSON value, so the first brace up to which the text parses is the end.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from stixbridge.ledger import Reason
 from stixbridge.stix.reader import Entry, read_value
 
 MAX_STREAMED = 200_000_000_000
-"""The most bytes that a stream may hold, unpacked."""
+"""The largest size of a stream in bytes, unpacked."""
 
 _CHUNK = 4_000_000
 _MAX_VALUE = 200_000_000
@@ -32,7 +32,7 @@ _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]"]', re.DOTALL)
 
 
 class _Broken(Exception):
-    """The text is no JSON, or a shape that is read as a whole only."""
+    """The text is not JSON, or a document that can't be streamed."""
 
 
 class Scan:
@@ -40,12 +40,12 @@ class Scan:
 
     Args (of the constructor):
         file: unpacked bytes.
-        where: named in errors.
-        lines: read JSON lines, which is what may be left when it is no document.
+        where: the name of the input for errors.
+        lines: read JSON lines; tried after the input was found not to be a document.
 
-    Attributes (after all entries were taken):
-        bundle_id: the id of its bundle, where it has one.
-        broken: it turned out to be no JSON, or none that can be streamed: nothing that came counts.
+    Attributes (valid after the last entry):
+        bundle_id: the id of the bundle, if the input has one.
+        broken: whether the input is not JSON or can't be streamed; the entries are then invalid.
     """
 
     def __init__(self, file: IO[bytes], where: str = "input", *, lines: bool = False) -> None:
@@ -61,10 +61,10 @@ class Scan:
         self.broken = False
 
     def entries(self) -> Iterator[Entry]:
-        """Every entry, as `stixbridge.stix.reader` would give it.
+        """Yield the same entries as `stixbridge.stix.reader`.
 
         Raises:
-            InputError: when one value, or all of it, is over the limit.
+            InputError: one value, or the whole input, is over the limit.
         """
         try:
             yield from self._document()
@@ -98,7 +98,7 @@ class Scan:
             raise _Broken
 
     def _object(self) -> Iterator[Entry]:
-        """A bundle or envelope: members in any order, of which `objects` is streamed."""
+        """Read a bundle or envelope: members in any order; the list `objects` is streamed."""
         head: dict[str, Any] = {}
         streamed = False
         self._at += 1
@@ -160,7 +160,7 @@ class Scan:
                 raise _Broken
 
     def _end(self) -> None:
-        """Nothing may follow."""
+        """Check that nothing follows."""
         self._skip()
         if self._at < len(self._data):
             raise _Broken
@@ -204,7 +204,7 @@ class Scan:
     # one value
 
     def _value(self) -> Any:
-        """The next JSON value, parsed."""
+        """Parse the next JSON value."""
         first = self._peek()
         if first == b"{":
             tried = self._tried()
@@ -222,7 +222,7 @@ class Scan:
             raise _Broken from None
 
     def _tried(self) -> tuple[Any, int] | None:
-        """The object here, and where it ends; None where too many braces are none of its own."""
+        """Return the object at this place and its end, or None if it has too many inner braces."""
         tries = 0
         look_from = self._at
         while tries < _TRIES:
@@ -242,7 +242,7 @@ class Scan:
         return None
 
     def _closed(self) -> int:
-        """Where the object or list here ends, by counting brackets."""
+        """Find the end of the object or list at this place by counting brackets."""
         while True:
             depth = 0
             for token in _TOKEN.finditer(self._data, self._at):
@@ -267,10 +267,10 @@ class Scan:
     # bytes
 
     def _peek(self) -> bytes:
-        """The next byte that is no blank.
+        """Return the next byte that is not a blank.
 
         Raises:
-            _Broken: at the end.
+            _Broken: the input has ended.
         """
         self._skip()
         if self._at >= len(self._data):
@@ -285,7 +285,7 @@ class Scan:
                 return
 
     def _grow(self) -> bool:
-        """Forget what was read and read on; False at the end."""
+        """Discard the text before this place and read more; return False at the end."""
         if self._ended:
             return False
         kept = self._data[self._at :]
@@ -293,7 +293,7 @@ class Scan:
             raise InputError(
                 f"{self._where}: one object is over {_MAX_VALUE:,} bytes; leave it out"
             )
-        # as much again as is there: what is looked at from its beginning is so a few times only
+        # doubling the text limits how often a value is scanned again from its beginning
         chunk = self._file.read(max(_CHUNK, len(kept)))
         self._taken += len(chunk)
         if self._taken > MAX_STREAMED:

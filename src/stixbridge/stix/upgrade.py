@@ -1,7 +1,8 @@
-"""STIX 2.0 lifted to 2.1, here and nowhere else.
+"""Converts STIX 2.0 to 2.1. No other module knows STIX 2.0.
 
-What 2.1 renamed or moved (STIX 2.1, appendix B "changes"): types in `labels` became `indicator_types` and the like;
-the dictionary inside an observed-data became objects of their own. A lifted object keeps its id and all that it had.
+STIX 2.1 renamed and moved properties (STIX 2.1, appendix B "changes"): types in `labels` became
+`indicator_types` and similar properties, and the dictionary inside an observed-data became separate
+objects. A converted object keeps its id and all its data.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from stixbridge.stix.schema import printable
 # OASIS's namespace for the deterministic ids of cyber-observables (STIX 2.1, section 2.9).
 SCO_NAMESPACE = UUID("00abedb4-aa42-466c-9c01-fed23315a9b7")
 
-# In 2.0 `labels` held an open vocabulary that 2.1 gave a property of its own.
+# In 2.0 `labels` held an open vocabulary; in 2.1 it has a separate property.
 TYPES_FROM_LABELS = {
     "indicator": "indicator_types",
     "malware": "malware_types",
@@ -30,7 +31,7 @@ OPENCTI = (
     "extension-definition--ea279b3e-5c71-4632-ac08-831c66a786ba",
     "extension-definition--f93e2c80-4231-4f9a-af8b-95c9bd566a82",
 )
-"""The ids of OpenCTI's own extensions: of all its objects, and of its observables."""
+"""The ids of OpenCTI's extensions: for all its objects, and for its observables."""
 
 _OPENCTI_KINDS = {
     "score": int,
@@ -40,7 +41,7 @@ _OPENCTI_KINDS = {
     "created_by_ref": str,
 }
 
-# What an observable's property was called in 2.0 (STIX 2.1, appendix B).
+# The names of observable properties in 2.0 (STIX 2.1, appendix B).
 RENAMED: dict[str, dict[str, str]] = {
     "file": {"created": "ctime", "modified": "mtime", "accessed": "atime"},
     "directory": {"created": "ctime", "modified": "mtime", "accessed": "atime"},
@@ -52,17 +53,18 @@ RENAMED: dict[str, dict[str, str]] = {
 _MAX_NESTED = 8
 
 MAX_OBSERVED = 1_000
-"""More observables than this in one observed-data are hostile; the others are told and left out."""
+"""The most observables of one observed-data; the others are dropped and reported."""
 
 
 def lift(obj: dict[str, Any]) -> dict[str, Any]:
-    """Give the 2.1 form of an object; the object itself where it needs no change.
+    """Convert an object to STIX 2.1.
 
     Args:
         obj: any STIX object, with `type` and `id`.
 
     Returns:
-        The same object, or a changed copy. Of 2.1 objects (`spec_version` "2.1") only OpenCTI's extensions are read.
+        The same object if it needs no change, otherwise a changed copy. In objects with `spec_version`
+        "2.1" only OpenCTI's extensions are read.
     """
     if "extensions" in obj and isinstance(obj["extensions"], dict):
         obj = _from_opencti(obj)
@@ -77,7 +79,7 @@ def lift(obj: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_opencti(obj: dict[str, Any]) -> dict[str, Any]:
-    """What OpenCTI says in its extensions, under the names it had before them (`x_opencti_score`)."""
+    """Return the properties of OpenCTI's extensions under their earlier names (`x_opencti_score`)."""
     lifted = obj
     for extension in OPENCTI:
         inner = obj["extensions"].get(extension)
@@ -96,12 +98,12 @@ def _from_opencti(obj: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_misp(labels: list[str]) -> bool:
-    """Whether MISP wrote the labels: then they are its fields and tags, and no types."""
+    """Return whether MISP wrote the labels; they are then fields and tags instead of types."""
     return any(label.startswith("misp:") for label in labels)
 
 
 def lifted_name(obj_type: str, name: str, obj: Mapping[str, Any]) -> str:
-    """The name a property had before `lift`, for messages about the input as it was."""
+    """Return the name of a property before `lift`, for messages about the input."""
     if TYPES_FROM_LABELS.get(obj_type) == name and obj.get("spec_version") != "2.1":
         return "labels"
     return name
@@ -110,14 +112,14 @@ def lifted_name(obj_type: str, name: str, obj: Mapping[str, Any]) -> str:
 def observables_of(
     observed: Mapping[str, Any],
 ) -> tuple[dict[str, dict[str, Any]], list[tuple[str, Reason]]]:
-    """The cyber-observables inside a 2.0 observed-data, as 2.1 objects with ids and references by id.
+    """Return the cyber-observables inside a 2.0 observed-data as 2.1 objects that refer by id.
 
     Args:
         observed: an observed-data with the 2.0 dictionary in `objects` (STIX 2.0 part 2, section 2.7).
 
     Returns:
-        key in the dictionary -> object, and (key, reason) of what is left out. Ids are derived from the observed-data
-        and the key, so the same input gives the same ids.
+        key in the dictionary -> object, and (key, reason) of each dropped entry. Ids are derived from the
+        observed-data and the key, so the same input gives the same ids.
     """
     inner = observed["objects"]
     usable: dict[str, dict[str, Any]] = {}
@@ -146,7 +148,7 @@ def observables_of(
 
 
 def _by_id(name: Any, item: Any, ids: Mapping[str, str], depth: int = 0) -> Any:
-    """A value with references by key turned into references by id, those inside it too."""
+    """Replace references by key with references by id, at any depth of a value."""
     if isinstance(name, str) and name.endswith("_ref") and isinstance(item, str):
         return ids.get(item, item)
     if isinstance(name, str) and name.endswith("_refs") and isinstance(item, list):

@@ -1,4 +1,4 @@
-"""Which of two versions of an object is the newer one (STIX 2.1, section 3.6.2)."""
+"""Compares versions of an object (STIX 2.1, section 3.6.2)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from stixbridge import times
 
 
 def version_of(obj: Mapping[str, Any]) -> int:
-    """When a version was made, microseconds: `modified`, else `created`, else 0."""
+    """Return the time of a version in microseconds: `modified`, else `created`, else 0."""
     version = times.read(obj.get("modified"))
     return version if version is not None else times.read(obj.get("created")) or 0
 
 
 def digest_of(obj: Mapping[str, Any]) -> bytes:
-    """A digest of an object, whatever the order of its keys; of two versions of one time the greater digest wins."""
+    """Return a digest that does not depend on the order of keys.
+
+    Of two contents with the same version, the one with the greater digest counts as newer.
+    """
     try:
         text = orjson.dumps(obj, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
     except (TypeError, RecursionError):

@@ -1,35 +1,49 @@
-"""What each pipeline wants an event to be, and what was delivered."""
+"""Events as each pipeline wants them, and as they were delivered."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import text
 
+from stixbridge.envelopes import Delivered, Edit, Wanted
 from stixbridge.ledger import Outcome, Reason
-from stixbridge.store.codec import pack, unpack
+from stixbridge.store.codec import (
+    pack_delivered,
+    pack_edits,
+    pack_wanted,
+    unpack_delivered,
+    unpack_edits,
+    unpack_wanted,
+)
 from stixbridge.store.database import Database, Rows
 from stixbridge.store.statements import (
+    BEGIN_EDITS,
     INSERT_ALIAS,
     INSERT_NOTE,
-    INTEND,
     UPSERT_DELIVERY,
     UPSERT_WANTED,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
-    """Where the delivery of an event stands (`stixbridge.sinks.base.State`), and what was delivered."""
+class DeliveryRow:
+    """Where the delivery of an event stands.
+
+    Attributes:
+        state: one of `stixbridge.sinks.base.State`.
+        delivered: the event as it was delivered.
+        digest: of the event as it was wanted then, and of the sink's settings.
+        published: whether we published it.
+        edits: edits that were begun since, and whose end is not known.
+    """
 
     state: str
-    body: dict[str, Any]
+    delivered: Delivered
     digest: bytes
     published: bool = False
-    intents: tuple[dict[str, Any], ...] = ()
-    """Edits that were begun since, and whose end is not known."""
+    edits: tuple[Edit, ...] = ()
 
 
 class Deliveries:
@@ -42,52 +56,61 @@ class Deliveries:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def want(
-        self, sink: str, event_uuid: str, pipeline: str, body: Mapping[str, Any]
-    ) -> list[dict[str, Any]]:
-        """Record what a pipeline wants an event to be; returns what all pipelines want, in order of their names."""
+    def want(self, sink: str, event_uuid: str, pipeline: str, wanted: Wanted) -> list[Wanted]:
+        """Record how a pipeline wants an event to be.
+
+        Returns:
+            How all pipelines want it to be, in order of their names.
+        """
+        body = pack_wanted(wanted)
         with self._database.transaction() as connection:
             connection.execute(
                 text(UPSERT_WANTED),
-                {"sink": sink, "event": event_uuid, "pipeline": pipeline, "body": pack(body)},
+                {"sink": sink, "event": event_uuid, "pipeline": pipeline, "body": body},
             )
             rows = connection.execute(
                 text(
-                    "SELECT body FROM wanted WHERE sink = :sink AND event = :event ORDER BY pipeline"
+                    "SELECT body FROM wanted WHERE sink = :sink AND event = :event"
+                    " ORDER BY pipeline"
                 ),
                 {"sink": sink, "event": event_uuid},
             )
-            return [unpack(row[0]) for row in rows]
+            return [unpack_wanted(row[0]) for row in rows]
 
-    def wanted(self, sink: str, event_uuid: str, *, but: str = "") -> list[dict[str, Any]]:
-        """What all pipelines, or all but one, want an event to be, in order of their names."""
+    def wanted(self, sink: str, event_uuid: str, *, but: str = "") -> list[Wanted]:
+        """How all pipelines, or all but one, want an event to be, in order of their names."""
         rows = self._database.rows(
-            "SELECT body FROM wanted WHERE sink = :sink AND event = :event AND pipeline <> :but ORDER BY pipeline",
+            "SELECT body FROM wanted WHERE sink = :sink AND event = :event AND pipeline <> :but"
+            " ORDER BY pipeline",
             sink=sink,
             event=event_uuid,
             but=but,
         )
-        return [unpack(row["body"]) for row in rows]
+        return [unpack_wanted(row["body"]) for row in rows]
 
-    def delivered(self, sink: str, event_uuid: str) -> Delivered | None:
+    def delivered(self, sink: str, event_uuid: str) -> DeliveryRow | None:
         """Where the delivery of an event stands, or None."""
         rows = self._database.rows(
-            "SELECT state, body, digest, published, intent FROM deliveries WHERE sink = :sink AND event = :event",
+            "SELECT state, body, digest, published, intent FROM deliveries"
+            " WHERE sink = :sink AND event = :event",
             sink=sink,
             event=event_uuid,
         )
         if not rows:
             return None
         row = rows[0]
-        intents = tuple(unpack(row["intent"])["edits"]) if row["intent"] is not None else ()
-        return Delivered(
-            row["state"], unpack(row["body"]), row["digest"], bool(row["published"]), intents
+        return DeliveryRow(
+            row["state"],
+            unpack_delivered(row["body"]),
+            row["digest"],
+            bool(row["published"]),
+            unpack_edits(row["intent"]) if row["intent"] is not None else (),
         )
 
-    def intend(self, sink: str, event_uuid: str, edits: Sequence[Mapping[str, Any]]) -> None:
-        """Record edits that are about to be sent; `set_delivered` forgets them."""
-        intent = pack({"edits": list(edits)})
-        self._database.execute(INTEND, sink=sink, event=event_uuid, intent=intent, none=b"")
+    def begin_edits(self, sink: str, event_uuid: str, edits: Sequence[Edit]) -> None:
+        """Record edits that are about to be sent; `set_delivered` removes them from the record."""
+        intent = pack_edits(edits)
+        self._database.execute(BEGIN_EDITS, sink=sink, event=event_uuid, intent=intent, none=b"")
 
     def carries(self, sink: str, uuid: str) -> bool:
         """Whether an event in a sink is one that was delivered there, or carries one."""
@@ -108,7 +131,7 @@ class Deliveries:
         sink: str,
         event_uuid: str,
         state: str,
-        body: Mapping[str, Any],
+        delivered: Delivered,
         *,
         moment: int,
         digest: bytes = b"",
@@ -116,17 +139,17 @@ class Deliveries:
         notes: Sequence[tuple[str | None, Outcome, Reason, str | None]] = (),
         aliases: Sequence[str] = (),
     ) -> None:
-        """Record where a delivery stands, and what is to be said about it (in place of what was said before).
+        """Record where a delivery stands.
 
         Args:
             sink: its name.
             event_uuid: of the event.
             state: a `State`.
-            body: what is there, or is about to be.
+            delivered: the event as it is in the sink, or is about to be.
             moment: microseconds.
-            digest: of what is wanted.
+            digest: of the event as it is wanted.
             published: whether we published it.
-            notes: what is to be said.
+            notes: for a reader, in place of those of the delivery before.
             aliases: UUIDs of further events in the sink that carry it.
         """
         key = {"sink": sink, "event": event_uuid}
@@ -137,8 +160,8 @@ class Deliveries:
                     **key,
                     "state": state,
                     "digest": digest,
-                    "body": pack(body),
-                    "info": str(body.get("info", "")),
+                    "body": pack_delivered(delivered),
+                    "info": str(delivered.body.get("info", "")),
                     "published": int(published),
                     "updated": moment,
                 },
@@ -165,7 +188,8 @@ class Deliveries:
         """Events that a pipeline wants in a sink and whose delivery was cut or held."""
         sql = """
         SELECT d.event FROM deliveries d JOIN wanted w ON w.sink = d.sink AND w.event = d.event
-        WHERE d.sink = :sink AND w.pipeline = :pipeline AND d.state IN ('adding', 'waiting', 'held', 'deleting')
+        WHERE d.sink = :sink AND w.pipeline = :pipeline
+          AND d.state IN ('adding', 'waiting', 'held', 'deleting')
         ORDER BY +d.event
         """
         return [row["event"] for row in self._database.rows(sql, sink=sink, pipeline=pipeline)]
@@ -187,7 +211,8 @@ class Deliveries:
     def count_by_state(self) -> Rows:
         """How many events each sink has in each state: `sink`, `state`, `events`."""
         return self._database.rows(
-            "SELECT sink, state, count(*) AS events FROM deliveries GROUP BY sink, state ORDER BY sink, state"
+            "SELECT sink, state, count(*) AS events FROM deliveries"
+            " GROUP BY sink, state ORDER BY sink, state"
         )
 
     def count_notes(self) -> Rows:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from sqlalchemy import Connection, text
 
+from stixbridge.envelopes import Adoption, AnalystDataChange, Delivered, Edit, Split, Wanted
 from stixbridge.store import schema
-from stixbridge.store.codec import ends_of, unpack
+from stixbridge.store.codec import ends_of, pack_delivered, pack_edits, pack_wanted, unpack
 from stixbridge.store.statements import INSERT_LINK
 
 _AT_ONCE = 5_000
@@ -71,10 +73,91 @@ def _columns(connection: Connection) -> None:
             connection.execute(text(f"ALTER TABLE {name} ADD COLUMN {column.name} {kind}{needed}"))
 
 
+def _envelopes(connection: Connection) -> None:
+    """6 to 7: what the bridge knows about an event is beside it in an envelope, no longer in it."""
+    _rewrite(connection, "wanted", "body", lambda row: pack_wanted(_wanted(row)))
+    _rewrite(connection, "deliveries", "body", lambda row: pack_delivered(_delivered(row)))
+    _rewrite(connection, "deliveries", "intent", lambda row: pack_edits(map(_edit, row["edits"])))
+
+
+def _rewrite(
+    connection: Connection, table: str, column: str, form: Callable[[dict[str, Any]], bytes]
+) -> None:
+    """Write every packed body in a column in another form, some rows at a time."""
+    select = text(
+        f"SELECT rowid, {column} FROM {table} WHERE rowid > :after AND {column} IS NOT NULL"  # noqa: S608
+        " ORDER BY rowid LIMIT :most"
+    )
+    update = text(f"UPDATE {table} SET {column} = :body WHERE rowid = :row")  # noqa: S608
+    after = -1
+    while rows := connection.execute(select, {"after": after, "most": _AT_ONCE}).all():
+        values = [{"row": row, "body": form(unpack(body))} for row, body in rows]
+        connection.execute(update, values)
+        after = rows[-1][0]
+
+
+_OFFERED = ("restricted", "clusters", "publish", "sharing_group")
+"""Fields that version 6 had in a wanted event, and in a delivered one that was not changed for the sink."""
+_RECORDED = ("taken", "shares", "share_heads", "deleted_shares", "gone", "given", "stored")
+"""Fields that version 6 had in a delivered event."""
+
+
+def _plain(event: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in event.items() if key not in names}
+
+
+def _offer(event: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: event[name] for name in _OFFERED if event.get(name) is not None}
+
+
+def _wanted(event: Mapping[str, Any]) -> Wanted:
+    return Wanted(_plain(event, *_OFFERED), **_offer(event))
+
+
+def _delivered(event: Mapping[str, Any]) -> Delivered:
+    adopted = event.get("taken")
+    split = None
+    if "shares" in event:
+        heads = event.get("share_heads") or {}
+        split = Split(
+            event["shares"],
+            {int(number): head for number, head in heads.items()},
+            frozenset(event.get("deleted_shares") or ()),
+        )
+    return Delivered(
+        _plain(event, *_OFFERED, *_RECORDED),
+        **_offer(event),
+        adopted=None if not adopted else _adoption(adopted),
+        split=split,
+        analyst_kept=event.get("given") or {},
+        deleted_by_analyst=frozenset(event.get("gone") or ()),
+        stored_values=event.get("stored") or {},
+    )
+
+
+def _adoption(adopted: Mapping[str, Any]) -> Adoption:
+    return Adoption(
+        adopted["as"],
+        event=adopted.get("event"),
+        uuids=adopted.get("uuids") or {},
+        restricted=bool(adopted.get("closed")),
+        distribution=adopted.get("distribution"),
+        sharing_group_id=adopted.get("sharing_group_id"),
+        published=bool(adopted.get("published")),
+    )
+
+
+def _edit(edit: Mapping[str, Any]) -> Edit:
+    changes = tuple(AnalystDataChange(*change) for change in edit.get("said") or ())
+    body = _plain(edit, "publish_owed", "said", *_OFFERED, *_RECORDED)
+    return Edit(body, bool(edit.get("publish_owed")), changes)
+
+
 _STEPS: dict[int, Callable[[Connection], None]] = {
     1: _links,
     2: _upkeep,
     3: _columns,
     4: _columns,
     5: _columns,
+    6: _envelopes,
 }

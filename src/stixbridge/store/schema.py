@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
-VERSION = 6
+VERSION = 7
 
 metadata = MetaData()
 
@@ -221,7 +221,7 @@ elements = Table(
     Index("elements_id", "id"),
 )
 
-# What each pipeline wants an event to be; several pipelines may want parts of one event.
+# How each pipeline wants an event to be (`envelopes.Wanted`); several may want parts of one event.
 wanted = Table(
     "wanted",
     metadata,
@@ -231,7 +231,7 @@ wanted = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
-# What was delivered. `state` is one of `stixbridge.sinks.base.State`.
+# Events as they were delivered (`envelopes.Delivered`). `state` is one of `stixbridge.sinks.base.State`.
 deliveries = Table(
     "deliveries",
     metadata,
@@ -244,7 +244,7 @@ deliveries = Table(
     Column("published", Integer, nullable=False),
     Column("updated", BigInteger, nullable=False),
     Column("settled", Integer, nullable=False, server_default="0"),
-    # edits that were begun since: what of them arrived is ours too
+    # edits that were begun since (`envelopes.Edit`): the parts of them that arrived are ours too
     Column("intent", LargeBinary),
     Index("deliveries_state", "sink", "state", "event"),
     Index("deliveries_event", "event", "state"),

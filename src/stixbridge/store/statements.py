@@ -154,8 +154,9 @@ ON CONFLICT (sink, event) DO UPDATE SET
   settled = CASE WHEN deliveries.state = excluded.state AND deliveries.digest = excluded.digest
     THEN deliveries.settled ELSE 0 END
 """
-INTEND = """
-UPDATE deliveries SET state = CASE state WHEN 'adding' THEN state ELSE 'waiting' END, digest = :none, intent = :intent
+BEGIN_EDITS = """
+UPDATE deliveries SET state = CASE state WHEN 'adding' THEN state ELSE 'waiting' END,
+  digest = :none, intent = :intent
 WHERE sink = :sink AND event = :event
 """
 INSERT_ALIAS = """

@@ -3,7 +3,6 @@
 import ssl
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -11,25 +10,6 @@ import pytest
 
 from . import MispDouble
 from .client import T0, Api, Clock, file_object, ip, uid
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def misp(clock: Clock) -> Iterator[MispDouble]:
-    with MispDouble(clock=clock) as double:
-        yield double
-
-
-@pytest.fixture
-def api(misp: MispDouble) -> Iterator[Api]:
-    made = Api(misp)
-    yield made
-    made.http.close()
-
 
 # editing
 

@@ -1,15 +1,17 @@
-"""Building one event: elements with derived UUIDs, merged where they say the same value, with the strictest marking."""
+"""Building one event: elements with derived UUIDs, merged where they hold the same value, with the strictest marking."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import sha1
 from typing import Any
 
 from stixbridge import tlp
-from stixbridge.conversion.to_misp.markings import Confinement, Marking
-from stixbridge.conversion.to_misp.translate import Attribute, Object, Said
+from stixbridge.conversion.to_misp.element import NO_TAGS, Element
+from stixbridge.conversion.to_misp.markings import UNMARKED, Marking
+from stixbridge.conversion.to_misp.translation import Attribute, Object, Translation
 from stixbridge.misp.knowledge import Knowledge
 from stixbridge.misp.model import (
     MispAttribute,
@@ -18,6 +20,7 @@ from stixbridge.misp.model import (
     derived_uuid,
     one_line,
     uuid_of,
+    uuid_text,
 )
 from stixbridge.misp.values import MAX_REPORT, MAX_TAG, cut, storable
 
@@ -27,40 +30,8 @@ _OWN_ORGANISATION = "0"
 
 
 @dataclass(slots=True)
-class Element:
-    """A lone attribute, or an object with its attributes, while the event is being built."""
-
-    uuid: str
-    attribute: Attribute | None = None
-    obj: Object | None = None
-    to_ids: bool = False
-    comments: dict[str, None] = field(default_factory=dict)
-    confinement: Confinement = field(default_factory=Confinement)
-    tags: set[str] = field(default_factory=set)
-    timestamp: int = 0
-    first_seen: str | None = None
-    last_seen: str | None = None
-    stix_ids: dict[str, None] = field(default_factory=dict)
-    sightings: list[dict[str, Any]] = field(default_factory=list)
-    analyst_data: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    references: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def kind(self) -> str:
-        """`Attribute` or `Object`, as MISP calls it."""
-        return "Attribute" if self.attribute is not None else "Object"
-
-    @property
-    def label(self) -> str:
-        """The value of an attribute, the name of an object: what a reader recognises it by."""
-        if self.attribute is not None:
-            return self.attribute.value
-        return self.obj.template if self.obj is not None else ""
-
-
-@dataclass(slots=True)
 class Report:
-    """An event report: sections in order of their keys, each with the marking of what it tells."""
+    """An event report: sections in order of their keys, each with the marking of its text."""
 
     title: str
     head: str = ""
@@ -68,7 +39,7 @@ class Report:
 
 
 class EventBuilder:
-    """One event. Add what objects say, in the order of their ids; then `finish`."""
+    """One event. Place translations in the order of their ids; then `finish`."""
 
     def __init__(
         self,
@@ -78,77 +49,113 @@ class EventBuilder:
         taken: set[str] | None = None,
     ) -> None:
         self.uuid = uuid
+        self._state = sha1(bytes.fromhex(uuid.replace("-", "")), usedforsecurity=False)
         self._taken = taken if taken is not None else set()
         self._by_value: dict[tuple[str, str], str] = {}
         self._restored: dict[tuple[str, str, str], str] = {}
-        self.told: list[dict[str, Any]] = []
+        self._restored_reports: list[dict[str, Any]] = []
         self._default_level = default_level
         self._knowledge = knowledge
+        self._rank = (-1, tlp.RANK["green"])
+        self._tag_lists: dict[tuple[frozenset[str], Marking], tuple[list[dict[str, str]], str]] = {}
         self.elements: dict[str, Element] = {}
         self.by_stix: dict[str, list[str]] = {}
         self.reports: dict[str, Report] = {}
         self.analyst_data: dict[str, list[dict[str, Any]]] = {}
         self.tags: set[str] = set()
-        self.confinement = Confinement()
+        self.marking = UNMARKED
+        self.creator: str | None = None
+        self.observed: set[str] = set()
+        self.shown: set[str] = set()
 
     @property
     def level(self) -> str | None:
-        """The TLP level of the event: what its report or its members say, else the default of the source."""
-        return self.confinement.level or (
-            None if self.confinement.restricted else self._default_level
-        )
+        """The TLP level of the event: that of its report or members, else the default of the source."""
+        return self.marking.level or (None if self.marking.restricted else self._default_level)
+
+    @property
+    def level_rank(self) -> int:
+        """How strict the event is for its readers; an event without a level counts as green."""
+        level = self.level
+        return tlp.RANK[level] if level else tlp.RANK["green"]
+
+    def mark(self, level: str | None) -> None:
+        """Give a collecting event a level, or none."""
+        self.marking = Marking(level)
+
+    # placing
 
     def place(
         self,
         id_: str,
-        said: Said,
+        translation: Translation,
         marking: Marking,
-        tags: set[str],
+        tags: frozenset[str],
         timestamp: int,
         *,
         detects: bool = True,
-    ) -> None:
-        """Add what one STIX object says.
+    ) -> list[str]:
+        """Add a translation.
 
         Args:
-            id_: its STIX id.
-            said: what it says.
+            id_: the STIX id.
+            translation: of that object.
             marking: what holds for it.
             tags: tags for each of its elements.
             timestamp: its `modified`, seconds.
             detects: False withdraws `to_ids` from its own contribution.
+
+        Returns:
+            UUIDs of its elements, the main one first.
         """
-        uuids = self.by_stix.setdefault(id_, [])
-        for attribute in said.attributes:
-            uuid = self._uuid_of(attribute, said)
-            element = self.elements.get(uuid)
-            if element is None:
-                element = self.elements[uuid] = Element(uuid, attribute)
+        uuids = self.by_stix.get(id_)
+        if uuids is None:
+            uuids = self.by_stix[id_] = []
+        comment = translation.comment
+        for attribute in translation.attributes:
+            element = self._element(attribute, translation)
             if detects and attribute.to_ids:
                 element.to_ids = True
-            self._contribute(element, id_, said.comment, marking, tags, timestamp)
-            uuids.append(uuid)
-        for attribute in said.excluded:
-            uuid = self._uuid_of(attribute, said)
-            element = self.elements.setdefault(uuid, Element(uuid, attribute))
-            self._contribute(element, id_, "excluded by a pattern (!=)", marking, set(), timestamp)
-        placed: dict[str, Element] = {}
-        for obj in said.objects:
-            element = placed[obj.key] = self._place_object(
-                obj, id_, said, marking, tags, timestamp, detects
-            )
+            self._contribute(element, id_, comment, marking, tags, timestamp)
             uuids.append(element.uuid)
-        for obj in said.objects:
+        for attribute in translation.excluded:
+            element = self._element(attribute, translation)
+            self._contribute(
+                element, id_, "excluded by a pattern (!=)", marking, NO_TAGS, timestamp
+            )
+        if translation.objects or translation.hub is not None:
+            self._place_objects(id_, translation, marking, tags, timestamp, detects, uuids)
+        return uuids
+
+    def _place_objects(
+        self,
+        id_: str,
+        translation: Translation,
+        marking: Marking,
+        tags: frozenset[str],
+        timestamp: int,
+        detects: bool,
+        uuids: list[str],
+    ) -> None:
+        placed: dict[str, Element] = {}
+        hub = translation.hub
+        for obj in (*translation.objects, *((hub,) if hub is not None else ())):
+            element = self._place_object(obj, id_, translation)
+            element.to_ids = detects
+            self._contribute(element, id_, translation.comment, marking, tags, timestamp)
+            if obj is hub:
+                for at, uuid in enumerate(uuids):
+                    self.refer(element, self.elements[uuid], "contains", id_, at)
+                uuids.insert(0, element.uuid)
+            else:
+                placed[obj.key] = element
+                uuids.append(element.uuid)
+        for obj in translation.objects:
             if obj.parent in placed and obj.verb:
                 self.refer(placed[obj.parent], placed[obj.key], obj.verb, id_)
-        if said.hub is not None:
-            hub = self._place_object(said.hub, id_, said, marking, tags, timestamp, detects)
-            for at, uuid in enumerate(uuids):
-                self.refer(hub, self.elements[uuid], "contains", id_, at)
-            uuids.insert(0, hub.uuid)
 
     def attach(self, attribute: Attribute, comment: str, marking: Marking) -> None:
-        """Add an attachment that no single object says; a new content does not change its UUID.
+        """Add an attachment of the event as a whole; new content does not change its UUID.
 
         Args:
             attribute: with `data`.
@@ -156,17 +163,27 @@ class EventBuilder:
             marking: what holds for its content.
         """
         uuid = derived_uuid(self.uuid, "attachment", attribute.value)
-        element = self.elements[uuid] = Element(uuid, attribute, comments={comment: None})
-        element.confinement.add(marking)
+        element = self.elements[uuid] = Element(uuid, attribute)
+        element.comments.append(comment)
+        element.mark(marking)
 
-    def _uuid_of(self, attribute: Attribute, said: Said) -> str:
-        """The UUID of a lone attribute: that of what says the same value here already, MISP's own, or a derived one."""
-        key = (attribute.type, attribute.value)
-        known = self._by_value.get(key)
-        if known is None:
-            own = self._own(said.uuids.get(key)) if said.uuids else None
-            known = self._by_value[key] = own or derived_uuid(self.uuid, *key)
-        return known
+    def _element(self, attribute: Attribute, translation: Translation) -> Element:
+        """The element of a lone attribute: the one that holds the same value here already, or a new one."""
+        key = attribute[:2]
+        uuid = self._by_value.get(key)
+        if uuid is None:
+            own = self._own(translation.uuids.get(key)) if translation.uuids else None
+            uuid = self._by_value[key] = own or self._derived(f"{key[0]}\x1f{key[1]}")
+        element = self.elements.get(uuid)
+        if element is None:
+            element = self.elements[uuid] = Element(uuid, attribute)
+        return element
+
+    def _derived(self, name: str) -> str:
+        """A UUID in the event's name space; as `derived_uuid`, with the hash of the name space made once."""
+        state = self._state.copy()
+        state.update(name.encode())
+        return uuid_text(state.hexdigest())
 
     def _own(self, uuid: str | None) -> str | None:
         """A UUID of MISP's own, unless it is taken."""
@@ -175,86 +192,85 @@ class EventBuilder:
         self._taken.add(uuid)
         return uuid
 
-    def _place_object(
-        self,
-        obj: Object,
-        id_: str,
-        said: Said,
-        marking: Marking,
-        tags: set[str],
-        timestamp: int,
-        detects: bool,
-    ) -> Element:
-        uuid = self._own(said.uuids.get(("", ""))) or derived_uuid(
-            self.uuid, obj.template, id_, obj.key
-        )
-        self._restored.update({(uuid, *key): own for key, own in said.uuids.items() if own})
+    def _place_object(self, obj: Object, id_: str, translation: Translation) -> Element:
+        uuids = translation.uuids or {}
+        uuid = self._own(uuids.get(("", ""))) or derived_uuid(self.uuid, obj.template, id_, obj.key)
+        self._restored.update({(uuid, *key): own for key, own in uuids.items() if own})
         element = self.elements[uuid] = Element(uuid, obj=obj)
-        element.to_ids = detects
-        self._contribute(element, id_, said.comment, marking, tags, timestamp)
         return element
 
     @staticmethod
     def _contribute(
-        element: Element, id_: str, comment: str, marking: Marking, tags: set[str], timestamp: int
+        element: Element,
+        id_: str,
+        comment: str,
+        marking: Marking,
+        tags: frozenset[str],
+        timestamp: int,
     ) -> None:
         if comment:
-            element.comments[comment] = None
-        element.confinement.add(marking)
+            element.comments.append(comment)
+        if marking is not element.marking:
+            element.marking = element.marking.joined(marking)
         if tags:
-            element.tags |= tags
+            element.tag(tags)
         element.timestamp = max(element.timestamp, timestamp)
-        element.stix_ids[id_] = None
+        element.stix_ids.append(id_)
 
-    def restore_report(self, id_: str, name: str, content: str, marking: Marking) -> None:
-        """Add an event report that MISP wrote, by its own UUID where that is free."""
-        stricter = (
-            marking.level is not None and tlp.RANK[marking.level] > tlp.RANK[self.level or "green"]
-        )
-        self.told.append(
+    # beside the elements
+
+    def restore_report(self, id_: str, name: str, content: str, marking: Marking) -> str:
+        """Add an event report that MISP wrote, by its own UUID where that is free; gives the UUID."""
+        stricter = marking.rank > self.level_rank
+        uuid = self._own(uuid_of(id_)) or derived_uuid(self.uuid, "report", id_)
+        self._restored_reports.append(
             {
-                "uuid": self._own(uuid_of(id_)) or derived_uuid(self.uuid, "report", id_),
+                "uuid": uuid,
                 "name": cut(storable(name), MAX_COMMENT),
                 "content": cut(storable(content), MAX_REPORT),
                 "distribution": _OWN_ORGANISATION if marking.restricted or stricter else _INHERIT,
             }
         )
+        return uuid
 
     def annotate(
         self, target: Element | None, kind: str, id_: str, marking: Marking, fields: dict[str, Any]
-    ) -> None:
-        """Put analyst data (a note, an opinion) on an element, or on the event (None).
+    ) -> str:
+        """Put analyst data (a note, an opinion) on an element, or on the event (None); gives its UUID.
 
-        What is stricter than the event stays in the own organisation.
+        Analyst data stricter than the event stay in the own organisation.
         """
         on = target.uuid if target is not None else self.uuid
-        shown = tlp.RANK[self.level] if self.level else tlp.RANK["green"]
-        closed = marking.restricted or (
-            marking.level is not None and tlp.RANK[marking.level] > shown
-        )
-        rows = (self.analyst_data if target is None else target.analyst_data).setdefault(kind, [])
-        rows.append(
-            {
-                "uuid": derived_uuid(self.uuid, kind, id_, on),
-                "object_uuid": on,
-                "object_type": target.kind if target is not None else "Event",
-                "distribution": _OWN_ORGANISATION if closed else _INHERIT,
-                **fields,
-            }
-        )
+        closed = marking.restricted or marking.rank > self.level_rank
+        uuid = derived_uuid(self.uuid, kind, id_, on)
+        row = {
+            "uuid": uuid,
+            "object_uuid": on,
+            "object_type": target.kind if target is not None else "Event",
+            "distribution": _OWN_ORGANISATION if closed else _INHERIT,
+            **fields,
+        }
+        if target is None:
+            self.analyst_data.setdefault(kind, []).append(row)
+        else:
+            target.annotate(kind, row)
+        return uuid
 
-    def tell(self, title: str, key: str, text: str, marking: Marking, head: str = "") -> None:
-        """Add a section to an event report.
+    def tell(self, title: str, key: str, text: str, marking: Marking, head: str = "") -> str:
+        """Add a section to an event report; gives the evidence of it.
 
         Args:
             title: of the report.
             key: orders the sections, and keeps them apart.
             text: Markdown.
-            marking: of what is told; what is stricter than the event goes to a report of its own at distribution 0.
-            head: what stands above the sections.
+            marking: of the text; text stricter than the event goes to a report of its own at distribution 0.
+            head: stands above the sections.
         """
-        report = self.reports.setdefault(title, Report(title, head))
+        report = self.reports.get(title)
+        if report is None:
+            report = self.reports[title] = Report(title, head)
         report.sections[key] = (text, marking)
+        return f"{self.uuid} report {title}"
 
     def refer(
         self,
@@ -264,8 +280,12 @@ class EventBuilder:
         id_: str,
         ordinal: int = 0,
         comment: str = "",
-    ) -> None:
-        """Link two elements: an object reference from an object, else an analyst-data relationship (MISP 2.5)."""
+    ) -> str:
+        """Link two elements: an object reference from an object, else an analyst-data relationship (MISP 2.5).
+
+        Returns:
+            The UUID of the link.
+        """
         kind = "reference" if source.kind == "Object" else "relationship"
         uuid = derived_uuid(self.uuid, kind, id_, source.uuid, target.uuid, verb, str(ordinal))
         row: dict[str, Any] = {"uuid": uuid, "object_uuid": source.uuid}
@@ -275,7 +295,6 @@ class EventBuilder:
                 relationship_type=cut(storable(verb), MAX_COMMENT),
                 comment=cut(storable(comment), MAX_COMMENT),
             )
-            rows = source.references
         else:
             row.update(
                 object_type=source.kind,
@@ -284,9 +303,8 @@ class EventBuilder:
                 relationship_type=cut(storable(verb), MAX_COMMENT),
                 distribution=_INHERIT,
             )
-            rows = source.analyst_data.setdefault("Relationship", [])
-        if all(known["uuid"] != uuid for known in rows):
-            rows.append(row)
+        source.relate(row)
+        return uuid
 
     def elements_of(self, id_: str) -> list[Element]:
         """The elements that a STIX object became, its main one first."""
@@ -295,7 +313,7 @@ class EventBuilder:
     # finishing
 
     def finish(self, fields: dict[str, Any], timestamp: int) -> MispEvent:
-        """The event as plain data.
+        """The event as plain data; fills `shown` with the keys of everything in it.
 
         Args:
             fields: info, date, analysis and so on.
@@ -303,50 +321,67 @@ class EventBuilder:
         """
         level = self.level
         event: MispEvent = {"uuid": self.uuid, **fields, "timestamp": str(timestamp)}
-        tags = set(self.tags) | self.confinement.tags
+        tags = self.tags | self.marking.tags
         if level is not None:
             tags.add(tlp.tag(level))
         if tags:
-            event["Tag"] = _tags(tags)
-        # elements are raised to what the report says, not to what the default fills in
-        for uuid in sorted(self.elements):
-            self._tell_long_comments(self.elements[uuid])
-        rank = (
-            tlp.RANK[self.confinement.level] if self.confinement.level else -1,
-            tlp.RANK[level] if level else tlp.RANK["green"],
-        )
+            event["Tag"] = _tags(frozenset(tags))
+        uuids = sorted(self.elements)
+        # elements are raised to the level of the report, not to the default level
+        for uuid in uuids:
+            comments = self.elements[uuid].comments
+            if len(comments) > 1 or (comments and len(comments[0]) > MAX_COMMENT):
+                self._tell_long_comments(self.elements[uuid])
+        self._rank = (self.marking.rank, self.level_rank)
         attributes: list[MispAttribute] = []
         objects: list[MispObject] = []
-        for uuid in sorted(self.elements):
+        for uuid in uuids:
             element = self.elements[uuid]
             if element.attribute is not None:
-                attributes.append(self._attribute(element, element.attribute, rank, timestamp))
+                attributes.append(self._attribute(element, element.attribute, timestamp))
             elif element.obj is not None:
-                objects.append(self._object(element, element.obj, rank, timestamp))
+                objects.append(self._object(element, element.obj, timestamp))
         event["Attribute"] = attributes
         event["Object"] = objects
         reports = [
             made
             for _, report in sorted(self.reports.items())
-            for made in self._reports(report, rank[1], timestamp)
+            for made in self._reports(report, timestamp)
         ]
-        reports.extend({**row, "timestamp": str(timestamp)} for row in self.told)
+        reports.extend({**row, "timestamp": str(timestamp)} for row in self._restored_reports)
         if reports:
             event["EventReport"] = reports
         _analyst_data(event, self.analyst_data)
+        self.shown = self._shown(event)
         return event
 
-    def _tell_long_comments(self, element: Element) -> None:
-        """Comments that do not fit on the element are told in full in an event report."""
-        if sum(len(comment) + 3 for comment in element.comments) > MAX_COMMENT + 3:
-            lines = "\n".join(f"- {comment}" for comment in sorted(element.comments))
-            text = f"## {one_line(element.label)}\n\n{lines}\n"
-            self.tell("Comments", element.uuid, text, element.confinement.marking)
+    def _shown(self, event: MispEvent) -> set[str]:
+        """The keys of everything in the event, read from the event itself: evidence for the ledger."""
+        shown: set[str] = set()
+        _collect(shown, event)
+        for report in event.get("EventReport") or ():
+            title = str(report["name"]).removesuffix(_RESTRICTED)
+            shown.update((str(report["uuid"]), f"{self.uuid} report {title}"))
+        for attribute in event["Attribute"]:
+            _collect(shown, attribute)
+        for obj in event["Object"]:
+            _collect(shown, obj)
+            for attribute in obj["Attribute"]:
+                _collect(shown, attribute)
+                # objects have no tags in MISP; those of an object stand on its attributes
+                shown.update(f"{obj['uuid']} {row['name']}" for row in attribute.get("Tag") or ())
+        return shown
 
-    def _attribute(
-        self, element: Element, attribute: Attribute, rank: tuple[int, int], timestamp: int
-    ) -> MispAttribute:
-        tags, distribution = self._confined(element, rank)
+    def _tell_long_comments(self, element: Element) -> None:
+        """Tell comments that do not fit on the element in full in an event report."""
+        comments = sorted(set(element.comments))
+        if sum(len(comment) + 3 for comment in comments) > MAX_COMMENT + 3:
+            lines = "\n".join(f"- {comment}" for comment in comments)
+            text = f"## {one_line(element.label)}\n\n{lines}\n"
+            self.tell("Comments", element.uuid, text, element.marking)
+
+    def _attribute(self, element: Element, attribute: Attribute, timestamp: int) -> MispAttribute:
+        tags, distribution = self._tagged(element.tags, element.marking)
         made: MispAttribute = {
             "uuid": element.uuid,
             "type": attribute.type,
@@ -360,22 +395,23 @@ class EventBuilder:
         }
         _seen(made, element)
         if tags:
-            made["Tag"] = tags
+            made["Tag"] = tags[:]
         if element.sightings:
-            made["Sighting"] = sorted(element.sightings, key=lambda row: str(row["uuid"]))
+            made["Sighting"] = sorted(element.sightings, key=_by_uuid)
         if attribute.data is not None:
             made["data"] = attribute.data
-        _analyst_data(made, element.analyst_data)
+        data = element.analyst_data
+        if element.references:
+            data = {**(data or {}), "Relationship": list(element.references.values())}
+        if data:
+            _analyst_data(made, data)
         return made
 
-    def _object(
-        self, element: Element, obj: Object, rank: tuple[int, int], timestamp: int
-    ) -> MispObject:
-        tags, distribution = self._confined(element, rank)
+    def _object(self, element: Element, obj: Object, timestamp: int) -> MispObject:
+        tags, distribution = self._tagged(element.tags, element.marking)
+        knowledge = self._knowledge
         template = (
-            self._knowledge.custom(obj.template)
-            if obj.custom
-            else self._knowledge.template(obj.template)
+            knowledge.custom(obj.template) if obj.custom else knowledge.template(obj.template)
         )
         moment = str(element.timestamp or timestamp)
         made: MispObject = {
@@ -406,43 +442,46 @@ class EventBuilder:
                 "timestamp": moment,
             }
             if tags:
-                inner["Tag"] = tags
+                inner["Tag"] = tags[:]
             if attribute.data is not None:
                 inner["data"] = attribute.data
             if at == marked and element.sightings:
-                inner["Sighting"] = sorted(element.sightings, key=lambda row: str(row["uuid"]))
+                inner["Sighting"] = sorted(element.sightings, key=_by_uuid)
             attributes.append(inner)
         made["Attribute"] = attributes
         if element.references:
-            made["ObjectReference"] = sorted(element.references, key=lambda row: str(row["uuid"]))
-        _analyst_data(made, element.analyst_data)
+            made["ObjectReference"] = sorted(element.references.values(), key=_by_uuid)
+        if element.analyst_data:
+            _analyst_data(made, element.analyst_data)
         return made
 
-    @staticmethod
-    def _confined(
-        element: Element, event_rank: tuple[int, int]
-    ) -> tuple[list[dict[str, str]], str]:
-        confinement = element.confinement
-        tags = element.tags | confinement.tags
-        distribution = _OWN_ORGANISATION if confinement.restricted else _INHERIT
-        if confinement.level is not None:
-            rank = tlp.RANK[confinement.level]
-            said, shown = event_rank
-            if max(rank, said) > shown:
+    def _tagged(self, tags: frozenset[str], marking: Marking) -> tuple[list[dict[str, str]], str]:
+        """The tags and the distribution of an element; equal ones share one list."""
+        key = (tags, marking)
+        known = self._tag_lists.get(key)
+        if known is not None:
+            return known
+        names = tags | marking.tags
+        distribution = _OWN_ORGANISATION if marking.restricted else _INHERIT
+        if marking.level is not None:
+            own, shown = self._rank
+            rank = max(marking.rank, own)
+            if rank > shown:
                 distribution = _OWN_ORGANISATION  # stricter than the event it is in
-            tags |= {tlp.tag(tlp.LEVELS[max(rank, said)])}
-        return (_tags(tags) if tags else []), distribution
+            names |= {tlp.tag(tlp.LEVELS[rank])}
+        made = self._tag_lists[key] = (_tags(names) if names else []), distribution
+        return made
 
-    def _reports(self, report: Report, event_rank: int, timestamp: int) -> Iterator[dict[str, Any]]:
-        """The report, and beside it one at distribution 0 with what is stricter than the event."""
+    def _reports(self, report: Report, timestamp: int) -> Iterator[dict[str, Any]]:
+        """The report, and beside it one at distribution 0 with the text that is stricter than the event."""
         parts: dict[str, list[str]] = {}
         for key in sorted(report.sections):
             text, marking = report.sections[key]
-            stricter = marking.level is not None and tlp.RANK[marking.level] > event_rank
+            stricter = marking.rank > self._rank[1]
             distribution = _OWN_ORGANISATION if marking.restricted or stricter else _INHERIT
             parts.setdefault(distribution, []).append(text)
         for distribution, texts in sorted(parts.items(), reverse=True):
-            title = report.title if distribution == _INHERIT else f"{report.title} (restricted)"
+            title = report.title if distribution == _INHERIT else f"{report.title}{_RESTRICTED}"
             content = "\n".join([report.head, *texts] if report.head else texts)
             yield {
                 "uuid": derived_uuid(self.uuid, "report", title),
@@ -453,9 +492,31 @@ class EventBuilder:
             }
 
 
+_RESTRICTED = " (restricted)"
+
+
+def _collect(shown: set[str], part: dict[str, Any]) -> None:
+    """Add the keys of a part and of everything attached to it: tags, sightings, references, analyst data."""
+    uuid = part["uuid"]
+    shown.add(uuid)
+    if "Tag" in part:
+        for row in part["Tag"]:
+            shown.add(f"{uuid} {row['name']}")
+    for name in _ATTACHED & part.keys():
+        for row in part[name]:
+            shown.add(row["uuid"])
+
+
+_ATTACHED = frozenset({"Sighting", "ObjectReference", "Note", "Opinion", "Relationship"})
+
+
+def _by_uuid(row: dict[str, Any]) -> str:
+    return str(row["uuid"])
+
+
 def _analyst_data(made: dict[str, Any], data: dict[str, list[dict[str, Any]]]) -> None:
     for kind in sorted(data):
-        made[kind] = sorted(data[kind], key=lambda row: str(row["uuid"]))
+        made[kind] = sorted(data[kind], key=_by_uuid)
 
 
 def _seen(made: dict[str, Any], element: Element) -> None:
@@ -465,9 +526,13 @@ def _seen(made: dict[str, Any], element: Element) -> None:
         made["last_seen"] = element.last_seen
 
 
-def _comment(comments: Iterable[str]) -> str:
-    text = " | ".join(sorted(comments))
-    return cut(storable(text), MAX_COMMENT * 4)[:MAX_COMMENT] if text else ""
+def _comment(comments: list[str]) -> str:
+    if not comments:
+        return ""
+    text = comments[0] if len(comments) == 1 else " | ".join(sorted(set(comments)))
+    if len(text) <= MAX_COMMENT and text.isascii():
+        return text
+    return cut(storable(text), MAX_COMMENT * 4)[:MAX_COMMENT]
 
 
 def _tags(names: Iterable[str]) -> list[dict[str, str]]:

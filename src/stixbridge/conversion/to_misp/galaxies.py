@@ -7,16 +7,19 @@ nothing stays out of MISP (`unlinked-context`).
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stixbridge import tlp
 from stixbridge.conversion.to_misp.event_builder import EventBuilder
-from stixbridge.conversion.to_misp.markings import UNMARKED, Marking, Markings, strictness
+from stixbridge.conversion.to_misp.markings import UNMARKED, Marking, strictness
 from stixbridge.conversion.to_misp.misp_export import cluster_tag
 from stixbridge.conversion.to_misp.private_clusters import cluster_uuid, described, joined, withheld
+from stixbridge.ledger import Outcome, Reason
 from stixbridge.mapping.tables import Role, Table
 from stixbridge.misp.knowledge import Knowledge
 from stixbridge.misp.model import machine_tag, one_line, uuid_of
+
+if TYPE_CHECKING:
+    from stixbridge.conversion.to_misp.workspace import Workspace
 
 StixObject = Mapping[str, Any]
 
@@ -24,28 +27,28 @@ StixObject = Mapping[str, Any]
 class Contexts:
     """The context objects of one conversion and where each is shown."""
 
-    def __init__(
-        self,
-        objects: Mapping[str, StixObject],
-        tables: Mapping[str, Table],
-        knowledge: Knowledge,
-        markings: Markings,
-    ) -> None:
+    def __init__(self, workspace: Workspace) -> None:
+        objects = workspace.objects
         self._objects = objects
-        self._tables = tables
-        self._ids = frozenset(id_ for id_, table in tables.items() if table.role is Role.CONTEXT)
-        self._knowledge = knowledge
-        self._markings = markings
+        self._shapes = workspace.shapes
+        self._ids = frozenset(
+            id_ for id_, shape in workspace.shapes.items() if shape.table.role is Role.CONTEXT
+        )
+        self._knowledge = workspace.knowledge
+        self._markings = workspace.markings
+        self._fates = workspace.fates
         self._gone = frozenset(id_ for id_ in self._ids if objects[id_].get("revoked") is True)
         self._tags: dict[str, tuple[str, bool]] = {}
+        self._tag_markings: dict[str, Marking] = {}
+        self._tagged: dict[tuple[str, str], list[str]] = {}
         self._on_event: dict[str, set[str]] = {}
         self._holders: dict[str, set[str]] = {}
-        self._shown: dict[str, set[str]] = {}
-        self._events: dict[str, set[str]] = {}
-        self._links: dict[tuple[str, str], Marking] = {}
+        self._links: dict[str, dict[str, Marking]] = {}
+        self._events: dict[str, dict[str, None]] = {}
+        self._sorted_events: dict[str, list[str]] = {}
         self._related: dict[tuple[str, str], set[tuple[str, str]]] = {}
 
-    def is_context(self, id_: str) -> bool:
+    def is_context(self, id_: object) -> bool:
         """Whether an id is that of a context object of the input."""
         return id_ in self._ids
 
@@ -63,8 +66,12 @@ class Contexts:
 
     def marking_of_tag(self, id_: str) -> Marking:
         """What holds for its tag: a known cluster's says nothing of the object's text, so only the level counts."""
-        marking = self.marking(id_)
-        return Marking(marking.level) if self.known(id_) else marking
+        found = self._tag_markings.get(id_)
+        if found is None:
+            marking = self.marking(id_)
+            found = Marking(marking.level) if self.known(id_) else marking
+            self._tag_markings[id_] = found
+        return found
 
     def tag(self, id_: str) -> str:
         """The tag that stands for a context object."""
@@ -78,43 +85,51 @@ class Contexts:
         found = self._tags.get(id_)
         if found is None:
             obj = self._objects[id_]
-            names = names_of(obj, self._tables[id_])
-            tag = cluster_tag(obj) or known_cluster(obj, self._tables[id_], self._knowledge)
+            names = names_of(obj, self._shapes[id_].table)
+            tag = cluster_tag(obj) or known_cluster(obj, self._shapes[id_].table, self._knowledge)
             name = names[0] if names else id_
             found = self._tags[id_] = (
                 (tag, True) if tag else (machine_tag("stix", obj["type"], name), False)
             )
         return found
 
-    def _creator(self, id_: str) -> str | None:
-        """The name of who made an object, where it may be told."""
-        creator = self._objects.get(str(self._objects[id_].get("created_by_ref")))
-        if creator is None or not self.may_name(creator, self.marking(id_)):
-            return None
-        name = creator.get("name")
-        return name if isinstance(name, str) and name else None
-
     def on(self, event_uuid: str, id_: str) -> None:
-        """A report has it: the event gets its tag."""
+        """Show a context object on an event, since its report has it: the event gets its tag."""
         self._on_event.setdefault(event_uuid, set()).add(id_)
         self._holders.setdefault(id_, set()).add(event_uuid)
         self.linked(event_uuid, id_)
 
     def linked(self, event_uuid: str, id_: str, link: Marking = UNMARKED) -> None:
-        """Something in the event is linked to it; `link` marks the link, and the least strict of several counts."""
-        before = self._links.get((event_uuid, id_))
-        if before is None or strictness(link) < strictness(before):
-            self._links[event_uuid, id_] = link
-        self._shown.setdefault(event_uuid, set()).add(id_)
-        self._events.setdefault(id_, set()).add(event_uuid)
+        """Show a context object in an event, since something there is linked to it.
+
+        Args:
+            event_uuid: of the event.
+            id_: of the context object.
+            link: marks the link; the least strict of several counts.
+        """
+        links = self._links.setdefault(event_uuid, {})
+        before = links.get(id_)
+        if before is None:
+            links[id_] = link
+            self._events.setdefault(id_, {})[event_uuid] = None
+            self._sorted_events.pop(id_, None)
+        elif link is not before and strictness(link) < strictness(before):
+            links[id_] = link
+
+    def tagged(self, event_uuid: str, id_: str, element: str) -> None:
+        """Note that an element of an event carries its tag."""
+        self._tagged.setdefault((event_uuid, id_), []).append(element)
 
     def events_of(self, id_: str) -> list[str]:
         """The events that it is shown in, sorted."""
-        return sorted(self._events.get(id_, ()))
+        known = self._sorted_events.get(id_)
+        if known is None:
+            known = self._sorted_events[id_] = sorted(self._events.get(id_, ()))
+        return known
 
-    def shown(self, id_: str) -> bool:
-        """Whether it is shown anywhere."""
-        return id_ in self._events
+    def shows(self, event_uuid: str, id_: str) -> bool:
+        """Whether it is shown in an event."""
+        return id_ in self._links.get(event_uuid, ())
 
     def related(
         self, event_uuid: str, source: str, verb: str, target: str, marking: Marking
@@ -142,10 +157,10 @@ class Contexts:
             confined: UUIDs of events whose markings confine what only they have.
         """
         found: dict[str, dict[str, Any]] = {}
-        for id_ in sorted(self._shown.get(builder.uuid, ())):
+        for id_ in sorted(self._links.get(builder.uuid, ())):
             if self.known(id_):
                 continue
-            marking, table = self.marking(id_), self._tables[id_]
+            marking, table = self.marking(id_), self._shapes[id_].table
             level = marking.level or default_level
             holding = self._holders.get(id_, set())
             cluster = described(
@@ -178,29 +193,38 @@ class Contexts:
         return joined(list(found.values()))
 
     def finish(self, builder: EventBuilder) -> None:
-        """Tag the event, and retell what no galaxy tells of the unknown ones.
+        """Tag the event, and retell the context objects that no galaxy knows.
 
         A tag can't be marked more strictly than its event: such a context object is told in a restricted report only.
         """
-        level = builder.level
-        rank = tlp.RANK[level] if level else tlp.RANK["green"]
-        for id_ in sorted(self._shown.get(builder.uuid, ())):
-            marking = self.marking_of_tag(id_).joined(self._links[builder.uuid, id_])
-            closed = marking.restricted or (
-                marking.level is not None and tlp.RANK[marking.level] > rank
-            )
-            tagged = id_ in self._on_event.get(builder.uuid, ())
-            if tagged and not closed:
-                builder.tags.add(self.tag(id_))
-            if not self.known(id_):
-                builder.tell(
-                    "Context",
+        links = self._links.get(builder.uuid, {})
+        on_event = self._on_event.get(builder.uuid, ())
+        for id_ in sorted(links):
+            obj, table = self._objects[id_], self._shapes[id_].table
+            marking = self.marking_of_tag(id_).joined(links[id_])
+            closed = marking.restricted or marking.rank > builder.level_rank
+            tag, known = self._tag(id_)
+            if known:
+                self._fates.drop(
                     id_,
-                    retold(self._objects[id_], self._tables[id_], self._creator(id_)),
-                    marking,
+                    [
+                        (name, Outcome.DROPPED, Reason.CLUSTER)
+                        for name in table.retold
+                        if name in obj
+                    ],
                 )
-            elif tagged and closed:
-                builder.tell("Context", id_, f"## {self.tag(id_)}\n", marking)
+            evidence = [f"{element} {tag}" for element in self._tagged.get((builder.uuid, id_), ())]
+            if id_ in on_event and not closed:
+                builder.tags.add(tag)
+                evidence.append(f"{builder.uuid} {tag}")
+            if not known:
+                text = retold(
+                    obj, table, self._markings.name(obj.get("created_by_ref"), self.marking(id_))
+                )
+                evidence.append(builder.tell("Context", id_, text, marking))
+            elif id_ in on_event and closed:
+                evidence.append(builder.tell("Context", id_, f"## {tag}\n", marking))
+            self._fates.mapped(id_, evidence)
 
 
 def confining(marking: Marking) -> bool:

@@ -7,18 +7,19 @@ What is in no report goes to collecting events, each object to one.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stixbridge import times, tlp
-from stixbridge.conversion.to_misp.markings import UNMARKED, Markings
-from stixbridge.conversion.to_misp.options import Options
-from stixbridge.conversion.to_misp.translate import Said
-from stixbridge.mapping.tables import Role, Table
+from stixbridge.conversion.to_misp.markings import UNMARKED
+from stixbridge.mapping.tables import Role
 from stixbridge.misp.model import NAMESPACE, derived_uuid, uuid_of
 from stixbridge.stix.references import ORIGIN, parts, references
+
+if TYPE_CHECKING:
+    from stixbridge.conversion.to_misp.workspace import Workspace
 
 StixObject = Mapping[str, Any]
 
@@ -55,70 +56,46 @@ class Plan:
 
 
 class Grouping:
-    """Makes the plans of one conversion.
+    """Makes the plans of one conversion."""
 
-    Args (of the constructor):
-        objects: the chosen version of each object.
-        tables: the table of each.
-        options: of the conversion.
-        markings: what holds for each.
-        owners: observables inside a 2.0 observed-data -> id of that.
-    """
-
-    def __init__(
-        self,
-        objects: Mapping[str, StixObject],
-        tables: Mapping[str, Table],
-        options: Options,
-        markings: Markings,
-        owners: Mapping[str, str],
-    ) -> None:
-        self._objects = objects
-        self._owners = owners
-        self._options = options
-        self._markings = markings
-        self._roles = {id_: table.role for id_, table in tables.items()}
+    def __init__(self, workspace: Workspace) -> None:
+        objects = self._objects = workspace.objects
+        self._workspace = workspace
+        self._owners = {id_: owner for id_, (owner, _) in workspace.embedded.items()}
+        self._options = workspace.options
+        self._markings = workspace.markings
+        self._translations = workspace.translations
+        self._roles = {id_: shape.table.role for id_, shape in workspace.shapes.items()}
         self._links: dict[str, list[str]] = defaultdict(list)
-        for id_, role in self._roles.items():
-            if role is Role.RELATIONSHIP and objects[id_].get("revoked") is not True:
-                for end in ("source_ref", "target_ref"):
-                    ref = objects[id_].get(end)
-                    if isinstance(ref, str):
-                        self._links[ref].append(id_)
+        if self._options.group.startswith("type:"):
+            for id_, role in self._roles.items():
+                if role is Role.RELATIONSHIP and objects[id_].get("revoked") is not True:
+                    for end in ("source_ref", "target_ref"):
+                        ref = objects[id_].get(end)
+                        if isinstance(ref, str):
+                            self._links[ref].append(id_)
 
-    def role(self, id_: str) -> Role | None:
-        """The role of an object's type; None where the input has no such object or no table knows it."""
-        return self._roles.get(id_)
-
-    def containers(self, refused: Container[str]) -> list[str]:
-        """Ids of what makes an event of its own, sorted; the `refused` ones make none."""
-        wanted = (
-            self._options.group.removeprefix("type:")
-            if self._options.group.startswith("type:")
-            else None
-        )
+    def _containers(self) -> list[str]:
+        """Ids of the objects that make an event of their own, sorted."""
+        options = self._options
+        group = options.group
+        wanted = group.removeprefix("type:") if group.startswith("type:") else None
+        roles, workspace = self._roles, self._workspace
         return sorted(
             id_
             for id_, obj in self._objects.items()
-            if (
-                self._roles[id_] is Role.CONTAINER or (wanted is not None and obj["type"] == wanted)
-            )
-            and id_ not in refused
-            and (self._options.containers is None or id_ in self._options.containers)
+            if (roles[id_] is Role.CONTAINER or (wanted is not None and obj["type"] == wanted))
+            and (id_ not in workspace.ended or id_ in options.delivered)
+            and (options.containers is None or id_ in options.containers)
         )
 
-    def plan(self, said: Mapping[str, Said], refused: Container[str]) -> list[Plan]:
-        """All events: reports first, collecting ones after.
-
-        Args:
-            said: what each content object says; objects that say nothing get no place.
-            refused: ids of containers that make no event.
-        """
+    def plan(self) -> list[Plan]:
+        """All events: reports first, collecting ones after."""
         plans: list[Plan] = []
         taken: set[str] = set()
         in_reports: set[str] = set()
         by_container: dict[str, Plan] = {}
-        for id_ in self.containers(refused):
+        for id_ in self._containers():
             uuid = self._container_uuid(id_, taken)
             taken.add(uuid)
             plan = by_container[id_] = Plan(uuid, self._objects[id_])
@@ -133,16 +110,43 @@ class Grouping:
             # a report in a report has an event of its own, and is no part of this one
             plan.members = sorted(ref for ref in members if self._roles[ref] is not Role.CONTAINER)
             in_reports.update(plan.members)
-        may = self._options.collect
-        free = [
-            id_
-            for id_ in sorted(said)
-            if id_ not in in_reports
-            and not said[id_].empty
-            and (may is None or self._owners.get(id_, id_) in may)
-        ]
-        plans.extend(self._collect(free, said))
+        plans.extend(self._collect(self._free(in_reports)))
         return plans
+
+    def _free(self, in_reports: set[str]) -> list[str]:
+        """Ids of the content that no report has, sorted.
+
+        An identity is an event's matter only where something other than authorship refers to it.
+        """
+        may = self._options.collect
+        mentioned: set[str] | None = None
+        free = []
+        for id_ in sorted(self._translations):
+            if id_ in in_reports or self._translations[id_].empty:
+                continue
+            if may is not None and self._owners.get(id_, id_) not in may:
+                continue
+            if self._objects[id_]["type"] == "identity":
+                mentioned = self._mentioned() if mentioned is None else mentioned
+                if id_ not in mentioned:
+                    continue
+            free.append(id_)
+        return free
+
+    def _mentioned(self) -> set[str]:
+        """Ids that relationships, sightings, notes and reports refer to."""
+        found: set[str] = set()
+        for obj in self._objects.values():
+            if obj["type"] == "relationship":
+                ends = (obj.get("source_ref"), obj.get("target_ref"))
+                found.update(ref for ref in ends if isinstance(ref, str))
+            elif obj["type"] in ("report", "grouping"):
+                found.update(parts(obj))
+            elif obj["type"] in ("observed-data", "note", "opinion"):
+                found.update(obj.get("object_refs") or ())
+            elif obj["type"] == "sighting":
+                found.add(obj.get("sighting_of_ref", ""))
+        return found
 
     def _container_uuid(self, id_: str, taken: set[str]) -> str:
         options = self._options
@@ -187,12 +191,12 @@ class Grouping:
 
     # collecting events
 
-    def _collect(self, free: list[str], said: Mapping[str, Said]) -> Iterable[Plan]:
+    def _collect(self, free: list[str]) -> Iterable[Plan]:
         if not free:
             return []
         by = self._options.group
         if by == "day":
-            return self._by_day(free, said)
+            return self._by_day(free)
         groups: dict[str, list[str]] = defaultdict(list)
         everything = "" if by == "creator" else self._input_key()
         for id_ in free:
@@ -232,19 +236,19 @@ class Grouping:
             "\n".join(sorted(self._objects.keys() - self._owners.keys())).encode()
         ).hexdigest()[:32]
 
-    def _by_day(self, free: list[str], said: Mapping[str, Said]) -> Iterable[Plan]:
+    def _by_day(self, free: list[str]) -> Iterable[Plan]:
         """One event a day and TLP level. What says the same value stays together: one attribute, strictest marking.
 
         An object that another takes in goes where that goes, and says nothing by itself.
         """
         units = _Units()
-        taken_in = {ref for id_ in free for ref in said[id_].consumed}
+        taken_in = {ref for id_ in free for ref in self._translations[id_].consumed}
         for id_ in free:
-            keys = [("", ref) for ref in said[id_].consumed]
+            keys = [("", ref) for ref in self._translations[id_].consumed]
             if id_ in taken_in:
                 keys.append(("", id_))
             else:
-                keys.extend((row.type, row.value) for row in said[id_].attributes)
+                keys.extend((row.type, row.value) for row in self._translations[id_].attributes)
             units.add(id_, keys)
         groups: dict[tuple[str, str], list[str]] = defaultdict(list)
         for members in units.all():

@@ -26,6 +26,7 @@ class Marking:
         restricted: a marking that can't be expressed as a tag: the element stays at distribution 0.
         statements: ids of statement markings, told once in the event report.
         drops: marking references that could not be resolved.
+        rank: of the level; -1 without one.
     """
 
     level: str | None = None
@@ -33,17 +34,31 @@ class Marking:
     restricted: bool = False
     statements: tuple[str, ...] = ()
     drops: tuple[Drop, ...] = ()
+    rank: int = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rank", -1 if self.level is None else tlp.RANK[self.level])
 
     def joined(self, other: Marking) -> Marking:
         """Both markings at once; the strictest level."""
-        if other is self or other == UNMARKED:
+        if other is self or other is UNMARKED:
+            return self
+        if self.covers(other):
             return self
         return Marking(
-            tlp.strictest((self.level, other.level)),
+            self.level if self.rank >= other.rank else other.level,
             self.tags | other.tags,
             self.restricted or other.restricted,
             self.statements,
             self.drops,
+        )
+
+    def covers(self, other: Marking) -> bool:
+        """Whether another marking would not make this one stricter."""
+        return (
+            self.rank >= other.rank
+            and self.restricted >= other.restricted
+            and self.tags >= other.tags
         )
 
 
@@ -52,7 +67,7 @@ UNMARKED = Marking()
 
 def strictness(marking: Marking) -> tuple[bool, int]:
     """Orders markings: what no tag can express is the strictest."""
-    return marking.restricted, -1 if marking.level is None else tlp.RANK[marking.level]
+    return marking.restricted, marking.rank
 
 
 class Markings:
@@ -62,6 +77,7 @@ class Markings:
         self._objects = objects
         self._cache: dict[tuple[str, ...], Marking] = {}
         self.used: set[str] = set()
+        self.named: set[str] = set()
 
     def of(self, obj: Mapping[str, Any]) -> Marking:
         """The markings that hold for an object."""
@@ -87,7 +103,24 @@ class Markings:
         own = self.of(named)
         if own.restricted and not told.restricted:
             return False
-        return own.level is None or tlp.RANK[own.level] <= tlp.RANK[told.level or "green"]
+        shown = tlp.RANK[told.level or "green"]
+        return own.rank <= shown
+
+    def name(self, ref: object, told: Marking) -> str | None:
+        """The name of a producer, where it may stand; an identity that is named is in the output by that.
+
+        Args:
+            ref: the id of an identity.
+            told: the marking that holds where the name would stand.
+        """
+        identity = self._objects.get(ref) if isinstance(ref, str) else None
+        if identity is None or not self.may_name(identity, told):
+            return None
+        name = identity.get("name")
+        if not isinstance(name, str) or not name:
+            return None
+        self.named.add(str(ref))
+        return name
 
     def _resolve(self, refs: tuple[str, ...]) -> Marking:
         levels: list[str | None] = []
@@ -204,27 +237,3 @@ def statement_of(definition: Mapping[str, Any]) -> str | None:
     if isinstance(inner, dict) and isinstance(inner.get("statement"), str):
         return str(inner["statement"])
     return None
-
-
-@dataclass(slots=True)
-class Confinement:
-    """The markings of one element: everything that meets in it, joined; the strictest wins."""
-
-    level: str | None = None
-    tags: set[str] = field(default_factory=set)
-    restricted: bool = False
-
-    @property
-    def marking(self) -> Marking:
-        """The same as a marking."""
-        return Marking(self.level, frozenset(self.tags), self.restricted)
-
-    def add(self, marking: Marking) -> None:
-        """Join the markings of one more object."""
-        if marking.level is not None and (
-            self.level is None or tlp.RANK[marking.level] > tlp.RANK[self.level]
-        ):
-            self.level = marking.level
-        if marking.tags:
-            self.tags |= marking.tags
-        self.restricted = self.restricted or marking.restricted

@@ -24,7 +24,8 @@ from stixbridge.conversion.to_misp.misp_export_values import (
     references_of,
     relation_of,
 )
-from stixbridge.conversion.to_misp.translate import NO_CORRELATION, Attribute, Object, Said
+from stixbridge.conversion.to_misp.translate import NO_CORRELATION
+from stixbridge.conversion.to_misp.translation import Attribute, Draft, Object
 from stixbridge.conversion.to_misp.walk import text_of
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.mapping.dialects import misp_export
@@ -128,10 +129,15 @@ class Restorer:
 
     def is_second(self, id_: str) -> bool:
         """Whether an indicator is the second half of a record: its values are those of an observed-data."""
-        return id_.startswith("indicator--") and f"observed-data--{id_[11:]}" in self._objects
+        return id_.startswith("indicator--") and self.first_of(id_) in self._objects
 
-    def say(self, obj: StixObject, *, detects: bool) -> Said:
-        """What a record says.
+    @staticmethod
+    def first_of(id_: str) -> str:
+        """The id of the observed-data that is the first half of an indicator's record."""
+        return f"observed-data--{id_[11:]}"
+
+    def translate(self, obj: StixObject, *, detects: bool) -> Draft:
+        """Translate a record.
 
         Args:
             obj: the record.
@@ -140,36 +146,38 @@ class Restorer:
         Raises:
             PatternError: for a pattern outside the grammar.
         """
-        said = Said()
+        draft = Draft()
         fields = fields_of(obj)
         if obj["type"] == "x-misp-object":
-            self._listed(said, obj, detects)
+            self._listed(draft, obj, detects)
         elif obj["type"] == "x-misp-attribute":
             flag = obj.get("x_misp_to_ids")
             to_ids = detects and (
                 flag is True or (flag is None and obj.get("x_misp_type") in self._knowledge.to_ids)
             )
-            self._attribute(said, obj, str(obj.get("x_misp_type")), str(obj.get("x_misp_value")),
+            self._attribute(draft, obj, str(obj.get("x_misp_type")), str(obj.get("x_misp_value")),
                             str(obj.get("x_misp_category")), to_ids)  # fmt: skip
-            said.comment = text_of(obj.get("x_misp_comment") or "")
+            draft.comment = text_of(obj.get("x_misp_comment") or "")
         elif "name" in fields:
-            self._object(said, obj, fields["name"], detects)
+            self._object(draft, obj, fields["name"], detects)
         else:
-            self._lone(said, obj, fields, detects)
-        return said
+            self._lone(draft, obj, fields, detects)
+        return draft
 
     # attributes
 
-    def _lone(self, said: Said, obj: StixObject, fields: Mapping[str, str], detects: bool) -> None:
+    def _lone(
+        self, draft: Draft, obj: StixObject, fields: Mapping[str, str], detects: bool
+    ) -> None:
         type_ = fields["type"]
-        said.comment = text_of(obj.get("description") or "")
+        draft.comment = text_of(obj.get("description") or "")
         second: list[Leaf] = []
         if obj["type"] == "observed-data":
-            leaves = list(self._observed(obj, said))
+            leaves = list(self._observed(obj, draft))
             twin = self._twin(obj)
             if twin is not None:
                 second = list(compared_in(twin))
-                said.comment = said.comment or text_of(twin.get("description") or "")
+                draft.comment = draft.comment or text_of(twin.get("description") or "")
         elif (
             obj["type"] == "indicator"
             and obj.get("pattern_type", "stix") == "stix"
@@ -187,12 +195,12 @@ class Restorer:
         to_ids = bool(second) if flag is None else flag == "True"
         data = next((found for path, found in leaves if path in misp_export.CONTENT), None)
         self._attribute(
-            said, obj, type_, value or "", fields.get("category", ""), to_ids and detects, data
+            draft, obj, type_, value or "", fields.get("category", ""), to_ids and detects, data
         )
 
     def _attribute(
         self,
-        said: Said,
+        draft: Draft,
         obj: StixObject,
         type_: str,
         value: str,
@@ -202,12 +210,12 @@ class Restorer:
     ) -> None:
         made = self._made(type_, value, category, to_ids, data)
         if made is None:
-            said.drops.append(
+            draft.drops.append(
                 ("pattern" if "pattern" in obj else "labels", Outcome.DROPPED, Reason.INVALID_VALUE)
             )
         else:
-            said.attributes.append(made)
-            said.uuids[made.type, made.value] = uuid_of(str(obj["id"])) or ""
+            draft.attributes.append(made)
+            draft.uuids[made.type, made.value] = uuid_of(str(obj["id"])) or ""
 
     def _made(
         self, type_: str, value: str, category: str, to_ids: bool, data: str | None = None
@@ -226,7 +234,7 @@ class Restorer:
 
     # objects
 
-    def _listed(self, said: Said, obj: StixObject, detects: bool) -> None:
+    def _listed(self, draft: Draft, obj: StixObject, detects: bool) -> None:
         """An `x-misp-object`: its attributes are listed as they were."""
         rows: list[tuple[str, Attribute]] = []
         listed = obj.get("x_misp_attributes")
@@ -242,25 +250,25 @@ class Restorer:
                 value = text_of(row.get("value") or "")
                 made = self._made(type_, value, "", to_ids, data if isinstance(data, str) else None)
             if made is None:
-                said.drops.append(
+                draft.drops.append(
                     (f"x_misp_attributes[{at}]", Outcome.DROPPED, Reason.INVALID_VALUE)
                 )
                 continue
             relation = str(row.get("object_relation") or made.type)
             rows.append((relation, made))
-            said.uuids[relation, made.value] = uuid_of(str(row.get("uuid") or "")) or ""
-        self._finish(said, obj, str(obj.get("x_misp_name") or "misp-object"), rows)
-        said.comment = text_of(obj.get("x_misp_comment") or "")
+            draft.uuids[relation, made.value] = uuid_of(str(row.get("uuid") or "")) or ""
+        self._finish(draft, obj, str(obj.get("x_misp_name") or "misp-object"), rows)
+        draft.comment = text_of(obj.get("x_misp_comment") or "")
 
-    def _object(self, said: Said, obj: StixObject, name: str, detects: bool) -> None:
-        said.comment = (
+    def _object(self, draft: Draft, obj: StixObject, name: str, detects: bool) -> None:
+        draft.comment = (
             text_of(obj.get("description") or "")
             if obj["type"] in ("indicator", "observed-data")
             else ""
         )
         flagged: set[Leaf] | None = None
         if obj["type"] == "observed-data":
-            leaves = list(self._observed(obj, said))
+            leaves = list(self._observed(obj, draft))
             twin = self._twin(obj)
             compared = list(compared_in(twin)) if twin is not None else []
             inner = [
@@ -287,7 +295,7 @@ class Restorer:
                     rows.append((relation, made))
             for relation, value, leaf in self._related(template, inside):
                 if not relation:
-                    said.drops.append((_place(obj), Outcome.DROPPED, Reason.NO_PLACE))
+                    draft.drops.append((_place(obj), Outcome.DROPPED, Reason.NO_PLACE))
                     continue
                 row = self._row(
                     template,
@@ -296,10 +304,10 @@ class Restorer:
                     detects and (flagged is None or plain(leaf) in flagged),
                 )
                 if row is None:
-                    said.drops.append((_place(obj), Outcome.DROPPED, Reason.INVALID_VALUE))
+                    draft.drops.append((_place(obj), Outcome.DROPPED, Reason.INVALID_VALUE))
                 else:
                     rows.append((relation, row))
-            self._finish(said, obj, template, rows, key, parent, verb)
+            self._finish(draft, obj, template, rows, key, parent, verb)
 
     def _row(
         self, name: str, relation: str, value: str, flag: bool, data: str | None = None
@@ -316,7 +324,7 @@ class Restorer:
 
     def _finish(
         self,
-        said: Said,
+        draft: Draft,
         obj: StixObject,
         name: str,
         rows: list[tuple[str, Attribute]],
@@ -327,9 +335,11 @@ class Restorer:
         if rows:
             rows.sort(key=lambda row: (row[0], row[1].value))
             custom = not self._knowledge.relations(name)
-            said.objects.append(Object(name, tuple(dict.fromkeys(rows)), key, parent, verb, custom))
+            draft.objects.append(
+                Object(name, tuple(dict.fromkeys(rows)), key, parent, verb, custom)
+            )
             if not key:
-                said.uuids["", ""] = uuid_of(str(obj["id"])) or ""
+                draft.uuids["", ""] = uuid_of(str(obj["id"])) or ""
 
     def _related(self, name: str, leaves: list[Leaf]) -> Iterator[tuple[str, str, Leaf]]:
         """(relation, value, leaf) of each value that is one of the object's."""
@@ -375,10 +385,10 @@ class Restorer:
     def _twin(self, obj: StixObject) -> StixObject | None:
         return self._objects.get(f"indicator--{str(obj['id'])[15:]}")
 
-    def _observed(self, obj: StixObject, said: Said) -> Iterator[Leaf]:
+    def _observed(self, obj: StixObject, draft: Draft) -> Iterator[Leaf]:
         """The values of the observables of a record; those that another refers to stand below it."""
         refs = [ref for ref in obj.get("object_refs") or () if ref in self._objects]
-        said.consumed.extend(refs)
+        draft.consumed.extend(refs)
         inner = {ref: self._objects[ref] for ref in refs}
         below = {
             ref

@@ -6,77 +6,78 @@ report; what it says of a context object stands in the event report "Notes".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from stixbridge import times
-from stixbridge.conversion.to_misp.event_builder import Element, EventBuilder
-from stixbridge.conversion.to_misp.galaxies import Contexts
-from stixbridge.conversion.to_misp.grouping import Plan
-from stixbridge.conversion.to_misp.markings import Marking, Markings
+from stixbridge.conversion.to_misp.element import Element
+from stixbridge.conversion.to_misp.event_builder import EventBuilder
+from stixbridge.conversion.to_misp.markings import Marking
 from stixbridge.conversion.to_misp.tags import text
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.mapping.opinion import SCALE
 from stixbridge.misp.model import one_line
 from stixbridge.misp.values import cut, storable
 
+if TYPE_CHECKING:
+    from stixbridge.conversion.to_misp.workspace import Workspace
+
 StixObject = Mapping[str, Any]
-Told = tuple[Outcome, Reason | None, str | None]
 
 
 class Notes:
-    """Applies the notes, opinions and translations of one conversion to its events."""
+    """Puts the notes, opinions and translations of one conversion where their objects are."""
 
-    def __init__(
-        self,
-        objects: Mapping[str, StixObject],
-        plans: Iterable[Plan],
-        builders: Mapping[str, EventBuilder],
-        contexts: Contexts,
-        markings: Markings,
-    ) -> None:
-        self._objects = objects
-        self._builders = builders
-        self._contexts = contexts
-        self._markings = markings
-        self._of_container = {
-            str(plan.container["id"]): plan.uuid for plan in plans if plan.container is not None
-        }
-        self._events_of: dict[str, list[str]] = {}
-        for uuid, builder in builders.items():
-            for id_ in builder.by_stix:
-                self._events_of.setdefault(id_, []).append(uuid)
+    def __init__(self, workspace: Workspace) -> None:
+        self._objects = workspace.objects
+        self._builders = workspace.builders
+        self._contexts = workspace.contexts
+        self._markings = workspace.markings
+        self._fates = workspace.fates
+        self._of_container = workspace.events_of_containers
+        self._events_of = workspace.events_of
 
-    def note(self, id_: str, obj: StixObject, marking: Marking) -> Told:
-        """Apply a note or an opinion; says what became of it (STIX 2.1, sections 4.13 and 4.15)."""
+    def note(self, id_: str, obj: StixObject) -> None:
+        """Apply a note or an opinion (STIX 2.1, sections 4.13 and 4.15), and record what became of it."""
         kind, fields = self._fields(obj)
         if kind is None:
-            return Outcome.INVALID, Reason.INVALID_OBJECT, None
-        forms: set[str] = set()
+            self._fates.outcome(id_, Outcome.INVALID, Reason.INVALID_OBJECT)
+            return
+        marking = self._markings.of(obj)
         refs = [*(obj.get("object_refs") or ()), obj.get("object_ref")]
+        drawn: list[tuple[str, str]] = []
         for ref in dict.fromkeys(ref for ref in refs if isinstance(ref, str)):
-            event = self._of_container.get(ref)
-            if event is not None:
-                self._builders[event].annotate(None, kind, id_, marking, fields)
-                forms.add(f"analyst {kind.lower()}")
-            elif self._contexts.is_context(ref):
-                for uuid in self._contexts.events_of(ref):
-                    name = one_line(self._objects[ref].get("name") or ref)
-                    told = f"## {name}\n\n{fields.get('note') or fields.get('comment') or ''}\n"
-                    joined = marking.joined(self._contexts.marking(ref))
-                    self._builders[uuid].tell("Notes", f"{ref} {id_}", told, joined)
-                    forms.add("event report")
-            else:
-                for uuid in self._events_of.get(ref, ()):
-                    element = self._main(self._builders[uuid], ref)
-                    if element is not None:
-                        self._builders[uuid].annotate(
-                            element, kind, f"{id_} {ref}", marking, fields
-                        )
-                        forms.add(f"analyst {kind.lower()}")
-        if forms:
-            return Outcome.MAPPED, None, ", ".join(sorted(forms))
-        return Outcome.DROPPED, Reason.DANGLING, None
+            drawn.extend(self._on(ref, kind, id_, marking, fields))
+        if not drawn:
+            self._fates.outcome(id_, Outcome.DROPPED, Reason.DANGLING)
+            return
+        target = ", ".join(sorted({form for form, _ in drawn}))
+        self._fates.outcome(id_, Outcome.MAPPED, None, target)
+        self._fates.mapped(id_, [key for _, key in drawn])
+        if obj.get("authors") and "created_by_ref" in obj:
+            self._fates.drop(id_, [("created_by_ref", Outcome.DROPPED, Reason.REDUNDANT)])
+
+    def _on(
+        self, ref: str, kind: str, id_: str, marking: Marking, fields: dict[str, Any]
+    ) -> Iterator[tuple[str, str]]:
+        """Put a note on one object; gives the forms and their evidence."""
+        form = f"analyst {kind.lower()}"
+        event = self._of_container.get(ref)
+        if event is not None:
+            yield form, self._builders[event].annotate(None, kind, id_, marking, fields)
+        elif self._contexts.is_context(ref):
+            for uuid in self._contexts.events_of(ref):
+                name = one_line(self._objects[ref].get("name") or ref)
+                section = f"## {name}\n\n{fields.get('note') or fields.get('comment') or ''}\n"
+                joined = marking.joined(self._contexts.marking(ref))
+                evidence = self._builders[uuid].tell("Notes", f"{ref} {id_}", section, joined)
+                yield "event report", evidence
+        else:
+            for uuid in self._events_of.get(ref, ()):
+                element = self._main(self._builders[uuid], ref)
+                if element is not None:
+                    key = f"{id_} {ref}"
+                    yield form, self._builders[uuid].annotate(element, kind, key, marking, fields)
 
     @staticmethod
     def _main(builder: EventBuilder, ref: str) -> Element | None:
@@ -84,10 +85,10 @@ class Notes:
         return found[0] if found else None
 
     def _fields(self, obj: StixObject) -> tuple[str | None, dict[str, Any]]:
-        creator = self._objects.get(text(obj.get("created_by_ref")) or "") or {}
-        if creator and not self._markings.may_name(creator, self._markings.of(obj)):
-            creator = {}
-        authors = ", ".join(obj.get("authors") or ()) or str(creator.get("name") or "")
+        authors = ", ".join(obj.get("authors") or ())
+        if not authors:
+            creator = obj.get("created_by_ref")
+            authors = self._markings.name(creator, self._markings.of(obj)) or ""
         fields: dict[str, Any] = {}
         if authors:
             fields["authors"] = cut(storable(one_line(authors)), 255)
@@ -118,36 +119,46 @@ class Notes:
             "comment": cut(storable(obj.get("explanation") or "")),
         }
 
-    def translation(self, id_: str, obj: StixObject, marking: Marking) -> Told:
+    def translation(self, id_: str, obj: StixObject) -> None:
         """Tell a language-content in each event that holds the object (STIX 2.1, section 7.1)."""
         ref = text(obj.get("object_ref"))
         contents = obj.get("contents")
         if ref is None or not isinstance(contents, dict):
-            return Outcome.INVALID, Reason.INVALID_OBJECT, None
+            self._fates.outcome(id_, Outcome.INVALID, Reason.INVALID_OBJECT)
+            return
         target = self._objects.get(ref)
-        if target is None:
-            return Outcome.DROPPED, Reason.DANGLING, None
+        events = self._holding(ref) if target is not None else []
+        if target is None or not events:
+            self._fates.outcome(id_, Outcome.DROPPED, Reason.DANGLING)
+            return
+        marking = self._markings.of(obj).joined(self._markings.of(target))
+        told = _in_languages(one_line(target.get("name") or ref), contents)
+        evidence = [
+            self._builders[uuid].tell("Translations", id_, told, marking) for uuid in events
+        ]
+        self._fates.outcome(id_, Outcome.MAPPED, None, "event report")
+        self._fates.mapped(id_, evidence)
+
+    def _holding(self, ref: str) -> list[str]:
+        """The events that hold an object."""
         if ref in self._of_container:
-            events = [self._of_container[ref]]
-        elif self._contexts.is_context(ref):
-            events = self._contexts.events_of(ref)
-        else:
-            events = self._events_of.get(ref, [])
-        name = one_line(target.get("name") or ref)
-        marking = marking.joined(self._markings.of(target))
-        lines = []
-        for language, properties in sorted(contents.items()):
-            lines.append(f"## {name} ({one_line(language)})\n")
-            pairs = properties.items() if isinstance(properties, dict) else [("", properties)]
-            lines.extend(
-                f"- {one_line(key)}: {_told(value)}" for key, value in sorted(pairs) if value
-            )
-            lines.append("")
-        for uuid in events:
-            self._builders[uuid].tell("Translations", id_, "\n".join(lines), marking)
-        if events:
-            return Outcome.MAPPED, None, "event report"
-        return Outcome.DROPPED, Reason.DANGLING, None
+            return [self._of_container[ref]]
+        if self._contexts.is_context(ref):
+            return self._contexts.events_of(ref)
+        return self._events_of.get(ref, [])
+
+
+def _in_languages(name: str, contents: Mapping[str, Any]) -> str:
+    """The translations of an object's properties, in Markdown."""
+    lines = []
+    for language, properties in sorted(contents.items()):
+        lines.append(f"## {name} ({one_line(language)})\n")
+        pairs = properties.items() if isinstance(properties, dict) else [("", properties)]
+        lines.extend(
+            f"- {one_line(key)}: {_listed(value)}" for key, value in sorted(pairs) if value
+        )
+        lines.append("")
+    return "\n".join(lines)
 
 
 def _analyst(obj: StixObject, fields: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
@@ -172,7 +183,7 @@ def _analyst(obj: StixObject, fields: dict[str, Any]) -> tuple[str | None, dict[
     }
 
 
-def _told(value: Any) -> str:
+def _listed(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(_told(item) for item in value)
+        return ", ".join(_listed(item) for item in value)
     return one_line(value)

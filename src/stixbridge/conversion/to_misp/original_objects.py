@@ -14,17 +14,20 @@ from base64 import b64decode, b64encode
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from stixbridge.conversion.to_misp.event_builder import EventBuilder
 from stixbridge.conversion.to_misp.grouping import CONTENT, Plan
-from stixbridge.conversion.to_misp.markings import Marking, Markings
-from stixbridge.conversion.to_misp.translate import Attribute
+from stixbridge.conversion.to_misp.markings import Marking
+from stixbridge.conversion.to_misp.translation import Attribute
 from stixbridge.errors import InputError
-from stixbridge.mapping.tables import LINK_TYPES, Role, Table
+from stixbridge.mapping.tables import LINK_TYPES, Role
 from stixbridge.stix.references import everything, parts
+
+if TYPE_CHECKING:
+    from stixbridge.conversion.to_misp.workspace import Workspace
 
 StixObject = Mapping[str, Any]
 
@@ -37,28 +40,15 @@ _LISTS = ("object_refs", "object_ref", "sighting_of_ref")
 
 
 class Preserving:
-    """Attaches the originals to the events of one conversion.
+    """Attaches the originals to the events of one conversion."""
 
-    Args (of the constructor):
-        originals: the chosen version of each object, as it came.
-        objects: the same in shape, and lifted to 2.1.
-        tables: the table of each.
-        markings: what holds for each.
-    """
-
-    def __init__(
-        self,
-        originals: Mapping[str, StixObject],
-        objects: Mapping[str, StixObject],
-        tables: Mapping[str, Table],
-        markings: Markings,
-    ) -> None:
-        self._originals = originals
-        self._objects = objects
-        self._roles = {id_: table.role for id_, table in tables.items()}
-        self._markings = markings
+    def __init__(self, workspace: Workspace) -> None:
+        self._originals: Mapping[str, StixObject] = workspace.originals
+        self._objects = workspace.objects
+        self._roles = {id_: shape.table.role for id_, shape in workspace.shapes.items()}
+        self._markings = workspace.markings
         self._speaking: dict[str, list[str]] = defaultdict(list)
-        for id_, obj in objects.items():
+        for id_, obj in self._objects.items():
             for ref in self._spoken_of(obj):
                 self._speaking[ref].append(id_)
         self.kept: set[str] = set()

@@ -2,76 +2,130 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from stixbridge import tlp
-from stixbridge.conversion.to_misp.markings import Marking, Markings
-from stixbridge.conversion.to_misp.options import Options
+from stixbridge.conversion.to_misp.element import NO_TAGS
+from stixbridge.conversion.to_misp.markings import Marking
+from stixbridge.ledger import Drop, Outcome, Reason
 from stixbridge.mapping.dialects.misp_export import WRITTEN_BY_THE_EXPORT
 from stixbridge.mapping.indicator import SAYS_NOTHING
-from stixbridge.misp.knowledge import Knowledge
 from stixbridge.misp.model import machine_tag, plain_tag
+from stixbridge.stix.upgrade import lifted_name
+
+if TYPE_CHECKING:
+    from stixbridge.conversion.to_misp.workspace import Workspace
+
+StixObject = Mapping[str, Any]
 
 
-class Tagging:
-    """Makes the tags of one conversion."""
+class Tags:
+    """Makes the tags of one conversion. Objects with equal tag-making properties share one set."""
 
-    def __init__(
-        self,
-        objects: Mapping[str, Mapping[str, Any]],
-        options: Options,
-        knowledge: Knowledge,
-        markings: Markings,
-    ) -> None:
-        self._objects = objects
-        self._markings = markings
-        self._options = options
-        self._knowledge = knowledge
-        self._producers: dict[str | None, str | None] = {}
+    def __init__(self, workspace: Workspace) -> None:
+        self._objects = workspace.objects
+        self._shapes = workspace.shapes
+        self._fates = workspace.fates
+        self._markings = workspace.markings
+        self._options = workspace.options
+        self._knowledge = workspace.knowledge
+        self._producers: dict[str, str] = {}
+        self._made: dict[tuple[Any, ...], tuple[frozenset[str], tuple[Drop, ...]]] = {}
 
     def of(
-        self, obj: Mapping[str, Any], event_creator: str | None, *, from_misp: bool = False
-    ) -> set[str]:
-        """The tags that an object's own properties ask for.
+        self, id_: str, obj: StixObject, event_creator: str | None, *, from_misp: bool = False
+    ) -> frozenset[str]:
+        """The tags that an object's own properties ask for; labels that become none are recorded.
 
         Args:
+            id_: of the object.
             obj: the object.
-            event_creator: its producer is not named again where the event names it.
+            event_creator: the producer that the event names is not named again.
             from_misp: MISP wrote it: its labels are its tags.
         """
-        options = self._options
-        tags: set[str] = set()
+        names = self._shapes[id_].tagging
+        if not names:
+            return NO_TAGS
+        marking = self._markings.of(obj)
+        key = (
+            obj["type"],
+            obj.get("spec_version"),
+            event_creator,
+            from_misp,
+            marking,
+            names,
+            *[_frozen(obj[name]) for name in names],
+        )
+        known = self._made.get(key)
+        if known is None:
+            tags = frozenset(self._tags(obj, event_creator, marking, from_misp))
+            known = self._made[key] = tags, tuple(self._drops(obj, marking))
+        if known[1]:
+            self._fates.drop(id_, known[1])
+        return known[0]
+
+    def account(self, id_: str, obj: StixObject) -> None:
+        """Record the tag-making properties that an object without tags of its own loses."""
+        drops = list(self._drops(obj, self._markings.of(obj)))
+        if drops:
+            self._fates.drop(id_, drops)
+
+    def _tags(
+        self, obj: StixObject, event_creator: str | None, marking: Marking, from_misp: bool
+    ) -> Iterator[str]:
         confidence = confidence_tag(obj.get("confidence"))
         if confidence:
-            tags.add(confidence)
+            yield confidence
         creator = text(obj.get("created_by_ref")) or text(obj.get("x_opencti_created_by_ref"))
-        if creator and creator != event_creator:
-            producer = self.producer(creator, self._markings.of(obj))
-            if producer:
-                tags.add(producer)
-        space = options.tag_space
+        if creator:
+            producer = self.producer(creator, marking)
+            if producer and creator != event_creator:
+                yield producer
+        space = self._options.tag_space
+        score = obj.get("x_opencti_score")
+        if isinstance(score, int) and not isinstance(score, bool):
+            yield machine_tag(space, "score", str(score))
+        if from_misp:
+            # its tags, as they were; those of TLP are markings
+            yield from (plain_tag(label) for label in obj.get("labels") or () if is_a_tag(label))
+            return
+        yield from self._kinds(obj)
+        for label in (*(obj.get("labels") or ()), *(obj.get("x_opencti_labels") or ())):
+            if label and self.label_allowed(label):
+                yield self._known(label) or machine_tag(space, "label", label)
+        for phase in obj.get("kill_chain_phases") or ():
+            yield kill_chain_tag(space, phase["kill_chain_name"], phase["phase_name"])
+
+    def _kinds(self, obj: StixObject) -> Iterator[str]:
+        """The types of an indicator or report, the context of a grouping."""
+        space = self._options.tag_space
         type_ = obj["type"]
         kinds = obj.get("indicator_types") if type_ == "indicator" else obj.get("report_types")
         predicate = "indicator-type" if type_ == "indicator" else "report-type"
-        for kind in () if from_misp else kinds or ():
+        for kind in kinds or ():
             if kind and kind not in SAYS_NOTHING:
-                tags.add(machine_tag(space, predicate, kind))
-        if type_ == "grouping" and not from_misp and isinstance(obj.get("context"), str):
-            tags.add(machine_tag(space, "context", obj["context"]))
-        score = obj.get("x_opencti_score")
-        if isinstance(score, int) and not isinstance(score, bool):
-            tags.add(machine_tag(space, "score", str(score)))
-        if from_misp:
-            # its tags, as they were; those of TLP are markings
-            tags.update(plain_tag(label) for label in obj.get("labels") or () if is_a_tag(label))
-            return tags
-        for label in (*(obj.get("labels") or ()), *(obj.get("x_opencti_labels") or ())):
-            if label and self.label_allowed(label):
-                tags.add(self._known(label) or machine_tag(space, "label", label))
-        for phase in obj.get("kill_chain_phases") or ():
-            tags.add(kill_chain_tag(space, phase["kill_chain_name"], phase["phase_name"]))
-        return tags
+                yield machine_tag(space, predicate, kind)
+        if type_ == "grouping" and isinstance(obj.get("context"), str):
+            yield machine_tag(space, "context", obj["context"])
+
+    def _drops(self, obj: StixObject, marking: Marking) -> Iterator[Drop]:
+        """Labels, producers and types that make no tag."""
+        labels = obj.get("labels")
+        if labels is not None and any(label.startswith("misp:") for label in labels):
+            return  # MISP wrote it: its labels are fields and tags, all of them used
+        for at, label in enumerate(labels or ()):
+            if not self.label_allowed(label):
+                yield f"labels[{at}]", Outcome.DROPPED, Reason.FILTERED
+        creator = obj.get("created_by_ref")
+        if creator is not None and not self.producer(creator, marking):
+            reason = Reason.MARKING if creator in self._objects else Reason.DANGLING
+            yield "created_by_ref", Outcome.DROPPED, reason
+        if obj["type"] == "indicator" and "indicator_types" in obj:
+            name = lifted_name("indicator", "indicator_types", obj)
+            for at, kind in enumerate(obj["indicator_types"]):
+                if kind in SAYS_NOTHING:
+                    yield f"{name}[{at}]", Outcome.DROPPED, Reason.REDUNDANT
 
     def _known(self, label: str) -> str | None:
         """A label that is a tag of a taxonomy, in its spelling; never one that marks or steers MISP itself."""
@@ -84,21 +138,30 @@ class Tagging:
         return "*" in self._options.labels or label in self._options.labels
 
     def producer(self, ref: str | None, told: Marking) -> str | None:
-        """The tag that names a producer, by the id of its identity; None where `told` is looser than the name."""
-        identity = self._objects.get(ref) if ref else None
-        if identity is not None and not self._markings.may_name(identity, told):
-            return None
-        return self._producer(ref)
+        """The tag that names a producer, by the id of its identity.
 
-    def _producer(self, ref: str | None) -> str | None:
-        if ref not in self._producers:
-            identity = self._objects.get(ref) if ref else None
-            name = text(identity.get("name")) if identity else None
-            tag = self._knowledge.cluster_tag("producer", "", [], [name]) if name else None
-            self._producers[ref] = tag or (
-                machine_tag("misp-galaxy", "producer", name) if name else None
-            )
-        return self._producers[ref]
+        Args:
+            ref: the id.
+            told: what holds where the tag would stand.
+
+        Returns:
+            The tag; None where the input has no such identity, or `told` is looser than the name.
+        """
+        name = self._markings.name(ref, told)
+        if name is None:
+            return None
+        known = self._producers.get(name)
+        if known is None:
+            tag = self._knowledge.cluster_tag("producer", "", [], [name])
+            known = self._producers[name] = tag or machine_tag("misp-galaxy", "producer", name)
+        return known
+
+
+def _frozen(value: Any) -> Any:
+    """A value that can be part of a key."""
+    if isinstance(value, list):
+        return tuple([_frozen(item) for item in value])
+    return repr(value) if isinstance(value, dict) else value
 
 
 _NEVER_BY_LABEL = ("tlp:", "pap:", "misp:", "workflow:", "misp-galaxy:")

@@ -16,13 +16,14 @@ from typing import Any
 import orjson
 
 from stixbridge import tlp
+from stixbridge.config.model import FeedSettings
+from stixbridge.envelopes import Delivered, Wanted
 from stixbridge.errors import ConfigError
 from stixbridge.misp.model import ANALYST_DATA, MispEvent
 from stixbridge.misp.values import COMPOSITES
 from stixbridge.settings.registry import sink
-from stixbridge.sinks.base import OWN_FIELDS, Delivery, Job, Note, State, emptied
+from stixbridge.sinks.base import Delivery, Job, Note, State, emptied
 from stixbridge.sinks.event_diff import told
-from stixbridge.sinks.feed.settings import FeedSettings
 from stixbridge.sinks.feed.signing import Signer, unsign
 from stixbridge.sinks.folder import event_in, make_folder, write_atomically
 from stixbridge.sinks.max_tlp import Ceiling
@@ -40,8 +41,7 @@ _COLOURS = {
     "clear": "#FFFFFF",
 }
 _COLOUR = "#0088CC"
-# A feed has the distribution that its subscriber gives it.
-_NOT_OF_A_FEED = OWN_FIELDS | {"sharing_group_id"}
+_DEFAULT_MAX = "amber+strict"
 
 
 @sink("feed", FeedSettings)
@@ -51,28 +51,34 @@ class FeedSink:
     Args (of the constructor):
         path: the folder; made when absent.
         name: of the sink.
-        settings: any other setting of `FeedSettings`, as in the configuration.
-
-    Raises:
-        ConfigError: naming every setting that is wrong; when there is no GnuPG, or no such key.
+        orgc: the organisation that the events carry: `name` and `uuid`.
+        max_tlp: what is marked more strictly stays out; TLP:RED does unless this says `tlp:red`.
+        signer: signs the folder after each change; None for no signature.
     """
 
-    def __init__(self, path: str | Path, *, name: str = "feed", **settings: Any) -> None:
-        given = FeedSettings(path=Path(path), **settings)
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        name: str = "feed",
+        orgc: Mapping[str, str] | None = None,
+        max_tlp: str = _DEFAULT_MAX,
+        signer: Signer | None = None,
+    ) -> None:
         self.name = name
         self.restores = False
-        self.settings = f"{given.max_tlp} {given.sign or ''}"
-        self._path = given.path.expanduser()
-        self._orgc = given.orgc.to_dict() if given.orgc is not None else ORGC
-        self._signer = Signer(given.sign, given.gnupg_home) if given.sign is not None else None
-        self._ceiling = Ceiling(given.max_tlp, "the feed")
+        self.settings = f"{max_tlp} {signer.key if signer is not None else ''}"
+        self._path = Path(path)
+        self._orgc = dict(orgc or ORGC)
+        self._signer = signer
+        self._ceiling = Ceiling(max_tlp, "the feed")
         self._rehearsing = False
 
-    def allowed(self, event: MispEvent, notes: list[Note]) -> MispEvent | None:
+    def allowed(self, wanted: Wanted, notes: list[Note]) -> Wanted | None:
         """An event without what is marked too strictly for the folder."""
-        return self._ceiling.allowed(event, notes)
+        return self._ceiling.allowed(wanted, notes)
 
-    def others_work(self, body: MispEvent, uuids: set[str]) -> dict[str, dict[str, Any]]:
+    def others_work(self, delivered: Delivered, uuids: set[str]) -> dict[str, dict[str, Any]]:
         """None: nobody else works there."""
         return {}
 
@@ -107,9 +113,7 @@ class FeedSink:
         done: list[Delivery] = []
         touched: dict[str, MispEvent] = {}
         for job in jobs:
-            delivery, event = self._one(
-                job, number(table(manifest, str(job.event["uuid"])).get("timestamp"))
-            )
+            delivery, event = self._one(job, number(table(manifest, job.uuid).get("timestamp")))
             done.append(delivery)
             if event is not None:
                 touched[delivery.event] = event
@@ -124,19 +128,20 @@ class FeedSink:
         yield from done
 
     def _one(self, job: Job, listed: int = 0) -> tuple[Delivery, MispEvent | None]:
-        uuid = str(job.event["uuid"])
+        uuid, delivered = job.uuid, Delivered.of(job.wanted)
         path = self._path / f"{uuid}.json"
         old = event_in(path)
         notes: list[Note] = []
-        wanted = self.allowed(job.event, notes)
+        allowed = self.allowed(job.wanted, notes)
         state, action = State.DELIVERED, "created" if old is None else "updated"
-        if wanted is None:
+        if allowed is None:
             state, action = State.OUT, "left out"
             if old is None:
-                return Delivery(uuid, state, job.event, action, notes=notes), None
-            wanted = emptied(
-                old, keep=()
-            )  # under its old title: the new one may be what is too strict
+                return Delivery(uuid, state, delivered, action, notes=notes), None
+            # under its old title: the new one may be what is too strict
+            wanted = emptied(old, keep=())
+        else:
+            wanted = allowed.event
         event = self._framed(mended(wanted, notes, job.now), old or {}, job.now, listed)
         changes: list[str] = []
         if old is not None and _content(event) == _content(old):
@@ -147,7 +152,7 @@ class FeedSink:
         else:
             write_atomically(path, orjson.dumps({"Event": event}))
         return Delivery(
-            uuid, state, job.event, action, published=True, notes=notes, changes=changes
+            uuid, state, delivered, action, published=True, notes=notes, changes=changes
         ), event
 
     def _framed(
@@ -162,7 +167,10 @@ class FeedSink:
             listed: its timestamp in the manifest; its file may be lost.
         """
         plain = {key: value for key, value in wanted.items() if not isinstance(value, list)}
-        event: MispEvent = {key: value for key, value in plain.items() if key not in _NOT_OF_A_FEED}
+        event: MispEvent = dict(plain)
+        event.pop(
+            "sharing_group_id", None
+        )  # a feed has the distribution that its subscriber gives it
         event["Orgc"] = self._orgc
         event["published"] = True
         event["Tag"] = _tags(wanted, old)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from stixbridge.misp.model import MispEvent, tag_names
@@ -72,4 +73,5 @@ def recorded(delivery: Delivery, event: MispEvent, work: Work) -> None:
     for uuid, done in work.items():
         if uuid in wanted and (uuid in rows or done.get("deleted")):
             rows[uuid] = wanted[uuid]
-    delivery.body = {**delivery.body, "Attribute": list(rows.values())}
+    body = {**delivery.body, "Attribute": list(rows.values())}
+    delivery.delivered = replace(delivery.delivered, body=body)

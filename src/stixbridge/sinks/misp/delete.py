@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from stixbridge.envelopes import Delivered
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import ANALYST_DATA, all_attributes, tag_names
-from stixbridge.sinks.base import OURS, SHARES, TAKEN, Delivery, Job, Last, Note, State, parts
+from stixbridge.sinks.base import OURS, Delivery, Job, LastDelivery, Note, State, parts
 from stixbridge.sinks.misp.answers import is_set, message_of, value_of
 from stixbridge.sinks.misp.api import DERIVED, MispApi
 from stixbridge.sinks.misp.diff import EVENT_FIELDS, normal
@@ -20,7 +21,7 @@ def had_parts(job: Job) -> bool:
     return job.last is not None and bool(parts(job.last.body))
 
 
-def after_deletion(api: MispApi, job: Job, notes: list[Note]) -> Last | None:
+def after_deletion(api: MispApi, job: Job, notes: list[Note]) -> LastDelivery | None:
     """Finish a deletion that was cut.
 
     Args:
@@ -37,9 +38,9 @@ def after_deletion(api: MispApi, job: Job, notes: list[Note]) -> Last | None:
     last = job.last
     if last is None or last.state is not State.DELETING:
         return last
-    if api.event(str(job.event["uuid"])) is not None:
-        return Last(State.DELIVERED, last.body)
-    _unblock(api, str(job.event["uuid"]), notes)
+    if api.event(job.uuid) is not None:
+        return LastDelivery(State.DELIVERED, last.delivered)
+    _unblock(api, job.uuid, notes)
     return None
 
 
@@ -57,18 +58,18 @@ def removed(api: MispApi, job: Job, delivery: Delivery) -> Delivery:
     Raises:
         ServerError: when MISP fails; the next run goes on.
     """
-    uuid = str(job.event["uuid"])
+    uuid = job.uuid
     if (
         delivery.state not in OURS
-        or TAKEN in delivery.body
-        or SHARES in delivery.body
+        or delivery.delivered.adopted is not None
+        or delivery.delivered.split is not None
         or not api.may_unblock()
     ):
         return delivery
     held = api.event(uuid)
     if held is None or _anything_in(held, delivery.body) or api.extended(uuid):
         return delivery
-    job.begin(State.DELETING, delivery.body)
+    job.begin(State.DELETING, delivery.delivered)
     answer = api.post(f"events/delete/{held['id']}", {})
     value = value_of(answer)
     if answer.status >= 500 or not value:
@@ -78,7 +79,7 @@ def removed(api: MispApi, job: Job, delivery: Delivery) -> Delivery:
         delivery.notes.append((None, Outcome.PRESERVED, Reason.REFUSED, note))
         return delivery
     _unblock(api, uuid, delivery.notes)
-    return Delivery(uuid, State.OUT, job.event, "deleted", notes=delivery.notes)
+    return Delivery(uuid, State.OUT, Delivered.of(job.wanted), "deleted", notes=delivery.notes)
 
 
 def _unblock(api: MispApi, uuid: str, notes: list[Note]) -> None:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stixbridge import times, tlp
+from stixbridge.envelopes import AnalystDataChange, Delivered
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import ANALYST_DATA, MispEvent, level_of, tag_names
 from stixbridge.misp.values import BadValue, normalise
-from stixbridge.sinks.base import GIVEN, GONE, STORED, Note
+from stixbridge.sinks.base import Note
 from stixbridge.sinks.misp.answers import is_set
 
 Part = dict[str, Any]
@@ -63,51 +64,36 @@ class Policy:
     restore: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A note, opinion or relationship of ours to change.
-
-    Attributes:
-        kind: `Note`, `Opinion` or `Relationship`.
-        uuid: its own.
-        fields: that change; None to take it away.
-    """
-
-    kind: str
-    uuid: str
-    fields: dict[str, Any] | None
-
-
 @dataclass(slots=True)
 class Changes:
     """An edit.
 
     Attributes:
         body: to send; empty where there is nothing to do.
-        said: analyst data that is there, and changes: an edit of the event would not change it.
-        refused: those of `said` that MISP did not take.
-        given: UUID of a part -> field -> what we delivered, where it is as wanted by somebody else's hand.
-        stored: UUID of an attribute -> its value as MISP stored it.
+        analyst_data: changes of analyst data that MISP has: an edit of the event would not change it.
+        refused: those of `analyst_data` that MISP did not take.
+        analyst_kept: as in `Delivered`.
+        stored_values: as in `Delivered`.
         others_tags: UUID of a part -> tags, in lower case, that are wanted and were set by somebody else.
-        gone: UUIDs of parts that somebody else deleted, whether they are still wanted or not.
+        deleted_by_analyst: as in `Delivered`, whether the parts are still wanted or not.
         notes: what a reader should know.
         policy: whose word counts.
     """
 
     body: MispEvent = field(default_factory=dict)
-    said: list[Said] = field(default_factory=list)
-    refused: list[Said] = field(default_factory=list)
-    given: dict[str, dict[str, Any]] = field(default_factory=dict)
-    stored: Mapping[str, str] = field(default_factory=dict)
+    analyst_data: list[AnalystDataChange] = field(default_factory=list)
+    refused: list[AnalystDataChange] = field(default_factory=list)
+    analyst_kept: dict[str, dict[str, Any]] = field(default_factory=dict)
+    stored_values: Mapping[str, str] = field(default_factory=dict)
     others_tags: dict[str, set[str]] = field(default_factory=dict)
-    gone: set[str] = field(default_factory=set)
+    deleted_by_analyst: set[str] = field(default_factory=set)
     notes: list[Note] = field(default_factory=list)
     policy: Policy = field(default_factory=Policy)
 
 
 def compute(
     wanted: MispEvent,
-    base: Mapping[str, Any],
+    delivered: Delivered,
     theirs: Mapping[str, Any],
     policy: Policy | None = None,
 ) -> Changes:
@@ -115,15 +101,16 @@ def compute(
 
     Args:
         wanted: what it shall be.
-        base: what we delivered last; parts that are not in it are new to us.
+        delivered: the event as we delivered it last; parts that are not in it are new to us.
         theirs: what MISP has, soft-deleted parts included.
         policy: whose word counts in a conflict; the analyst's where it is None.
     """
+    base = delivered.body
     changes = Changes(
         policy=policy or Policy(),
-        gone=set(base.get(GONE) or ()),
-        given={uuid: dict(fields) for uuid, fields in (base.get(GIVEN) or {}).items()},
-        stored=base.get(STORED) or {},
+        deleted_by_analyst=set(delivered.deleted_by_analyst),
+        analyst_kept={uuid: dict(fields) for uuid, fields in delivered.analyst_kept.items()},
+        stored_values=delivered.stored_values,
     )
     body = _fields(wanted, base, theirs, EVENT_FIELDS, changes, str(wanted["uuid"]))
     if (
@@ -159,10 +146,10 @@ def _parts(
     for uuid, part in ours.items():
         known, other = before.get(uuid), held.get(uuid)
         absent = other is None or is_deleted(other)
-        if absent and (known is not None or uuid in changes.gone):
+        if absent and (known is not None or uuid in changes.deleted_by_analyst):
             if changes.policy.restore and (known != part or other is None):
                 rows.append(_new(part, revived=other is not None))
-                changes.gone.discard(uuid)
+                changes.deleted_by_analyst.discard(uuid)
             elif known != part:  # said when it matters: the source changed what an analyst deleted
                 note = f"{_called(part)}deleted in MISP; stays deleted"
                 changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
@@ -177,7 +164,7 @@ def _parts(
             continue
         other = held.get(uuid)
         if other is None or is_deleted(other):
-            changes.gone.add(uuid)  # not by us: it does not come back by itself
+            changes.deleted_by_analyst.add(uuid)  # not by us: it does not come back by itself
         else:
             rows.extend(_withdrawn(known, other, name, changes))
     return rows
@@ -186,7 +173,7 @@ def _parts(
 def _withdrawn(known: Part, other: Part, name: str, changes: Changes) -> Iterator[Part]:
     """The row that takes away what is no longer wanted; nothing where it has become an analyst's own."""
     uuid = str(known["uuid"])
-    if _made_anothers(known, other, name, changes.stored.get(uuid)):
+    if _made_anothers(known, other, name, changes.stored_values.get(uuid)):
         note = f"{_called(known)}no longer wanted, and an analyst made something else of it; stays"
         changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
         return
@@ -263,7 +250,7 @@ def _report_head(other: Part) -> Part:
 def _inner(
     part: Part, known: Mapping[str, Any], other: Mapping[str, Any], changes: Changes
 ) -> dict[str, list[Part]]:
-    """Sightings and analyst data that are new; analyst data that changed or went goes to `changes.said`."""
+    """Sightings and analyst data that are new; analyst data that changed or went goes to `changes.analyst_data`."""
     rows: dict[str, list[Part]] = {}
     before = by_uuid(known, "Sighting")
     fresh = [entry for uuid, entry in by_uuid(part, "Sighting").items() if uuid not in before]
@@ -287,11 +274,11 @@ def _analyst_data(
         if there is not None:
             fields = _fields(entry, before.get(uuid, {}), there, ANALYST_FIELDS, changes, uuid)
             if "relationship_type" in fields:  # MISP answers 200 and keeps the old one
-                changes.said.append(Said(name, uuid, None))
+                changes.analyst_data.append(AnalystDataChange(name, uuid, None))
                 yield entry
             elif fields:
-                changes.said.append(Said(name, uuid, fields))
-        elif uuid not in before and uuid not in changes.gone:
+                changes.analyst_data.append(AnalystDataChange(name, uuid, fields))
+        elif uuid not in before and uuid not in changes.deleted_by_analyst:
             yield entry
         elif before.get(uuid) != entry:
             note = f"{name.lower()} deleted in MISP; stays deleted"
@@ -301,7 +288,7 @@ def _analyst_data(
         if uuid in ours:
             continue
         if there is None:
-            changes.gone.add(uuid)
+            changes.deleted_by_analyst.add(uuid)
         elif any(
             normal(field, there.get(field)) != normal(field, entry.get(field))
             for field in entry.keys() & _SAID
@@ -309,7 +296,7 @@ def _analyst_data(
             note = f"{name.lower()} was changed in MISP; stays, though the source no longer says it"
             changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
         else:
-            changes.said.append(Said(name, uuid, None))
+            changes.analyst_data.append(AnalystDataChange(name, uuid, None))
 
 
 def _changed(
@@ -349,11 +336,11 @@ def _fields(
     row: Part = {}
     for name in fields:
         ours, last, held = (normal(name, part.get(name)) for part in (wanted, base, theirs))
-        given = changes.given.get(uuid, {})
+        given = changes.analyst_kept.get(uuid, {})
         before = normal(name, given[name]) if name in given else last  # what we delivered
         if ours == held:
             if base and ours != before:
-                changes.given.setdefault(uuid, {}).setdefault(name, base.get(name))
+                changes.analyst_kept.setdefault(uuid, {}).setdefault(name, base.get(name))
             continue
         if ours == last and base:
             continue  # the source says what it said

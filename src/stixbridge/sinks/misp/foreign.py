@@ -1,9 +1,8 @@
 """Events that are in MISP already and are not ours: left alone, taken over, or extended by one of ours.
 
 They have the UUID of the report, or, where that is asked for, its title and some of its values: scripts give UUIDs of
-their own. What was taken over or extended is on record in the delivered body (`TAKEN`), so that later runs find it:
-`{"as": "adopt", "uuids": {ours: theirs}, "event": UUID}` or `{"as": "extend", "event": UUID}`, without `event` where
-it has our UUID.
+their own. How an event was adopted is recorded with what was delivered (`Delivered.adopted`), so that later runs find
+it.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from stixbridge import tlp
+from stixbridge.envelopes import Adoption, Delivered
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import (
     ANALYST_DATA,
@@ -23,21 +23,7 @@ from stixbridge.misp.model import (
     derived_uuid,
     level_of,
 )
-from stixbridge.sinks.base import (
-    CLOSED,
-    GIVEN,
-    GONE,
-    OURS,
-    RESTRICTED,
-    SHARES,
-    STORED,
-    TAKEN,
-    Delivery,
-    Job,
-    Note,
-    Remembering,
-    State,
-)
+from stixbridge.sinks.base import OURS, Delivery, Job, Note, PartRecord, State
 from stixbridge.sinks.misp.answers import is_set, number
 from stixbridge.sinks.misp.api import MispApi
 from stixbridge.sinks.misp.diff import by_uuid, wider
@@ -129,30 +115,22 @@ class Foreign:
             notes: the same.
             uuid: of the event in MISP, where it is not that of ours.
         """
-        other = {"event": uuid} if uuid is not None else {}
         theirs = uuid or str(event["uuid"])
         if self.policy == "extend":
-            return self._extended(job, event, notes, other)
+            return self._extended(job, event, notes, uuid)
         held = self._api.event(theirs) if self.policy == "adopt" else None
         if held is not None and self._api.may_edit(held):
-            closed = bool(job.event.get(RESTRICTED))
-            taken = {
-                "as": "adopt",
-                "uuids": equal_values(event, held),
-                CLOSED: closed,
-                **_as_it_was(held),
-                **other,
-            }
-            own = as_taken(event, taken)
-            base = _base_of_theirs(own, held)
-            # what is there from now on is ours, and what is sent is looked for after a cut
-            job.begin(State.WAITING, {**in_our_terms(base, event, taken), TAKEN: taken})
+            adopted = _adoption(held, event, uuid, restricted=job.wanted.restricted)
+            own = event_as_adopted(event, adopted)
+            base = Delivered(_base_of_theirs(own, held))
+            # from now on what is there is ours, and after a cut the next run looks for what was sent
+            job.begin(State.WAITING, in_our_terms(base, event, adopted))
             one = replace(job, publish=False)  # nobody has looked at the two together yet
             delivery = self._writer.edit(one, own, base, held, notes, published=False, keep=False)
             if delivery.state in OURS and delivery.action != "refused":
                 text = f"the event of someone else was taken over: {theirs}"
                 notes.append((None, Outcome.PRESERVED, Reason.ADOPTED, text))
-                delivery.body = {**in_our_terms(delivery.body, event, taken), TAKEN: taken}
+                delivery.delivered = in_our_terms(delivery.delivered, event, adopted)
                 return delivery
         elif held is not None:
             whose = str((held.get("Orgc") or {}).get("name") or "another organisation")
@@ -167,50 +145,55 @@ class Foreign:
                 f"{theirs} is in MISP and not ours; left as it is",
             )
         )
-        return Delivery(str(event["uuid"]), State.FOREIGN, event, "foreign", notes=notes)
+        return Delivery(str(event["uuid"]), State.FOREIGN, Delivered(event), "foreign", notes=notes)
 
     def _extended(
-        self, job: Job, event: MispEvent, notes: list[Note], other: dict[str, str]
+        self, job: Job, event: MispEvent, notes: list[Note], uuid: str | None
     ) -> Delivery:
-        taken = {"as": "extend", **other}
-        own = as_taken(event, taken)
+        adopted = Adoption("extend", event=uuid)
+        own = event_as_adopted(event, adopted)
         held = self._api.event(str(own["uuid"]))
         text = f"{own['uuid']} extends the event of someone else, {own['extends_uuid']}"
         notes.append((None, Outcome.PRESERVED, Reason.ADOPTED, text))
-        one = replace(job, record=Remembering(job, {TAKEN: taken}))
+        one = replace(job, record=PartRecord(job, adopted))
         if held is None:
             delivery = self._writer.add(one, own, notes)
         else:
-            base = resume_base(own, held)
-            job.begin(State.WAITING, {**in_our_terms(base, event, taken), TAKEN: taken})
+            base = Delivered(resume_base(own, held))
+            job.begin(State.WAITING, in_our_terms(base, event, adopted))
             delivery = self._writer.edit(one, own, base, held, notes, published=False)
-        delivery.body = {**in_our_terms(delivery.body, event, taken), TAKEN: taken}
+        delivery.delivered = in_our_terms(delivery.delivered, event, adopted)
         return delivery
 
 
-def _as_it_was(held: Mapping[str, Any]) -> dict[str, Any]:
-    """Who saw an event when it was taken over."""
-    kept = {
-        "distribution": str(held.get("distribution")),
-        "published": is_set(held.get("published")),
-    }
-    return (
-        {**kept, "sharing_group_id": held.get("sharing_group_id")}
-        if kept["distribution"] == "4"
-        else kept
+def _adoption(
+    held: Mapping[str, Any], event: MispEvent, uuid: str | None, *, restricted: bool
+) -> Adoption:
+    """How an event of somebody else is adopted, with who saw it until then."""
+    distribution = str(held.get("distribution"))
+    return Adoption(
+        "adopt",
+        event=uuid,
+        uuids=equal_values(event, held),
+        restricted=restricted,
+        distribution=distribution,
+        sharing_group_id=held.get("sharing_group_id") if distribution == "4" else None,
+        published=is_set(held.get("published")),
     )
 
 
-def _within(event: MispEvent, taken: Mapping[str, Any]) -> MispEvent:
-    """An event as widely seen as it was when it was taken over, as far as its marking allows."""
-    if "distribution" not in taken:
+def _within(event: MispEvent, adopted: Adoption) -> MispEvent:
+    """An event with the distribution that it had when it was adopted, as far as its marking allows."""
+    if adopted.distribution is None:
         return event
     level = level_of(event)
-    widest = "0" if taken.get(CLOSED) else str(tlp.WIDEST[level]) if level is not None else "3"
-    if wider(taken["distribution"], widest):
+    widest = "0" if adopted.restricted else str(tlp.WIDEST[level]) if level is not None else "3"
+    if wider(adopted.distribution, widest):
         return {**event, "distribution": widest}
-    group = {"sharing_group_id": taken["sharing_group_id"]} if "sharing_group_id" in taken else {}
-    return {**event, "distribution": taken["distribution"], **group}
+    shared = {**event, "distribution": adopted.distribution}
+    if adopted.distribution == "4":
+        shared["sharing_group_id"] = adopted.sharing_group_id
+    return shared
 
 
 def _base_of_theirs(own: Mapping[str, Any], held: Mapping[str, Any]) -> MispEvent:
@@ -234,71 +217,86 @@ def _base_of_theirs(own: Mapping[str, Any], held: Mapping[str, Any]) -> MispEven
 
 
 def in_our_terms(
-    body: Mapping[str, Any],
+    delivered: Delivered,
     event: MispEvent,
-    taken: Mapping[str, Any],
-    before: Mapping[str, Any] | None = None,
-) -> MispEvent:
-    """A body under our UUIDs, as it is on record, from one under those that it has in MISP.
+    adopted: Adoption,
+    before: Delivered | None = None,
+) -> Delivered:
+    """A delivered event under our UUIDs, as it is recorded, from one under those that it has in MISP.
 
     Args:
-        body: as MISP has it.
-        event: ours, which has the UUIDs of all that is new in it.
-        taken: how the event was taken.
-        before: what was on record, which has those of what was to go.
+        delivered: the event as MISP has it.
+        event: ours, which has the UUIDs of everything new in it.
+        adopted: how the event was adopted.
+        before: the event as it was recorded, which has the UUIDs of everything that was to go.
     """
-    if taken["as"] == "adopt":
-        back = {theirs: ours for ours, theirs in taken["uuids"].items()}
+    if adopted.policy == "adopt":
+        back = {theirs: ours for ours, theirs in adopted.uuids.items()}
     else:
-        back = {_extension(uuid): uuid for one in (event, before or {}) for uuid in _all_uuids(one)}
-    ours: MispEvent = {**_renamed(body, lambda uuid: back.get(uuid, uuid)), "uuid": event["uuid"]}
-    if taken["as"] == "extend":
-        ours.pop("extends_uuid", None)
+        known = list(_all_uuids(event))
+        if before is not None:
+            known += [*_all_uuids(before.body), *before.deleted_by_analyst]
+        back = {_extension(uuid): uuid for uuid in known}
+    ours = _renamed_envelope(delivered, lambda uuid: back.get(uuid, uuid))
+    body: MispEvent = {**ours.body, "uuid": event["uuid"]}
+    if adopted.policy == "extend":
+        body.pop("extends_uuid", None)
     if event.get("extends_uuid"):
-        ours["extends_uuid"] = event["extends_uuid"]
-    return ours
+        body["extends_uuid"] = event["extends_uuid"]
+    return replace(ours, body=body, adopted=adopted)
 
 
-def place_of(body: Mapping[str, Any], part: str) -> tuple[str, str]:
+def place_of(delivered: Delivered, part: str) -> tuple[str, str]:
     """Where in MISP an attribute of a delivered event is: the UUID of the event, and its own.
 
     Args:
-        body: as it is on record.
-        part: the attribute's UUID of ours.
+        delivered: the event as it is recorded.
+        part: the UUID of the attribute, ours.
     """
-    taken = body.get(TAKEN) or {}
-    event = event_of(body, part)
-    if taken.get("as") == "extend":
+    adopted, event = delivered.adopted, event_of(delivered, part)
+    if adopted is None:
+        return event, part
+    if adopted.policy == "extend":
         return _extension(event), _extension(part)
-    return str(taken.get("event") or event), str((taken.get("uuids") or {}).get(part, part))
+    return adopted.event or event, adopted.uuids.get(part, part)
 
 
-def event_in_misp(body: Mapping[str, Any]) -> str:
+def event_in_misp(delivered: Delivered) -> str:
     """The UUID that a delivered event has in MISP."""
-    taken, uuid = body.get(TAKEN) or {}, str(body.get("uuid"))
-    return _extension(uuid) if taken.get("as") == "extend" else str(taken.get("event") or uuid)
+    adopted, uuid = delivered.adopted, str(delivered.body.get("uuid"))
+    if adopted is None:
+        return uuid
+    return _extension(uuid) if adopted.policy == "extend" else adopted.event or uuid
 
 
-def carriers(body: Mapping[str, Any]) -> list[str]:
-    """The UUIDs of further events in a MISP that carry an event, as it was delivered."""
-    uuid, taken = str(body.get("uuid")), body.get(TAKEN) or {}
-    found = [share_uuid(uuid, number) for number in sorted(set((body.get(SHARES) or {}).values()))]
-    if taken.get("event"):
-        found.append(str(taken["event"]))
-    if taken.get("as") == "extend":
+def carriers(delivered: Delivered) -> list[str]:
+    """The UUIDs of further events in a MISP that carry a delivered event."""
+    uuid, adopted, split = str(delivered.body.get("uuid")), delivered.adopted, delivered.split
+    numbers = sorted(set(split.numbers.values())) if split is not None else []
+    found = [share_uuid(uuid, number) for number in numbers]
+    if adopted is not None and adopted.event:
+        found.append(adopted.event)
+    if adopted is not None and adopted.policy == "extend":
         found.append(_extension(uuid))
     return found
 
 
-def as_taken(event: MispEvent, taken: Mapping[str, Any]) -> MispEvent:
-    """An event under the UUIDs that it has in MISP, as an earlier delivery took it."""
-    if taken["as"] == "extend":
-        return extending(event, taken.get("event"))
-    uuids: Mapping[str, str] = taken["uuids"]
-    own = _within(event, taken)
+def as_adopted(delivered: Delivered, adopted: Adoption) -> Delivered:
+    """A delivered event under the UUIDs that it has in MISP, as an earlier delivery adopted it."""
+    uuids = adopted.uuids
+    rename = _extension if adopted.policy == "extend" else lambda uuid: uuids.get(uuid, uuid)
+    body = event_as_adopted(delivered.body, adopted)
+    return replace(_renamed_envelope(delivered, rename), body=body)
+
+
+def event_as_adopted(event: MispEvent, adopted: Adoption) -> MispEvent:
+    """An event under the UUIDs that it has in MISP, as an earlier delivery adopted it."""
+    if adopted.policy == "extend":
+        return extending(event, adopted.event)
+    own = _within(event, adopted)
     return {
-        **_renamed(own, lambda uuid: uuids.get(uuid, uuid)),
-        "uuid": taken.get("event", event["uuid"]),
+        **_renamed(own, lambda uuid: adopted.uuids.get(uuid, uuid)),
+        "uuid": adopted.event or event["uuid"],
     }
 
 
@@ -352,8 +350,6 @@ def _all_uuids(part: Any) -> Iterator[str]:
     for key, value in part.items():
         if key in _UUIDS and isinstance(value, str):
             yield value
-        elif key == GONE:
-            yield from value
         elif key in _INNER and isinstance(value, list):
             for row in value:
                 yield from _all_uuids(row)
@@ -371,10 +367,17 @@ def _renamed(part: Mapping[str, Any], rename: Callable[[str], str]) -> dict[str,
             found[key] = rename(value)
         elif key in _INNER and isinstance(value, list):
             found[key] = [_renamed(row, rename) for row in value]
-        elif key == GONE:
-            found[key] = [rename(uuid) for uuid in value]
-        elif key in (GIVEN, STORED):
-            found[key] = {rename(uuid): known for uuid, known in value.items()}
         else:
             found[key] = value
     return found
+
+
+def _renamed_envelope(delivered: Delivered, rename: Callable[[str], str]) -> Delivered:
+    """A delivered event, and what is recorded of its parts, under other UUIDs."""
+    return replace(
+        delivered,
+        body=_renamed(delivered.body, rename),
+        analyst_kept={rename(uuid): kept for uuid, kept in delivered.analyst_kept.items()},
+        deleted_by_analyst=frozenset(map(rename, delivered.deleted_by_analyst)),
+        stored_values={rename(uuid): value for uuid, value in delivered.stored_values.items()},
+    )

@@ -6,7 +6,7 @@ stays; one that an analyst deleted is not made again, and its plain tag stays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stixbridge.ledger import Outcome, Reason
@@ -31,7 +31,7 @@ class PrivateClusters:
         self._refused: set[str] = set()
 
     def names(
-        self, wanted: list[Cluster], base: list[Cluster], notes: list[Note]
+        self, wanted: Sequence[Cluster], base: Sequence[Cluster], notes: list[Note]
     ) -> dict[str, str]:
         """Bring clusters to what is wanted.
 

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from stixbridge.envelopes import Delivered
 from stixbridge.errors import ServerError
 from stixbridge.http import pause
 from stixbridge.sinks.base import Delivery, Job, State
@@ -133,4 +134,4 @@ class Flight:
 
 def _failed(slot: _Slot) -> Delivery:
     error = slot.error if isinstance(slot.error, ServerError) else None
-    return Delivery(str(slot.job.event["uuid"]), State.FAILED, {}, "failed", error=error)
+    return Delivery(slot.job.uuid, State.FAILED, Delivered({}), "failed", error=error)

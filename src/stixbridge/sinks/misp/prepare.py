@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stixbridge.envelopes import Delivered, Wanted
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import MispEvent
-from stixbridge.sinks.base import CLUSTERS, OWN_FIELDS, Note
+from stixbridge.sinks.base import Note
 from stixbridge.sinks.misp.api import MispApi
 from stixbridge.sinks.misp.cluster_names import ClusterNames
 from stixbridge.sinks.misp.galaxies import PrivateClusters
@@ -80,34 +81,34 @@ class Preparation:
         return found
 
     def apply(
-        self, wanted: MispEvent, base: Mapping[str, Any], notes: list[Note]
+        self, wanted: Wanted, last: Delivered | None, notes: list[Note]
     ) -> tuple[MispEvent, str | None]:
         """Prepare an event.
 
         Args:
             wanted: as a pipeline makes it; it is not changed.
-            base: what was delivered of it last; empty for a new one.
+            last: the event as it was delivered last; None for a new one.
             notes: takes what a reader should know.
 
         Returns:
             The event, and why it can't be delivered now: `refused`, `held`, or None.
         """
-        event: MispEvent = {key: value for key, value in wanted.items() if key not in OWN_FIELDS}
-        event = mended(event, notes)
+        event: MispEvent = dict(mended(wanted.event, notes))
         with self._lock:
             rights = self._api.rights()
             if self._orgc is not None:
                 # unless it is locked, a sync key can't edit what it added itself
                 event |= {"Orgc": self._orgc, "locked": True}
-            group = wanted.get("sharing_group")
-            if group and not self._share(event, str(group), notes):
+            group = wanted.sharing_group
+            if group and not self._share(event, group, notes):
                 return event, "refused"
             for name in ("Attribute", "Object"):
                 if name in event:
                     event[name] = [_copied(part) for part in event[name]]
             self._clusters.apply(event)
-            if wanted.get(CLUSTERS):
-                self._unknown_ones(event, wanted, base, notes)
+            if wanted.clusters:
+                base = last.clusters if last is not None else ()
+                self._replace_unknown(event, wanted.clusters, base, notes)
             if (
                 rights.site_admin or not rights.sync
             ):  # MISP drops the local tags of a sync key in silence
@@ -116,12 +117,16 @@ class Preparation:
                 return event, "held"
         return event, None
 
-    def _unknown_ones(
-        self, event: MispEvent, wanted: MispEvent, base: Mapping[str, Any], notes: list[Note]
+    def _replace_unknown(
+        self,
+        event: MispEvent,
+        wanted: Sequence[Mapping[str, Any]],
+        base: Sequence[Mapping[str, Any]],
+        notes: list[Note],
     ) -> None:
         """Put private clusters in the place of plain tags, or leave those out."""
         tags = {tag["name"] for part in tagged(event) for tag in part["Tag"]}
-        rows = [row for row in wanted[CLUSTERS] if row["tag"] in tags or row["withheld"]]
+        rows = [row for row in wanted if row["tag"] in tags or row["withheld"]]
         names: dict[str, str | None] = {}
         if self._unknown == "none":
             names = {row["tag"]: None for row in rows}
@@ -133,7 +138,7 @@ class Preparation:
             and self._api.rights().galaxy_editor
             and self._api.rights().tag_editor
         ):
-            names = {**self._private.names(rows, base.get(CLUSTERS) or [], notes)}
+            names = {**self._private.names(rows, base, notes)}
         for part in tagged(event) if names else ():
             renamed = [{**tag, "name": names.get(tag["name"], tag["name"])} for tag in part["Tag"]]
             part["Tag"] = [tag for tag in renamed if tag["name"] is not None]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from stixbridge.envelopes import AnalystDataChange, Delivered, Edit
 from stixbridge.misp.model import ANALYST_DATA, MispEvent, tag_names
-from stixbridge.sinks.base import SAID
 from stixbridge.sinks.misp.diff import (
     ATTRIBUTE_FIELDS,
     EVENT_FIELDS,
@@ -56,29 +57,28 @@ def resume_base(sent: Mapping[str, Any], theirs: Mapping[str, Any]) -> MispEvent
     return base
 
 
-def after_cut(
-    base: Mapping[str, Any], edits: Sequence[Mapping[str, Any]], theirs: Mapping[str, Any]
-) -> MispEvent:
-    """What is ours after edits that were cut: what was delivered before, with what of them arrived.
+def after_cut(delivered: Delivered, edits: Sequence[Edit], theirs: Mapping[str, Any]) -> Delivered:
+    """The event as it is delivered after edits that were cut: as before, with the parts of them that arrived.
 
     Args:
-        base: what was delivered.
+        delivered: the event as it was delivered.
         edits: as they were sent, in order.
-        theirs: what MISP has.
+        theirs: the event as MISP has it.
     """
-    ours: MispEvent = dict(base)
+    ours: MispEvent = dict(delivered.body)
     for edit in edits:
-        ours = _after(ours, edit, theirs, EVENT_FIELDS)
-        for kind, uuid, fields in edit.get(SAID) or ():
-            ours = _said(ours, theirs, kind, uuid, fields)
-    return ours
+        ours = _after(ours, edit.body, theirs, EVENT_FIELDS)
+        for change in edit.analyst_data:
+            ours = _changed(ours, theirs, change)
+    return replace(delivered, body=ours)
 
 
-def _said(
-    known: Mapping[str, Any], theirs: Mapping[str, Any], kind: str, uuid: str, fields: Part | None
+def _changed(
+    known: Mapping[str, Any], theirs: Mapping[str, Any], change: AnalystDataChange
 ) -> Part:
     """A part with a note, opinion or relationship as we changed it, where MISP has it so."""
     ours: Part = dict(known)
+    kind, uuid, fields = change.kind, change.uuid, change.fields
     if any(row["uuid"] == uuid for row in known.get(kind) or ()):
         there = by_uuid(theirs, kind).get(uuid)
         rows = []
@@ -95,8 +95,7 @@ def _said(
         if known.get(name):
             held = by_uuid(theirs, name)
             ours[name] = [
-                _said(row, held.get(str(row["uuid"]), {}), kind, uuid, fields)
-                for row in known[name]
+                _changed(row, held.get(str(row["uuid"]), {}), change) for row in known[name]
             ]
     return ours
 

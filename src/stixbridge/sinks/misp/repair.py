@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from stixbridge.envelopes import AnalystDataChange
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import ANALYST_DATA
 from stixbridge.sinks.base import Note
 from stixbridge.sinks.misp.answers import message_of, table, value_of
 from stixbridge.sinks.misp.api import MispApi
-from stixbridge.sinks.misp.diff import Said, normal
+from stixbridge.sinks.misp.diff import normal
 from stixbridge.sinks.misp.verify import Unstored
 
 _ALONE = {"Attribute": "attributes/add", "Object": "objects/add"}
@@ -124,12 +125,14 @@ class Repair:
             )
         return message_of(said, answer)
 
-    def analyst_data(self, event: str, said: Iterable[Said], notes: list[Note]) -> list[Said]:
+    def analyst_data(
+        self, event: str, changes: Iterable[AnalystDataChange], notes: list[Note]
+    ) -> list[AnalystDataChange]:
         """Change or withdraw notes, opinions and relationships of ours: MISP ignores an inline one that it has.
 
         Args:
             event: the UUID of the event that they are in.
-            said: from `compute`.
+            changes: from `compute`.
             notes: takes the reasons.
 
         Returns:
@@ -138,16 +141,16 @@ class Repair:
         Raises:
             ServerError: when MISP fails; the next run sees what was changed.
         """
-        left: list[Said] = []
-        for one in said:
-            answer = self._api.change_analyst_data(event, one.kind, one.uuid, one.fields)
+        left: list[AnalystDataChange] = []
+        for change in changes:
+            answer = self._api.change_analyst_data(event, change.kind, change.uuid, change.fields)
             value = value_of(answer)
             if answer.status >= 500 or not value:
                 raise self._api.failed("analyst_data", answer, message_of(value, answer))
-            if answer.status != 200 and not (answer.status == 404 and one.fields is None):
-                left.append(one)
-                text = f"{one.kind.lower()}: {message_of(value, answer)}"
-                notes.append((one.uuid, Outcome.DROPPED, Reason.MISP_DROPPED, text))
+            if answer.status != 200 and not (answer.status == 404 and change.fields is None):
+                left.append(change)
+                text = f"{change.kind.lower()}: {message_of(value, answer)}"
+                notes.append((change.uuid, Outcome.DROPPED, Reason.MISP_DROPPED, text))
         return left
 
 

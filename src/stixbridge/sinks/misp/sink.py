@@ -11,33 +11,30 @@ from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
+from stixbridge.config.checks import EMPTY, FOREIGN, MODES, RECOGNISE, TRUST
+from stixbridge.config.model import MispSettings
+from stixbridge.envelopes import Adoption, Delivered, Wanted
 from stixbridge.errors import ConfigError
 from stixbridge.http import Auth, Http
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import MispEvent
 from stixbridge.settings.registry import sink
-from stixbridge.settings.secret import Secret
 from stixbridge.sinks.base import (
-    CLOSED,
-    CLUSTERS,
     OURS,
-    RECORDED,
-    RESTRICTED,
-    TAKEN,
     WITHDRAWN,
     Delivery,
     Job,
-    Last,
+    LastDelivery,
     Note,
-    Remembering,
+    PartRecord,
     State,
-    emptied,
     narrowed,
     parts,
+    withdrawn,
 )
 from stixbridge.sinks.max_tlp import Ceiling
 from stixbridge.sinks.misp.api import MispApi
@@ -45,10 +42,16 @@ from stixbridge.sinks.misp.carry_over import Work, others_work, recorded, with_w
 from stixbridge.sinks.misp.delete import after_deletion, had_parts, removed
 from stixbridge.sinks.misp.diff import Policy, by_uuid
 from stixbridge.sinks.misp.dry_run import Imagined
-from stixbridge.sinks.misp.foreign import Foreign, as_taken, carriers, in_our_terms, place_of
+from stixbridge.sinks.misp.foreign import (
+    Foreign,
+    as_adopted,
+    carriers,
+    event_as_adopted,
+    in_our_terms,
+    place_of,
+)
 from stixbridge.sinks.misp.parallel import Flight
 from stixbridge.sinks.misp.prepare import Preparation
-from stixbridge.sinks.misp.settings import MispSettings
 from stixbridge.sinks.misp.split import deliver_split, is_split, share_uuid
 from stixbridge.sinks.misp.tags import NewTags
 from stixbridge.sinks.misp.upload_stix import uploaded
@@ -63,62 +66,114 @@ class MispSink:
     """A MISP.
 
     Args (of the constructor):
-        url: of the MISP; or an existing `PyMISP`, which brings its URL, key and TLS settings.
+        misp: its URL; or an existing `PyMISP`, which brings its key and TLS settings; or a connection.
         key: an auth key, beside a URL.
         name: of the sink.
+        ca: a PEM file of the server's own certificate authority, beside a URL.
+        verify: False trusts any certificate, beside a URL.
+        mode: `api`, or `upload_stix`: MISP's own import of raw STIX, add-only.
+        timeout: seconds, beside a URL or `PyMISP`.
+        foreign: what becomes of an event that is in MISP and not ours: `skip`, `adopt` or `extend`.
+        chunk: attributes in one request; a larger event goes in several.
+        max_request: bytes of one request.
         concurrency: events in flight at a time.
-        settings: any other setting of `MispSettings`, as in the configuration.
-
-    Raises:
-        ConfigError: naming every setting that is wrong.
+        policy: whose word counts where the source and an analyst both changed something; the analyst's when None.
+        keep_published: publish an event again that was published before an edit of ours.
+        only_complete: publish no event of which MISP dropped a part.
+        orgc: the organisation that events carry, `name` and `uuid`, where the key may say so (sync, admin); else the
+            key's own.
+        false_positives: whose false positives count: those of the key's `own` organisation, `any` or `none`.
+        clusters: what becomes of actors, malware and techniques that no galaxy knows: plain `tags`, `private`
+            clusters, or `none`.
+        split: attributes in one event; a larger one becomes several, linked by `extends_uuid`. None for no limit.
+        recognise: events of someone else by the `uuid` alone, or by the `title` too.
+        max_tlp: what is marked more strictly stays out; None for no limit.
+        empty: what becomes of an event of ours that nothing is in any more: `keep` it, or `delete` it.
     """
 
     def __init__(
         self,
-        url: str | PyMISP,
-        key: str | Secret | None = None,
+        misp: str | PyMISP | Http,
+        key: str | None = None,
         *,
         name: str = "misp",
+        ca: Path | None = None,
+        verify: bool = True,
+        mode: str = "api",
+        timeout: float = 300.0,
+        foreign: str = "skip",
+        chunk: int = 1_000,
+        max_request: int = 10_000_000,
         concurrency: int = 1,
-        **settings: Any,
+        policy: Policy | None = None,
+        keep_published: bool = False,
+        only_complete: bool = False,
+        orgc: Mapping[str, str] | None = None,
+        false_positives: str = "own",
+        clusters: str = "tags",
+        split: int | None = None,
+        recognise: str = "uuid",
+        max_tlp: str | None = None,
+        empty: str = "keep",
     ) -> None:
-        if not isinstance(url, str):
-            settings = {**_tls_of(url), **settings}
-            key, url = url.key, url.root_url
+        if mode not in MODES:
+            raise ConfigError(f"mode: {mode!r} is none of {', '.join(MODES)}")
+        if foreign not in FOREIGN:
+            raise ConfigError(f"foreign: {foreign!r} is none of {', '.join(FOREIGN)}")
+        if empty not in EMPTY:
+            raise ConfigError(f"empty: {empty!r} is none of {', '.join(EMPTY)}")
+        if recognise not in RECOGNISE:
+            raise ConfigError(f"recognise: {recognise!r} is none of {', '.join(RECOGNISE)}")
+        if false_positives not in TRUST:
+            raise ConfigError(f"false_positives: {false_positives!r} is none of {', '.join(TRUST)}")
+        if isinstance(misp, Http):
+            url, key = misp.base, "in the connection"
+        elif isinstance(misp, str):
+            url = misp
+        else:
+            url, key = misp.root_url, misp.key
+            verify = bool(misp.ssl)
+            if isinstance(misp.ssl, str):
+                ca = Path(misp.ssl)
         if not url or not key:
             raise ConfigError("a MISP sink takes a URL and a key, or an existing PyMISP object")
-        secret = Secret(text=key) if isinstance(key, str) else key
-        given = MispSettings(url=url, key=secret, concurrency=concurrency, **settings)
         self.name = name
-        self.settings = f"{given.max_tlp} {given.clusters}"
-        self.restores = given.deleted == "restore"
-        self._trust = given.false_positives
-        self._split = given.split
-        self._delete_empty = given.empty == "delete"
-        self._ceiling = Ceiling(given.max_tlp, name) if given.max_tlp is not None else None
-        self._http = Http(
-            url,
-            auth=Auth(header="Authorization", value=secret.read("key")),
-            timeout=given.timeout,
-            **given.http_arguments(),
+        self.settings = f"{max_tlp} {clusters}"
+        self.restores = policy is not None and policy.restore
+        self._trust = false_positives
+        self._split = split
+        self._delete_empty = empty == "delete"
+        self._ceiling = Ceiling(max_tlp, name) if max_tlp is not None else None
+        self._http = (
+            misp
+            if isinstance(misp, Http)
+            else Http(
+                url,
+                auth=Auth(header="Authorization", value=key),
+                ca=ca,
+                verify=verify,
+                timeout=timeout,
+            )
         )
+        if mode == "upload_stix" and max_tlp is not None:
+            raise ConfigError(
+                'max_tlp: not with mode = "upload_stix", which hands the STIX over as it is'
+            )
         # MISP makes the tags of an upload; of two at a time one would collide
-        self._concurrency = 1 if given.mode == "upload_stix" else given.concurrency
-        self._mode = given.mode
-        self._policies = (given.foreign, given.recognise)
-        orgc = given.orgc.to_dict() if given.orgc is not None else None
+        self._concurrency = 1 if mode == "upload_stix" else concurrency
+        self._mode = mode
+        self._policies = (foreign, recognise)
         self._preparing = partial(
-            Preparation, orgc=orgc, clusters=given.clusters, deletes=self._delete_empty
+            Preparation, orgc=orgc, clusters=clusters, deletes=empty == "delete"
         )
-        ours = frozenset(name for name, whose in given.conflicts.items() if whose == "ours")
         self._writing = partial(
             EventWriter,
             name=name,
-            chunk=given.chunk,
-            max_request=given.max_request,
-            policy=Policy(ours, self.restores),
-            keep_published=given.keep_published,
-            only_complete=given.only_complete,
+            chunk=chunk,
+            max_request=max_request,
+            policy=policy,
+            keep_published=keep_published,
+            only_complete=only_complete,
             owner=orgc["uuid"] if orgc is not None else None,
         )
         self._connect(MispApi(self._http, name))
@@ -174,26 +229,28 @@ class MispSink:
             event if isinstance(event, dict) else orjson.loads(event.to_json()) for event in events
         ]
         # published only as the last step: MISP would publish what is not complete
-        jobs = [Job({**event, "published": False}, None, publish=publish) for event in plain]
+        jobs = [
+            Job(Wanted.of({**event, "published": False}), None, publish=publish) for event in plain
+        ]
         deliveries = list(self.deliver(jobs))
         for delivery in deliveries:
             if delivery.error is not None:
                 raise delivery.error
         return deliveries
 
-    def allowed(self, event: MispEvent, notes: list[Note]) -> MispEvent | None:
+    def allowed(self, wanted: Wanted, notes: list[Note]) -> Wanted | None:
         """An event without what is marked too strictly for this MISP."""
-        return event if self._ceiling is None else self._ceiling.allowed(event, notes)
+        return wanted if self._ceiling is None else self._ceiling.allowed(wanted, notes)
 
-    def others_work(self, body: MispEvent, uuids: set[str]) -> Work:
+    def others_work(self, delivered: Delivered, uuids: set[str]) -> Work:
         """What others did to some attributes of a delivered event; one request for each event that they are in."""
-        places = {uuid: place_of(body, uuid) for uuid in uuids}
+        places = {uuid: place_of(delivered, uuid) for uuid in uuids}
         held = {
             event: self._api.event(event)
             for event in sorted({event for event, _ in places.values()})
         }
         found: Work = {}
-        for uuid, row in by_uuid(body, "Attribute").items():
+        for uuid, row in by_uuid(delivered.body, "Attribute").items():
             if uuid in uuids:
                 event, own = places[uuid]
                 there = held[event]
@@ -226,44 +283,43 @@ class MispSink:
 
     def _act(self, job: Job) -> Delivery:
         """Deliver one event; in a rehearsal, say what would change."""
-        before = carriers(job.last.body) if job.last is not None else []
+        before = carriers(job.last.delivered) if job.last is not None else []
         delivery = self._upload(job) if self._mode == "upload_stix" else self._one(job)
         if job.whole:
             delivery.changes = self._api.changes(
-                dict.fromkeys([delivery.event, *before, *carriers(delivery.body)])
+                dict.fromkeys([delivery.event, *before, *carriers(delivery.delivered)])
             )
         return delivery
 
     def _one(self, job: Job) -> Delivery:
-        """Deliver one event; under other UUIDs where a foreign one was taken over or extended before."""
+        """Deliver one event; under other UUIDs where one of somebody else was adopted or extended before."""
         notes: list[Note] = []
         deleting = job.last is not None and job.last.state is State.DELETING
         last = job.last = after_deletion(self._api, job, notes)
-        taken = last.body.get(TAKEN) if last is not None else None
-        wanted = self.allowed(job.event, notes)
+        adopted = last.delivered.adopted if last is not None else None
+        wanted = self.allowed(job.wanted, notes)
         left_out = wanted is None
         if wanted is None:
             if not self._is_there(job):
-                return Delivery(
-                    str(job.event["uuid"]), State.OUT, job.event, "left out", notes=notes
-                )
-            base = last.body if last is not None else job.event
-            wanted = {
-                **emptied(base),
-                "uuid": job.event["uuid"],
-            }  # under its old title: the new one may be too strict
+                delivered = Delivered.of(job.wanted)
+                return Delivery(job.uuid, State.OUT, delivered, "left out", notes=notes)
+            # under its old title: the new one may be too strict
+            wanted = withdrawn(last.delivered if last is not None else Delivered.of(job.wanted))
+            wanted = replace(wanted, event={**wanted.event, "uuid": job.uuid})
         if (
-            taken
-            and taken["as"] == "adopt"
+            adopted is not None
+            and adopted.policy == "adopt"
             and last is not None
-            and str(wanted["info"]).startswith(WITHDRAWN)
+            and str(wanted.event["info"]).startswith(WITHDRAWN)
         ):
-            wanted = {**wanted, "info": last.body["info"]}  # it is somebody else's as well
-        if deleting and last is None and not parts(wanted):
-            return Delivery(str(job.event["uuid"]), State.OUT, job.event, "deleted", notes=notes)
-        emptying = self._delete_empty and not parts(wanted) and (deleting or had_parts(job))
+            # it is somebody else's as well
+            wanted = replace(wanted, event={**wanted.event, "info": last.body["info"]})
+        if deleting and last is None and not parts(wanted.event):
+            delivered = Delivered.of(job.wanted)
+            return Delivery(job.uuid, State.OUT, delivered, "deleted", notes=notes)
+        emptying = self._delete_empty and not parts(wanted.event) and (deleting or had_parts(job))
         event, problem = self._preparation.apply(
-            wanted, last.body if last is not None else {}, notes
+            wanted, last.delivered if last is not None else None, notes
         )
         if problem is not None:
             return self._put_off(job, event, problem, notes)
@@ -272,30 +328,29 @@ class MispSink:
             text = f"as somebody made it where it comes from: {', '.join(sorted(done))}"
             notes.append((part, Outcome.PRESERVED, Reason.CONFLICT, text))
         with self._new_tags.brought_by(sent) as brought:
-            delivery = self._written(job, sent, taken, notes)
+            delivery = self._written(job, sent, adopted, notes)
             recorded(delivery, event, job.inherited)
             brought.arrived = delivery.state in OURS
-        delivery.event = str(job.event["uuid"])
+        delivery.event = job.uuid
         if left_out and delivery.state is State.DELIVERED:
             delivery.action = "left out"
-        if CLUSTERS in job.event and delivery.state in OURS:
-            delivery.body = {**delivery.body, CLUSTERS: job.event[CLUSTERS]}
+        if job.wanted.clusters and delivery.state in OURS:
+            delivery.delivered = replace(delivery.delivered, clusters=job.wanted.clusters)
         return removed(self._api, job, delivery) if emptying else delivery
 
     def _written(
-        self, job: Job, event: MispEvent, taken: Mapping[str, Any] | None, notes: list[Note]
+        self, job: Job, event: MispEvent, adopted: Adoption | None, notes: list[Note]
     ) -> Delivery:
-        """Write a prepared event, as what it is in this MISP: ours, several, taken over, or extending another's."""
-        if taken:
-            taken = {**taken, CLOSED: bool(job.event.get(RESTRICTED))}
-            about = {TAKEN: taken}
-            publish = job.publish and (taken["as"] != "adopt" or bool(taken.get("published")))
-            one = replace(job, record=Remembering(job, about), publish=publish)
-            if one.last is not None:
-                one.last = replace(one.last, body=as_taken(one.last.body, taken))
-            delivery = self._writer.write(one, as_taken(event, taken), notes)
-            before = job.last.body if job.last is not None else None
-            delivery.body = {**in_our_terms(delivery.body, event, taken, before), **about}
+        """Write a prepared event as what it is in this MISP: ours, several, adopted, or extending another's."""
+        if adopted is not None:
+            adopted = replace(adopted, restricted=job.wanted.restricted)
+            publish = job.publish and (adopted.policy != "adopt" or adopted.published)
+            part = replace(job, record=PartRecord(job, adopted), publish=publish)
+            if part.last is not None:
+                part.last = replace(part.last, delivered=as_adopted(part.last.delivered, adopted))
+            delivery = self._writer.write(part, event_as_adopted(event, adopted), notes)
+            before = job.last.delivered if job.last is not None else None
+            delivery.delivered = in_our_terms(delivery.delivered, event, adopted, before)
             return delivery
         recognised = self._foreign.recognised(job, event, notes)
         if recognised is not None:
@@ -313,7 +368,7 @@ class MispSink:
             and self._api.event(share_uuid(str(event["uuid"]), 1)) is not None
         ):
             # ours, from a store that was lost: which part is in which event is seen there
-            job.last = Last(State.ADDING, event)
+            job.last = LastDelivery(State.ADDING, Delivered(event))
             return deliver_split(
                 job, event, notes, self._split, self._api.event, self._writer.write
             )
@@ -322,60 +377,60 @@ class MispSink:
     def _is_there(self, job: Job) -> bool:
         """Whether an event of ours is in MISP, as far as we know; where an add was cut, as far as MISP knows."""
         if job.last is not None and job.last.state is State.ADDING:
-            return self._api.event(str(job.event["uuid"])) is not None
+            return self._api.event(job.uuid) is not None
         return job.last is not None and job.last.state in OURS
 
     def _put_off(self, job: Job, event: MispEvent, action: str, notes: list[Note]) -> Delivery:
-        """What can't be delivered now and is tried again; an event that is ours stays what it is, or is narrowed."""
-        last = job.last
+        """An event that can't be delivered now and is tried again; one that is ours stays as it is, or is narrowed."""
+        last, uuid = job.last, job.uuid
         if last is not None and last.state in OURS:
-            uuid = str(job.event["uuid"])
             tight = narrowed(last.body, event)
             if action == "held" and tight != last.body:
                 # it shall be marked more strictly, and can't be: until then nobody else sees it
-                plain = {key: value for key, value in tight.items() if key not in RECORDED}
                 delivery = self._written(
-                    replace(job, publish=False), plain, last.body.get(TAKEN), notes
+                    replace(job, publish=False), tight, last.delivered.adopted, notes
                 )
                 delivery.event, delivery.action = uuid, action
                 if delivery.state in OURS:
                     delivery.state = State.WAITING
-                if CLUSTERS in last.body:
-                    delivery.body = {**delivery.body, CLUSTERS: last.body[CLUSTERS]}
+                if last.delivered.clusters:
+                    delivery.delivered = replace(
+                        delivery.delivered, clusters=last.delivered.clusters
+                    )
                 return delivery
             return Delivery(
-                uuid, State.WAITING, last.body, action, last.published, notes, intents=last.intents
+                uuid,
+                State.WAITING,
+                last.delivered,
+                action,
+                last.published,
+                notes,
+                edits=last.edits,
             )
         if last is not None and last.state is State.ADDING:
-            return Delivery(str(job.event["uuid"]), State.ADDING, last.body, action, notes=notes)
-        return Delivery(str(job.event["uuid"]), State.HELD, event, action, notes=notes)
+            return Delivery(uuid, State.ADDING, last.delivered, action, notes=notes)
+        return Delivery(uuid, State.HELD, Delivered(event), action, notes=notes)
 
     def _upload(self, job: Job) -> Delivery:
         """Hand the STIX over as it is; MISP converts it, add-only."""
         self._preparation.limits()
         last = job.last
-        if last is not None and (TAKEN in last.body or self._foreign.policy == "adopt"):
-            # known by now: an update goes by our own conversion, as that of an event that was taken over
-            return self._one(job if TAKEN in last.body else replace(job, last=None))
+        adopted = last is not None and last.delivered.adopted is not None
+        if last is not None and (adopted or self._foreign.policy == "adopt"):
+            # known by now: an update goes by our own conversion, as that of an adopted event
+            return self._one(job if adopted else replace(job, last=None))
         if (
             last is not None
             and last.state is State.ADDING
-            and self._api.event(str(job.event["uuid"])) is not None
+            and self._api.event(job.uuid) is not None
         ):
-            return Delivery(
-                str(job.event["uuid"]), State.DELIVERED, job.event, "created"
-            )  # it arrived all the same
+            # it arrived all the same
+            return Delivery(job.uuid, State.DELIVERED, Delivered.of(job.wanted), "created")
         if last is not None and last.state is not State.ADDING:
             note = "changed since it was uploaded; MISP's own import can't update it: use mode = \"api\" for that"
             notes: list[Note] = [(None, Outcome.DROPPED, Reason.REFUSED, note)]
-            return Delivery(str(job.event["uuid"]), last.state, last.body, "refused", notes=notes)
+            return Delivery(job.uuid, last.state, last.delivered, "refused", notes=notes)
         delivery = uploaded(self._api, job)
         if delivery.state is State.FOREIGN and self._foreign.policy == "adopt":
             return self._one(replace(job, last=None))
         return delivery
-
-
-def _tls_of(misp: PyMISP) -> dict[str, Any]:
-    """The TLS settings of a PyMISP: it verifies, does not, or has a file of authorities."""
-    ca = Path(misp.ssl) if isinstance(misp.ssl, str) else None
-    return {"ca": ca, "verify_tls": bool(misp.ssl)}

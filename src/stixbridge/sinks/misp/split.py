@@ -1,38 +1,35 @@
 """An oversized event as several linked ones: the first keeps the UUID, the others extend it.
 
-Which part is in which event is on record in the delivered body (`SHARES`) and never changes: MISP takes no UUID into a
-second event. What is joined by object references stays together, since a reference does not reach into another event.
+Which part is in which event is recorded with what was delivered (`Delivered.split`) and never changes: MISP takes no
+UUID into a second event. What is joined by object references stays together, since a reference does not reach into another event.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
+from stixbridge.envelopes import Delivered, Edit, Split, Wanted
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import NAMESPACE, MispEvent, derived_uuid
 from stixbridge.sinks.base import (
-    DELETED_SHARES,
-    GIVEN,
-    GONE,
     OURS,
-    SHARE_HEADS,
-    SHARES,
-    STORED,
     WITHDRAWN,
     Delivery,
     Job,
-    Last,
+    LastDelivery,
     Note,
-    Remembering,
+    PartRecord,
     State,
 )
 
 _HEAD = ("Tag", "distribution", "sharing_group_id")
 """What the events share, unless a request for one of them fails."""
 _LISTS = ("Attribute", "Object", "EventReport")
+
+_V = TypeVar("_V")
 
 Look = Callable[[str], Mapping[str, Any] | None]
 """UUID of an event -> what MISP has of it."""
@@ -44,22 +41,22 @@ def share_uuid(uuid: str, number: int) -> str:
     return derived_uuid(NAMESPACE, "share", uuid, str(number)) if number else uuid
 
 
-def event_of(body: Mapping[str, Any], part: str) -> str:
+def event_of(delivered: Delivered, part: str) -> str:
     """The UUID of the event in MISP that an attribute or object of a delivered event is in."""
-    uuid = str(body.get("uuid"))
-    shares = body.get(SHARES) or {}
-    for own, held, _ in _parts(body) if shares else ():
+    uuid = str(delivered.body.get("uuid"))
+    numbers = delivered.split.numbers if delivered.split is not None else {}
+    for own, held, _ in _parts(delivered.body) if numbers else ():
         if part == own or any(part == row["uuid"] for row in held.get("Attribute") or ()):
-            return share_uuid(uuid, shares.get(own, 0))
+            return share_uuid(uuid, numbers.get(own, 0))
     return uuid
 
 
-def is_split(event: MispEvent, last: Last | None, most: int | None) -> bool:
+def is_split(event: MispEvent, last: LastDelivery | None, most: int | None) -> bool:
     """Whether an event is too large for one, or was split before."""
     begun: list[Mapping[str, Any]] = [event]
     if last is not None:
-        if SHARES in last.body or any(
-            edit.get("uuid", event["uuid"]) != event["uuid"] for edit in last.intents
+        if last.delivered.split is not None or any(
+            edit.body.get("uuid", event["uuid"]) != event["uuid"] for edit in last.edits
         ):
             return True
         begun += [last.body] if last.state is State.ADDING else []
@@ -93,8 +90,9 @@ def deliver_split(
     before: dict[str, int] = {}
     gone: set[int] = set()
     if last is not None and ours:
-        before = dict.fromkeys(_uuids(last.body), 0) | last.body.get(SHARES, {})
-        gone = set(last.body.get(DELETED_SHARES, ()))
+        split = last.delivered.split or Split()
+        before = {**dict.fromkeys(_uuids(last.body), 0), **split.numbers}
+        gone = set(split.deleted)
     # what a cut delivery put elsewhere already stays there
     start = 0 if adding else max([0, *before.values(), *gone]) + 1
     for number in itertools.count(start):
@@ -105,16 +103,20 @@ def deliver_split(
     shares = assigned(event, before, most, gone)
     count = max([0, *shares.values(), *before.values()]) + 1
     wanted = _divided(event, shares, count, notes)
-    bases = _divided(last.body, before, count, []) if last is not None and (ours or adding) else []
+    bases: list[Delivered] = []
+    if last is not None and (ours or adding):
+        bases = _divided_delivered(last.delivered, before, count)
     done: dict[int, Delivery] = {}
     for number, share in enumerate(wanted):
         if number in gone:
             continue
-        one = replace(job, event=share, record=Remembering(job) if not number else _Further(job))
+        one = replace(
+            job, wanted=Wanted(share), record=_FurtherRecord(job) if number else PartRecord(job)
+        )
         if last is not None and bases and (not number or number in before.values()):
-            one.last = replace(last, body=bases[number])
+            one.last = replace(last, delivered=bases[number])
         elif number:
-            one.last = Last(State.ADDING, share)  # looks before it adds
+            one.last = LastDelivery(State.ADDING, Delivered(share))  # looks before it adds
         done[number] = write(one, share, notes if not number else [])
         if (
             not number
@@ -200,15 +202,26 @@ def _uuids(event: Mapping[str, Any]) -> list[str]:
     return [uuid for uuid, _, _ in _parts(event)]
 
 
+def _divided_delivered(
+    delivered: Delivered, shares: Mapping[str, int], count: int
+) -> list[Delivered]:
+    """A delivered event as the events that it is in."""
+    heads = delivered.split.heads if delivered.split is not None else {}
+    bodies = _divided(delivered.body, shares, count, [], heads)
+    return [replace(delivered, body=body) for body in bodies]
+
+
 def _divided(
-    event: Mapping[str, Any], shares: Mapping[str, int], count: int, notes: list[Note]
+    event: Mapping[str, Any],
+    shares: Mapping[str, int],
+    count: int,
+    notes: list[Note],
+    heads: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> list[MispEvent]:
     """The events; reports, and what analysts say of the event, are in the first."""
     uuid = str(event["uuid"])
     rest = {
-        key: value
-        for key, value in event.items()
-        if key in ("Tag", GONE) or not isinstance(value, list)
+        key: value for key, value in event.items() if key == "Tag" or not isinstance(value, list)
     }
     found: list[MispEvent] = []
     for number in range(count):
@@ -216,7 +229,7 @@ def _divided(
         if number:
             share |= {"uuid": share_uuid(uuid, number), "extends_uuid": uuid, "EventReport": []}
             share["info"] = f"{event['info']} ({number + 1})"
-            share |= (event.get(SHARE_HEADS) or {}).get(str(number), {})
+            share |= (heads or {}).get(number, {})
         found.append(share)
     owner = {
         str(row["uuid"]): part_uuid
@@ -249,7 +262,7 @@ def _divided(
 def _gathered(
     event: MispEvent,
     done: dict[int, Delivery],
-    bases: list[MispEvent],
+    bases: list[Delivered],
     shares: Mapping[str, int],
     gone: set[int],
 ) -> Delivery:
@@ -257,37 +270,24 @@ def _gathered(
     deleted = gone | {
         number for number, delivery in done.items() if delivery.state is State.BLOCKED
     }
-    bodies = {number: delivery.body for number, delivery in done.items() if delivery.state in OURS}
+    kept = {
+        number: delivery.delivered for number, delivery in done.items() if delivery.state in OURS
+    }
     for number in deleted:
         if number < len(bases):
-            bodies[number] = bases[number]  # what an analyst deleted is not sent again
+            kept[number] = bases[number]  # what an analyst deleted is not sent again
+    bodies = {number: delivered.body for number, delivered in kept.items()}
     head = bodies[min(bodies)]
     body: MispEvent = {**head, "uuid": event["uuid"], "info": event["info"]}
     for name in _LISTS:
         body[name] = [row for number in sorted(bodies) for row in bodies[number].get(name) or ()]
-    heads = {
-        str(number): {name: one.get(name) for name in _HEAD}
-        for number, one in bodies.items()
-        if number
-    }
-    body[SHARE_HEADS] = {
-        number: kept
-        for number, kept in heads.items()
-        if kept != {name: body.get(name) for name in _HEAD}
-    }
-    for about in (GIVEN, STORED):
-        known = {
-            uuid: value for one in bodies.values() for uuid, value in (one.get(about) or {}).items()
-        }
-        if known:
-            body[about] = known
-    gone_parts = {uuid for one in bodies.values() for uuid in one.get(GONE) or ()}
-    if gone_parts:
-        body[GONE] = sorted(gone_parts)
+    heads = {number: _head(share) for number, share in bodies.items() if number}
     there = set(_uuids(body))
-    body[SHARES] = {part: number for part, number in shares.items() if number and part in there}
-    if deleted:
-        body[DELETED_SHARES] = sorted(deleted)
+    split = Split(
+        {part: number for part, number in shares.items() if number and part in there},
+        {number: head for number, head in heads.items() if head != _head(body)},
+        frozenset(deleted),
+    )
     if event.get("extends_uuid"):
         body["extends_uuid"] = event["extends_uuid"]
     else:
@@ -307,17 +307,33 @@ def _gathered(
     return Delivery(
         str(event["uuid"]),
         state,
-        body,
+        Delivered(
+            body,
+            split=split,
+            analyst_kept=_joined(one.analyst_kept for one in kept.values()),
+            deleted_by_analyst=frozenset().union(
+                *(one.deleted_by_analyst for one in kept.values())
+            ),
+            stored_values=_joined(one.stored_values for one in kept.values()),
+        ),
         action,
         all(delivery.published for delivery in done.values()),
         incomplete=any(delivery.incomplete for delivery in done.values()),
     )
 
 
-class _Further(Remembering):
+def _head(event: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: event.get(name) for name in _HEAD}
+
+
+def _joined(maps: Iterable[Mapping[str, _V]]) -> dict[str, _V]:
+    return {uuid: value for known in maps for uuid, value in known.items()}
+
+
+class _FurtherRecord(PartRecord):
     """The record of a further event: to the whole, adding it is an edit."""
 
-    def begin(self, state: State, body: MispEvent) -> None:
-        """Put on record what is about to be in it; where the whole is being created, that is on record."""
+    def begin(self, state: State, delivered: Delivered) -> None:
+        """Record what is about to be in it; where the whole is being created, that is recorded already."""
         if self.job.last is None or self.job.last.state is not State.ADDING:
-            self.job.intend(body)
+            self.job.begin_edit(Edit(delivered.body))

@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 
 from stixbridge import tlp
+from stixbridge.envelopes import Delivered
 from stixbridge.misp.model import MispEvent, tag_names
-from stixbridge.sinks.base import CLUSTERS
 
 BOOKKEEPING = "stixbridge:"
 """The name space of tags that say what the bridge did; of no use to anybody else, so local where that is possible."""
@@ -40,15 +40,14 @@ def is_marking(name: str) -> bool:
     return tlp.is_tlp_tag(name) or name.lower().startswith("pap:")
 
 
-def with_plain_tags(body: MispEvent) -> MispEvent:
+def with_plain_tags(delivered: Delivered) -> MispEvent:
     """A delivered event with the plain tags that private clusters took the place of, as the conversion has them."""
     plain = {
-        f'misp-galaxy:{row["galaxy"]}="{row["uuid"]}"': row["tag"]
-        for row in body.get(CLUSTERS) or ()
+        f'misp-galaxy:{row["galaxy"]}="{row["uuid"]}"': row["tag"] for row in delivered.clusters
     }
     if not plain:
-        return body
-    copy: MispEvent = orjson.loads(orjson.dumps(body))
+        return delivered.body
+    copy: MispEvent = orjson.loads(orjson.dumps(delivered.body))
     for part in tagged(copy):
         part["Tag"] = [{**tag, "name": plain.get(tag["name"], tag["name"])} for tag in part["Tag"]]
     return copy

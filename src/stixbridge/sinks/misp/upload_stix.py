@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stixbridge.envelopes import Delivered
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.sinks.base import Delivery, Job, Note, State
 from stixbridge.sinks.misp.answers import message_of, rows, table, value_of
@@ -26,14 +27,14 @@ def uploaded(api: MispApi, job: Job) -> Delivery:
     Raises:
         ServerError: when MISP fails, or its misp-stix does.
     """
-    uuid = str(job.event["uuid"])
+    uuid = job.uuid
     objects = job.stix()
     bundle: dict[str, Any] = {"type": "bundle", "id": f"bundle--{uuid}", "objects": objects}
     if not any(obj.get("spec_version") == "2.1" for obj in objects):
         bundle["spec_version"] = "2.0"
     if job.last is None and api.event(uuid) is not None:
         return _refused(job, Reason.FOREIGN, "MISP has an event of this UUID", State.FOREIGN)
-    job.begin(State.ADDING, job.event)
+    job.begin(State.ADDING, Delivered.of(job.wanted))
     answer = api.post("events/upload_stix/2", bundle)
     value = value_of(answer)
     if answer.status == 200:
@@ -43,7 +44,7 @@ def uploaded(api: MispApi, job: Job) -> Delivery:
             for row in rows(value, name) or rows(table(value, "Event"), name)
         ]
         if any(row.get("name") != _ORIGINAL for row in saved):
-            return Delivery(uuid, State.DELIVERED, job.event, "created")
+            return Delivery(uuid, State.DELIVERED, Delivered.of(job.wanted), "created")
         return _refused(job, Reason.REFUSED, "MISP answered 200 and saved no attribute")
     message = message_of(value, answer)
     if "already exists" in message:
@@ -55,4 +56,4 @@ def uploaded(api: MispApi, job: Job) -> Delivery:
 
 def _refused(job: Job, reason: Reason, text: str, state: State = State.REFUSED) -> Delivery:
     notes: list[Note] = [(None, Outcome.DROPPED, reason, text)]
-    return Delivery(str(job.event["uuid"]), state, job.event, "refused", notes=notes)
+    return Delivery(job.uuid, state, Delivered.of(job.wanted), "refused", notes=notes)

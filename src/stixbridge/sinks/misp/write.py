@@ -10,21 +10,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from stixbridge.envelopes import Delivered, Edit
 from stixbridge.errors import ServerError, Unreachable
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import MispEvent, tag_names
-from stixbridge.sinks.base import (
-    GIVEN,
-    GONE,
-    OWED,
-    SAID,
-    STORED,
-    Delivery,
-    Job,
-    Note,
-    Remembering,
-    State,
-)
+from stixbridge.sinks.base import Delivery, Job, Note, PartRecord, State
 from stixbridge.sinks.misp.answers import event_in, is_set, message_of, value_of
 from stixbridge.sinks.misp.api import MispApi
 from stixbridge.sinks.misp.chunks import pieces
@@ -107,34 +97,39 @@ class EventWriter:
             notes.append(
                 (None, Outcome.DROPPED, Reason.BLOCKED, "deleted in MISP; not created again")
             )
-            return Delivery(str(event["uuid"]), State.BLOCKED, event, "blocked", notes=notes)
+            return Delivery(
+                str(event["uuid"]), State.BLOCKED, Delivered(event), "blocked", notes=notes
+            )
         if last is None or last.state not in (State.ADDING, State.DELIVERED, State.WAITING):
             return self.add(job, event, notes)
         held = self._api.event(str(event["uuid"]))
-        intents = last.intents
-        if held is not None and intents:
-            last = replace(last, body=after_cut(last.body, intents, held), intents=())
-            if last.state is not State.ADDING and not isinstance(job.record, Remembering):
-                job.begin(
-                    State.WAITING, last.body
-                )  # so that edits that fail again and again don't pile up
+        edits = last.edits
+        if held is not None and edits:
+            last = replace(last, delivered=after_cut(last.delivered, edits, held), edits=())
+            if last.state is not State.ADDING and not isinstance(job.record, PartRecord):
+                # so that edits that fail again and again don't pile up
+                job.begin(State.WAITING, last.delivered)
         if held is None:
             if last.state is State.ADDING or restore:
                 return self.add(job, event, notes)
             notes.append(
                 (None, Outcome.DROPPED, Reason.BLOCKED, "deleted in MISP; not created again")
             )
-            return Delivery(str(event["uuid"]), State.BLOCKED, event, "blocked", notes=notes)
+            return Delivery(
+                str(event["uuid"]), State.BLOCKED, Delivered(event), "blocked", notes=notes
+            )
         if last.state is State.ADDING:
-            return self._resume(job, event, last.body, self._api.settled(str(event["uuid"])), notes)
+            return self._resume(
+                job, event, last.delivered, self._api.settled(str(event["uuid"])), notes
+            )
         return self.edit(
-            job, event, last.body, held, notes, published=last.published, intents=intents
+            job, event, last.delivered, held, notes, published=last.published, edits=edits
         )
 
     def add(self, job: Job, event: MispEvent, notes: list[Note]) -> Delivery:
         """Add an event that is not there as far as we know; see `write`."""
         uuid = str(event["uuid"])
-        job.begin(State.ADDING, event)
+        job.begin(State.ADDING, Delivered(event))
         first, *rest = pieces(event, self._chunk, self._max_request)
         route = "events/add/metadata:1" if rest else "events/add"
         try:
@@ -144,7 +139,7 @@ class EventWriter:
             held = self._api.settled(uuid)
             if held is None:
                 raise
-            return self._resume(job, event, event, held, notes)
+            return self._resume(job, event, Delivered(event), held, notes)
         value = value_of(answer)
         made = event_in(value)
         if answer.status == 200 and made is not None:
@@ -162,22 +157,22 @@ class EventWriter:
                     "deleted in MISP before; it is on the event blocklist",
                 )
             )
-            return Delivery(uuid, State.BLOCKED, event, "blocked", notes=notes)
+            return Delivery(uuid, State.BLOCKED, Delivered(event), "blocked", notes=notes)
         if answer.status in (401, 403) and not value.get("errors"):
             raise self._api.failed("events/add", answer, message)
         if answer.status >= 500 or not value:
             held = self._api.settled(uuid)
             if held is not None:
-                return self._resume(job, event, event, held, notes)
+                return self._resume(job, event, Delivered(event), held, notes)
             raise self._api.failed("events/add", answer, message)
         notes.append((None, Outcome.DROPPED, Reason.REFUSED, message))
-        return Delivery(uuid, State.REFUSED, event, "refused", notes=notes)
+        return Delivery(uuid, State.REFUSED, Delivered(event), "refused", notes=notes)
 
     def _resume(
         self,
         job: Job,
         event: MispEvent,
-        sent: Mapping[str, Any],
+        sent: Delivered,
         held: Mapping[str, Any] | None,
         notes: list[Note],
     ) -> Delivery:
@@ -187,7 +182,7 @@ class EventWriter:
         owner = str((held.get("Orgc") or {}).get("uuid") or "")
         wanted = {
             str(row["uuid"])
-            for one in (event, sent)
+            for one in (event, sent.body)
             for name in _PARTS
             for row in one.get(name) or []
         }
@@ -195,14 +190,14 @@ class EventWriter:
         ours = (self._owner, self._api.rights().org_uuid)
         if owner not in ours or (theirs and wanted and not theirs & wanted):
             return _foreign(event, notes)
-        base = resume_base(sent, held)
+        base = replace(sent, body=resume_base(sent.body, held))
         return self.edit(job, event, base, held, notes, published=False, action="created")
 
     def edit(
         self,
         job: Job,
         event: MispEvent,
-        base: Mapping[str, Any],
+        base: Delivered,
         held: Mapping[str, Any],
         notes: list[Note],
         *,
@@ -210,7 +205,7 @@ class EventWriter:
         action: str = "updated",
         finish: bool = True,
         keep: bool = True,
-        intents: tuple[MispEvent, ...] = (),
+        edits: tuple[Edit, ...] = (),
     ) -> Delivery:
         """Edit an event that is there.
 
@@ -224,15 +219,15 @@ class EventWriter:
             action: what the delivery is called where something changed.
             finish: publish it in the end.
             keep: `keep_published` holds.
-            intents: edits that were cut before.
+            edits: edits that were cut before.
         """
         uuid = str(event["uuid"])
         was_published = is_set(held.get("published"))
         if (keep and was_published and self._keep_published) or any(
-            edit.get(OWED) for edit in intents
+            edit.publish_pending for edit in edits
         ):
-            job.publish = job.keeps = True
-        careful = before_widening(event, base)
+            job.publish = job.publish_again = True
+        careful = before_widening(event, base.body)
         stepped = False
         if careful is not event:
             # everything else first, and seen to be there: nothing is shown to more before what restricts it is stored
@@ -244,11 +239,11 @@ class EventWriter:
             there = self._api.event(uuid) if stepped else held
             if narrow.state is not State.DELIVERED or there is None:
                 notes.extend(told)
-                return _owing(job, narrow)
+                return _pending(job, narrow)
             notes.extend(
                 note for note in told if note[2] is Reason.CONFLICT
             )  # the second step does not meet them
-            base, held = narrow.body, there
+            base, held = narrow.delivered, there
         delivery = self._edited_to(
             job, event, base, held, notes, published, action, finish=finish and not stepped
         )
@@ -257,7 +252,7 @@ class EventWriter:
             delivery = (
                 self._publish(job, delivery, str(held.get("id") or uuid)) if finish else delivery
             )
-        delivery = _owing(job, delivery)
+        delivery = _pending(job, delivery)
         if was_published and delivery.action != "unchanged" and not job.publish:
             notes.append(
                 (
@@ -273,7 +268,7 @@ class EventWriter:
         self,
         job: Job,
         event: MispEvent,
-        base: Mapping[str, Any],
+        base: Delivered,
         held: Mapping[str, Any],
         notes: list[Note],
         published: bool,
@@ -285,37 +280,34 @@ class EventWriter:
         changes = compute(event, base, held, self._policy)
         notes.extend(changes.notes)
         uuid = str(event["uuid"])
-        if not changes.body and not changes.said:
-            body = _recorded(event, changes, base)
+        if not changes.body and not changes.analyst_data:
+            delivered = _recorded(event, changes, base.body)
             delivery = Delivery(
                 uuid,
                 State.DELIVERED,
-                body,
+                delivered,
                 action if action == "created" else "unchanged",
                 published,
                 notes,
             )
             return self._publish(job, delivery, str(held.get("id") or uuid)) if finish else delivery
-        about = {OWED: True} if job.keeps else {}
-        said = [(one.kind, one.uuid, one.fields) for one in changes.said]
-        job.intend({**changes.body, **about, **({SAID: said} if said else {})})
-        changes.refused = self._repair.analyst_data(uuid, changes.said, notes)
+        job.begin_edit(Edit(changes.body, job.publish_again, tuple(changes.analyst_data)))
+        changes.refused = self._repair.analyst_data(uuid, changes.analyst_data, notes)
         if not changes.body:
-            return self._verified(job, event, held, notes, action, changes, base, finish=finish)
+            return self._verified(
+                job, event, held, notes, action, changes, base.body, finish=finish
+            )
         first, *rest = pieces(changes.body, self._chunk, self._max_request)
         stored = self._edited(uuid, first, notes, whole=not rest)
         if stored is None:
-            intents = (
-                job.last.intents if job.last is not None else ()
-            )  # notes may have been changed all the same
-            return Delivery(
-                uuid, State.WAITING, dict(base), "refused", published, notes, intents=intents
-            )
+            # notes may have been changed all the same
+            edits = job.last.edits if job.last is not None else ()
+            return Delivery(uuid, State.WAITING, base, "refused", published, notes, edits=edits)
         refused = False
         if rest:
             stored, refused = self._followed(uuid, rest, notes)
         delivery = self._verified(
-            job, event, stored, notes, action, changes, base, finish=finish and not refused
+            job, event, stored, notes, action, changes, base.body, finish=finish and not refused
         )
         if refused:
             delivery.state = State.WAITING
@@ -392,7 +384,7 @@ class EventWriter:
         left: dict[str, set[str]] = {}
         if changes is not None and base is not None:
             kept = self._repair.fields(unstored(sent, stored), notes)
-            changes.stored = {**changes.stored, **stored_otherwise(sent, stored)}
+            changes.stored_values = {**changes.stored_values, **stored_otherwise(sent, stored)}
             left = {**kept, **{one.uuid: set(one.fields) for one in changes.refused if one.fields}}
         lost = lost_tags(sent, stored)
         for tag in sorted(set().union(*lost.values())):
@@ -402,12 +394,13 @@ class EventWriter:
             else:
                 notes.append((None, Outcome.DROPPED, Reason.MISP_DROPPED, f"tag {tag}"))
         if changes is None:
-            changes = Changes(stored=stored_otherwise(sent, stored))
-        body = _recorded(event, changes, base or {}, gone, left, lost)
-        delivery = Delivery(uuid, State.DELIVERED, body, action, False, notes)
+            changes = Changes(stored_values=stored_otherwise(sent, stored))
+        delivered = _recorded(event, changes, base or {}, gone, left, lost)
+        delivery = Delivery(uuid, State.DELIVERED, delivered, action, False, notes)
         stuck = stuck_tags(sent, stored)
         if stuck:
-            delivery.body = with_tags_back(delivery.body, stuck)
+            body = with_tags_back(delivery.body, stuck)
+            delivery.delivered = replace(delivery.delivered, body=body)
             names = ", ".join(sorted(set().union(*stuck.values())))
             notes.append(
                 (
@@ -422,9 +415,9 @@ class EventWriter:
             delivery.state = State.WAITING
             if str(stored.get("distribution")) != "0":
                 self._narrow(job, uuid)
-                delivery.body = {**delivery.body, "distribution": "0"}
+                _set_distribution(delivery, "0")
             elif base is not None and "distribution" not in sent:
-                delivery.body = {**delivery.body, "distribution": base.get("distribution", "0")}
+                _set_distribution(delivery, base.get("distribution", "0"))
             return delivery
         if any(fields & _MUST for fields in left.values()):
             delivery.state = State.WAITING  # what has to be withdrawn is tried again at every run
@@ -433,7 +426,7 @@ class EventWriter:
 
     def _narrow(self, job: Job, uuid: str) -> None:
         """Let nobody but the own organisation see an event."""
-        job.intend({"distribution": "0"})
+        job.begin_edit(Edit({"distribution": "0"}))
         route = f"events/edit/{uuid}"
         answer = self._api.post(route, {"Event": {"distribution": "0"}})
         value = value_of(answer)
@@ -469,14 +462,19 @@ class EventWriter:
             (None, Outcome.DROPPED, Reason.REFUSED, f"not published, tried again: {why}")
         )
         delivery.state, delivery.arrived = State.WAITING, True
-        return _owing(job, delivery)
+        return _pending(job, delivery)
 
 
-def _owing(job: Job, delivery: Delivery) -> Delivery:
-    """A delivery that waits, with what is owed: an event that was published is to be so again."""
-    if job.keeps and delivery.state is State.WAITING:
-        delivery.intents = (*delivery.intents, {OWED: True})
+def _pending(job: Job, delivery: Delivery) -> Delivery:
+    """A delivery that waits, with the record that an event that was published is to be published again."""
+    if job.publish_again and delivery.state is State.WAITING:
+        delivery.edits = (*delivery.edits, Edit(publish_pending=True))
     return delivery
+
+
+def _set_distribution(delivery: Delivery, distribution: str) -> None:
+    body = {**delivery.body, "distribution": distribution}
+    delivery.delivered = replace(delivery.delivered, body=body)
 
 
 def before_widening(event: MispEvent, base: Mapping[str, Any]) -> MispEvent:
@@ -527,7 +525,7 @@ def _recorded(
     gone: Collection[str] = (),
     left: Mapping[str, set[str]] | None = None,
     lost: Mapping[str, set[str]] | None = None,
-) -> MispEvent:
+) -> Delivered:
     """What of a wanted event is in MISP, and from us.
 
     Args:
@@ -543,16 +541,13 @@ def _recorded(
         tags[uuid] = tags.get(uuid, set()) | {name.lower() for name in names}
     body = without_tags(with_old_fields(without(event, gone), left or {}, base), tags)
     stay = {uuid for uuid, names in (left or {}).items() if "deleted" in names}
-    about = {
-        GONE: sorted(changes.gone),
-        GIVEN: {uuid: fields for uuid, fields in changes.given.items() if fields},
-        STORED: dict(changes.stored),
-    }
-    return {
-        **with_parts_back(body, base, stay),
-        **{key: value for key, value in about.items() if value},
-    }
+    return Delivered(
+        with_parts_back(body, base, stay),
+        analyst_kept={uuid: fields for uuid, fields in changes.analyst_kept.items() if fields},
+        deleted_by_analyst=frozenset(changes.deleted_by_analyst),
+        stored_values=dict(changes.stored_values),
+    )
 
 
 def _foreign(event: MispEvent, notes: list[Note]) -> Delivery:
-    return Delivery(str(event["uuid"]), State.FOREIGN, event, "foreign", notes=notes)
+    return Delivery(str(event["uuid"]), State.FOREIGN, Delivered(event), "foreign", notes=notes)

@@ -1,0 +1,151 @@
+"""What the engine asks of each role, and what content (indicators, observables, details …) has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stixbridge import times
+from stixbridge.conversion.to_misp import misp_export
+from stixbridge.conversion.to_misp.event_builder import EventBuilder
+from stixbridge.conversion.to_misp.markings import UNMARKED, Marking, statement_of
+from stixbridge.conversion.to_misp.relationships import Link, Links, links_of
+from stixbridge.conversion.to_misp.supplements import Supplements
+from stixbridge.conversion.to_misp.translation import Translation
+from stixbridge.conversion.to_misp.workspace import Workspace
+from stixbridge.ledger import Outcome, Reason
+
+StixObject = Mapping[str, Any]
+
+
+class Handler:
+    """One role. The engine calls `translate`, `place`, `link`, `conclude` and `settle` in this order.
+
+    Attributes:
+        default: the reason why an object of this role is not in the output, where nothing else was recorded.
+    """
+
+    default: Reason = Reason.UNLINKED
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.fates = workspace.fates
+        self.links: Links
+
+    def translate(self, id_: str, obj: StixObject) -> None:
+        """Translate an object, or record why it does not come out."""
+
+    def place(self, builder: EventBuilder, id_: str, obj: StixObject) -> None:
+        """Put an object into an event that it is a member of."""
+
+    def link(self, id_: str, obj: StixObject) -> None:
+        """Draw the relationships that the object's own properties say, once everything is placed."""
+        workspace = self.workspace
+        if not workspace.shapes[id_].links or id_ in workspace.records or self.fates.refused(id_):
+            return
+        translation = workspace.translations.get(id_)
+        consumed = translation.consumed if translation is not None else ()
+        marking = workspace.markings.of(obj)
+        for verb, ref in self.references(id_, obj):
+            if ref in workspace.objects and ref not in consumed:
+                self.links.link(Link(id_, id_, verb, ref, marking))
+
+    def references(self, id_: str, obj: StixObject) -> list[tuple[str, str]]:
+        """(relationship type, id of the target) of the relationships in an object's own properties."""
+        return list(links_of(obj, self.workspace.shapes[id_].table))
+
+    def conclude(self) -> None:
+        """Draw what had to wait until all other links were drawn."""
+
+    def close(self, builder: EventBuilder, obj: StixObject) -> None:
+        """Add to the event that an object of this role is the container of, once everything is linked."""
+
+    def settle(self, id_: str, obj: StixObject) -> None:
+        """Record what became of an object about which nothing was recorded."""
+        self.fates.outcome(id_, Outcome.DROPPED, self.default)
+
+    # shared by several roles
+
+    def ends(self, id_: str, obj: StixObject, reason: Reason | None) -> bool:
+        """Record whether a content object or container lives; True where it does not come out for that."""
+        if reason is None:
+            self.workspace.live.add(id_)
+            return False
+        self.workspace.ended[id_] = reason
+        if id_ in self.workspace.options.delivered:
+            return False
+        self.fates.outcome(id_, Outcome.DROPPED, reason)
+        return True
+
+    def revoked(self, id_: str, obj: StixObject) -> bool:
+        """Record that a revoked relationship, sighting or note does not come out."""
+        if obj.get("revoked") is True:
+            self.fates.outcome(id_, Outcome.DROPPED, Reason.REVOKED)
+            return True
+        return False
+
+    def state(self, builder: EventBuilder, marking: Marking) -> None:
+        """Tell the statement markings of something that is in an event."""
+        for ref in marking.statements:
+            text = statement_of(self.workspace.objects[ref]) or ""
+            builder.tell("Statements", ref, text, UNMARKED)
+
+
+class Content(Handler):
+    """Objects that become attributes and objects."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self.supplements = Supplements(workspace)
+
+    def translate(self, id_: str, obj: StixObject) -> None:
+        """Translate an object that lives, or that was delivered before."""
+        if self.ends(id_, obj, self.end_of(obj)):
+            return
+        translation = self.translation(id_, obj)
+        if translation is None:
+            return
+        self.workspace.translations[id_] = translation
+        if translation.drops:
+            self.fates.drop(id_, translation.drops)
+        if translation.empty and not self.fates.refused(id_):
+            reason = Reason.INVALID_VALUE if translation.drops else Reason.NO_VALUE
+            self.fates.outcome(id_, Outcome.DROPPED, reason)
+
+    def end_of(self, obj: StixObject) -> Reason | None:
+        """Why an object is not live; None where it is."""
+        return Reason.REVOKED if obj.get("revoked") is True else None
+
+    def translation(self, id_: str, obj: StixObject) -> Translation | None:
+        """The translation of an object; None where it has none."""
+        raise NotImplementedError
+
+    def place(self, builder: EventBuilder, id_: str, obj: StixObject) -> None:
+        """Place the translation, marked and tagged, and everything that comes with it."""
+        workspace = self.workspace
+        translation = workspace.translations.get(id_)
+        if translation is None or translation.empty:
+            return
+        marking = self.marking(obj, translation)
+        if marking.statements:
+            self.state(builder, marking)
+        modified = times.read(obj.get("modified")) or times.read(obj.get("created"))
+        seconds = (modified or workspace.options.date_added.get(id_, 0)) // 1_000_000
+        tags = self.tags(builder, id_, obj)
+        live = id_ in workspace.live
+        builder.place(id_, translation, marking, tags, seconds, detects=live)
+        self.supplements.add(builder, id_, obj, marking, seconds)
+
+    def tags(self, builder: EventBuilder, id_: str, obj: StixObject) -> frozenset[str]:
+        """The tags of each element."""
+        return self.workspace.tags.of(id_, obj, builder.creator)
+
+    def marking(self, obj: StixObject, translation: Translation) -> Marking:
+        """An object's markings, joined with those of the objects it is made of."""
+        workspace = self.workspace
+        marking = workspace.markings.of(obj)
+        if workspace.from_misp:
+            marking = marking.joined(misp_export.marking_of(obj))
+        for ref in (*translation.consumed, *translation.sources):
+            marking = marking.joined(workspace.markings.of(workspace.objects[ref]))
+        return marking

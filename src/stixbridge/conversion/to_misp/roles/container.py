@@ -1,0 +1,44 @@
+"""Reports and groupings (STIX 2.1, sections 4.16 and 4.4): each is an event."""
+
+from __future__ import annotations
+
+from stixbridge.conversion.to_misp import misp_export
+from stixbridge.conversion.to_misp.event_builder import EventBuilder
+from stixbridge.conversion.to_misp.roles.base import Handler, StixObject
+from stixbridge.conversion.to_misp.supplements import Supplements
+from stixbridge.conversion.to_misp.tags import text
+from stixbridge.conversion.to_misp.workspace import Workspace
+from stixbridge.ledger import Reason
+from stixbridge.mapping.dialects.misp_export import TOOLS
+
+
+class Container(Handler):
+    """A report or grouping. With `group = "type:NAME"` others make events, too."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self._supplements = Supplements(workspace)
+
+    def translate(self, id_: str, obj: StixObject) -> None:
+        """Record whether it lives."""
+        self.ends(id_, obj, Reason.REVOKED if obj.get("revoked") is True else None)
+
+    def open(self, builder: EventBuilder, obj: StixObject) -> None:
+        """Mark and tag the event of a container, before its members are placed."""
+        workspace = self.workspace
+        marking = workspace.markings.of(obj)
+        if workspace.from_misp:
+            marking = marking.joined(misp_export.marking_of(obj))
+        builder.marking = builder.marking.joined(marking)
+        self.state(builder, marking)
+        builder.creator = text(obj.get("created_by_ref"))
+        from_misp = not TOOLS.isdisjoint(obj.get("labels") or ())
+        builder.tags |= workspace.tags.of(str(obj["id"]), obj, None, from_misp=from_misp)
+
+    def close(self, builder: EventBuilder, obj: StixObject) -> None:
+        """Tell the container's own texts, once its members are placed and linked."""
+        self._supplements.add_container(builder, obj)
+
+    def settle(self, id_: str, obj: StixObject) -> None:
+        """A container that was not refused has its event, here or in another part of a large input."""
+        self.fates.mapped(id_)

@@ -1,0 +1,110 @@
+"""Shapes: objects with the same table and the same property names share one plan, compiled once from the tables.
+
+Thousands of objects of a feed share a handful of shapes. A shape says which properties the table drops and why, and
+which of the steps that only some objects need (links, references in lists, labels …) an object of it can need at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from stixbridge.ledger import Drop, Outcome, Reason
+from stixbridge.mapping.tables import COMMON, Field, Role, Table
+
+_RESTORED = frozenset({Role.RECORD, Role.NOTE, Role.SIGHTED})
+_TAGGING = (
+    "confidence",
+    "created_by_ref",
+    "x_opencti_created_by_ref",
+    "indicator_types",
+    "report_types",
+    "context",
+    "x_opencti_score",
+    "labels",
+    "x_opencti_labels",
+    "kill_chain_phases",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """The plan of objects with one table and one tuple of property names.
+
+    Attributes:
+        table: of the objects.
+        drops: properties that the table drops, whatever their value.
+        reference_lists: properties that list references; a member that is not in the input dangles.
+        tagging: properties that tags are made of.
+        links: whether the table says relationships by properties that are here.
+        scalars: where every value of the object has a field of its own: (property, its field); else None, and the
+            object is walked through.
+    """
+
+    table: Table
+    drops: tuple[Drop, ...]
+    reference_lists: tuple[str, ...]
+    tagging: tuple[str, ...]
+    links: bool
+    scalars: tuple[tuple[str, Field], ...] | None
+
+
+@lru_cache(maxsize=8192)
+def shape_of(table: Table, names: tuple[Any, ...]) -> Shape:
+    """The shape of an object.
+
+    Args:
+        table: its table.
+        names: its property names, in its order.
+    """
+    return Shape(
+        table,
+        _drops(table, names),
+        tuple(
+            name
+            for name in names
+            if isinstance(name, str)
+            and name.endswith("_refs")
+            and name != "object_marking_refs"
+            and not isinstance(table.fates.get(name, Reason.CUSTOM), Reason)
+        ),
+        tuple(name for name in _TAGGING if name in names),
+        _links(table, frozenset(names)),
+        _scalars(table, names),
+    )
+
+
+def _drops(table: Table, names: tuple[Any, ...]) -> tuple[Drop, ...]:
+    if table.role is Role.CUSTOM:
+        # its own properties are all in its object
+        fates = ((name, COMMON.get(name)) for name in names)
+        return tuple(
+            (name, Outcome.DROPPED, fate) for name, fate in fates if isinstance(fate, Reason)
+        )
+    drops = table.drops(names)
+    if table.role in _RESTORED:
+        return tuple(row for row in drops if not str(row[0]).startswith("x_misp_"))
+    return drops
+
+
+def _links(table: Table, names: frozenset[Any]) -> bool:
+    if table.role is Role.CONTEXT and "sample_refs" in names:
+        return True
+    if table.role is Role.RECORD and "object_refs" in names:
+        return True
+    return any(path.split(".")[0].removesuffix("[*]") in names for path in table.links)
+
+
+def _scalars(table: Table, names: tuple[Any, ...]) -> tuple[tuple[str, Field], ...] | None:
+    if table.role is not Role.OBSERVABLE:
+        return None
+    found: list[tuple[str, Field]] = []
+    for name in names:
+        if name in table.skipped:
+            continue
+        target = table.fields.get(name)
+        if not isinstance(target, Field) or name in table.followed or name.endswith("_ref"):
+            return None
+        found.append((name, target))
+    return tuple(found)

@@ -1,0 +1,95 @@
+"""A translation: one STIX object as MISP attributes and objects, before it has an event, and so without UUIDs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from stixbridge.ledger import Drop
+
+
+class Attribute(NamedTuple):
+    """A value of a type. `data` is the content of an attachment, in base64."""
+
+    type: str
+    value: str
+    category: str
+    to_ids: bool
+    correlate: bool
+    data: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """Attributes under an object template.
+
+    Attributes:
+        template: the name of the template; of a custom object, the STIX type.
+        attributes: (relation, attribute), sorted.
+        key: tells the objects of one STIX object apart.
+        parent: key of the object that refers to this one, by `verb`.
+        custom: MISP has no template of that name.
+    """
+
+    template: str
+    attributes: tuple[tuple[str, Attribute], ...]
+    key: str = ""
+    parent: str = ""
+    verb: str = ""
+    custom: bool = False
+
+
+@dataclass(slots=True)
+class Translation:
+    """Everything that one STIX object becomes.
+
+    Attributes:
+        attributes: lone attributes.
+        objects: objects.
+        hub: the object that keeps a pattern's text and refers to all the others.
+        excluded: attributes that are context only.
+        comment: for every element.
+        drops: parts of properties that are not carried over.
+        consumed: ids of STIX objects that are translated as a part of this one.
+        sources: ids of STIX objects of which a value is used here; their markings hold here.
+        uuids: of an object that MISP exported, its own UUIDs: (type or relation, value) -> UUID; ("", "") is the
+            MISP object.
+    """
+
+    attributes: Sequence[Attribute] = ()
+    objects: Sequence[Object] = ()
+    hub: Object | None = None
+    excluded: Sequence[Attribute] = ()
+    comment: str = ""
+    drops: Sequence[Drop] = ()
+    consumed: Sequence[str] = ()
+    sources: Sequence[str] = ()
+    uuids: Mapping[tuple[str, str], str] | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing can be shown in MISP."""
+        return not (self.attributes or self.objects or self.hub or self.excluded)
+
+
+@dataclass(slots=True)
+class Draft:
+    """A translation that is being made; lists that grow."""
+
+    attributes: list[Attribute] = field(default_factory=list)
+    objects: list[Object] = field(default_factory=list)
+    hub: Object | None = None
+    excluded: list[Attribute] = field(default_factory=list)
+    comment: str = ""
+    drops: list[Drop] = field(default_factory=list)
+    consumed: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    uuids: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def done(self) -> Translation:
+        """The translation."""
+        return Translation(
+            self.attributes, self.objects, self.hub, self.excluded, self.comment,
+            self.drops, self.consumed, self.sources, self.uuids or None,
+        )  # fmt: skip

@@ -1,0 +1,142 @@
+"""The workspace of one conversion: the objects, what is known of them, and the parts that all stages use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from stixbridge import times
+from stixbridge.conversion.to_misp import misp_export
+from stixbridge.conversion.to_misp.event_builder import EventBuilder
+from stixbridge.conversion.to_misp.fates import Fates
+from stixbridge.conversion.to_misp.galaxies import Contexts, known_cluster
+from stixbridge.conversion.to_misp.markings import Markings
+from stixbridge.conversion.to_misp.newest import newest
+from stixbridge.conversion.to_misp.options import Options
+from stixbridge.conversion.to_misp.shapes import Shape, shape_of
+from stixbridge.conversion.to_misp.tags import Tags
+from stixbridge.conversion.to_misp.translate import Translator
+from stixbridge.conversion.to_misp.translation import Translation
+from stixbridge.ledger import Ledger, Outcome, Reason
+from stixbridge.mapping import malware, table_of
+from stixbridge.mapping.tables import Role, Table
+from stixbridge.misp.knowledge import Knowledge
+from stixbridge.stix.reader import Entry
+from stixbridge.stix.schema import shaped
+from stixbridge.stix.upgrade import lift, observables_of
+
+StixObject = dict[str, Any]
+
+_WITH_ITS_OWNER = ("object_marking_refs", "granular_markings")
+
+
+class Workspace:
+    """What the stages of one conversion share.
+
+    Attributes:
+        options: of the conversion.
+        knowledge: MISP's types, templates and galaxies.
+        ledger: takes the fates at the end.
+        fates: takes what becomes of each object, when it is decided.
+        objects: the chosen version of each object, in shape and lifted to STIX 2.1, in the order of their ids.
+        shapes: the shape of each, with its table.
+        originals: the chosen versions as they came, where they are to be preserved.
+        embedded: observables of a STIX 2.0 observed-data: id -> (id of that, key).
+        from_misp: whether MISP exported the input.
+        translations: of content objects, by id.
+        live: ids of content objects that are neither revoked nor expired.
+        ended: why the others are not.
+        records: ids of observables that are part of a record of MISP's.
+        linked_clusters: ids of clusters that an export puts on attributes and objects, and so not on the event.
+        builders: the events, by UUID.
+        events_of_containers: UUID of the event of each report and grouping.
+        events_of: UUIDs of the events that an object has elements in, once all are placed.
+    """
+
+    def __init__(self, entries: Iterable[Entry], options: Options, knowledge: Knowledge) -> None:
+        self.options = options
+        self.knowledge = knowledge
+        self.ledger = Ledger(times.to_text(options.now))
+        self.fates = Fates()
+        self.objects: dict[str, StixObject] = {}
+        self.originals: dict[str, StixObject] = {}
+        self.embedded: dict[str, tuple[str, str]] = {}
+        self.sizes: dict[str, int] = {}
+        self._choose(entries)
+        known = options.from_misp
+        self.from_misp = misp_export.made_by_misp(self.objects.values()) if known is None else known
+        self.shapes: dict[str, Shape] = {
+            id_: shape_of(self._table_of(obj), tuple(obj)) for id_, obj in self.objects.items()
+        }
+        self.markings = Markings(self.objects)
+        self.contexts = Contexts(self)
+        self.tags = Tags(self)
+        self.translator = Translator(knowledge)
+        self.translations: dict[str, Translation] = {}
+        self.live: set[str] = set()
+        self.ended: dict[str, Reason] = {}
+        self.records: set[str] = set()
+        self.linked_clusters = self._clusters_of_elements() if self.from_misp else frozenset[str]()
+        self.builders: dict[str, EventBuilder] = {}
+        self.events_of: dict[str, list[str]] = {}
+        self.events_of_containers: dict[str, str] = {}
+
+    def role(self, id_: str) -> Role:
+        """The role of an object of the input."""
+        return self.shapes[id_].table.role
+
+    def _clusters_of_elements(self) -> frozenset[str]:
+        records = {id_ for id_ in self.objects if self.role(id_) is Role.RECORD}
+        return frozenset(
+            str(obj.get("target_ref"))
+            for obj in self.objects.values()
+            if obj["type"] == "relationship" and obj.get("source_ref") in records
+        )
+
+    def _choose(self, entries: Iterable[Entry]) -> None:
+        """Take the newest version of each object, put it into shape and lift it to STIX 2.1."""
+        chosen = newest(entries, self.ledger)
+        if self.options.preserve == "source":
+            self.originals = chosen
+        observed: list[str] = []
+        for id_ in sorted(chosen):
+            obj = chosen[id_]
+            self.sizes[id_] = len(obj)
+            obj, drops = shaped(obj)
+            obj = self.objects[id_] = lift(obj)
+            if drops:
+                self.fates.drop(id_, drops)
+            if obj["type"] == "observed-data" and "objects" in obj:
+                observed.append(id_)
+        for id_ in observed:
+            self._embed(id_, self.objects[id_])
+
+    def _embed(self, id_: str, obj: StixObject) -> None:
+        """Make objects of the observables inside a STIX 2.0 observed-data."""
+        inner, left_out = observables_of(obj)
+        fates = self.fates
+        fates.drop(id_, [(f"objects.{key}", Outcome.DROPPED, reason) for key, reason in left_out])
+        for key, observable in inner.items():
+            fitted, bad = shaped(observable)
+            fates.drop(id_, [(f"objects.{key}.{path}", how, why) for path, how, why in bad])
+            # it ends with what it is in, and is marked as that is
+            own = {name: obj[name] for name in _WITH_ITS_OWNER if name in obj}
+            fitted = {**fitted, **{name: row for name, row in own.items() if name not in fitted}}
+            if obj.get("revoked") is True:
+                fitted["revoked"] = True
+            self.embedded[fitted["id"]] = (id_, key)
+            self.objects[fitted["id"]] = fitted
+        refs = [*obj.get("object_refs", ()), *(row["id"] for row in inner.values())]
+        self.objects[id_] = {**obj, "object_refs": refs}
+
+    def _table_of(self, obj: StixObject) -> Table:
+        if self.from_misp:
+            table = misp_export.table_of(obj)
+            if table is not None:
+                return table
+        table = table_of(obj)
+        if table is malware.TABLE and obj.get("is_family") is False:
+            # a specimen, unless it goes by the name of a family that MISP knows
+            known = known_cluster(obj, table, self.knowledge)
+            return table if known else malware.INSTANCE
+        return table
