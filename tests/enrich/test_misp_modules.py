@@ -139,8 +139,8 @@ def test_what_comes_of_something_red_is_red() -> None:
     ("answer", "text"),
     [
         ({"error": "no key"}, "198.51.100.1: no key"),
-        ([1], "it answers with no object"),
-        (b"<html>", "the answer is no JSON"),
+        ([1], "it answers with something else than an object"),
+        (b"<html>", "the answer is not JSON"),
         ({"results": "x"}, None),
         ({"results": [{"types": 3, "values": {"a": 1}}]}, None),
         ({"results": [{"types": [["a"]], "values": ["v"]}]}, None),

@@ -142,7 +142,7 @@ def test_what_is_new_has_the_same_uuid_every_time() -> None:
     [
         ("my_plugins:absent", "AttributeError"),
         ("no_such_module:f", "ModuleNotFoundError"),
-        ("my_plugins:nothing", "is no function"),
+        ("my_plugins:nothing", "is not a function"),
         ("entry", "no entry point 'entry'"),
     ],
 )

@@ -12,10 +12,10 @@ from stixbridge import ConfigError, Enrich, Result, convert
 from stixbridge.config.model import ModuleSettings
 from stixbridge.enrich.mappings import MAPPINGS, mapping_problems, tags_of_mappings
 from stixbridge.enrich.rules.actions import ACTIONS, MODULES
-from stixbridge.enrich.rules.actions.base import Action
+from stixbridge.enrich.rules.actions.base import Action, tag_problem
 from stixbridge.enrich.rules.conditions import FUNCTION_HELP, FUNCTIONS, BadExpression, Template
 from stixbridge.enrich.rules.engine import types_in
-from stixbridge.enrich.rules.loader import read_rules, tag_problem
+from stixbridge.enrich.rules.loader import read_rules
 from stixbridge.enrich.rules.reference import reference
 from stixbridge.misp.knowledge import load
 from stixbridge.misp.model import all_attributes, tag_names
@@ -341,7 +341,7 @@ WRONG = {
     "[[rules]]\nname = 'a'\nwhen = 'attribute.typ == 1'\nthen = {drop = true}": (
         "attribute has no 'typ'; did you mean 'type'"
     ),
-    "[[rules]]\nname = 'a'\nwhen = 'attribute.type =='\nthen = {drop = true}": "no expression",
+    "[[rules]]\nname = 'a'\nwhen = 'attribute.type =='\nthen = {drop = true}": "not an expression",
     "[[rules]]\nname = 'a'\nwhen = 'lowercase(event.info) == \"\"'\nthen = {drop = true}": (
         "no function 'lowercase'; did you mean 'lower'"
     ),
@@ -362,7 +362,7 @@ WRONG = {
         "not in its taxonomy; did you mean 'rsit:fraud=\"phishing\"'"
     ),
     "[[rules]]\nname = 'a'\nthen = {add_tags = ['RSIT:fraud=\"phishing\"']}": "is spelled",
-    "[[rules]]\nname = 'a'\nthen = {add_tags = ['tlp:pink']}": "is no TLP level",
+    "[[rules]]\nname = 'a'\nthen = {add_tags = ['tlp:pink']}": "is not a TLP level",
     "[[rules]]\nname = 'a'\ntypes = ['ip-dest']\nfor = 'attribute'\nthen = {drop = true}": (
         "MISP has no type 'ip-dest'; did you mean 'ip-dst'"
     ),
@@ -622,7 +622,7 @@ def test_a_tlp_tag_goes_one_way_only() -> None:
         )
         assert [tag for tag in tag_names(row) if tag.lower().startswith("tlp")] == ["tlp:red"], then
     hits = Enrich(warninglists=[{"action": "tag", "tag": "tlp:clear"}])
-    with pytest.raises(ConfigError, match="no tag for a hit"):
+    with pytest.raises(ConfigError, match="can't be put on a hit"):
         convert([], NOW, enrich=hits)
 
 

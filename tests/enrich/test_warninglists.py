@@ -9,7 +9,8 @@ from helpers.stix import Stix, indicator
 from pymispwarninglists import WarningLists as Official
 
 from stixbridge import ConfigError, Enrich, convert
-from stixbridge.enrich.warninglists import load, policies
+from stixbridge.enrich.warninglist_policies import policies
+from stixbridge.enrich.warninglists import load
 from stixbridge.misp.model import tag_names
 
 NOW = "2026-02-01T00:00:00Z"

@@ -6,7 +6,7 @@ within the limits that markings set; each failure is a line in the ledger and ta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,8 @@ from stixbridge.enrich.plugins import Plugin
 from stixbridge.enrich.rules.actions.events import Route
 from stixbridge.enrich.rules.engine import Rule, Rules, Step, drop
 from stixbridge.enrich.settings import Enrich
-from stixbridge.enrich.warninglists import Policy, policies
+from stixbridge.enrich.warninglist_policies import Policy, policies
+from stixbridge.enrich.warninglists import WarningList
 from stixbridge.enrich.warninglists import load as load_warninglists
 from stixbridge.errors import ConfigError
 from stixbridge.ledger import Ledger, Outcome, Reason
@@ -130,66 +131,79 @@ class Enrichment:
         Returns:
             The events that no rule leaves out.
         """
-        kept: list[Converted] = []
         rows = list(rows)
         now = (times.read(ledger.reference_time) or 0) // 1_000_000
-        for row in rows:
-            self.settings.apply(row.event, row.names, ledger, closed=row.closed)
-            if self.settings.mappings:
-                apply_mappings(self.settings.mappings, row, objects, ledger, self._knowledge)
-            if self.rules and not self.rules.apply(row, objects, ledger, source or ""):
-                continue
-            if self._policies:
-                self._warn(row, ledger)
-                if row.dropped:
-                    continue
-            for module in self._modules:
-                module.apply(row, ledger, self._knowledge, now)
-            for plugin in self._plugins:
-                plugin.apply(row, ledger)
-            if self.rules or self._policies or self._modules or self._plugins:
-                _in_order(row.event)
-            kept.append(row)
+        kept = [row for row in rows if self._shape(row, objects, ledger, source or "", now)]
         self.rules.report(ledger)
-        shown = {id_ for row in kept for id_ in row.stix_ids if id_ not in row.left_out}
-        for row in rows:
-            for id_, reason in row.left_out.items():
-                if id_ not in shown:
-                    ledger.leave_out(id_, Reason(reason))
+        _record_left_out(rows, kept, ledger)
         return kept
 
-    def _warn(self, row: Converted, ledger: Ledger) -> None:
-        """Hold every value against the warninglists."""
+    def _shape(
+        self,
+        row: Converted,
+        objects: Mapping[str, StixObject],
+        ledger: Ledger,
+        source: str,
+        now: int,
+    ) -> bool:
+        """Take one event through all steps; False where a rule or a warninglist leaves it out."""
+        self.settings.apply(row.event, row.names, ledger, closed=row.closed)
+        if self.settings.mappings:
+            apply_mappings(self.settings.mappings, row, objects, ledger, self._knowledge)
+        if self.rules and not self.rules.apply(row, objects, ledger, source):
+            return False
+        if self._policies:
+            self._apply_warninglists(row, ledger)
+            if row.dropped:
+                return False
+        for module in self._modules:
+            module.apply(row, ledger, self._knowledge, now)
+        for plugin in self._plugins:
+            plugin.apply(row, ledger)
+        if self.rules or self._policies or self._modules or self._plugins:
+            _in_order(row.event)
+        return True
+
+    def _apply_warninglists(self, row: Converted, ledger: Ledger) -> None:
+        """Look every value up in the warninglists, and apply the first policy that fits."""
         lists = load_warninglists()
-        gone: set[str] = set()
+        dropped: set[str] = set()
         for attribute in all_attributes(row.event):
             hits = lists.hits(attribute["type"], attribute["value"])
-            if not hits:
-                continue
-            policy = next(
-                (one for one in self._policies if any(hit.slug in one.slugs for hit in hits)), None
-            )
+            policy = self._policy_for(hits)
             if policy is None:
                 continue
             names = ", ".join(hit.name for hit in hits if hit.slug in policy.slugs)
             uuid = str(attribute["uuid"])
-            outcome = Outcome.DROPPED if policy.action == "drop" else Outcome.MAPPED
             ledger.note(
                 uuid,
                 f"warninglists: {policy.action}",
-                outcome,
+                Outcome.DROPPED if policy.action == "drop" else Outcome.MAPPED,
                 Reason.WARNINGLIST,
                 f"{attribute['value']}: {names}",
             )
             row.touched.append((f"warninglist {names}", uuid, policy.action))
             if policy.action == "drop":
-                gone.add(uuid)
+                dropped.add(uuid)
             elif policy.action == "to_ids_off":
                 attribute["to_ids"] = False
             elif policy.action == "tag":
                 put_tag(attribute, policy.tag)
-        if gone:
-            drop(row.event, gone, row, Reason.WARNINGLIST)
+        if dropped:
+            drop(row.event, dropped, row, Reason.WARNINGLIST)
+
+    def _policy_for(self, hits: Sequence[WarningList]) -> Policy | None:
+        slugs = {hit.slug for hit in hits}
+        return next((policy for policy in self._policies if policy.slugs & slugs), None)
+
+
+def _record_left_out(rows: list[Converted], kept: list[Converted], ledger: Ledger) -> None:
+    """Record the STIX objects that are in no event any more, each with the reason."""
+    shown = {id_ for row in kept for id_ in row.stix_ids if id_ not in row.left_out}
+    for row in rows:
+        for id_, reason in row.left_out.items():
+            if id_ not in shown:
+                ledger.leave_out(id_, Reason(reason))
 
 
 def _rules(settings: Enrich, knowledge: Callable[[], Knowledge]) -> list[Rule]:

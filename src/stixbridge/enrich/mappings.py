@@ -192,19 +192,14 @@ def _licence(at: Mapped) -> None:
 def _licensed(objects: Mapping[str, StixObject], id_: str) -> bool:
     obj = objects.get(id_) or {}
     definitions = [objects.get(ref) or {} for ref in obj.get("object_marking_refs") or ()]
-    for one in (obj, *definitions):
-        named = [
-            str(one.get("definition_type", "")),
-            str(one.get("name", "")),
-            *map(str, one.get("labels") or ()),
-        ]
-        if (
-            any(name.lower().startswith("iep") for name in named)
-            or "iep2-policy" in one
-            or "x_iep" in one
-        ):
-            return True
-    return False
+    return any(_names_iep(item) for item in (obj, *definitions))
+
+
+def _names_iep(obj: StixObject) -> bool:
+    if "iep2-policy" in obj or "x_iep" in obj:
+        return True
+    names = [obj.get("definition_type", ""), obj.get("name", ""), *(obj.get("labels") or ())]
+    return any(str(name).lower().startswith("iep") for name in names)
 
 
 def _words(obj: StixObject, *names: str) -> Iterable[str]:
@@ -257,37 +252,55 @@ MAPPINGS: Mapping[str, Callable[[Mapped], None]] = {
 
 def mapping_problems(settings: Mapping[str, Any]) -> list[str]:
     """Every mistake in `enrich.mappings`."""
-    wrong = []
+    problems: list[str] = []
     for name, value in settings.items():
-        if name not in MAPPINGS:
-            wrong.append(
-                f"mappings: no mapping {name!r}{near(name, MAPPINGS)}; there are {', '.join(MAPPINGS)}"
+        if name in MAPPINGS:
+            problems.extend(_SETTING_PROBLEMS.get(name, _switch_problems)(name, value))
+        else:
+            problems.append(
+                f"mappings: no mapping {name!r}{near(name, MAPPINGS)};"
+                f" there are {', '.join(MAPPINGS)}"
             )
-        elif name == "reliability" and value not in tuple(_RELIABILITY):
-            wrong.append(f"mappings.reliability: {value!r} is none of {', '.join(_RELIABILITY)}")
-        elif name == "priority" and value not in PRIORITIES:
-            wrong.append(f"mappings.priority: {value!r} is none of {', '.join(PRIORITIES)}")
-        elif name == "tlp_distribution":
-            wrong.extend(_distribution_problems(value, tlp.LEVELS))
-        elif name in ("indicator_types", "sectors"):
-            if value is not True and not (
-                isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
-            ):
-                wrong.append(f"mappings.{name}: write true, or a table of tags")
-        elif name in ("admiralty", "kill_chain", "attack_ids", "licence") and value is not True:
-            wrong.append(f"mappings.{name}: write true, or leave it out")
-    return wrong
+    return problems
 
 
-def _distribution_problems(value: Any, levels: Iterable[str]) -> Iterable[str]:
+def _switch_problems(name: str, value: Any) -> Iterable[str]:
+    if value is not True:
+        yield f"mappings.{name}: write true, or leave it out"
+
+
+def _table_problems(name: str, value: Any) -> Iterable[str]:
+    table = isinstance(value, dict) and all(isinstance(tag, str) for tag in value.values())
+    if value is not True and not table:
+        yield f"mappings.{name}: write true, or a table of tags"
+
+
+def _choice_problems(name: str, value: Any) -> Iterable[str]:
+    choices = tuple(_RELIABILITY) if name == "reliability" else tuple(PRIORITIES)
+    if value not in choices:
+        yield f"mappings.{name}: {value!r} is none of {', '.join(choices)}"
+
+
+def _distribution_problems(name: str, value: Any) -> Iterable[str]:
+    place = f"mappings.{name}"
     if not isinstance(value, dict):
-        yield "mappings.tlp_distribution: write a table, as { green = 3, amber = 1 }"
+        yield f"{place}: write a table, as {{ green = 3, amber = 1 }}"
         return
     for level, wanted in value.items():
-        if level not in levels:
-            yield f"mappings.tlp_distribution: {level!r} is no level; levels are {', '.join(levels)}"
+        if level not in tlp.LEVELS:
+            yield f"{place}: {level!r} is not a level; levels are {', '.join(tlp.LEVELS)}"
         if not isinstance(wanted, str) and (isinstance(wanted, bool) or wanted not in (0, 1, 2, 3)):
-            yield f"mappings.tlp_distribution.{level}: {wanted!r} is neither 0 to 3 nor a sharing group"
+            yield f"{place}.{level}: {wanted!r} is neither 0 to 3 nor a sharing group"
+
+
+_SETTING_PROBLEMS: Mapping[str, Callable[[str, Any], Iterable[str]]] = {
+    "reliability": _choice_problems,
+    "priority": _choice_problems,
+    "tlp_distribution": _distribution_problems,
+    "indicator_types": _table_problems,
+    "sectors": _table_problems,
+}
+"""What is wrong with the value of a mapping; a mapping that is not here is a switch."""
 
 
 def apply_mappings(

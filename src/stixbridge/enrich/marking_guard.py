@@ -46,12 +46,12 @@ def tag_event(event: MispEvent, tag: str, *, closed: bool) -> str | None:
         return None
     wanted = tlp.level_of_name(tag)
     if wanted is None:
-        return f"{tag} is no TLP level"
+        return f"{tag} is not a TLP level"
     if closed and level_of(event) is None:
-        return f"{tag}: the event has a marking that is no TLP level"
-    held = level_of(event)
-    if held is not None and tlp.RANK[held] >= tlp.RANK[wanted]:
-        return f"{tag} is looser than {tlp.tag(held)}" if held != wanted else None
+        return f"{tag}: the event has a marking that is not a TLP level"
+    current = level_of(event)
+    if current is not None and tlp.RANK[current] >= tlp.RANK[wanted]:
+        return _looser(tag, current, wanted)
     set_level(event, wanted)
     for attribute in all_attributes(event):
         level = level_of(attribute)
@@ -59,6 +59,11 @@ def tag_event(event: MispEvent, tag: str, *, closed: bool) -> str | None:
             set_level(attribute, wanted)
     narrow(event, wanted)
     return None
+
+
+def _looser(tag: str, current: str, wanted: str) -> str | None:
+    """Why a TLP tag is refused: it is looser than the current level; None where it is the same."""
+    return f"{tag} is looser than {tlp.tag(current)}" if current != wanted else None
 
 
 def narrow(event: MispEvent, level: str) -> None:
@@ -89,16 +94,14 @@ def tag_element(
         return None
     wanted = tlp.level_of_name(tag)
     if wanted is None:
-        return f"{tag} is no TLP level"
-    if level_of(element) is None and "0" in (
-        element.get("distribution"),
-        (holder or {}).get("distribution"),
-    ):
-        return f"{tag}: a marking that is no TLP level holds it"
+        return f"{tag} is not a TLP level"
+    distributions = [part.get("distribution") for part in (element, holder or {})]
+    if level_of(element) is None and "0" in distributions:
+        return f"{tag}: a marking that is not a TLP level holds it"
     shown = level_of(event)
-    held = level_of(element) or shown
-    if held is not None and tlp.RANK[held] >= tlp.RANK[wanted]:
-        return f"{tag} is looser than {tlp.tag(held)}" if held != wanted else None
+    current = level_of(element) or shown
+    if current is not None and tlp.RANK[current] >= tlp.RANK[wanted]:
+        return _looser(tag, current, wanted)
     set_level(element, wanted)
     if tlp.RANK[wanted] > tlp.RANK[shown or "green"]:
         element["distribution"] = "0"
@@ -151,18 +154,16 @@ def distribute_element(
     """Set the distribution of an attribute or object: tighter, or back to what its event has."""
     if wanted and holder is not None and holder.get("distribution") == "0":
         return "a marking holds the object that it is in at distribution 0"
-    held = int(element.get("distribution") or INHERIT)
-    if wanted == held:
+    current = int(element.get("distribution") or INHERIT)
+    if wanted == current:
         return None
-    if held == 0:
+    if current == 0:
         return "a marking holds it at distribution 0"
     level = level_of(element) or level_of(event)
     widest = tlp.WIDEST[level] if level is not None else 3
-    if wanted not in (INHERIT, 0) and wanted > widest:
-        element["distribution"] = str(widest)
-        return f"{wanted} is wider than tlp:{level} allows"
-    element["distribution"] = str(wanted)
-    return None
+    allowed = wanted if wanted in (INHERIT, 0) else min(wanted, widest)
+    element["distribution"] = str(allowed)
+    return f"{wanted} is wider than tlp:{level} allows" if allowed != wanted else None
 
 
 def is_stricter(event: MispEvent, elements: list[Element], holder: Element | None = None) -> bool:

@@ -7,7 +7,7 @@ asked for once in a while only. A module that fails or is too slow is a line in 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -55,7 +55,7 @@ class Module:
         level = tlp.level_of_name(settings.max_tlp)
         if level is None:
             raise ConfigError(
-                f"modules.{settings.name}: max_tlp {settings.max_tlp!r} is no TLP level"
+                f"modules.{settings.name}: max_tlp {settings.max_tlp!r} is not a TLP level"
             )
         self._most = tlp.RANK[level]
         self._left = settings.budget
@@ -81,53 +81,66 @@ class Module:
         except _NONSENSE:
             self._failed(row, ledger, "the server does not say which types it takes; set types")
             return
-        asked = [
+        attributes = [
             attribute
             for attribute in row.event["Attribute"]
-            if attribute["type"] in types
-            and (attribute["to_ids"] or not self.settings.only_to_ids)
-            and self._may_ask(row, attribute)
+            if self._may_ask(row, attribute, types)
         ]
+        answers = self._answers(row, attributes, ledger, now)
+        for attribute in attributes:
+            answer = answers.get(self._key(attribute))
+            if answer is None:
+                continue
+            try:
+                self._add(row, attribute, answer, knowledge)
+            except _NONSENSE as error:
+                self._failed(row, ledger, f"{attribute['value']}: its answer is nonsense ({error})")
+
+    def _answers(
+        self, row: Converted, attributes: list[dict[str, Any]], ledger: Ledger, now: int
+    ) -> dict[str, Any]:
+        """The answer for each attribute, by its key: cached, or asked for within the budget."""
         answers: dict[str, Any] = {}
         waiting = []
-        for attribute in asked:
+        for attribute in attributes:
             key = self._key(attribute)
-            kept = self._cache.get(key)
-            if kept is not None:
-                answers[key] = kept[1]
-            if kept is None or kept[0] + self.settings.keep < now:
+            cached = self._cache.get(key)
+            if cached is not None:
+                answers[key] = cached[1]
+            if cached is None or cached[0] + self.settings.keep < now:
                 waiting.append(attribute)
-        over = waiting[self._left :]
-        waiting = waiting[: self._left]
-        self._left -= len(waiting)
-        if over:
-            self._failed(
-                row,
-                ledger,
-                f"over the budget of {self.settings.budget} questions a run: {len(over)} not asked",
-            )
+        waiting = self._within_budget(row, waiting, ledger)
         with ThreadPoolExecutor(max(1, self.settings.concurrency)) as pool:
             for attribute, answer in zip(waiting, pool.map(self._ask, waiting), strict=True):
                 if isinstance(answer, str):
                     self._failed(row, ledger, f"{attribute['value']}: {answer}"[:300])
                 else:
-                    self._cache[self._key(attribute)] = (now, answer)
                     answers[self._key(attribute)] = answer
-        for attribute in asked:
-            found = answers.get(self._key(attribute))
-            if found is not None:
-                try:
-                    self._add(row, attribute, found, knowledge)
-                except _NONSENSE as error:
-                    self._failed(
-                        row, ledger, f"{attribute['value']}: its answer is nonsense ({error})"
-                    )
+                    self._cache[self._key(attribute)] = (now, answer)
+        return answers
 
-    def _may_ask(self, row: Converted, attribute: dict[str, Any]) -> bool:
-        """Whether an attribute's marking lets the module know of it."""
+    def _within_budget(
+        self, row: Converted, waiting: list[dict[str, Any]], ledger: Ledger
+    ) -> list[dict[str, Any]]:
+        left_out = len(waiting) - self._left
+        if left_out > 0:
+            budget = self.settings.budget
+            self._failed(
+                row, ledger, f"over the budget of {budget} questions a run: {left_out} not asked"
+            )
+        allowed = waiting[: self._left]
+        self._left -= len(allowed)
+        return allowed
+
+    def _may_ask(self, row: Converted, attribute: dict[str, Any], types: frozenset[str]) -> bool:
+        """Whether the settings and the attribute's marking let the module know of it."""
+        if attribute["type"] not in types or (
+            self.settings.only_to_ids and not attribute["to_ids"]
+        ):
+            return False
         level = level_of(attribute)
         if level is None and (row.closed or attribute.get("distribution") == "0"):
-            return False  # a marking that is no TLP level
+            return False  # a marking that is not a TLP level
         return tlp.RANK[level or level_of(row.event) or "green"] <= self._most
 
     def _key(self, attribute: Mapping[str, Any]) -> str:
@@ -155,26 +168,18 @@ class Module:
         if self.settings.config:
             body["config"] = dict(self.settings.config)
         try:
-            about = self._module()
-            if (
-                isinstance(about.get("mispattributes"), dict)
-                and about["mispattributes"].get("format") == "misp_standard"
-            ):
-                body["attribute"] = {
-                    "uuid": attribute["uuid"], "type": attribute["type"], "value": attribute["value"],
-                }  # fmt: skip
+            takes = self._module().get("mispattributes")
+            if isinstance(takes, dict) and takes.get("format") == "misp_standard":
+                body["attribute"] = {name: attribute[name] for name in ("uuid", "type", "value")}
             else:
                 body[attribute["type"]] = attribute["value"]
-            answer = _parsed(
-                self._http.post(f"{self.settings.url.rstrip('/')}/query", json.dumps(body).encode())
-            )
+            url = f"{self.settings.url.rstrip('/')}/query"
+            answer = _parsed(self._http.post(url, json.dumps(body).encode()))
         except StixbridgeError as error:
             return str(error)
         if not isinstance(answer, dict):
-            return "it answers with no object"
-        if answer.get("error"):
-            return str(answer["error"])
-        return answer
+            return "it answers with something else than an object"
+        return str(answer["error"]) if answer.get("error") else answer
 
     def _failed(self, row: Converted, ledger: Ledger, text: str) -> None:
         place = f"module {self.settings.name}"
@@ -189,18 +194,15 @@ class Module:
     ) -> None:
         results = answer.get("results")
         if isinstance(results, dict):
-            for found in _rows(results.get("Attribute")):
-                self._attribute(row, asked, found.get("type"), found.get("value"), knowledge)
-            for found in _rows(results.get("Object")):
-                self._object(row, asked, found, knowledge)
+            for part in _rows(results.get("Attribute")):
+                self._attribute(row, asked, part.get("type"), part.get("value"), knowledge)
+            for part in _rows(results.get("Object")):
+                self._object(row, asked, part, knowledge)
             for tag in _rows(results.get("Tag")):
                 put_tag(asked, str(tag.get("name", "")))
         else:
-            for found in _rows(results):
-                types, values = found.get("types"), found.get("values")
-                for value in values if isinstance(values, list) else [values]:
-                    type_ = types[0] if isinstance(types, list) and types else types
-                    self._attribute(row, asked, type_, value, knowledge)
+            for type_, value in _values(results):
+                self._attribute(row, asked, type_, value, knowledge)
         if self.settings.tag and results:
             put_tag(asked, self.settings.tag)
 
@@ -213,7 +215,7 @@ class Module:
             type_ = "text"
         made = self._made(row, asked, str(type_), value, knowledge, row.event["uuid"])
         if made is not None and all(
-            held["uuid"] != made["uuid"] for held in row.event["Attribute"]
+            attribute["uuid"] != made["uuid"] for attribute in row.event["Attribute"]
         ):
             row.event["Attribute"].append(made)
             row.elements.setdefault(made["uuid"], list(row.elements.get(str(asked["uuid"]), ())))
@@ -240,7 +242,7 @@ class Module:
             "to_ids": False,
             "disable_correlation": True,
             "distribution": "0" if asked.get("distribution") == "0" else "5",
-            "comment": f"from the module {self.settings.name}, of {asked['value']}"[:255],
+            "comment": self._comment(asked),
             "timestamp": row.event["timestamp"],
         }
         level = level_of(dict(asked))
@@ -250,40 +252,18 @@ class Module:
         return made
 
     def _object(
-        self, row: Converted, asked: Mapping[str, Any], found: dict[str, Any], knowledge: Knowledge
+        self, row: Converted, asked: Mapping[str, Any], answer: dict[str, Any], knowledge: Knowledge
     ) -> None:
-        name = found.get("name")
-        relations = knowledge.relations(name) if isinstance(name, str) else {}
-        if not relations or not isinstance(name, str):
+        name = answer.get("name")
+        if not isinstance(name, str) or not knowledge.relations(name):
             return
+        asked_uuid = str(asked["uuid"])
         uuid = derived_uuid(
-            row.event["uuid"],
-            "module",
-            self.settings.name,
-            name,
-            str(asked["uuid"]),
-            _digest(found),
+            row.event["uuid"], "module", self.settings.name, name, asked_uuid, _digest(answer)
         )
         if any(obj["uuid"] == uuid for obj in row.event["Object"]):
             return
-        attributes = []
-        for inner in _rows(found.get("Attribute")):
-            relation, value = inner.get("object_relation"), inner.get("value")
-            if (
-                not isinstance(relation, str)
-                or relation not in relations
-                or not isinstance(value, str)
-            ):
-                continue
-            made = self._made(row, asked, relations[relation][0], value, knowledge, f"{uuid}")
-            if made is not None:
-                attributes.append(
-                    {
-                        **made,
-                        "object_relation": relation,
-                        "uuid": derived_uuid(uuid, relation, value),
-                    }
-                )
+        attributes = self._object_attributes(row, asked, answer, knowledge, uuid)
         if not attributes:
             return
         template = knowledge.template(name)
@@ -295,12 +275,12 @@ class Module:
                 "template_uuid": template.uuid,
                 "template_version": template.version,
                 "distribution": "0" if asked.get("distribution") == "0" else "5",
-                "comment": f"from the module {self.settings.name}, of {asked['value']}"[:255],
+                "comment": self._comment(asked),
                 "timestamp": row.event["timestamp"],
                 "Attribute": attributes,
                 "ObjectReference": [
                     {
-                        "uuid": derived_uuid(uuid, "reference", str(asked["uuid"])),
+                        "uuid": derived_uuid(uuid, "reference", asked_uuid),
                         "object_uuid": uuid,
                         "referenced_uuid": asked["uuid"],
                         "relationship_type": "related-to",
@@ -309,8 +289,37 @@ class Module:
                 ],
             }
         )
-        row.elements.setdefault(uuid, list(row.elements.get(str(asked["uuid"]), ())))
+        row.elements.setdefault(uuid, list(row.elements.get(asked_uuid, ())))
         row.touched.append((f"module {self.settings.name}", uuid, "add_object"))
+
+    def _object_attributes(
+        self,
+        row: Converted,
+        asked: Mapping[str, Any],
+        answer: dict[str, Any],
+        knowledge: Knowledge,
+        uuid: str,
+    ) -> list[dict[str, Any]]:
+        """The attributes of an answered object whose relations its template has."""
+        relations = knowledge.relations(str(answer["name"]))
+        attributes = []
+        for part in _rows(answer.get("Attribute")):
+            relation, value = part.get("object_relation"), part.get("value")
+            if not isinstance(relation, str) or not isinstance(value, str):
+                continue
+            if relation not in relations:
+                continue
+            made = self._made(row, asked, relations[relation][0], value, knowledge, uuid)
+            if made is not None:
+                made |= {
+                    "object_relation": relation,
+                    "uuid": derived_uuid(uuid, str(relation), value),
+                }
+                attributes.append(made)
+        return attributes
+
+    def _comment(self, asked: Mapping[str, Any]) -> str:
+        return f"from the module {self.settings.name}, of {asked['value']}"[:255]
 
 
 def _parsed(answer: Answer) -> Any:
@@ -323,7 +332,7 @@ def _parsed(answer: Answer) -> Any:
         value = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
         raise ServerError(
-            f"{answer.url}: the answer is no JSON; is this a misp-modules server?"
+            f"{answer.url}: the answer is not JSON; is this a misp-modules server?"
         ) from None
     if answer.status >= 400:
         raise ServerError(
@@ -335,6 +344,15 @@ def _parsed(answer: Answer) -> Any:
 def _rows(value: Any) -> Sequence[dict[str, Any]]:
     rows = value if isinstance(value, list) else []
     return [row for row in rows if isinstance(row, dict)][:_MAX_RESULTS]
+
+
+def _values(results: Any) -> Iterator[tuple[Any, Any]]:
+    """The types and values of an answer in the older form; of several types, the first."""
+    for row in _rows(results):
+        types, values = row.get("types"), row.get("values")
+        type_ = types[0] if isinstance(types, list) and types else types
+        for value in values if isinstance(values, list) else [values]:
+            yield type_, value
 
 
 def _digest(found: Mapping[str, Any]) -> str:

@@ -56,31 +56,49 @@ class Plugin:
             row.touched.append((f"plug-in {self.name}", str(before["uuid"]), "run"))
 
     def _run(self, event: dict[str, Any]) -> dict[str, Any]:
-        if not self._wants_pymisp:
-            made = self._function(event)
-            return event if made is None else dict(made)
+        if self._wants_pymisp:
+            return self._run_with_pymisp(event)
+        made = self._function(event)
+        return event if made is None else dict(made)
+
+    def _run_with_pymisp(self, event: dict[str, Any]) -> dict[str, Any]:
+        import orjson
         from pymisp import MISPEvent
 
-        held = MISPEvent()
-        held.from_dict(**copy.deepcopy(event))
-        made = self._function(held)
-        import orjson
-
-        plain: dict[str, Any] = orjson.loads((held if made is None else made).to_json())
+        misp_event = MISPEvent()
+        misp_event.from_dict(**copy.deepcopy(event))
+        returned = self._function(misp_event)
+        plain: dict[str, Any] = orjson.loads((returned or misp_event).to_json())
         # PyMISP leaves empty lists out, and adds what MISP computes
-        for name in ("Attribute", "Object"):
-            plain.setdefault(name, [])
-        for gone in [name for name in event if name in _LISTS and name not in plain]:
-            del event[gone]
+        plain.setdefault("Attribute", [])
+        plain.setdefault("Object", [])
+        for name in [name for name in event if name in _LISTS and name not in plain]:
+            del event[name]
         return {key: value for key, value in plain.items() if key in event or key in _LISTS}
 
 
 def _check(event: dict[str, Any], before: dict[str, Any], *, closed: bool) -> None:
-    """Hold what came back against what no enrichment may do (law 2), and give what is new the UUID it will always have.
+    """Refuse what no enrichment may do (law 2), and give each new part the UUID it keeps.
 
     Raises:
         ValueError, KeyError, TypeError: saying what is wrong; nothing of it is taken.
     """
+    _check_shape(event, before)
+    known = _parts_by_uuid(before)
+    _complete_new_parts(event, before, known)
+    if closed:
+        _close(event)
+    _tighten(event, before)
+    level = level_of(event)
+    if level is not None:
+        narrow(event, level)
+    _tighten_parts(event, known)
+    reports = {str(row["uuid"]): row for row in before.get("EventReport") or ()}
+    for report in event.get("EventReport") or ():
+        _keep_restriction(report, reports.get(str(report["uuid"])))
+
+
+def _check_shape(event: dict[str, Any], before: dict[str, Any]) -> None:
     if event.get("uuid") != before["uuid"]:
         raise ValueError("it changed the UUID of the event")
     if not isinstance(event.get("info"), str) or not event["info"].strip():
@@ -89,49 +107,59 @@ def _check(event: dict[str, Any], before: dict[str, Any], *, closed: bool) -> No
         if not isinstance(event[name], list) or not all(
             isinstance(part, dict) for part in event[name]
         ):
-            raise ValueError(f"{name} is no list of mappings")
-    old = {
-        str(part["uuid"]): part
-        for part in (*before["Attribute"], *before["Object"], *all_attributes(before))
-    }
+            raise ValueError(f"{name} is not a list of mappings")
+
+
+def _parts_by_uuid(event: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    parts = (*event["Attribute"], *event["Object"], *all_attributes(event))
+    return {str(part["uuid"]): part for part in parts}
+
+
+def _complete_new_parts(
+    event: dict[str, Any], before: dict[str, Any], known: dict[str, dict[str, Any]]
+) -> None:
     values = {(row["type"], row["value"]) for row in all_attributes(before)}
+    timestamp = str(event["timestamp"])
     for attribute in event["Attribute"]:
-        _new(attribute, old, values, str(event["uuid"]), str(event["timestamp"]))
+        _complete(attribute, known, values, str(event["uuid"]), timestamp)
     for obj in event["Object"]:
-        rows = obj["Attribute"]
-        if str(obj.get("uuid")) not in old:
-            said = sorted(f"{row['object_relation']} {row['value']}" for row in rows)
-            obj["uuid"] = derived_uuid(str(event["uuid"]), "plug-in", str(obj["name"]), *said)
-            obj.setdefault("distribution", "5")
-            obj.setdefault("comment", "")
-            obj.setdefault("timestamp", event["timestamp"])
-        for row in rows:
-            _new(row, old, values, f"{obj['uuid']}", str(event["timestamp"]))
-    if closed:
-        event["distribution"] = "0"
-        event.pop("sharing_group", None)
-        event["Tag"] = [
-            tag for tag in event.get("Tag") or () if not tlp.is_tlp_tag(str(tag["name"]))
-        ]
-    _tighten(event, before)
-    level = level_of(event)
-    if level is not None:
-        narrow(event, level)
+        if str(obj.get("uuid")) not in known:
+            _complete_object(obj, event)
+        for attribute in obj["Attribute"]:
+            _complete(attribute, known, values, str(obj["uuid"]), timestamp)
+
+
+def _complete_object(obj: dict[str, Any], event: dict[str, Any]) -> None:
+    content = sorted(f"{row['object_relation']} {row['value']}" for row in obj["Attribute"])
+    obj["uuid"] = derived_uuid(str(event["uuid"]), "plug-in", str(obj["name"]), *content)
+    obj.setdefault("distribution", "5")
+    obj.setdefault("comment", "")
+    obj.setdefault("timestamp", event["timestamp"])
+
+
+def _close(event: dict[str, Any]) -> None:
+    """Keep an event that a marking other than TLP holds at distribution 0, without a TLP tag."""
+    event["distribution"] = "0"
+    event.pop("sharing_group", None)
+    event["Tag"] = [tag for tag in event.get("Tag") or () if not tlp.is_tlp_tag(str(tag["name"]))]
+
+
+def _tighten_parts(event: dict[str, Any], known: dict[str, dict[str, Any]]) -> None:
     for part in (*event["Attribute"], *event["Object"], *all_attributes(event)):
-        known = old.get(str(part["uuid"]))
-        if known is not None:
-            _tighten(part, known)
-            if known.get("distribution") == "0":
-                part["distribution"] = "0"
-    reports = {str(row["uuid"]): row for row in before.get("EventReport") or ()}
-    for report in event.get("EventReport") or ():
-        if reports.get(str(report["uuid"]), {}).get("distribution") == "0":
-            report["distribution"] = "0"
+        before = known.get(str(part["uuid"]))
+        if before is not None:
+            _tighten(part, before)
+            _keep_restriction(part, before)
 
 
-def _new(
+def _keep_restriction(part: dict[str, Any], before: dict[str, Any] | None) -> None:
+    if before is not None and before.get("distribution") == "0":
+        part["distribution"] = "0"
+
+
+def _complete(
     attribute: dict[str, Any],
-    old: dict[str, Any],
+    known: dict[str, dict[str, Any]],
     values: set[tuple[str, str]],
     space: str,
     timestamp: str,
@@ -140,28 +168,23 @@ def _new(
     type_, value = attribute["type"], attribute["value"]
     if not isinstance(type_, str) or not isinstance(value, str) or not value:
         raise ValueError("an attribute has no type or value")
-    if str(attribute.get("uuid")) in old:
+    if str(attribute.get("uuid")) in known:
         return
     if (type_, value) in values:
         raise ValueError(f"it changed the UUID of {type_} {value}")
-    relation = attribute.get("object_relation")
-    attribute["uuid"] = (
-        derived_uuid(space, relation, value) if relation else derived_uuid(space, type_, value)
-    )
-    for name, default in (
-        ("to_ids", False),
-        ("distribution", "5"),
-        ("comment", ""),
-        ("timestamp", timestamp),
-    ):
-        attribute.setdefault(name, default)
+    name = attribute.get("object_relation") or type_
+    attribute["uuid"] = derived_uuid(space, name, value)
+    attribute.setdefault("to_ids", False)
+    attribute.setdefault("distribution", "5")
+    attribute.setdefault("comment", "")
+    attribute.setdefault("timestamp", timestamp)
 
 
 def _tighten(part: dict[str, Any], before: dict[str, Any]) -> None:
     """Give a part its TLP level back where it has a looser one, or none."""
-    held, level = level_of(before), level_of(part)
-    if held is not None and (level is None or tlp.RANK[level] < tlp.RANK[held]):
-        set_level(part, held)
+    earlier, level = level_of(before), level_of(part)
+    if earlier is not None and (level is None or tlp.RANK[level] < tlp.RANK[earlier]):
+        set_level(part, earlier)
 
 
 def _function(name: str) -> Callable[[Any], Any]:
@@ -179,7 +202,7 @@ def _function(name: str) -> Callable[[Any], Any]:
     except Exception as error:
         raise ConfigError(f"plugins: {name}: {type(error).__name__}: {error}") from None
     if not callable(found):
-        raise ConfigError(f"plugins: {name} is no function")
+        raise ConfigError(f"plugins: {name} is not a function")
     return found  # type: ignore[no-any-return]
 
 

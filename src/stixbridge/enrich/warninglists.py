@@ -8,35 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import mmap
-import os
 import re
-import struct
-import tempfile
-from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from hashlib import blake2b
 from importlib import metadata
-from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_network
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 
-from stixbridge import tlp
-from stixbridge.config.checks import near
+from stixbridge.enrich.warninglist_index import FORMAT, HEAD, MAGIC, build_index, hash_of
 from stixbridge.errors import ConfigError
-from stixbridge.misp.knowledge import cache_folder, package
+from stixbridge.misp.knowledge import cache_folder
 
-_FORMAT = 2
-"""Counted up when the form of the index changes."""
-
-_BUCKETS = 16
-_HEAD = struct.Struct("<4sQQ")
-_MAGIC = b"SBWL"
 _PREFIX = 4
 _SHIFT = 52
 """What is left of a hash after the bits by which the search for it begins."""
@@ -72,10 +58,10 @@ class WarningLists:
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        magic, count, rest = _HEAD.unpack_from(self._map)
-        if magic != _MAGIC:
-            raise ValueError("no index")
-        start = _HEAD.size
+        magic, count, rest = HEAD.unpack_from(self._map)
+        if magic != MAGIC:
+            raise ValueError(f"{path} is not an index of warninglists")
+        start = HEAD.size
         view = memoryview(self._map)
         self._hashes = view[start : start + 8 * count].cast("Q")
         self._owners = view[start + 8 * count : start + 10 * count].cast("H")
@@ -113,20 +99,17 @@ class WarningLists:
         values = {type_: value}
         if "|" in type_ and "|" in value:
             values.update(zip(type_.split("|"), value.split("|"), strict=False))
-        found: set[int] = set()
-        for kind, text in values.items():
-            hits = self._found(text)
-            # patterns are looked at for the types they are for only: most are for telephone numbers
-            for pattern, owner in self._patterns_of(kind):
-                if pattern.search(text):
-                    hits.append(owner)
-            if hits:
-                found.update(
-                    at
-                    for at in hits
-                    if not self.lists[at].types or self.lists[at].types & {kind, type_}
-                )
-        return [self.lists[at] for at in sorted(found)]
+        numbers = {at for kind, text in values.items() for at in self._hits_of(kind, text, type_)}
+        return [self.lists[at] for at in sorted(numbers)]
+
+    def _hits_of(self, kind: str, text: str, type_: str) -> list[int]:
+        """The numbers of the lists that have one value and are for its type or that of its composite."""
+        numbers = self._found(text)
+        # patterns are looked at for the types they are for only: most are for telephone numbers
+        numbers += [owner for pattern, owner in self._patterns_of(kind) if pattern.search(text)]
+        return [
+            at for at in numbers if not self.lists[at].types or self.lists[at].types & {kind, type_}
+        ]
 
     def _patterns_of(self, type_: str) -> list[tuple[re.Pattern[str], int]]:
         known = self._by_type.get(type_)
@@ -140,32 +123,49 @@ class WarningLists:
         return known
 
     def _found(self, value: str) -> list[int]:
-        found = self._owners_of(f"={value}")
+        """The numbers of the lists that have a value, by any means but patterns."""
         host = _host_of(value)
         networks = self._networks(value)
-        if found and (host != value or networks is not None):
-            # host names are held against the host, and networks against addresses
-            wrong = {"hostname"} if host != value else set()
-            wrong |= {"cidr"} if networks is not None else set()
-            found = [at for at in found if self.lists[at].kind not in wrong]
+        return [
+            *self._exact(value, host, is_address=networks is not None),
+            *self._parent_domains(host),
+            *(networks or ()),
+            *self._containing(value),
+        ]
+
+    def _exact(self, value: str, host: str, *, is_address: bool) -> list[int]:
+        numbers = self._owners_of(f"={value}")
+        if host == value and not is_address:
+            return numbers
+        # host names are compared with the host of a URL, and networks with addresses
+        wrong = {"hostname"} if host != value else set()
+        wrong |= {"cidr"} if is_address else set()
+        numbers = [at for at in numbers if self.lists[at].kind not in wrong]
         if host != value:
-            found += [at for at in self._owners_of(f"={host}") if self.lists[at].kind == "hostname"]
+            of_host = self._owners_of(f"={host}")
+            numbers += [at for at in of_host if self.lists[at].kind == "hostname"]
+        return numbers
+
+    def _parent_domains(self, host: str) -> list[int]:
+        numbers: list[int] = []
         at = host.find(".")
         while at >= 0:
-            found += self._owners_of(f"<{host[at + 1 :]}")
+            numbers += self._owners_of(f"<{host[at + 1 :]}")
             at = host.find(".", at + 1)
-        if networks:
-            found += networks
-        substrings = self._substrings
+        return numbers
+
+    def _containing(self, value: str) -> list[int]:
+        """The numbers of the lists with a text that the value contains."""
+        numbers: list[int] = []
         for length in self._lengths:
             for start in range(len(value) - length + 1):
-                rows = substrings.get(value[start : start + length])
+                rows = self._substrings.get(value[start : start + length])
                 if rows is not None:
-                    found += [owner for text, owner in rows if value.startswith(text, start)]
-        return found
+                    numbers += [owner for text, owner in rows if value.startswith(text, start)]
+        return numbers
 
     def _owners_of(self, key: str) -> list[int]:
-        digest = _hash(key)
+        digest = hash_of(key)
         hashes = self._hashes
         # hashes are spread evenly: the first bits say where to look
         part = digest >> _SHIFT
@@ -190,12 +190,6 @@ class WarningLists:
     def _in_segment(self, segments: tuple[list[int], list[int]], address: int) -> list[int]:
         at = bisect_right(segments[0], address) - 1
         return self._sets[segments[1][at]] if at >= 0 else []
-
-
-def _hash(key: str) -> int:
-    return int.from_bytes(
-        blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little"
-    )
 
 
 def _host_of(value: str) -> str:
@@ -230,194 +224,8 @@ def load() -> WarningLists:
         raise ConfigError(
             "warninglists: the package is not installed; pip install 'stixbridge[warninglists]'"
         ) from None
-    path = cache_folder() / f"warninglists-{_FORMAT}-{version}.idx"
+    path = cache_folder() / f"warninglists-{FORMAT}-{version}.idx"
     with contextlib.suppress(OSError, ValueError, KeyError):
         return WarningLists(path)
-    build(path)
+    build_index(path)
     return WarningLists(path)
-
-
-def build(path: Path) -> None:
-    """Read all lists into an index (some seconds).
-
-    Raises:
-        ConfigError: when it can't be written.
-    """
-    folder = package("pymispwarninglists") / "data" / "misp-warninglists" / "lists"
-    buckets = [(array("Q"), array("H")) for _ in range(_BUCKETS)]
-    about: list[dict[str, Any]] = []
-    networks: dict[int, list[tuple[int, int, int]]] = {4: [], 6: []}
-    substrings: list[tuple[str, int]] = []
-    patterns: list[tuple[str, int]] = []
-    for at, file in enumerate(sorted(folder.glob("*/list.json"))):
-        raw = orjson.loads(file.read_bytes())
-        about.append(
-            {
-                "name": raw["name"],
-                "slug": file.parent.name,
-                "kind": raw["type"],
-                "category": raw.get("category") or "false_positive",
-                "types": [name for name in raw.get("matching_attributes") or [] if name != "ALL"],
-            }
-        )
-        for key in _keys(raw["type"], raw["list"], at, networks, substrings, patterns):
-            digest = _hash(key)
-            hashes, owners = buckets[digest >> 60]
-            hashes.append(digest)
-            owners.append(at)
-    sets: dict[tuple[int, ...], int] = {(): 0}
-    v4 = _segments(networks[4], 1 << 32, sets)
-    v6 = _segments(networks[6], 1 << 128, sets)
-    rest = orjson.dumps(
-        {
-            "lists": about,
-            "v4": v4,
-            "v6": [[f"{start:x}" for start in v6[0]], v6[1]],
-            "sets": [list(owners) for owners in sets],
-            "substrings": substrings,
-            "patterns": patterns,
-        }
-    )
-    _write(path, buckets, rest)
-
-
-def _keys(
-    kind: str,
-    values: Sequence[str],
-    owner: int,
-    networks: dict[int, list[tuple[int, int, int]]],
-    substrings: list[tuple[str, int]],
-    patterns: list[tuple[str, int]],
-) -> Iterator[str]:
-    """What of a list is looked up by its hash; the rest goes where it belongs."""
-    for value in dict.fromkeys(values):
-        if kind == "string":
-            yield f"={value}"
-        elif kind == "hostname":
-            yield f"={value}"
-            yield f"<{value.lstrip('.')}"
-        elif kind == "cidr":
-            yield f"={value}"
-            with contextlib.suppress(ValueError):
-                network = ip_network(value, strict=False)
-                first = int(network.network_address)
-                networks[network.version].append((first, first + network.num_addresses, owner))
-        elif kind == "substring" and value:
-            substrings.append((value, owner))
-        elif kind == "regex":
-            patterns.append((value, owner))
-
-
-def _segments(
-    networks: list[tuple[int, int, int]], top: int, sets: dict[tuple[int, ...], int]
-) -> tuple[list[int], list[int]]:
-    """Starts of segments of the address space, and the number of the set of lists that each is in."""
-    moves: dict[int, list[tuple[int, int]]] = {}
-    for first, after, owner in networks:
-        moves.setdefault(first, []).append((owner, 1))
-        if after < top:
-            moves.setdefault(after, []).append((owner, -1))
-    active: dict[int, int] = {}
-    starts: list[int] = []
-    numbers: list[int] = []
-    for start in sorted(moves):
-        for owner, step in moves[start]:
-            active[owner] = active.get(owner, 0) + step
-            if not active[owner]:
-                del active[owner]
-        number = sets.setdefault(tuple(sorted(active)), len(sets))
-        if not numbers or numbers[-1] != number:
-            starts.append(start)
-            numbers.append(number)
-    return starts, numbers
-
-
-def _write(path: Path, buckets: list[tuple[array[int], array[int]]], rest: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(_HEAD.pack(_MAGIC, sum(len(hashes) for hashes, _ in buckets), len(rest)))
-            orders = []
-            for hashes, _ in buckets:
-                order = sorted(range(len(hashes)), key=hashes.__getitem__)
-                orders.append(order)
-                array("Q", (hashes[at] for at in order)).tofile(file)
-            for (_, owners), order in zip(buckets, orders, strict=True):
-                array("H", (owners[at] for at in order)).tofile(file)
-            file.write(rest)
-        Path(temporary).replace(path)
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: {error.strerror or error}; the index of the warninglists goes there"
-        ) from None
-
-
-ACTIONS = ("drop", "to_ids_off", "tag", "report")
-"""What can be done with a hit."""
-
-_KEYS = ("lists", "category", "action", "tag")
-DEFAULT_TAG = 'false-positive:risk="medium"'
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What to do with hits: the chosen lists, an action, a tag.
-
-    Attributes:
-        action: one of `ACTIONS`.
-        slugs: of the lists it is for.
-        tag: for the action `tag`.
-    """
-
-    action: str
-    slugs: frozenset[str]
-    tag: str = DEFAULT_TAG
-
-
-def policies(settings: Sequence[Mapping[str, Any]]) -> list[Policy]:
-    """Read `enrich.warninglists`: `{ lists = [...], category = "...", action = "..." }`; the first that fits counts.
-
-    Raises:
-        ConfigError: naming every mistake.
-    """
-    lists = load().lists
-    names = {**{one.slug: one.slug for one in lists}, **{one.name: one.slug for one in lists}}
-    wrong: list[str] = []
-    found: list[Policy] = []
-    for at, row in enumerate(settings):
-        place = f"warninglists[{at}]"
-        for key in row:
-            if key not in _KEYS:
-                wrong.append(f"{place}: unknown setting {key!r}{near(key, dict.fromkeys(_KEYS))}")
-        action = row.get("action", "to_ids_off")
-        if action not in ACTIONS:
-            wrong.append(f"{place}: action {action!r} is none of {', '.join(ACTIONS)}")
-        if not isinstance(row.get("lists", []), list) or not all(
-            isinstance(name, str) for name in row.get("lists", [])
-        ):
-            wrong.append(f'{place}: lists is a list of names, as ["*"]')
-            continue
-        if not isinstance(row.get("category", ""), str) or not isinstance(row.get("tag", ""), str):
-            wrong.append(f"{place}: category and tag are texts")
-            continue
-        if tlp.is_tlp_tag(row.get("tag", "")):
-            wrong.append(f"{place}: a TLP tag is no tag for a hit")
-        slugs = {one.slug for one in lists}
-        chosen = row.get("lists")
-        if chosen is not None and chosen != ["*"]:
-            unknown = [name for name in chosen if name not in names]
-            wrong.extend(f"{place}: no list {name!r}{near(name, names)}" for name in unknown)
-            slugs = {names[name] for name in chosen if name in names}
-        category = row.get("category")
-        if category is not None:
-            known = {one.category for one in lists}
-            if category not in known:
-                wrong.append(
-                    f"{place}: no category {category!r}; there are {', '.join(sorted(known))}"
-                )
-            slugs &= {one.slug for one in lists if one.category == category}
-        found.append(Policy(str(action), frozenset(slugs), str(row.get("tag", DEFAULT_TAG))))
-    if wrong:
-        raise ConfigError(wrong)
-    return found

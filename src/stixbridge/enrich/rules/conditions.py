@@ -7,7 +7,7 @@ by a rule that never fires.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
@@ -157,27 +157,39 @@ def compiled_on(
     try:
         program = cel.compile(text)
     except ValueError as error:
-        said = str(error).partition("ERROR: <input>:")[2].splitlines() or str(error).splitlines()
-        raise BadExpression(f"no expression: {said[0]}") from None
+        lines = str(error).partition("ERROR: <input>:")[2].splitlines() or str(error).splitlines()
+        raise BadExpression(f"not an expression: {lines[0]}") from None
     bare = _STRING.sub("''", text)
     bound = set(_BINDING.findall(bare))
     names = set(program.variables()) - bound - _TYPES
+    _check_names(names, allowed)
+    _check_functions(program.functions())
+    _check_members(bare, bound, members_of or {})
+    return Expression(text, program, frozenset(names))
+
+
+def _check_names(names: set[str], allowed: Collection[str]) -> None:
     for name in sorted(names - set(allowed)):
         listed = ", ".join(sorted(allowed))
         raise BadExpression(
             f"nothing is called {name!r}{near(name, dict.fromkeys(allowed))}; names are {listed}"
         )
+
+
+def _check_functions(names: Iterable[str]) -> None:
     known = {*_LANGUAGE, *FUNCTIONS}
-    for name in program.functions():
+    for name in names:
         if name[0].isalpha() and name not in known:
             raise BadExpression(f"no function {name!r}{near(name, dict.fromkeys(known))}")
+
+
+def _check_members(bare: str, bound: set[str], members_of: Mapping[str, Mapping[str, str]]) -> None:
     for name, member, call in _CHAIN.findall(bare):
-        members = (members_of or {}).get(name)
-        if members is not None and name not in bound and not call and member not in members:
-            raise BadExpression(
-                f"{name} has no {member!r}{near(member, members)}; it has {', '.join(sorted(members))}"
-            )
-    return Expression(text, program, frozenset(names))
+        members = members_of.get(name)
+        if members is None or name in bound or call or member in members:
+            continue
+        listed = ", ".join(sorted(members))
+        raise BadExpression(f"{name} has no {member!r}{near(member, members)}; it has {listed}")
 
 
 class Template:

@@ -29,6 +29,8 @@ TARGETS = (EVENT, OBJECT, ATTRIBUTE, END)
 
 StixObject = Mapping[str, Any]
 
+_REFERENCES = (("ObjectReference", "referenced_uuid"), ("Relationship", "related_object_uuid"))
+"""Parts that refer to others, and the field with the UUID that they refer to."""
 _ONE_TYPE = re.compile(
     r"""^\s*(attribute\.type|object\.name)\s*==\s*(?:"([^"]*)"|'([^']*)')\s*(?:$|&&)"""
 )
@@ -222,7 +224,7 @@ class _Run:
     def over(
         self, group: Group, kind: str, element: dict[str, Any] | None, obj: dict[str, Any] | None
     ) -> None:
-        """One thing through all rules that can match it."""
+        """Apply all rules that can match an event, an object or an attribute to it."""
         context: Context | None = None
         for rule in group.rules:
             # one context for all rules; made again only after one has changed something
@@ -230,23 +232,29 @@ class _Run:
                 context = self._context(kind, element, obj, group.names)
             if not self._matches(rule, context):
                 continue
-            before = self._view(kind, element, obj) if self._rules._trace is not None else {}
             on = On(
                 self._row, kind, element, obj, rule.name, context, self._rules._knowledge(), self._ledger, self._gone,
                 self._ended(kind, element, obj),
             )  # fmt: skip
-            refused = self._act(rule, on)
+            self._fire(rule, on)
             context = None
             self._event_view = None
-            if self._rules._trace is not None:
-                target = element if element is not None else self._row.event
-                after = {} if target["uuid"] in self._gone else self._view(kind, element, obj)
-                names = [action.name for action in rule.actions]
-                self._rules._trace(
-                    Step(rule.name, str(target["uuid"]), names, before, after, refused)
-                )
             if rule.stop or (element is not None and element["uuid"] in self._gone):
                 break
+
+    def _fire(self, rule: Rule, on: On) -> None:
+        """Do the actions of a rule, and tell `rules explain` of it."""
+        trace = self._rules._trace
+        if trace is None:
+            self._act(rule, on)
+            return
+        target = on.element if on.element is not None else on.event
+        before = self._view(on.kind, on.element, on.obj)
+        refused = self._act(rule, on)
+        self._event_view = None
+        after = {} if target["uuid"] in self._gone else self._view(on.kind, on.element, on.obj)
+        names = [action.name for action in rule.actions]
+        trace(Step(rule.name, str(target["uuid"]), names, before, after, refused))
 
     def _matches(self, rule: Rule, context: Context) -> bool:
         if rule.when is None:
@@ -259,7 +267,7 @@ class _Run:
 
     def _act(self, rule: Rule, on: On) -> list[str]:
         target = str((on.element or on.event)["uuid"])
-        told = []
+        refusals = []
         for action in rule.actions:
             try:
                 refused = action.apply(on)
@@ -267,22 +275,17 @@ class _Run:
                 self._rules.failed[rule.name, f"{action.name}: {error}"] += 1
                 continue
             if refused is not None:
-                told.append(f"{action.name}: {refused}")
+                refusals.append(f"{action.name}: {refused}")
                 place = f"rule {rule.name}: {action.name}"
                 self._ledger.note(target, place, Outcome.DROPPED, Reason.RULE_REFUSED, refused)
             else:
                 self._row.touched.append((rule.name, target, action.name))
             if target in on.gone or str(on.event["uuid"]) in on.gone:
-                value = (
-                    on.element.get("value") or on.element.get("name")
-                    if on.element is not None
-                    else on.event["info"]
-                )
                 self._ledger.note(
-                    target, f"rule {rule.name}", Outcome.DROPPED, Reason.RULE, str(value)[:200]
+                    target, f"rule {rule.name}", Outcome.DROPPED, Reason.RULE, _shown(on)[:200]
                 )
                 break
-        return told
+        return refusals
 
     def leave_out(self) -> bool:
         """Take out what was dropped; True where that is the whole event."""
@@ -310,31 +313,30 @@ class _Run:
         if self._event_view is None:
             self._event_view = event_view(self._row)
         values: dict[str, Any] = {"event": self._event_view, "source": self._source}
-        if element is not None:
-            if kind == ATTRIBUTE:
-                values["attribute"] = attribute_view(element)
-                values["object"] = object_view(obj)
-            else:
-                values["object"] = object_view(element)
+        if kind == ATTRIBUTE and element is not None:
+            values["attribute"] = attribute_view(element)
+            values["object"] = object_view(obj)
+        elif element is not None:
+            values["object"] = object_view(element)
         if "report" in used:
             values["report"] = dict(self._objects.get(self._row.container or "") or {})
         if used & {"stix", "ledger"}:
             ids = self._ids(kind, element, obj)
             if "stix" in used:
-                found = [self._objects[id_] for id_ in ids if id_ in self._objects]
-                if element is None:
-                    # what is marked more strictly than the event is not to be told on it
-                    event = self._row.event
-                    own = self._row.container
-                    found = [
-                        obj
-                        for obj in found
-                        if obj["id"] == own or may_stand(event, obj, self._objects)
-                    ]
-                values["stix"] = found
+                values["stix"] = self._stix(ids, of_event=element is None)
             if "ledger" in used:
                 values["ledger"] = ledger_view(self._ledger, ids)
         return Context(values, FUNCTIONS)
+
+    def _stix(self, ids: list[str], *, of_event: bool) -> list[StixObject]:
+        """The STIX objects behind something; for an event, those that may be told on it."""
+        objects = [self._objects[id_] for id_ in ids if id_ in self._objects]
+        if not of_event:
+            return objects
+        event, report = self._row.event, self._row.container
+        return [
+            obj for obj in objects if obj["id"] == report or may_stand(event, obj, self._objects)
+        ]
 
     def _ids(
         self, kind: str, element: dict[str, Any] | None, obj: dict[str, Any] | None
@@ -366,30 +368,47 @@ class _Run:
         return attribute_view(element) if kind == ATTRIBUTE else object_view(element)
 
 
-def drop(event: dict[str, Any], gone: set[str], row: Converted, reason: str) -> None:
-    """Take elements out of an event, with what refers to them; an object without attributes goes, too."""
+def _shown(on: On) -> str:
+    """The value, name or title by which people know what a rule matched."""
+    if on.element is None:
+        return str(on.event["info"])
+    return str(on.element.get("value") or on.element.get("name"))
+
+
+def drop(event: dict[str, Any], dropped: set[str], row: Converted, reason: str) -> None:
+    """Take elements out of an event, with what refers to them; an object without attributes goes, too.
+
+    Args:
+        event: changed in place.
+        dropped: UUIDs; those of objects that become empty are added.
+        row: the event with its provenance.
+        reason: for the ledger.
+    """
     for obj in event["Object"]:
-        obj["Attribute"] = [
-            attribute for attribute in obj["Attribute"] if attribute["uuid"] not in gone
-        ]
+        obj["Attribute"] = _without(obj["Attribute"], dropped)
         if not obj["Attribute"]:
-            gone.add(obj["uuid"])
-    event["Attribute"] = [
-        attribute for attribute in event["Attribute"] if attribute["uuid"] not in gone
-    ]
-    event["Object"] = [obj for obj in event["Object"] if obj["uuid"] not in gone]
+            dropped.add(obj["uuid"])
+    event["Attribute"] = _without(event["Attribute"], dropped)
+    event["Object"] = _without(event["Object"], dropped)
     for element in (event, *event["Attribute"], *event["Object"]):
-        for name, target in (
-            ("ObjectReference", "referenced_uuid"),
-            ("Relationship", "related_object_uuid"),
-        ):
+        for name, target in _REFERENCES:
             if name in element:
-                element[name] = [held for held in element[name] if held.get(target) not in gone]
+                element[name] = _without(element[name], dropped, target)
                 if not element[name]:
                     del element[name]
     # they stay members of the event: a later poll, or a replay, looks at them again
-    lost = {id_ for uuid in gone for id_ in row.elements.pop(uuid, ())}
-    lost -= {id_ for ids in row.elements.values() for id_ in ids}
-    row.left_out.update(dict.fromkeys(lost, reason))
+    row.left_out.update(dict.fromkeys(_lost(row, dropped), reason))
     if row.container is None and not event["Attribute"] and not event["Object"]:
         row.dropped = True
+
+
+def _lost(row: Converted, dropped: set[str]) -> set[str]:
+    """The STIX ids that only dropped elements came from."""
+    lost = {id_ for uuid in dropped for id_ in row.elements.pop(uuid, ())}
+    return lost - {id_ for ids in row.elements.values() for id_ in ids}
+
+
+def _without(
+    rows: list[dict[str, Any]], uuids: set[str], key: str = "uuid"
+) -> list[dict[str, Any]]:
+    return [row for row in rows if row.get(key) not in uuids]

@@ -21,13 +21,19 @@ from stixbridge.config.checks import near
 from stixbridge.enrich.rules.actions import ACTIONS
 from stixbridge.enrich.rules.actions.base import ATTRIBUTE, EVENT, OBJECT, Action
 from stixbridge.enrich.rules.conditions import BadExpression, Expression, Template, compiled
-from stixbridge.enrich.rules.engine import END, TARGETS, Rule, types_in
+from stixbridge.enrich.rules.engine import END, TARGETS, Rule, templates_of, types_in
 from stixbridge.errors import ConfigError
-from stixbridge.misp.knowledge import GALAXIES, Knowledge
+from stixbridge.misp.knowledge import Knowledge
 
 _RULE_KEYS = ("name", "for", "types", "when", "then", "stop")
 _HEADER = re.compile(r"^[ \t]*\[\[\s*rules\s*\]\]", re.MULTILINE)
 _FILE_KEYS = ("rules", "tests")
+_ABSENT = {
+    EVENT: ("attribute", "object"),
+    END: ("attribute", "object"),
+    OBJECT: ("attribute",),
+}
+"""Names that a rule for a target can't use."""
 
 
 class RuleFile:
@@ -55,30 +61,50 @@ def read_rules(path: Path, knowledge: Callable[[], Knowledge]) -> RuleFile:
     Raises:
         ConfigError: naming every mistake.
     """
+    text, value = _read_toml(path)
+    lines = [text.count("\n", 0, found.start()) + 1 for found in _HEADER.finditer(text)]
+    problems = [
+        f"{path}: unknown table {key!r}{near(key, dict.fromkeys(_FILE_KEYS))};"
+        " a rule file has [[rules]] and [[tests]]"
+        for key in value
+        if key not in _FILE_KEYS
+    ]
+    tables, tests = value.get("rules", []), value.get("tests", [])
+    if not isinstance(tables, list) or not isinstance(tests, list):
+        raise ConfigError([*problems, f"{path}: write [[rules]] and [[tests]], with two brackets"])
+    places = [f"{path}:{line}" for line in lines] + [f"{path}:1"] * len(tables)
+    rules = _read_all(zip(places, tables, strict=False), knowledge, problems)
+    return RuleFile(path, rules, tests)
+
+
+def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
     try:
         text = path.read_bytes().decode()
-        value = tomllib.loads(text)
+        return text, tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
-    lines = [text.count("\n", 0, found.start()) + 1 for found in _HEADER.finditer(text)]
-    problems = [
-        f"{path}: unknown table {key!r}{near(key, dict.fromkeys(_FILE_KEYS))}; a rule file has [[rules]] and [[tests]]"
-        for key in value
-        if key not in _FILE_KEYS
-    ]
-    rules, tests = value.get("rules", []), value.get("tests", [])
-    found: list[Rule] = []
-    if not isinstance(rules, list) or not isinstance(tests, list):
-        raise ConfigError([*problems, f"{path}: write [[rules]] and [[tests]], with two brackets"])
-    for at, table in enumerate(rules):
-        line = lines[at] if at < len(lines) else 1
-        found.extend(_checked(table, f"{path}:{line}", at, knowledge, problems))
-    problems.extend(doubles(found))
+
+
+def _read_all(
+    tables: Iterable[tuple[str, Any]],
+    knowledge: Callable[[], Knowledge],
+    problems: Sequence[str] = (),
+) -> list[Rule]:
+    """The rules of some tables, each with its place.
+
+    Raises:
+        ConfigError: naming every mistake, and the problems that there were before.
+    """
+    problems = list(problems)
+    rules: list[Rule] = []
+    for number, (place, table) in enumerate(tables, 1):
+        rules.extend(_checked(table, place, number, knowledge, problems))
+    problems.extend(doubles(rules))
     if problems:
         raise ConfigError(problems)
-    return RuleFile(path, found, tests)
+    return rules
 
 
 def inline_rules(
@@ -89,14 +115,8 @@ def inline_rules(
     Raises:
         ConfigError: naming every mistake.
     """
-    problems: list[str] = []
-    found: list[Rule] = []
-    for at, table in enumerate(tables):
-        found.extend(_checked(table, f"{where}[{at}]", at, knowledge, problems))
-    problems.extend(doubles(found))
-    if problems:
-        raise ConfigError(problems)
-    return found
+    places = (f"{where}[{number}]" for number in range(len(tables)))
+    return _read_all(zip(places, tables, strict=True), knowledge)
 
 
 def doubles(rules: Iterable[Rule]) -> list[str]:
@@ -113,38 +133,46 @@ def doubles(rules: Iterable[Rule]) -> list[str]:
 
 
 def _checked(
-    table: Any, place: str, at: int, knowledge: Callable[[], Knowledge], problems: list[str]
+    table: Any, place: str, number: int, knowledge: Callable[[], Knowledge], problems: list[str]
 ) -> Iterable[Rule]:
     """One rule; what is wrong with it goes to `problems`."""
     if not isinstance(table, dict):
         problems.append(f"{place}: a rule is a table")
         return
     name = table.get("name")
-    title = name if isinstance(name, str) and name else f"rule {at + 1}"
-    wrong: list[str] = []
-    for key in table:
-        if key not in _RULE_KEYS:
-            wrong.append(f"unknown setting {key!r}{near(key, dict.fromkeys(_RULE_KEYS))}")
-    if not isinstance(name, str) or not name.strip():
-        wrong.append("a rule has a name")
+    title = name if isinstance(name, str) and name else f"rule {number}"
+    wrong = list(_wrong_settings(table))
     when = _condition(table.get("when"), wrong)
-    kind, narrowed = types_in(str(table.get("when") or ""))
     actions = _actions(table.get("then"), wrong)
     target = _target(table.get("for"), when, wrong)
-    types = _types(table.get("types"), wrong)
-    if narrowed and kind == target:
-        types = types & narrowed if types else narrowed
+    types = _narrowed(_types(table.get("types"), wrong), target, str(table.get("when") or ""))
     if target is not None:
-        wrong.extend(_misplaced(target, when, actions))
-        if target in (EVENT, END) and types:
-            wrong.append('types are for attributes and objects; say for = "attribute" or "object"')
-    _known(target, types, actions, knowledge, wrong)
-    stop = table.get("stop", False)
-    if not isinstance(stop, bool):
-        wrong.append("stop is true or false")
+        wrong.extend(_misplaced(target, when, actions, types))
+    wrong.extend(_known(target, types, actions, knowledge))
     problems.extend(f"{place}: {title!r}: {text}" for text in wrong)
     if not wrong and target is not None:
-        yield Rule(title, target, when, tuple(actions), types, bool(stop), place)
+        stop = bool(table.get("stop", False))
+        yield Rule(title, target, when, tuple(actions), types, stop, place)
+
+
+def _wrong_settings(table: Mapping[str, Any]) -> Iterable[str]:
+    """Settings of a rule that there are not, its name, and `stop`."""
+    for key in table:
+        if key not in _RULE_KEYS:
+            yield f"unknown setting {key!r}{near(key, dict.fromkeys(_RULE_KEYS))}"
+    name = table.get("name")
+    if not isinstance(name, str) or not name.strip():
+        yield "a rule has a name"
+    if not isinstance(table.get("stop", False), bool):
+        yield "stop is true or false"
+
+
+def _narrowed(types: frozenset[str], target: str | None, condition: str) -> frozenset[str]:
+    """The types of a rule that its condition allows as well."""
+    kind, allowed = types_in(condition)
+    if not allowed or kind != target:
+        return types
+    return types & allowed if types else allowed
 
 
 def _condition(text: Any, wrong: list[str]) -> Expression | None:
@@ -172,30 +200,24 @@ def _target(value: Any, when: Expression | None, wrong: list[str]) -> str | None
     return str(value)
 
 
-def _misplaced(target: str, when: Expression | None, actions: Sequence[Action]) -> Iterable[str]:
-    """Names and actions that the target does not have."""
-    absent = {
-        EVENT: ("attribute", "object"),
-        END: ("attribute", "object"),
-        OBJECT: ("attribute",),
-    }.get(target, ())
+def _misplaced(
+    target: str, when: Expression | None, actions: Sequence[Action], types: frozenset[str]
+) -> Iterable[str]:
+    """Names, actions and types that the target does not have."""
     used: set[str] = set(when.names if when is not None else ())
     for action in actions:
-        for template in _templates(action):
+        for template in templates_of(action):
             used |= template.names
-    for name in absent:
+    for name in _ABSENT.get(target, ()):
         if name in used:
             yield f"there is no {name!r} in a rule for the {target}"
     kind = EVENT if target == END else target
     for action in actions:
-        if kind not in action.on and EVENT not in action.on:
-            yield f"{action.name} is for {' and '.join(sorted(action.on))}; say for = {sorted(action.on)[0]!r}"
-
-
-def _templates(action: Action) -> Iterable[Template]:
-    from stixbridge.enrich.rules.engine import templates_of
-
-    return templates_of(action)
+        if not action.on & {kind, EVENT}:
+            wanted = sorted(action.on)
+            yield f"{action.name} is for {' and '.join(wanted)}; say for = {wanted[0]!r}"
+    if kind == EVENT and types:
+        yield 'types are for attributes and objects; say for = "attribute" or "object"'
 
 
 def _types(value: Any, wrong: list[str]) -> frozenset[str]:
@@ -212,76 +234,14 @@ def _known(
     types: frozenset[str],
     actions: Sequence[Action],
     knowledge: Callable[[], Knowledge],
-    wrong: list[str],
-) -> None:
+) -> Iterable[str]:
     """Types, templates, categories and tags of taxonomies that MISP does not have."""
-    from stixbridge.enrich.rules.actions.elements import AddAttribute, AddObject, SetCategory
-    from stixbridge.enrich.rules.actions.tags import AddGalaxy, AddTags, MapTags
-
-    for type_ in sorted(types):
-        if target == ATTRIBUTE and type_ not in knowledge().allowed:
-            wrong.append(f"MISP has no type {type_!r}{near(type_, knowledge().allowed)}")
+    for type_ in sorted(types) if target == ATTRIBUTE else ():
+        if type_ not in knowledge().allowed:
+            yield f"MISP has no type {type_!r}{near(type_, knowledge().allowed)}"
     for action in actions:
-        if isinstance(action, AddAttribute):
-            allowed = knowledge().allowed.get(action.type)
-            if allowed is None:
-                wrong.append(
-                    f"add_attribute: MISP has no type {action.type!r}{near(action.type, knowledge().allowed)}"
-                )
-            elif action.category and action.category not in allowed:
-                wrong.append(
-                    f"add_attribute: {action.type} can't be in {action.category!r}; {', '.join(sorted(allowed))}"
-                )
-        if isinstance(action, SetCategory) and all(
-            action.to not in found for found in knowledge().allowed.values()
-        ):
-            known = {name: None for found in knowledge().allowed.values() for name in found}
-            wrong.append(
-                f"set_category: MISP has no category {action.to!r}{near(action.to, known)}"
-            )
-        if isinstance(action, AddGalaxy) and action.type not in GALAXIES:
-            wrong.append(
-                f"add_galaxy: no type {action.type!r}{near(action.type, GALAXIES)}; {', '.join(GALAXIES)}"
-            )
-        if isinstance(action, AddObject) and not action.values:
-            wrong.append("add_object: an object has values")
-        if isinstance(action, AddObject):
-            relations = knowledge().relations(action.template)
-            if not relations:
-                wrong.append(f"add_object: MISP has no object template {action.template!r}")
-            wrong.extend(
-                f"add_object: {action.template} has no relation {name!r}{near(name, relations)}"
-                for name in action.values
-                if relations and name not in relations
-            )
-        tags: Iterable[str] = ()
-        if isinstance(action, AddTags | AddAttribute):
-            tags = [
-                part
-                for tag in action.tags
-                if len(tag.parts) == 1 and isinstance(part := tag.parts[0], str)
-            ]
-        elif isinstance(action, MapTags):
-            tags = action.tags.values()
-        for tag in tags:
-            problem = tag_problem(tag, knowledge())
-            if problem is not None:
-                wrong.append(f"{action.name}: {problem}")
-
-
-def tag_problem(tag: str, knowledge: Knowledge) -> str | None:
-    """What is wrong with a tag of a known taxonomy; None for one that is right, or of no taxonomy."""
-    from stixbridge import tlp
-
-    if tlp.is_tlp_tag(tag):
-        return None if tlp.level_of_name(tag) is not None else f"{tag!r} is no TLP level"
-    exact = knowledge.taxonomy_tag(tag)
-    if exact is not None:
-        return None if exact == tag else f"{tag!r} is spelled {exact!r} in its taxonomy"
-    entries = knowledge.taxonomy_entries(tag)
-    if entries:
-        return f"{tag!r} is not in its taxonomy{near(tag, dict.fromkeys(entries))}"
-    return None
+        for problem in action.problems(knowledge):
+            yield f"{action.name}: {problem}"
 
 
 def _actions(value: Any, wrong: list[str]) -> list[Action]:
@@ -317,22 +277,27 @@ def _action(cls: type[Action], given: Any) -> Action:
     Raises:
         ValueError, BadExpression, ConfigError: for what it can't be made of.
     """
-    names = [one.name for one in fields(cls)]
+    names = [field.name for field in fields(cls)]
     hints = get_type_hints(cls)
-    first = names[0]
-    # a table is the fields, unless the first field is a table itself and none of its names is in there
-    if not isinstance(given, dict) or (_is_mapping(hints[first]) and not set(given) & set(names)):
-        given = {first: given}
+    given = _as_fields(given, names, hints)
     for key in given:
         if key not in names:
-            raise ValueError(
-                f"unknown setting {key!r}{near(key, dict.fromkeys(names))}; it takes {', '.join(names)}"
-            )
-    values = {name: _value(hints[name], given[name], name) for name in names if name in given}
-    missing = [one.name for one in fields(cls) if one.name not in values and one.default is MISSING]
-    if missing:
-        raise ValueError(f"{missing[0]} is missing")
-    return cls(**values)
+            close = near(key, dict.fromkeys(names))
+            raise ValueError(f"unknown setting {key!r}{close}; it takes {', '.join(names)}")
+    for field in fields(cls):
+        if field.name not in given and field.default is MISSING:
+            raise ValueError(f"{field.name} is missing")
+    return cls(**{name: _value(hints[name], given[name], name) for name in given})
+
+
+def _as_fields(given: Any, names: Sequence[str], hints: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an action; what is not a table of them is its first field."""
+    if not isinstance(given, dict):
+        return {names[0]: given}
+    # a table may be the first field itself, where none of its keys is a field
+    if _is_mapping(hints[names[0]]) and not set(given) & set(names):
+        return {names[0]: given}
+    return given
 
 
 def _is_mapping(hint: Any) -> bool:
@@ -349,17 +314,15 @@ def _value(hint: Any, given: Any, name: str) -> Any:
     if getattr(hint, "__origin__", None) is tuple:
         rows = given if isinstance(given, list) else [given]
         return tuple(_value(args[0], row, name) for row in rows)
-    kinds = args or (hint,)
+    return _single_value(args or (hint,), given, name)
+
+
+def _single_value(kinds: Sequence[Any], given: Any, name: str) -> Any:
     if Template in kinds and isinstance(given, str):
         return Template(given)
-    for kind in (bool, int, str):
-        if (
-            kind in kinds
-            and isinstance(given, kind)
-            and (kind is not int or not isinstance(given, bool))
-        ):
-            return given
+    # exactly: in Python, true is a number
+    if type(given) in kinds:
+        return given
     wanted = {bool: "true or false", int: "a number", str: "a text", Template: "a text"}
-    raise ValueError(
-        f"{name} is {' or '.join(wanted[kind] for kind in kinds if kind in wanted)}, not {given!r}"
-    )
+    words = " or ".join(wanted[kind] for kind in kinds if kind in wanted)
+    raise ValueError(f"{name} is {words}, not {given!r}")

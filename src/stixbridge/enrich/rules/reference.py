@@ -59,6 +59,13 @@ Expectations are about `events` (as MISP has them), `deliveries` (for each event
 def reference() -> Iterator[str]:
     """The page, line by line."""
     yield _HEAD
+    yield from _names_table()
+    yield from _functions()
+    yield from _actions_table()
+    yield from _mappings()
+
+
+def _names_table() -> Iterator[str]:
     yield "## What conditions and templates may name\n"
     yield "| name | meaning |\n|---|---|"
     for name, members in MEMBERS.items():
@@ -67,11 +74,17 @@ def reference() -> Iterator[str]:
     for name, meaning in OPEN.items():
         yield f"| `{name}` | {meaning} |"
     yield ""
+
+
+def _functions() -> Iterator[str]:
     yield "Functions beside those of the language (`size`, `startsWith`, `contains`, `matches`, `exists`, `all`, …):\n"
     for function, meaning in FUNCTION_HELP.items():
         yield f"- `{function}`: {meaning}"
     yield "\nA property that STIX may leave out is asked for first: `has(stix[0].confidence) && stix[0].confidence > 80`.\n"
     yield "A template is a text with expressions in braces: `{report.name} ({event.tlp})`; `{{` is a brace. One that has no value fails.\n"
+
+
+def _actions_table() -> Iterator[str]:
     yield "## Actions\n"
     yield 'The first field may stand alone: `{ set_info = "…" }`.\n'
     yield "| action | for | fields | what it does |\n|---|---|---|---|"
@@ -79,15 +92,15 @@ def reference() -> Iterator[str]:
         text = " ".join((action.__doc__ or "").split())
         yield f"| `{name}` | {', '.join(sorted(action.on))} | {', '.join(_fields(action))} | {text} |"
     yield "\nActions for events may stand in any rule.\n"
+
+
+def _mappings() -> Iterator[str]:
     yield "## Mappings ready to use\n"
     yield '`enrich = { mappings = { admiralty = true, reliability = "b" } }`; each is off unless it is named.\n'
     for mapping in MAPPINGS.values():
         yield f"- {' '.join((mapping.__doc__ or '').split())}"
-    for title, table in (
-        ("indicator_types", INDICATOR_TYPES),
-        ("sectors", SECTORS),
-        ("kill_chain", KILL_CHAIN),
-    ):
+    tables = {"indicator_types": INDICATOR_TYPES, "sectors": SECTORS, "kill_chain": KILL_CHAIN}
+    for title, table in tables.items():
         yield f"\n`{title}`:\n\n| STIX | tag |\n|---|---|"
         for word, tag in table.items():
             yield f"| `{word}` | `{tag}` |"
@@ -95,16 +108,17 @@ def reference() -> Iterator[str]:
 
 def _fields(action: type[Action]) -> Iterator[str]:
     hints = get_type_hints(action)
-    for one in fields(action):
-        shown = f"`{one.name}`: {_kind(hints[one.name])}"
-        if one.default is not MISSING:
-            default = one.default
-            shown += (
-                f" ({str(default).lower() if isinstance(default, bool) else default})"
-                if default not in ("", None, ())
-                else " (may be left out)"
-            )
-        yield shown
+    for field in fields(action):
+        yield f"`{field.name}`: {_kind(hints[field.name])}{_default(field.default)}"
+
+
+def _default(default: Any) -> str:
+    """A default in brackets, where there is one."""
+    if default is MISSING:
+        return ""
+    if default in ("", None, ()):
+        return " (may be left out)"
+    return f" ({str(default).lower() if isinstance(default, bool) else default})"
 
 
 def _kind(hint: Any) -> str:

@@ -1,8 +1,8 @@
 """Every action, by its name in rule files. A new one is a small class in one of these modules, and registers itself."""
 
-from stixbridge.enrich.rules.actions import elements, events, tags
+from stixbridge.enrich.rules.actions import additions, elements, events, tags
 from stixbridge.enrich.rules.actions.base import ACTIONS
 
-MODULES = (events, tags, elements)
+MODULES = (events, tags, elements, additions)
 
 __all__ = ["ACTIONS", "MODULES"]

@@ -1,11 +1,13 @@
-"""What an action is, and what it works on. The actions are in `event_actions`, `tag_actions` and `element_actions`."""
+"""What an action is, and what it works on. The actions are in `events`, `tags`, `elements` and `additions`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from stixbridge import tlp
+from stixbridge.config.checks import near
 from stixbridge.errors import ConfigError
 from stixbridge.ledger import Ledger
 from stixbridge.misp.knowledge import Knowledge
@@ -13,6 +15,8 @@ from stixbridge.misp.model import Converted, MispEvent
 
 if TYPE_CHECKING:
     from cel import Context
+
+    from stixbridge.enrich.rules.conditions import Template
 
 EVENT, ATTRIBUTE, OBJECT = "event", "attribute", "object"
 ANY = frozenset({EVENT, ATTRIBUTE, OBJECT})
@@ -80,6 +84,10 @@ class Action:
     name: ClassVar[str]
     on: ClassVar[frozenset[str]] = frozenset({EVENT})
 
+    def problems(self, knowledge: Callable[[], Knowledge]) -> Iterable[str]:
+        """What MISP does not have of what the action names; checked when rules are read."""
+        return ()
+
     def apply(self, on: On) -> str | None:
         """Do it; what was refused, or None.
 
@@ -114,3 +122,28 @@ def joined(refused: Iterable[str | None]) -> str | None:
     """Refusals in one text, each once."""
     texts = list(dict.fromkeys(text for text in refused if text))
     return "; ".join(texts) or None
+
+
+def literal_tags(templates: Iterable[Template]) -> list[str]:
+    """The tags of some templates that name nothing: those can be checked when rules are read."""
+    parts = [template.parts[0] for template in templates if len(template.parts) == 1]
+    return [part for part in parts if isinstance(part, str)]
+
+
+def tag_problems(tags: Iterable[str], knowledge: Knowledge) -> Iterable[str]:
+    """What is wrong with tags of known taxonomies."""
+    problems = (tag_problem(tag, knowledge) for tag in tags)
+    return [problem for problem in problems if problem is not None]
+
+
+def tag_problem(tag: str, knowledge: Knowledge) -> str | None:
+    """What is wrong with a tag of a known taxonomy; None for one that is right, or of no taxonomy."""
+    if tlp.is_tlp_tag(tag):
+        return None if tlp.level_of_name(tag) is not None else f"{tag!r} is not a TLP level"
+    exact = knowledge.taxonomy_tag(tag)
+    if exact is not None:
+        return None if exact == tag else f"{tag!r} is spelled {exact!r} in its taxonomy"
+    entries = knowledge.taxonomy_entries(tag)
+    if entries:
+        return f"{tag!r} is not in its taxonomy{near(tag, dict.fromkeys(entries))}"
+    return None

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from stixbridge.config.checks import near
 from stixbridge.enrich.marking_guard import tag_element, tag_event, untag
-from stixbridge.enrich.rules.actions.base import ANY, Action, On, joined, register
+from stixbridge.enrich.rules.actions.base import (
+    ANY,
+    Action,
+    On,
+    joined,
+    literal_tags,
+    register,
+    tag_problems,
+)
 from stixbridge.enrich.rules.conditions import Template, as_pattern
+from stixbridge.misp.knowledge import GALAXIES, Knowledge
 from stixbridge.misp.model import tag_names
 
 
@@ -20,6 +30,9 @@ class AddTags(Action):
     tags: tuple[Template, ...]
     name: ClassVar[str] = "add_tags"
     on: ClassVar[frozenset[str]] = ANY
+
+    def problems(self, knowledge: Callable[[], Knowledge]) -> Iterable[str]:
+        return tag_problems(literal_tags(self.tags), knowledge())
 
     def apply(self, on: On) -> str | None:
         tags = [tag.render(on.context) for tag in self.tags]
@@ -57,6 +70,9 @@ class MapTags(Action):
     name: ClassVar[str] = "map_tags"
     on: ClassVar[frozenset[str]] = ANY
 
+    def problems(self, knowledge: Callable[[], Knowledge]) -> Iterable[str]:
+        return tag_problems(self.tags.values(), knowledge())
+
     def apply(self, on: On) -> str | None:
         refused = []
         for element in _tagged(on):
@@ -78,6 +94,10 @@ class AddGalaxy(Action):
     type: str = "malware"
     name: ClassVar[str] = "add_galaxy"
     on: ClassVar[frozenset[str]] = ANY
+
+    def problems(self, knowledge: Callable[[], Knowledge]) -> Iterable[str]:
+        if self.type not in GALAXIES:
+            yield f"no type {self.type!r}{near(self.type, GALAXIES)}; {', '.join(GALAXIES)}"
 
     def apply(self, on: On) -> str | None:
         value = self.value.render(on.context)
