@@ -237,6 +237,10 @@ class Ledger:
         if known is None or (known[0] is not Outcome.MAPPED and outcome is Outcome.MAPPED):
             self._accounts[id_] = (outcome, reason, target, properties, drops)
 
+    def account_all(self, accounts: Mapping[str, Account]) -> None:
+        """Account the objects of one conversion, each of which has one account."""
+        self._accounts.update(accounts)
+
     def leave_out(self, id_: str, reason: Reason) -> None:
         """Change the account of an object that came out of the conversion and was left out afterwards."""
         known = self._accounts.get(id_)

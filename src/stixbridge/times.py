@@ -32,11 +32,13 @@ def read(value: object) -> int | None:
     return microseconds(value) if isinstance(value, str) and len(value) <= 64 else None
 
 
+@lru_cache(maxsize=65536)
 def to_text(moment: int) -> str:
     """Write a moment as all servers accept it: UTC, microseconds, `Z` (TAXII 2.1, section 3.1)."""
     return f"{_EPOCH + timedelta(microseconds=moment):%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
+@lru_cache(maxsize=65536)
 def to_day(moment: int) -> str:
     """Return the day of a moment in UTC, as `YYYY-MM-DD`."""
     return f"{_EPOCH + timedelta(microseconds=moment):%Y-%m-%d}"

@@ -36,7 +36,7 @@ class Entry(NamedTuple):
     """One entry of an input: a usable object, or the reason why it is unusable.
 
     Attributes:
-        path: its place in the document, for example `$.objects[3]`.
+        path: its place in the document, for example `$.objects[3]`; of a usable object perhaps the list that has it.
         obj: the unchanged object, if it is usable.
         reason: why it is unusable, if it is.
         id: its id, if it has one.
@@ -165,10 +165,7 @@ def read_value(value: Any, path: str = "$", *, checked: bool = False) -> Documen
             if not isinstance(objects, list):
                 return Document([Entry(f"{path}.objects", None, Reason.NOT_STIX)], bundle_id)
             return Document(
-                [
-                    _entry(plain(item), f"{path}.objects[{number}]", checked=checked)
-                    for number, item in enumerate(objects)
-                ],
+                _entries(objects, f"{path}.objects", checked=checked),
                 bundle_id,
             )
         if isinstance(value.get("type"), str):
@@ -180,6 +177,23 @@ def read_value(value: Any, path: str = "$", *, checked: bool = False) -> Documen
             )
         ]
     )
+
+
+def _entries(objects: list[Any], path: str, *, checked: bool) -> list[Entry]:
+    """Return the entries of a list of objects."""
+    entries: list[Entry] = []
+    for number, item in enumerate(objects):
+        if checked and type(item) is dict:
+            id_, type_ = item.get("id"), item.get("type")
+            if type(id_) is str and type(type_) is str and _is_id(id_) and is_type(type_):
+                entries.append(Entry(path, item, None, id_))
+                continue
+        entries.append(_entry(plain(item), f"{path}[{number}]", checked=checked))
+    return entries
+
+
+def _is_id(id_: str) -> bool:
+    return len(id_) <= _MAX_ID and _ID.fullmatch(id_) is not None
 
 
 def plain(value: Any) -> Any:
@@ -207,7 +221,7 @@ def _entry(item: Any, path: str, *, checked: bool) -> Entry:
     if not is_type(type_):
         reason = Reason.INVALID_OBJECT if isinstance(id_, str) else Reason.NOT_STIX
         return Entry(path, None, reason, _shown(id_), len(item))
-    if not isinstance(id_, str) or len(id_) > _MAX_ID or not _ID.fullmatch(id_):
+    if not isinstance(id_, str) or not _is_id(id_):
         return Entry(path, None, Reason.INVALID_OBJECT, _shown(id_), len(item))
     if not checked:
         try:

@@ -25,7 +25,7 @@ def references(obj: Mapping[str, Any], without: Container[str] = ()) -> list[str
         without: names of properties to ignore.
     """
     found: list[str] = []
-    for name in _referring(tuple(obj)):
+    for name in referring(tuple(obj)):
         if name in without:
             continue
         value = obj[name]
@@ -40,7 +40,7 @@ def references(obj: Mapping[str, Any], without: Container[str] = ()) -> list[str
 
 
 @lru_cache(maxsize=4096)
-def _referring(names: tuple[Any, ...]) -> tuple[str, ...]:
+def referring(names: tuple[Any, ...]) -> tuple[str, ...]:
     """Return the properties that can hold references."""
     return tuple(
         name

@@ -92,6 +92,8 @@ UNREADABLE = "?"
 """Replaces a marking reference that can't be read; no definition has this id."""
 
 _MAX_NUMBER = 1e18
+# The Python type of which each value is right, whatever it is.
+_PLAIN_TYPE = {_BOOLEAN: bool, _TABLE: dict}
 
 
 def shaped(obj: dict[str, Any]) -> tuple[dict[str, Any], list[Drop]]:
@@ -109,6 +111,10 @@ def shaped(obj: dict[str, Any]) -> tuple[dict[str, Any], list[Drop]]:
     wrong = [(name, _TEXT) for name in texts if type(obj[name]) is not str]
     for name, kind in (*wrong, *others) if wrong else others:
         value = obj[name]
+        if type(value) is _PLAIN_TYPE.get(kind):
+            continue
+        if kind == _TEXTS and type(value) is list and _all_texts(value):
+            continue
         fitted = _fitted(name, kind, value, drops)
         if fitted is not value or value is None:
             changed = dict(obj) if changed is None else changed
@@ -117,6 +123,13 @@ def shaped(obj: dict[str, Any]) -> tuple[dict[str, Any], list[Drop]]:
             else:
                 changed[name] = fitted
     return (obj if changed is None else changed), drops
+
+
+def _all_texts(values: list[Any]) -> bool:
+    for item in values:  # noqa: SIM110 - most lists have one item, and all() makes a generator
+        if type(item) is not str:
+            return False
+    return True
 
 
 @lru_cache(maxsize=4096)

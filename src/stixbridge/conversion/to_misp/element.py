@@ -6,9 +6,7 @@ from typing import Any
 
 from stixbridge import times
 from stixbridge.conversion.to_misp.markings import UNMARKED, Marking
-from stixbridge.conversion.to_misp.translation import Attribute, Object
-
-NO_TAGS: frozenset[str] = frozenset()
+from stixbridge.conversion.to_misp.translation import NO_TAGS, Attribute, Object
 
 
 class Element:

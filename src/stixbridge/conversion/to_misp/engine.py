@@ -13,7 +13,7 @@ The way of one object, with the file that each stage is in:
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,7 +80,7 @@ class _Engine:
             workspace.builders[plan.uuid] = self._place(plan)
         self._observe()
         self._link(plans)
-        kept: Container[str] = ()
+        kept: Set[str] = frozenset()
         if workspace.options.preserve == "source":
             preserving = Preserving(workspace)
             preserving.attach(plans, workspace.builders)
@@ -96,6 +96,8 @@ class _Engine:
         by_role = {role: handler.translate for role, handler in self._handlers.items()}
         for id_, obj in objects.items():
             shape = shapes[id_]
+            if shape.marked and (drops := workspace.markings.of(obj).drops):
+                fates.drop(id_, drops)
             by_role[shape.table.role](id_, obj)
             for name in shape.reference_lists:
                 rows = obj[name]
@@ -255,7 +257,7 @@ class _Engine:
             self._workspace.fates.drop(str(container["id"]), [("name", Outcome.PRESERVED, reason)])
         return info
 
-    def _settle(self, kept: Container[str]) -> None:
+    def _settle(self, kept: Set[str]) -> None:
         """Record what is in the events, let each role settle the rest, and write the ledger."""
         workspace, fates = self._workspace, self._workspace.fates
         shown: set[str] = set()
@@ -264,12 +266,10 @@ class _Engine:
             for id_, uuids in builder.by_stix.items():
                 if uuids:
                     fates.mapped(id_, uuids)
-        for id_, obj in workspace.objects.items():
+        objects = workspace.objects
+        for id_ in objects:
             if not fates.decided(id_):
-                self._handlers[workspace.role(id_)].settle(id_, obj)
-            drops = workspace.markings.of(obj).drops
-            if drops:
-                fates.drop(id_, drops)
+                self._handlers[workspace.role(id_)].settle(id_, objects[id_])
         fates.write(
             workspace.ledger, workspace.shapes, workspace.sizes, workspace.embedded, shown, kept
         )

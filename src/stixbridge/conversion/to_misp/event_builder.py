@@ -9,9 +9,9 @@ from hashlib import sha1
 from typing import Any
 
 from stixbridge import tlp
-from stixbridge.conversion.to_misp.element import NO_TAGS, Element
+from stixbridge.conversion.to_misp.element import Element
 from stixbridge.conversion.to_misp.markings import UNMARKED, Marking
-from stixbridge.conversion.to_misp.translation import Attribute, Object, Translation
+from stixbridge.conversion.to_misp.translation import NO_TAGS, Attribute, Object, Translation
 from stixbridge.misp.knowledge import Knowledge
 from stixbridge.misp.model import (
     MispAttribute,
@@ -85,25 +85,12 @@ class EventBuilder:
 
     # placing
 
-    def place(
-        self,
-        id_: str,
-        translation: Translation,
-        marking: Marking,
-        tags: frozenset[str],
-        timestamp: int,
-        *,
-        detects: bool = True,
-    ) -> list[str]:
+    def place(self, id_: str, translation: Translation) -> list[str]:
         """Add a translation.
 
         Args:
             id_: the STIX id.
-            translation: of that object.
-            marking: what holds for it.
-            tags: tags for each of its elements.
-            timestamp: its `modified`, seconds.
-            detects: False withdraws `to_ids` from its own contribution.
+            translation: of that object, with its marking, tags and time.
 
         Returns:
             UUIDs of its elements, the main one first.
@@ -111,38 +98,31 @@ class EventBuilder:
         uuids = self.by_stix.get(id_)
         if uuids is None:
             uuids = self.by_stix[id_] = []
-        comment = translation.comment
+        named = self.creator is not None and translation.creator == self.creator
+        tags = translation.tags_beside if named else translation.tags
+        comment, live = translation.comment, translation.live
         for attribute in translation.attributes:
             element = self._element(attribute, translation)
-            if detects and attribute.to_ids:
+            if live and attribute.to_ids:
                 element.to_ids = True
-            self._contribute(element, id_, comment, marking, tags, timestamp)
+            self._contribute(element, id_, comment, translation, tags)
             uuids.append(element.uuid)
         for attribute in translation.excluded:
             element = self._element(attribute, translation)
-            self._contribute(
-                element, id_, "excluded by a pattern (!=)", marking, NO_TAGS, timestamp
-            )
+            self._contribute(element, id_, "excluded by a pattern (!=)", translation, NO_TAGS)
         if translation.objects or translation.hub is not None:
-            self._place_objects(id_, translation, marking, tags, timestamp, detects, uuids)
+            self._place_objects(id_, translation, tags, uuids)
         return uuids
 
     def _place_objects(
-        self,
-        id_: str,
-        translation: Translation,
-        marking: Marking,
-        tags: frozenset[str],
-        timestamp: int,
-        detects: bool,
-        uuids: list[str],
+        self, id_: str, translation: Translation, tags: frozenset[str], uuids: list[str]
     ) -> None:
         placed: dict[str, Element] = {}
         hub = translation.hub
         for obj in (*translation.objects, *((hub,) if hub is not None else ())):
             element = self._place_object(obj, id_, translation)
-            element.to_ids = detects
-            self._contribute(element, id_, translation.comment, marking, tags, timestamp)
+            element.to_ids = translation.live
+            self._contribute(element, id_, translation.comment, translation, tags)
             if obj is hub:
                 for at, uuid in enumerate(uuids):
                     self.refer(element, self.elements[uuid], "contains", id_, at)
@@ -204,17 +184,16 @@ class EventBuilder:
         element: Element,
         id_: str,
         comment: str,
-        marking: Marking,
+        translation: Translation,
         tags: frozenset[str],
-        timestamp: int,
     ) -> None:
         if comment:
             element.comments.append(comment)
-        if marking is not element.marking:
-            element.marking = element.marking.joined(marking)
+        if translation.marking is not element.marking:
+            element.marking = element.marking.joined(translation.marking)
         if tags:
             element.tag(tags)
-        element.timestamp = max(element.timestamp, timestamp)
+        element.timestamp = max(element.timestamp, translation.timestamp)
         element.stix_ids.append(id_)
 
     # beside the elements

@@ -7,10 +7,10 @@ against the events: its evidence has to be in them.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
 
 from stixbridge.conversion.to_misp.shapes import Shape
-from stixbridge.ledger import Drop, Ledger, Outcome, Reason
+from stixbridge.ledger import Account, Drop, Ledger, Outcome, Reason
 
 Fate = tuple[Outcome, Reason | None, str | None]
 """(outcome, reason, the MISP element in a few words)."""
@@ -24,7 +24,7 @@ class Fates:
 
     def __init__(self) -> None:
         self._outcomes: dict[str, Fate] = {}
-        self._evidence: dict[str, list[str]] = {}
+        self._evidence: dict[str, Sequence[str]] = {}
         self._drops: dict[str, list[Drop]] = {}
         self._told: dict[str, frozenset[str]] = {}
 
@@ -34,7 +34,7 @@ class Fates:
         """Record that an object did not come out, or as a relationship, sighting or note."""
         self._outcomes[id_] = (outcome, reason, target)
 
-    def mapped(self, id_: str, evidence: Iterable[str] = ()) -> None:
+    def mapped(self, id_: str, evidence: Sequence[str] = ()) -> None:
         """Record that an object came out, unless something else is recorded of it.
 
         Args:
@@ -45,7 +45,8 @@ class Fates:
         if id_ not in self._outcomes:
             self._outcomes[id_] = MAPPED
         if evidence:
-            self._evidence.setdefault(id_, []).extend(evidence)
+            known = self._evidence.get(id_)
+            self._evidence[id_] = evidence if known is None else [*known, *evidence]
 
     def drop(self, id_: str, drops: Iterable[Drop]) -> None:
         """Record that parts of an object's properties are not carried over."""
@@ -78,7 +79,7 @@ class Fates:
         sizes: Mapping[str, int],
         embedded: Mapping[str, tuple[str, str]],
         shown: Container[str],
-        kept: Container[str],
+        kept: Set[str],
     ) -> None:
         """Account every object once.
 
@@ -96,19 +97,19 @@ class Fates:
                 self._outcomes[id_] = _LOST
         for id_, (owner, key) in embedded.items():
             self._embedded(id_, shapes[id_], owner, key)
-        outcomes = self._outcomes
+        accounts: dict[str, Account] = {}
+        outcomes, dropped, told = self._outcomes, self._drops, self._told
         for id_, size in sizes.items():
             outcome, reason, target = outcomes[id_]
             drops: tuple[Drop, ...] = ()
             if outcome is Outcome.MAPPED:
-                drops = self._drops_of(id_, shapes[id_])
-            if id_ in kept:
-                outcome = Outcome.PRESERVED if outcome is Outcome.DROPPED else outcome
-                drops = tuple(
-                    (path, Outcome.PRESERVED if how is Outcome.DROPPED else how, why)
-                    for path, how, why in drops
-                )
-            ledger.account(id_, outcome, size, drops, reason, target)
+                shape = shapes[id_]
+                plain = id_ not in dropped and id_ not in told
+                drops = shape.drops if plain else self._drops_of(id_, shape)
+            accounts[id_] = (outcome, reason, target, size, drops)
+        for id_ in kept & accounts.keys():
+            accounts[id_] = _preserved(accounts[id_])
+        ledger.account_all(accounts)
 
     def _drops_of(self, id_: str, shape: Shape) -> tuple[Drop, ...]:
         drops, more = shape.drops, self._drops.get(id_)
@@ -126,3 +127,14 @@ class Fates:
             return
         lost = self._drops_of(id_, shape)
         self.drop(owner, ((f"objects.{key}.{path}", how, why) for path, how, why in lost))
+
+
+def _preserved(account: Account) -> Account:
+    """The account of an object that an event carries as it came."""
+    outcome, reason, target, size, drops = account
+    kept = tuple(
+        (path, Outcome.PRESERVED if how is Outcome.DROPPED else how, why)
+        for path, how, why in drops
+    )
+    outcome = Outcome.PRESERVED if outcome is Outcome.DROPPED else outcome
+    return outcome, reason, target, size, kept

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from stixbridge import times, tlp
 from stixbridge.conversion.to_misp.markings import UNMARKED
+from stixbridge.conversion.to_misp.shapes import WITHOUT
 from stixbridge.mapping.tables import Role
 from stixbridge.misp.model import NAMESPACE, derived_uuid, uuid_of
-from stixbridge.stix.references import ORIGIN, parts, references
+from stixbridge.stix.references import parts, references
 
 if TYPE_CHECKING:
     from stixbridge.conversion.to_misp.workspace import Workspace
@@ -29,6 +30,10 @@ CONTENT = frozenset(
 # What they refer to is what they speak of, and no part of them.
 _SPEAKING = frozenset(
     {Role.CONTAINER, Role.NOTE, Role.TRANSLATION, Role.EVENT_REPORT, Role.SIGHTED}
+)
+
+_MENTIONING = frozenset(
+    {Role.CONTAINER, Role.OBSERVED, Role.NOTE, Role.SIGHTING, Role.SIGHTED, Role.RECORD}
 )
 
 
@@ -134,18 +139,13 @@ class Grouping:
         return free
 
     def _mentioned(self) -> set[str]:
-        """Ids that relationships, sightings, notes and reports refer to."""
-        found: set[str] = set()
-        for obj in self._objects.values():
-            if obj["type"] == "relationship":
-                ends = (obj.get("source_ref"), obj.get("target_ref"))
-                found.update(ref for ref in ends if isinstance(ref, str))
-            elif obj["type"] in ("report", "grouping"):
-                found.update(parts(obj))
-            elif obj["type"] in ("observed-data", "note", "opinion"):
-                found.update(obj.get("object_refs") or ())
-            elif obj["type"] == "sighting":
-                found.add(obj.get("sighting_of_ref", ""))
+        """Ids that something other than authorship refers to."""
+        found = set(self._workspace.mentioned)  # by relationships
+        for id_, role in self._roles.items():
+            if role in _MENTIONING:
+                obj = self._objects[id_]
+                found.update(parts(obj) if role is Role.CONTAINER else obj.get("object_refs") or ())
+                found.add(obj.get("sighting_of_ref") or "")
         return found
 
     def _container_uuid(self, id_: str, taken: set[str]) -> str:
@@ -171,9 +171,9 @@ class Grouping:
             members.add(id_)
             if self._roles[id_] is Role.RELATIONSHIP:
                 waiting.extend(self._ends(obj))
-            elif self._roles[id_] not in _SPEAKING:
+            elif self._roles[id_] not in _SPEAKING and self._workspace.shapes[id_].referring:
                 # who saw something is no part of what was seen
-                waiting.extend(references(obj, ORIGIN | {"where_sighted_refs"}))
+                waiting.extend(references(obj, WITHOUT))
         members.discard(container)
         if self._roles[container] is not Role.CONTAINER:
             members.add(container)

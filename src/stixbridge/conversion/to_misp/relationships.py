@@ -24,9 +24,6 @@ StixObject = Mapping[str, Any]
 _ROWS = "| source | relationship | target | description | times | confidence |\n|---|---|---|---|---|---|"
 # Relationships to a context object that a tag says in full.
 _PLAIN = frozenset({"indicates", "uses", "related-to"})
-_DETAIL = frozenset(
-    {"description", "start_time", "stop_time", "first_seen", "last_seen", "confidence"}
-)
 _FEW = 8
 
 
@@ -39,12 +36,13 @@ class Link(NamedTuple):
     target: str
     marking: Marking = UNMARKED
     obj: StixObject | None = None
+    detailed: bool = False
 
     @property
     def detail(self) -> str:
         """Its description, times and confidence."""
         obj = self.obj
-        if obj is None or _DETAIL.isdisjoint(obj):
+        if obj is None or not self.detailed:
             return ""
         parts = [str(obj["description"])] if obj.get("description") else []
         parts += [period] if (period := period_of(obj)) else []
@@ -66,30 +64,17 @@ class Links:
         self._builders = workspace.builders
         self._contexts = workspace.contexts
         self._fates = workspace.fates
-        self._markings = workspace.markings
         self._placed = workspace.options.placed
         self._events_of = workspace.events_of
 
-    def relationship(self, id_: str, obj: StixObject) -> None:
+    def relationship(self, link: Link) -> None:
         """Draw a relationship object, and record what became of it."""
-        source, target, verb = (
-            obj.get("source_ref"),
-            obj.get("target_ref"),
-            obj.get("relationship_type"),
-        )
-        fates, contexts = self._fates, self._contexts
-        if not source or not target or not verb:
-            fates.outcome(id_, Outcome.INVALID, Reason.INVALID_OBJECT)
+        id_, fates, contexts = link.id, self._fates, self._contexts
+        drawn = self.link(link)
+        if len(drawn) == 1 and drawn[0][1]:
+            fates.outcome(id_, Outcome.MAPPED, None, drawn[0][0])
+            fates.mapped(id_, (drawn[0][1],))
             return
-        if source not in self._objects or target not in self._objects:
-            fates.outcome(id_, Outcome.DROPPED, Reason.DANGLING)
-            return
-        if verb == "based-on" and source.partition("--")[2] == target.partition("--")[2]:
-            # two halves of a record that MISP exported
-            fates.outcome(id_, Outcome.DROPPED, Reason.REDUNDANT)
-            return
-        marking = self._markings.of(obj)
-        drawn = self.link(Link(id_, source, one_line(verb) or "related-to", target, marking, obj))
         if drawn:
             forms = sorted({form for form, _ in drawn})
             fates.outcome(id_, Outcome.MAPPED, None, ", ".join(forms))
@@ -97,7 +82,7 @@ class Links:
             if len(evidence) == len(drawn):
                 fates.mapped(id_, evidence)
             return
-        unlinked = contexts.is_context(source) and contexts.is_context(target)
+        unlinked = contexts.is_context(link.source) and contexts.is_context(link.target)
         fates.outcome(id_, Outcome.DROPPED, Reason.UNLINKED if unlinked else Reason.DANGLING)
 
     def link(self, link: Link) -> list[Drawn]:

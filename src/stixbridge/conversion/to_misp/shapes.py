@@ -12,6 +12,7 @@ from typing import Any
 
 from stixbridge.ledger import Drop, Outcome, Reason
 from stixbridge.mapping.tables import COMMON, Field, Role, Table
+from stixbridge.stix.references import ORIGIN, referring
 
 _RESTORED = frozenset({Role.RECORD, Role.NOTE, Role.SIGHTED})
 _TAGGING = (
@@ -36,8 +37,12 @@ class Shape:
         table: of the objects.
         drops: properties that the table drops, whatever their value.
         reference_lists: properties that list references; a member that is not in the input dangles.
+        referring: properties that refer to objects that it needs: neither its producer nor its markings.
         tagging: properties that tags are made of.
         links: whether the table says relationships by properties that are here.
+        marked: whether it has marking references.
+        supplemented: whether an object can have more than its elements: links, long texts, times, custom properties.
+        detailed: whether a relationship can say more than its type.
         scalars: where every value of the object has a field of its own: (property, its field); else None, and the
             object is walked through.
     """
@@ -45,8 +50,12 @@ class Shape:
     table: Table
     drops: tuple[Drop, ...]
     reference_lists: tuple[str, ...]
+    referring: tuple[str, ...]
     tagging: tuple[str, ...]
     links: bool
+    marked: bool
+    supplemented: bool
+    detailed: bool
     scalars: tuple[tuple[str, Field], ...] | None
 
 
@@ -58,10 +67,11 @@ def shape_of(table: Table, names: tuple[Any, ...]) -> Shape:
         table: its table.
         names: its property names, in its order.
     """
+    present = frozenset(names)
     return Shape(
-        table,
-        _drops(table, names),
-        tuple(
+        table=table,
+        drops=_drops(table, names),
+        reference_lists=tuple(
             name
             for name in names
             if isinstance(name, str)
@@ -69,10 +79,31 @@ def shape_of(table: Table, names: tuple[Any, ...]) -> Shape:
             and name != "object_marking_refs"
             and not isinstance(table.fates.get(name, Reason.CUSTOM), Reason)
         ),
-        tuple(name for name in _TAGGING if name in names),
-        _links(table, frozenset(names)),
-        _scalars(table, names),
+        referring=tuple(name for name in referring(names) if name not in WITHOUT),
+        tagging=tuple(name for name in _TAGGING if name in present),
+        links=_links(table, present),
+        marked=not present.isdisjoint(("object_marking_refs", "granular_markings")),
+        supplemented=_supplemented(table, present),
+        detailed=not DETAIL.isdisjoint(present),
+        scalars=_scalars(table, names),
     )
+
+
+DETAIL = frozenset(
+    {"description", "start_time", "stop_time", "first_seen", "last_seen", "confidence"}
+)
+"""Properties of a relationship that say more than its type."""
+
+WITHOUT = ORIGIN | {"where_sighted_refs"}
+"""References to objects that an object does not need: who made it or saw it, and what marks it."""
+
+
+def _supplemented(table: Table, names: frozenset[Any]) -> bool:
+    if table.role is Role.RECORD or table.properties.get("first_seen") == "first_seen":
+        return True
+    if not names.isdisjoint(("external_references", "description", "extensions")):
+        return True
+    return any(table.fates.get(name, Reason.CUSTOM) is Reason.CUSTOM for name in names)
 
 
 def _drops(table: Table, names: tuple[Any, ...]) -> tuple[Drop, ...]:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from stixbridge import times
-from stixbridge.conversion.to_misp.element import NO_TAGS
 from stixbridge.conversion.to_misp.event_builder import EventBuilder
 from stixbridge.conversion.to_misp.markings import UNMARKED, Marking
 from stixbridge.conversion.to_misp.sightings import EXPIRATION, sighting_row
@@ -38,7 +37,7 @@ class Supplements:
         self._custom = workspace.options.custom == "all"
 
     def add(
-        self, builder: EventBuilder, id_: str, obj: StixObject, marking: Marking, seconds: int
+        self, builder: EventBuilder, id_: str, obj: StixObject, translation: Translation
     ) -> None:
         """Add them for an object whose elements are placed.
 
@@ -46,13 +45,13 @@ class Supplements:
             builder: of the event.
             id_: the STIX id.
             obj: the object.
-            marking: what holds for it.
-            seconds: its `modified`.
+            translation: of the object.
         """
+        marking = translation.marking
         table = self._workspace.shapes[id_].table
         role = table.role
         if role in _WITH_LINKS and obj.get("external_references"):
-            self._external(builder, id_, obj, marking, seconds)
+            self._external(builder, id_, obj, marking, translation.timestamp)
         if role is Role.INDICATOR:
             if not fits_a_comment(obj):
                 title = one_line(obj.get("name") or id_)
@@ -104,8 +103,10 @@ class Supplements:
             # the links are no elements of the object: nothing is related to them
             placed = builder.by_stix.get(id_)
             elements = list(placed) if placed is not None else None
-            translation = Translation(attributes=list(links))
-            builder.place(id_, translation, marking, NO_TAGS, seconds, detects=False)
+            translation = Translation(
+                attributes=list(links), marking=marking, timestamp=seconds, live=False
+            )
+            builder.place(id_, translation)
             if elements is None:
                 del builder.by_stix[id_]
             else:

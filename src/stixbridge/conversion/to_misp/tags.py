@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from stixbridge import tlp
-from stixbridge.conversion.to_misp.element import NO_TAGS
 from stixbridge.conversion.to_misp.markings import Marking
+from stixbridge.conversion.to_misp.translation import NO_TAGS
 from stixbridge.ledger import Drop, Outcome, Reason
 from stixbridge.mapping.dialects.misp_export import WRITTEN_BY_THE_EXPORT
 from stixbridge.mapping.indicator import SAYS_NOTHING
@@ -31,39 +31,45 @@ class Tags:
         self._options = workspace.options
         self._knowledge = workspace.knowledge
         self._producers: dict[str, str] = {}
-        self._made: dict[tuple[Any, ...], tuple[frozenset[str], tuple[Drop, ...]]] = {}
+        self._made: dict[Any, tuple[frozenset[str], frozenset[str], tuple[Drop, ...]]] = {}
 
     def of(
-        self, id_: str, obj: StixObject, event_creator: str | None, *, from_misp: bool = False
-    ) -> frozenset[str]:
+        self, id_: str, obj: StixObject, marking: Marking, *, from_misp: bool = False
+    ) -> tuple[frozenset[str], frozenset[str]]:
         """The tags that an object's own properties ask for; labels that become none are recorded.
 
         Args:
             id_: of the object.
             obj: the object.
-            event_creator: the producer that the event names is not named again.
+            marking: its own marking.
             from_misp: MISP wrote it: its labels are its tags.
+
+        Returns:
+            The tags, and those without the tag of its producer, for an event that names the producer already.
         """
         names = self._shapes[id_].tagging
         if not names:
-            return NO_TAGS
-        marking = self._markings.of(obj)
-        key = (
-            obj["type"],
+            return NO_TAGS, NO_TAGS
+        key: Any = (
+            id(names),
             obj.get("spec_version"),
-            event_creator,
             from_misp,
             marking,
-            names,
             *[_frozen(obj[name]) for name in names],
         )
         known = self._made.get(key)
         if known is None:
-            tags = frozenset(self._tags(obj, event_creator, marking, from_misp))
-            known = self._made[key] = tags, tuple(self._drops(obj, marking))
-        if known[1]:
-            self._fates.drop(id_, known[1])
-        return known[0]
+            beside = frozenset(self._tags(obj, from_misp))
+            producer = self._producer_of(obj, marking)
+            tags = beside | {producer} if producer else beside
+            drops = tuple(self._drops(obj, marking))
+            known = self._made[key] = tags, beside, drops
+        if known[2]:
+            self._fates.drop(id_, known[2])
+        return known[0], known[1]
+
+    def _producer_of(self, obj: StixObject, marking: Marking) -> str | None:
+        return self.producer(creator_of(obj), marking)
 
     def account(self, id_: str, obj: StixObject) -> None:
         """Record the tag-making properties that an object without tags of its own loses."""
@@ -71,17 +77,10 @@ class Tags:
         if drops:
             self._fates.drop(id_, drops)
 
-    def _tags(
-        self, obj: StixObject, event_creator: str | None, marking: Marking, from_misp: bool
-    ) -> Iterator[str]:
+    def _tags(self, obj: StixObject, from_misp: bool) -> Iterator[str]:
         confidence = confidence_tag(obj.get("confidence"))
         if confidence:
             yield confidence
-        creator = text(obj.get("created_by_ref")) or text(obj.get("x_opencti_created_by_ref"))
-        if creator:
-            producer = self.producer(creator, marking)
-            if producer and creator != event_creator:
-                yield producer
         space = self._options.tag_space
         score = obj.get("x_opencti_score")
         if isinstance(score, int) and not isinstance(score, bool):
@@ -157,11 +156,16 @@ class Tags:
         return known
 
 
+def creator_of(obj: StixObject) -> str | None:
+    """The id of the producer of an object."""
+    return text(obj.get("created_by_ref")) or text(obj.get("x_opencti_created_by_ref"))
+
+
 def _frozen(value: Any) -> Any:
-    """A value that can be part of a key."""
-    if isinstance(value, list):
-        return tuple([_frozen(item) for item in value])
-    return repr(value) if isinstance(value, dict) else value
+    """A value that can be part of a key; 1 and true are two values, and so are lists and texts."""
+    if type(value) is str:
+        return value
+    return repr(value)
 
 
 _NEVER_BY_LABEL = ("tlp:", "pap:", "misp:", "workflow:", "misp-galaxy:")

@@ -28,7 +28,7 @@ from stixbridge.misp.values import (
     normalise,
     storable,
 )
-from stixbridge.stix.pattern import PatternError
+from stixbridge.stix.pattern import MAX_LENGTH, PatternError, single_comparison
 from stixbridge.stix.pattern_algebra import Group, Meaning, meaning_of
 
 MAX_RELATION = 128
@@ -65,7 +65,7 @@ class Translator:
 
     # indicators
 
-    def indicator(self, obj: Mapping[str, Any], *, detects: bool) -> Draft:
+    def indicator(self, obj: Mapping[str, Any], *, detects: bool) -> Translation:
         """Translate an indicator: its pattern by the algebra, or its rule in another language.
 
         Args:
@@ -79,17 +79,32 @@ class Translator:
         if not isinstance(pattern, str) or not pattern.strip():
             raise PatternError("no pattern", 0)
         language = obj.get("pattern_type", "stix")
-        draft = Draft()
         if language == "stix":
+            attribute = self._comparison(pattern, detects)
+            if attribute is not None:
+                return Translation(attributes=(attribute,))
+            draft = Draft()
             self._pattern(draft, pattern, meaning_of(pattern), detects)
-            return draft
+            return draft.done()
+        draft = Draft()
         type_ = LANGUAGES.get(str(language).lower(), "other")
         attribute = self._attribute(type_, pattern, detects, draft.drops, "pattern")
         if attribute is not None:
             draft.attributes.append(attribute)
         if type_ == "other":
             draft.comment = f"pattern language: {language}"
-        return draft
+        return draft.done()
+
+    def _comparison(self, pattern: str, detects: bool) -> Attribute | None:
+        """A pattern that is one comparison with `=`, three quarters of all: the attribute that says it all.
+
+        None for any other pattern, and where no single attribute holds the value: `_pattern` translates those.
+        """
+        single = single_comparison(pattern) if len(pattern) <= MAX_LENGTH else None
+        if single is None:
+            return None
+        type_ = _type_of(single[0], single[1])
+        return None if type_ is None else self._attribute(type_, single[2], detects, [], "pattern")
 
     def _pattern(self, draft: Draft, pattern: str, means: Meaning, detects: bool) -> None:
         complete = means.exact
@@ -197,7 +212,7 @@ class Translator:
 
     # observables and details
 
-    def observable(self, obj: Mapping[str, Any], shape: Shape, get: Objects) -> Draft:
+    def observable(self, obj: Mapping[str, Any], shape: Shape, get: Objects) -> Translation:
         """Translate a cyber-observable; references that a path of its table follows are taken in.
 
         Args:
@@ -208,11 +223,12 @@ class Translator:
         table = shape.table
         found = _scalars(obj, shape)
         if found is not None:
-            draft = Draft()
-            self._add(draft, self._element(table, found, False, draft.drops, table.stix_type))
-            if _commented(found):
-                draft.comment = _comment(found)
-            return draft
+            drops: list[Drop] = []
+            element = self._element(table, found, False, drops, table.stix_type)
+            comment = _comment(found) if _commented(found) else ""
+            if isinstance(element, Object):
+                return Translation(objects=(element,), comment=comment, drops=drops)
+            return Translation(element, comment=comment, drops=drops)
         walk = Walk(table, obj, get, CHOOSERS)
         draft = Draft(drops=walk.drops, sources=walk.taken)
         main, *pieces = walk.pieces
@@ -234,7 +250,7 @@ class Translator:
         lost = {path.rpartition(".")[0] for path, _, _ in draft.drops}
         empty = not (draft.attributes or draft.objects)
         draft.consumed = [ref for ref, path in walk.consumed if not empty and path not in lost]
-        return draft
+        return draft.done()
 
     @staticmethod
     def _add(draft: Draft, element: list[Attribute] | Object) -> None:
@@ -414,6 +430,19 @@ def _resolved(table: Table, tests: tuple[tuple[str, str], ...]) -> Resolved:
             fields.append((path, field, at))
     fields.sort(key=lambda row: row[2])
     return Resolved(tuple(fields), plan.resolved.parts, complete)
+
+
+@lru_cache(maxsize=8192)
+def _type_of(object_type: str, path: str) -> str | None:
+    """The type of the attribute that a test on one path is; None where it is none, or depends on the value."""
+    table = TABLES.get(object_type)
+    if table is None:
+        return None
+    plan = _plan_of(table, (path,))
+    fields = plan.resolved.fields
+    if plan.by_kind or plan.resolved.parts or len(fields) != 1 or fields[0][1].comment is not None:
+        return None
+    return fields[0][1].type
 
 
 class PatternPlan(NamedTuple):

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from stixbridge.conversion.to_misp.markings import UNMARKED, Marking
 from stixbridge.ledger import Drop
+
+NO_TAGS: frozenset[str] = frozenset()
 
 
 class Attribute(NamedTuple):
@@ -55,6 +58,13 @@ class Translation:
         sources: ids of STIX objects of which a value is used here; their markings hold here.
         uuids: of an object that MISP exported, its own UUIDs: (type or relation, value) -> UUID; ("", "") is the
             MISP object.
+        marking: everything that marks its elements.
+        tags: of its elements, its producer's among them.
+        tags_beside: the same in an event that names its producer already.
+        creator: the id of its producer.
+        timestamp: its `modified`, seconds.
+        live: whether it is neither revoked nor expired.
+        supplemented: whether more than its elements comes with it (`Supplements`).
     """
 
     attributes: Sequence[Attribute] = ()
@@ -66,6 +76,13 @@ class Translation:
     consumed: Sequence[str] = ()
     sources: Sequence[str] = ()
     uuids: Mapping[tuple[str, str], str] | None = None
+    marking: Marking = UNMARKED
+    tags: frozenset[str] = NO_TAGS
+    tags_beside: frozenset[str] = NO_TAGS
+    creator: str | None = None
+    timestamp: int = 0
+    live: bool = True
+    supplemented: bool = True
 
     @property
     def empty(self) -> bool:

@@ -44,8 +44,8 @@ class Workspace:
         embedded: observables of a STIX 2.0 observed-data: id -> (id of that, key).
         from_misp: whether MISP exported the input.
         translations: of content objects, by id.
-        live: ids of content objects that are neither revoked nor expired.
-        ended: why the others are not.
+        ended: ids of content objects and containers that are revoked or expired, and which of both.
+        mentioned: ids that relationships, reports, sightings and notes refer to.
         records: ids of observables that are part of a record of MISP's.
         linked_clusters: ids of clusters that an export puts on attributes and objects, and so not on the event.
         builders: the events, by UUID.
@@ -73,9 +73,9 @@ class Workspace:
         self.tags = Tags(self)
         self.translator = Translator(knowledge)
         self.translations: dict[str, Translation] = {}
-        self.live: set[str] = set()
         self.ended: dict[str, Reason] = {}
         self.records: set[str] = set()
+        self.mentioned: set[str] = set()
         self.linked_clusters = self._clusters_of_elements() if self.from_misp else frozenset[str]()
         self.builders: dict[str, EventBuilder] = {}
         self.events_of: dict[str, list[str]] = {}

@@ -10,7 +10,9 @@ from stixbridge.conversion.to_misp import misp_export
 from stixbridge.conversion.to_misp.event_builder import EventBuilder
 from stixbridge.conversion.to_misp.markings import UNMARKED, Marking, statement_of
 from stixbridge.conversion.to_misp.relationships import Link, Links, links_of
+from stixbridge.conversion.to_misp.shapes import Shape
 from stixbridge.conversion.to_misp.supplements import Supplements
+from stixbridge.conversion.to_misp.tags import creator_of
 from stixbridge.conversion.to_misp.translation import Translation
 from stixbridge.conversion.to_misp.workspace import Workspace
 from stixbridge.ledger import Outcome, Reason
@@ -66,11 +68,8 @@ class Handler:
 
     # shared by several roles
 
-    def ends(self, id_: str, obj: StixObject, reason: Reason | None) -> bool:
-        """Record whether a content object or container lives; True where it does not come out for that."""
-        if reason is None:
-            self.workspace.live.add(id_)
-            return False
+    def ends(self, id_: str, reason: Reason) -> bool:
+        """Record that a content object or container has ended; True where it does not come out for that."""
         self.workspace.ended[id_] = reason
         if id_ in self.workspace.options.delivered:
             return False
@@ -99,51 +98,73 @@ class Content(Handler):
         self.supplements = Supplements(workspace)
 
     def translate(self, id_: str, obj: StixObject) -> None:
-        """Translate an object that lives, or that was delivered before."""
-        if self.ends(id_, obj, self.end_of(obj)):
+        """Translate an object that lives, or that was delivered before, with its marking and tags."""
+        workspace = self.workspace
+        reason = self.end_of(obj)
+        if reason is not None and self.ends(id_, reason):
             return
-        translation = self.translation(id_, obj)
+        translation = self.translation(id_, obj, reason is None)
         if translation is None:
             return
-        self.workspace.translations[id_] = translation
+        workspace.translations[id_] = translation
         if translation.drops:
             self.fates.drop(id_, translation.drops)
-        if translation.empty and not self.fates.refused(id_):
-            reason = Reason.INVALID_VALUE if translation.drops else Reason.NO_VALUE
-            self.fates.outcome(id_, Outcome.DROPPED, reason)
+        if translation.empty:
+            if not self.fates.refused(id_):
+                reason = Reason.INVALID_VALUE if translation.drops else Reason.NO_VALUE
+                self.fates.outcome(id_, Outcome.DROPPED, reason)
+            return
+        shape = workspace.shapes[id_]
+        translation.live = id_ not in workspace.ended
+        own = workspace.markings.of(obj) if shape.marked else UNMARKED
+        translation.marking = self.marking(obj, own, translation)
+        modified = times.read(obj.get("modified")) or times.read(obj.get("created"))
+        added = workspace.options.date_added
+        translation.timestamp = (modified or added.get(id_, 0)) // 1_000_000
+        if shape.tagging:
+            translation.tags, translation.tags_beside = self.tags(id_, obj, own)
+            translation.creator = creator_of(obj)
+        translation.supplemented = self.supplemented(id_, obj, shape)
 
     def end_of(self, obj: StixObject) -> Reason | None:
         """Why an object is not live; None where it is."""
         return Reason.REVOKED if obj.get("revoked") is True else None
 
-    def translation(self, id_: str, obj: StixObject) -> Translation | None:
-        """The translation of an object; None where it has none."""
+    def translation(self, id_: str, obj: StixObject, live: bool) -> Translation | None:
+        """The translation of an object; None where it has none.
+
+        Args:
+            id_: the STIX id.
+            obj: the object.
+            live: whether it is neither revoked nor expired.
+        """
         raise NotImplementedError
 
     def place(self, builder: EventBuilder, id_: str, obj: StixObject) -> None:
-        """Place the translation, marked and tagged, and everything that comes with it."""
-        workspace = self.workspace
-        translation = workspace.translations.get(id_)
+        """Place the translation, and everything that comes with it."""
+        translation = self.workspace.translations.get(id_)
         if translation is None or translation.empty:
             return
-        marking = self.marking(obj, translation)
-        if marking.statements:
-            self.state(builder, marking)
-        modified = times.read(obj.get("modified")) or times.read(obj.get("created"))
-        seconds = (modified or workspace.options.date_added.get(id_, 0)) // 1_000_000
-        tags = self.tags(builder, id_, obj)
-        live = id_ in workspace.live
-        builder.place(id_, translation, marking, tags, seconds, detects=live)
-        self.supplements.add(builder, id_, obj, marking, seconds)
+        if translation.marking.statements:
+            self.state(builder, translation.marking)
+        builder.place(id_, translation)
+        if translation.supplemented:
+            self.supplements.add(builder, id_, obj, translation)
 
-    def tags(self, builder: EventBuilder, id_: str, obj: StixObject) -> frozenset[str]:
-        """The tags of each element."""
-        return self.workspace.tags.of(id_, obj, builder.creator)
+    def tags(
+        self, id_: str, obj: StixObject, marking: Marking
+    ) -> tuple[frozenset[str], frozenset[str]]:
+        """The tags of each element, with and without that of the producer."""
+        return self.workspace.tags.of(id_, obj, marking)
 
-    def marking(self, obj: StixObject, translation: Translation) -> Marking:
-        """An object's markings, joined with those of the objects it is made of."""
+    def supplemented(self, id_: str, obj: StixObject, shape: Shape) -> bool:
+        """Whether more than its elements comes with an object."""
+        return shape.supplemented or id_ in self.workspace.ended
+
+    def marking(self, obj: StixObject, own: Marking, translation: Translation) -> Marking:
+        """An object's own marking, joined with those of the objects it is made of."""
         workspace = self.workspace
-        marking = workspace.markings.of(obj)
+        marking = own
         if workspace.from_misp:
             marking = marking.joined(misp_export.marking_of(obj))
         for ref in (*translation.consumed, *translation.sources):

@@ -21,7 +21,8 @@ class Container(Handler):
 
     def translate(self, id_: str, obj: StixObject) -> None:
         """Record whether it lives."""
-        self.ends(id_, obj, Reason.REVOKED if obj.get("revoked") is True else None)
+        if obj.get("revoked") is True:
+            self.ends(id_, Reason.REVOKED)
 
     def open(self, builder: EventBuilder, obj: StixObject) -> None:
         """Mark and tag the event of a container, before its members are placed."""
@@ -33,7 +34,8 @@ class Container(Handler):
         self.state(builder, marking)
         builder.creator = text(obj.get("created_by_ref"))
         from_misp = not TOOLS.isdisjoint(obj.get("labels") or ())
-        builder.tags |= workspace.tags.of(str(obj["id"]), obj, None, from_misp=from_misp)
+        own = workspace.markings.of(obj)
+        builder.tags |= workspace.tags.of(str(obj["id"]), obj, own, from_misp=from_misp)[0]
 
     def close(self, builder: EventBuilder, obj: StixObject) -> None:
         """Tell the container's own texts, once its members are placed and linked."""

@@ -10,7 +10,7 @@ from stixbridge.ledger import Outcome, Reason
 class Custom(Content):
     """A custom object, or nothing with `custom = "drop"`."""
 
-    def translation(self, id_: str, obj: StixObject) -> Translation | None:
+    def translation(self, id_: str, obj: StixObject, live: bool) -> Translation | None:
         """Translate a custom object."""
         if self.workspace.options.custom == "drop":
             self.fates.outcome(id_, Outcome.DROPPED, Reason.NO_TABLE)

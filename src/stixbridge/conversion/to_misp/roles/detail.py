@@ -15,7 +15,7 @@ _COMMENT_LINE = 255
 class Detail(Content):
     """An object under a template. An identity may be in the output by its name alone, as a producer."""
 
-    def translation(self, id_: str, obj: StixObject) -> Translation | None:
+    def translation(self, id_: str, obj: StixObject, live: bool) -> Translation | None:
         """Translate to the object; a vulnerability with nothing but a CVE to the attribute alone."""
         if obj["type"] == "vulnerability":
             return self._vulnerability(id_, obj)

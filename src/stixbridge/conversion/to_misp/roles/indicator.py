@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from stixbridge import times
 from stixbridge.conversion.to_misp.roles.base import Content, StixObject
-from stixbridge.conversion.to_misp.supplements import COMMENT_LINE
-from stixbridge.conversion.to_misp.translation import Draft, Translation
-from stixbridge.ledger import Drop, Outcome, Reason
+from stixbridge.conversion.to_misp.shapes import Shape
+from stixbridge.conversion.to_misp.supplements import COMMENT_LINE, fits_a_comment
+from stixbridge.conversion.to_misp.translation import Attribute, Translation
+from stixbridge.ledger import Outcome, Reason
 from stixbridge.mapping.indicator import HARDLY_DETECTED, MALICIOUS, NEVER_DETECTED
 from stixbridge.misp.values import refang
 from stixbridge.stix.pattern import PatternError
@@ -24,24 +27,41 @@ class Indicator(Content):
             return Reason.EXPIRED
         return None
 
-    def translation(self, id_: str, obj: StixObject) -> Translation | None:
+    def translation(self, id_: str, obj: StixObject, live: bool) -> Translation | None:
         """Translate the pattern; an unreadable one is recorded as invalid."""
-        detects = id_ in self.workspace.live and _may_detect(obj)
         try:
-            draft = self.workspace.translator.indicator(obj, detects=detects)
+            translation = self.workspace.translator.indicator(
+                obj, detects=live and _may_detect(obj)
+            )
         except PatternError:
-            draft = Draft()
+            translation = Translation()
             text = isinstance(obj.get("pattern"), str)
             reason = Reason.INVALID_PATTERN if text else Reason.INVALID_OBJECT
             self.fates.outcome(id_, Outcome.INVALID, reason)
         else:
-            if not (draft.attributes or draft.objects or draft.hub or draft.excluded):
+            if translation.empty:
                 self.fates.outcome(id_, Outcome.DROPPED, Reason.INVALID_VALUE)
-        comment = _comment_of(obj, draft, draft.drops)
-        if comment and draft.comment:
-            comment = f"{comment} ({draft.comment})"
-        draft.comment = comment or draft.comment
-        return draft.done()
+        comment, redundant = _comment_of(obj, translation.attributes)
+        if redundant:
+            translation.drops = [
+                *translation.drops,
+                ("name", Outcome.DROPPED, Reason.REDUNDANT),
+            ]
+        if comment and translation.comment:
+            comment = f"{comment} ({translation.comment})"
+        translation.comment = comment or translation.comment
+        return translation
+
+    def supplemented(self, id_: str, obj: StixObject, shape: Shape) -> bool:
+        """Links, a text that does not fit the comment, custom properties, or an end."""
+        if not shape.supplemented and id_ not in self.workspace.ended:
+            return len(obj.get("name") or "") + 2 > COMMENT_LINE
+        return (
+            "external_references" in obj
+            or not fits_a_comment(obj)
+            or self.workspace.options.custom == "all"
+            or id_ in self.workspace.ended
+        )
 
 
 def _may_detect(obj: StixObject) -> bool:
@@ -57,19 +77,25 @@ def _may_detect(obj: StixObject) -> bool:
     return MALICIOUS in found or not found & HARDLY_DETECTED
 
 
-def _comment_of(obj: StixObject, draft: Draft, drops: list[Drop]) -> str:
-    """The comment of the elements: the name, and the first line of the description (at most 255 characters)."""
+def _comment_of(obj: StixObject, attributes: Sequence[Attribute]) -> tuple[str, bool]:
+    """The comment of the elements: the name, and the first line of the description (at most 255 characters).
+
+    Returns:
+        The comment, and whether the name was left out since it repeats the value.
+    """
     name = obj.get("name") or ""
+    redundant = False
     if name:
         plain = refang(name.strip()).lower()
-        for row in draft.attributes:
+        for row in attributes:
             value = row.value.lower()
             if plain == value or ("|" in value and plain in value.split("|")):
-                drops.append(("name", Outcome.DROPPED, Reason.REDUNDANT))
-                name = ""
+                name, redundant = "", True
                 break
     first = str(obj.get("description") or "").strip().partition("\n")[0].strip()
     if first and first == name:
         first = ""
     comment = f"{name}: {first}" if name and first else name or first
-    return comment if len(comment) <= COMMENT_LINE else comment[: COMMENT_LINE - 1] + "…"
+    if len(comment) > COMMENT_LINE:
+        comment = comment[: COMMENT_LINE - 1] + "…"
+    return comment, redundant

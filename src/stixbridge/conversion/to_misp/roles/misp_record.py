@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stixbridge.conversion.to_misp.event_builder import EventBuilder
+from stixbridge.conversion.to_misp.markings import Marking
 from stixbridge.conversion.to_misp.misp_export import Restorer
 from stixbridge.conversion.to_misp.roles.base import Content, Handler, StixObject
 from stixbridge.conversion.to_misp.tags import text
@@ -20,22 +21,23 @@ class Record(Content):
         super().__init__(workspace)
         self._restorer = Restorer(workspace.objects, workspace.knowledge)
 
-    def translation(self, id_: str, obj: StixObject) -> Translation | None:
+    def translation(self, id_: str, obj: StixObject, live: bool) -> Translation | None:
         """Restore the record."""
         if self._restorer.is_second(id_):
             return None
         try:
-            detects = id_ in self.workspace.live
-            translation = self._restorer.translate(obj, detects=detects).done()
+            translation = self._restorer.translate(obj, detects=live).done()
         except PatternError:
             self.fates.outcome(id_, Outcome.INVALID, Reason.INVALID_PATTERN)
             return None
         self.workspace.records.update(translation.consumed)
         return translation
 
-    def tags(self, builder: EventBuilder, id_: str, obj: StixObject) -> frozenset[str]:
+    def tags(
+        self, id_: str, obj: StixObject, marking: Marking
+    ) -> tuple[frozenset[str], frozenset[str]]:
         """The tags that the record had in MISP."""
-        return self.workspace.tags.of(id_, obj, builder.creator, from_misp=True)
+        return self.workspace.tags.of(id_, obj, marking, from_misp=True)
 
     def references(self, id_: str, obj: StixObject) -> list[tuple[str, str]]:
         """A note of an export annotates."""

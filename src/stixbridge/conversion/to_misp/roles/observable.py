@@ -9,11 +9,11 @@ from stixbridge.conversion.to_misp.translation import Translation
 class Observable(Content):
     """An observable; one that another takes in whole has no element of its own."""
 
-    def translation(self, id_: str, obj: StixObject) -> Translation | None:
+    def translation(self, id_: str, obj: StixObject, live: bool) -> Translation | None:
         """Translate an observable, with the values of those it refers to."""
         workspace = self.workspace
-        draft = workspace.translator.observable(obj, workspace.shapes[id_], workspace.objects.get)
+        made = workspace.translator.observable(obj, workspace.shapes[id_], workspace.objects.get)
         more = obj.get("x_opencti_description")
         if isinstance(more, str) and more.strip():
-            draft.comment = f"{draft.comment}, {more.strip()}" if draft.comment else more.strip()
-        return draft.done()
+            made.comment = f"{made.comment}, {more.strip()}" if made.comment else more.strip()
+        return made

@@ -13,7 +13,8 @@ class ObservedData(Handler):
 
     def translate(self, id_: str, obj: StixObject) -> None:
         """Record whether it lives."""
-        self.ends(id_, obj, Reason.REVOKED if obj.get("revoked") is True else None)
+        if obj.get("revoked") is True:
+            self.ends(id_, Reason.REVOKED)
 
     def observe(self, id_: str, obj: StixObject) -> None:
         """Put times, count and marking on the elements of its observables, once all are placed."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from stixbridge.conversion.to_misp.markings import UNMARKED
+from stixbridge.conversion.to_misp.relationships import Link
 from stixbridge.conversion.to_misp.roles.base import Handler, StixObject
 from stixbridge.conversion.to_misp.workspace import Workspace
+from stixbridge.ledger import Outcome, Reason
+from stixbridge.misp.model import one_line
 
 
 class Relationship(Handler):
@@ -11,25 +15,47 @@ class Relationship(Handler):
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
-        self._between: list[tuple[str, StixObject]] = []
+        self._between: list[Link] = []
+        self._waiting: dict[str, Link] = {}
 
     def translate(self, id_: str, obj: StixObject) -> None:
-        """Record that a revoked one does not come out."""
-        self.revoked(id_, obj)
+        """Read its ends and its type, or record why it does not come out."""
+        if self.revoked(id_, obj):
+            return
+        workspace = self.workspace
+        source, target, verb = (
+            obj.get("source_ref"),
+            obj.get("target_ref"),
+            obj.get("relationship_type"),
+        )
+        if not source or not target or not verb:
+            self.fates.outcome(id_, Outcome.INVALID, Reason.INVALID_OBJECT)
+            return
+        workspace.mentioned.update((source, target))
+        if source not in workspace.objects or target not in workspace.objects:
+            self.fates.outcome(id_, Outcome.DROPPED, Reason.DANGLING)
+            return
+        if verb == "based-on" and source.partition("--")[2] == target.partition("--")[2]:
+            # two halves of a record that MISP exported
+            self.fates.outcome(id_, Outcome.DROPPED, Reason.REDUNDANT)
+            return
+        shape = workspace.shapes[id_]
+        marking = workspace.markings.of(obj) if shape.marked else UNMARKED
+        verb = one_line(verb) or "related-to"
+        link = Link(id_, source, verb, target, marking, obj, shape.detailed)
+        contexts = workspace.contexts
+        if contexts.is_context(source) and contexts.is_context(target):
+            self._between.append(link)
+        else:
+            self._waiting[id_] = link
 
     def link(self, id_: str, obj: StixObject) -> None:
         """Draw it, unless it has to wait."""
-        if self.fates.decided(id_):
-            return
-        contexts = self.workspace.contexts
-        if contexts.is_context(obj.get("source_ref")) and contexts.is_context(
-            obj.get("target_ref")
-        ):
-            self._between.append((id_, obj))
-        else:
-            self.links.relationship(id_, obj)
+        link = self._waiting.get(id_)
+        if link is not None:
+            self.links.relationship(link)
 
     def conclude(self) -> None:
         """Draw those between two context objects."""
-        for id_, obj in self._between:
-            self.links.relationship(id_, obj)
+        for link in self._between:
+            self.links.relationship(link)
