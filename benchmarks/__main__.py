@@ -2,7 +2,7 @@
 
 import argparse
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import cases, page
@@ -59,6 +59,19 @@ def chart(rows: Sequence[cases.Row]) -> str:
     )
 
 
+def _sections(folder: Path, scale: float) -> dict[str, Callable[[], str]]:
+    """What each part of the page measures and says, in its order."""
+    return {
+        "patterns": lambda: page.patterns(cases.patterns(folder, scale)),
+        "growth": lambda: page.growth(cases.growth(folder, scale)),
+        "cold": lambda: page.cold_start(cases.cold_start(folder)),
+        "stages": lambda: page.stages(cases.stages(folder, scale)),
+        "enrich": lambda: page.enriching(cases.enriching(folder, scale)),
+        "pull": lambda: page.pulling(cases.pulling(folder, scale)),
+        "deliver": lambda: page.delivering(cases.delivering()),
+    }
+
+
 def main() -> None:
     """Measure, print each table once it is there, and write the page."""
     asked = arguments()
@@ -82,20 +95,9 @@ def main() -> None:
                     flush=True,
                 )
             add(page.conversion(rows))
-        if only in (None, "patterns"):
-            add(page.patterns(cases.patterns(folder, asked.scale)))
-        if only in (None, "growth"):
-            add(page.growth(cases.growth(folder, asked.scale)))
-        if only in (None, "cold"):
-            add(page.cold_start(cases.cold_start(folder)))
-        if only in (None, "stages"):
-            add(page.stages(cases.stages(folder, asked.scale)))
-        if only in (None, "enrich"):
-            add(page.enriching(cases.enriching(folder, asked.scale)))
-        if only in (None, "pull"):
-            add(page.pulling(cases.pulling(folder, asked.scale)))
-        if only in (None, "deliver"):
-            add(page.delivering(cases.delivering()))
+        for part, section in _sections(folder, asked.scale).items():
+            if only in (None, part):
+                add(section())
     if only in (None, "stream"):
         measured = asked.large or only == "stream"
         add(page.streaming(cases.streaming(asked.objects) if measured else None))

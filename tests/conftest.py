@@ -11,6 +11,8 @@ from helpers.bridge import Bridge
 from helpers.paths import corpora_folder
 from hypothesis import settings
 
+pytest_plugins = ("helpers.cpu",)
+
 # A suite that decides whether a commit is good draws the same examples every time; `make explore`
 # draws new ones.
 settings.register_profile("same", derandomize=True)

@@ -97,6 +97,12 @@ def said(
     return out
 
 
+_LINKS = (
+    ("ObjectReference", "referenced_uuid", "object reference"),
+    ("Relationship", "related_object_uuid", "relationship"),
+)
+
+
 def _event(
     event: dict[str, Any], bundle: Bundle, elements: Mapping[str, list[str]], out: Said
 ) -> None:
@@ -118,52 +124,50 @@ def _event(
         strict = _level(row.attribute) or _level(row.holder) or level
         marks = {*_marks(row.attribute, bundle), *_marks(row.holder, bundle)}
         for value in row.values:
-            fact = out.facts.setdefault
-            fact(("value", *value), (row.element, behind))
-            if row.attribute.get("to_ids"):
-                fact(("to_ids", *value), ("to_ids", behind))
-            if strict:
-                fact(("tlp", *value, strict), ("tag tlp", behind))
-            for key in ("first_seen", "last_seen"):
-                if time := row.attribute.get(key) or row.holder.get(key):
-                    fact((key, *value, plain(time)), (key, behind))
-            for name, element in marks:
-                fact(("on value", *value, name), (element, behind))
-            for sighting in row.attribute.get("Sighting") or ():
-                fact(("sighting", *value, str(sighting.get("type") or 0)), ("sighting", behind))
-            for element in (row.attribute, row.holder):
-                names[str(element.get("uuid"))].update("|".join(value) for value in row.values)
-                names[str(element.get("uuid"))].update(behind)
+            for fact, element in _facts_of(row, value, strict, marks):
+                out.facts.setdefault(fact, (element, behind))
+            for part in (row.attribute, row.holder):
+                names[str(part.get("uuid"))].update("|".join(value) for value in row.values)
+                names[str(part.get("uuid"))].update(behind)
     for obj in event.get("Object") or ():
         out.facts.setdefault(("object", obj["name"]), (f"object {obj['name']}", ids(obj)))
 
-    def refer(kind: str, source: frozenset[str], uuid: str, element: str) -> None:
-        target = frozenset(names.get(uuid) or bundle.by_uuid.get(uuid) or {uuid})
-        swapped = kind in _INVERSE
-        kind = _SYNONYM.get(kind, kind)
-        ends = (target, source) if swapped else (source, target)
-        out.references.add((_INVERSE.get(kind, kind), *ends, element))
+    parts = [*(event.get("Attribute") or ()), *(event.get("Object") or ())]
+    for part in [*parts, *(row.attribute for row in rows)]:
+        source = frozenset(names[str(part.get("uuid"))])
+        for key, target, element in _LINKS:
+            for link in part.get(key) or ():
+                uuid = str(link[target])
+                end = frozenset(names.get(uuid) or bundle.by_uuid.get(uuid) or {uuid})
+                out.references.add((*_directed(link["relationship_type"], source, end), element))
 
-    for element in [
-        *(event.get("Attribute") or ()),
-        *(event.get("Object") or ()),
-        *(row.attribute for row in rows),
-    ]:
-        source = frozenset(names[str(element.get("uuid"))])
-        for one in element.get("ObjectReference") or ():
-            refer(
-                plain(one["relationship_type"]),
-                source,
-                str(one["referenced_uuid"]),
-                "object reference",
-            )
-        for one in element.get("Relationship") or ():
-            refer(
-                plain(one["relationship_type"]),
-                source,
-                str(one["related_object_uuid"]),
-                "relationship",
-            )
+
+def _directed(
+    relationship: str, source: frozenset[str], target: frozenset[str]
+) -> tuple[str, frozenset[str], frozenset[str]]:
+    """A link in one of its two directions, by one of its names."""
+    kind = plain(relationship)
+    if kind in _INVERSE:
+        return _INVERSE[kind], target, source
+    return _SYNONYM.get(kind, kind), source, target
+
+
+def _facts_of(
+    row: _Row, value: Content, strict: str, marks: set[tuple[str, str]]
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The facts that an attribute states about a value, each with the element that states it."""
+    yield ("value", *value), row.element
+    if row.attribute.get("to_ids"):
+        yield ("to_ids", *value), "to_ids"
+    if strict:
+        yield ("tlp", *value, strict), "tag tlp"
+    for key in ("first_seen", "last_seen"):
+        if time := row.attribute.get(key) or row.holder.get(key):
+            yield (key, *value, plain(time)), key
+    for name, element in marks:
+        yield ("on value", *value, name), element
+    for sighting in row.attribute.get("Sighting") or ():
+        yield ("sighting", *value, str(sighting.get("type") or 0)), "sighting"
 
 
 def _rows(event: dict[str, Any]) -> Iterator[_Row]:

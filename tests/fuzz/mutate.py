@@ -105,16 +105,24 @@ def _change(root: list[Any], random: Random) -> None:
     if isinstance(value, str) and random.random() < 0.4:
         held[key] = _text(value, key, random)
         return
-    match random.randrange(10):
-        case 0:
-            held[key] = _copy(random.choice(VALUES))
-        case 1:
-            held[key] = random.choice(STRINGS)
-        case 2:  # a value or a reference from elsewhere
-            other, name = random.choice(found)
-            held[key] = _copy(other[name])
-        case 3:
-            del held[key]
+    choice = random.randrange(10)
+    if choice == 0:
+        held[key] = _copy(random.choice(VALUES))
+    elif choice == 1:
+        held[key] = random.choice(STRINGS)
+    elif choice == 2:  # a value or a reference from elsewhere
+        other, name = random.choice(found)
+        held[key] = _copy(other[name])
+    elif choice == 3:
+        del held[key]
+    else:
+        _reshape(choice, held, key, found, random)
+
+
+def _reshape(choice: int, held: Any, key: Any, found: list[Any], random: Random) -> None:
+    """Change the shape of a place: its names, its order, its kind, its depth."""
+    value = held[key]
+    match choice:
         case 4 if isinstance(value, dict):
             value[random.choice(NAMES)] = _copy(
                 random.choice([*VALUES, *STRINGS, *(o[k] for o, k in found[:50])])

@@ -1,6 +1,6 @@
 """Generated bundles of every type: optional properties, markings, references, versions, order."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from hashlib import sha256
 from typing import Any
 
@@ -302,8 +302,12 @@ def _dressed(draw: st.DrawFn, obj: Stix, refs: Refs) -> Stix:
         ]
     if "own" in may:
         made |= {"x_custom": {"a": [1]}, "x_custom_ref": draw(refs.any)} | _some(draw, _OPENCTI)
-    if kind in SCO:
-        return made
+    return made if kind in SCO else made | _common(draw, kind, may, refs)
+
+
+def _common(draw: st.DrawFn, kind: str, may: Collection[str], refs: Refs) -> Stix:
+    """Some properties that every domain object may have."""
+    made: Stix = {}
     if "more" in may:
         made |= {"confidence": draw(st.integers(0, 100)),
                  "external_references": [{"source_name": "s", "url": "https://ref.example/"},

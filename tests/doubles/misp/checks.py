@@ -82,32 +82,24 @@ def _seen(given: Json, clean: Json, errors: Errors) -> None:
         )
 
 
-def check_attribute(store: Store, given: Json, *, in_object: bool, keys: Mapping[Key, str] | None,
-                    uuid: str = "") -> tuple[Json, Errors]:  # fmt: skip
-    """An attribute as MISP would store it, and the reasons for which it will not.
-
-    Args:
-        store: For the UUIDs in use and the clock.
-        given: All fields, those of the stored attribute filled in on an edit.
-        in_object: The attribute stands in an object.
-        keys: Live attributes to compare with; None where MISP compares none.
-        uuid: The UUID of the stored attribute that is edited.
-
-    Raises:
-        Crash: a timestamp or comment makes the database fail; only where nothing else was wrong.
-    """
+def _unreadable(given: Json, in_object: bool) -> Errors:
+    """Why MISP looks no further at an attribute."""
     kind = given.get("type")
     if not truthy(kind):
-        return {}, {"type": ["No type set."]}
+        return {"type": ["No type set."]}
     if kind not in knowledge().types:
-        return {}, {"type": ["Invalid type."]}
-    value = given.get("value")
-    if isinstance(value, (list, dict)):
-        return {}, {"value": ["Value is an array."]}
+        return {"type": ["Invalid type."]}
+    if isinstance(given.get("value"), (list, dict)):
+        return {"value": ["Value is an array."]}
     if in_object and not truthy(given.get("object_relation")):
-        return {}, {"object_relation": ["Object attribute sent, but no object_relation set."]}
+        return {"object_relation": ["Object attribute sent, but no object_relation set."]}
+    return {}
+
+
+def _clean(given: Json) -> Json:
+    """The fields of an attribute as MISP stores them, with its defaults."""
+    kind, value = given["type"], given.get("value")
     info = knowledge().types[kind]
-    errors: Errors = {}
     clean: Json = {
         "type": kind,
         "category": given.get("category") or info.category,
@@ -125,6 +117,34 @@ def check_attribute(store: Store, given: Json, *, in_object: bool, keys: Mapping
     clean["sharing_group_id"] = (
         str(given.get("sharing_group_id") or 0) if clean["distribution"] == "4" else "0"
     )
+    return clean
+
+
+def _repeated(clean: Json, keys: Mapping[Key, str] | None, uuid: str) -> bool:
+    """Whether another live attribute of the event has the same key."""
+    if keys is None or clean["deleted"] or clean["object_relation"]:
+        return False
+    return keys.get(key_of(clean)) not in (None, "", uuid)
+
+
+def check_attribute(store: Store, given: Json, *, in_object: bool, keys: Mapping[Key, str] | None,
+                    uuid: str = "") -> tuple[Json, Errors]:  # fmt: skip
+    """An attribute as MISP would store it, and the reasons for which it will not.
+
+    Args:
+        store: For the UUIDs in use and the clock.
+        given: All fields, those of the stored attribute filled in on an edit.
+        in_object: The attribute stands in an object.
+        keys: Live attributes to compare with; None where MISP compares none.
+        uuid: The UUID of the stored attribute that is edited.
+
+    Raises:
+        Crash: a timestamp or comment makes the database fail; only where nothing else was wrong.
+    """
+    if errors := _unreadable(given, in_object):
+        return {}, errors
+    clean = _clean(given)
+    kind = clean["type"]
     if clean["category"] not in knowledge().categories:
         errors["category"] = [
             "Options : Payload delivery, Antivirus detection, Payload installation, ..."
@@ -133,10 +153,8 @@ def check_attribute(store: Store, given: Json, *, in_object: bool, keys: Mapping
         errors["type"] = ["Options depend on the selected category."]
     if message := refusal(kind, clean["value"]):
         errors["value"] = [message]
-    elif keys is not None and not clean["deleted"] and not clean["object_relation"]:
-        holder = keys.get(key_of(clean))
-        if holder and holder != uuid:
-            errors["value"] = [SIMILAR]
+    elif _repeated(clean, keys, uuid):
+        errors["value"] = [SIMILAR]
     if clean["uuid"] and not is_uuid(clean["uuid"]):
         errors["uuid"] = [BAD_UUID]
     elif clean["uuid"] in store.attributes and clean["uuid"] != uuid:
