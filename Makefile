@@ -21,7 +21,7 @@ $(READY): constraints.txt pyproject.toml
 demo: setup
 	$(BIN)/stixbridge demo
 
-# everything but the slow suites, in parallel
+# everything but the slow suites, in parallel; prints the CPU seconds of each suite
 test: setup
 	$(BIN)/python -m pytest -n auto -m "$(SELECT)"
 
@@ -42,6 +42,7 @@ explore: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	.ci/commit-messages
 
 types: setup
 	$(BIN)/mypy
