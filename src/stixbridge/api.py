@@ -6,18 +6,18 @@ import gc
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from stixbridge import times
-from stixbridge.config.checks import CUSTOM, ENGINES, GROUPS, PRESERVE
+from stixbridge import times, tlp
+from stixbridge.conversion.settings import ConversionSettings
 from stixbridge.conversion.to_misp.options import Options
 from stixbridge.enrich import Enrich, Enrichment
-from stixbridge.errors import ConfigError
 from stixbridge.ledger import Ledger
 from stixbridge.misp.model import Converted, MispEvent
+from stixbridge.settings.checks import Check, Tlp
 from stixbridge.stix.reader import Document, Entry, read_bytes, read_value
 
 if TYPE_CHECKING:
@@ -140,47 +140,47 @@ def options(
     Raises:
         ConfigError: naming every wrong one.
     """
-    from stixbridge import tlp
-    from stixbridge.misp.model import valid_uuid
-
-    problems = []
-    moment = _moment(now)
-    if moment is None:
-        problems.append(f"now: {now!r} is no time; write it as 2026-01-31T00:00:00Z")
-    if group not in GROUPS and not group.startswith("type:"):
-        problems.append(f"group: {group!r} is none of {', '.join(GROUPS)}, type:NAME")
-    if custom not in CUSTOM:
-        problems.append(f"custom: {custom!r} is none of {', '.join(CUSTOM)}")
-    if preserve not in PRESERVE:
-        problems.append(f"preserve: {preserve!r} is none of {', '.join(PRESERVE)}")
-    level = tlp.level_of_name(default_tlp) if default_tlp is not None else None
-    if default_tlp is not None and level is None:
-        problems.append(
-            f"default_tlp: {default_tlp!r} is no TLP level; write one of {', '.join(map(tlp.tag, tlp.LEVELS))}"
-        )
-    if uuid_namespace is not None and not valid_uuid(uuid_namespace.lower()):
-        problems.append(f"uuid_namespace: {uuid_namespace!r} is no UUID")
-    if problems or moment is None:
-        raise ConfigError(problems)
+    given = _Arguments(
+        now=times.now() if now is None else now.isoformat() if isinstance(now, datetime) else now,
+        group=group,
+        default_tlp=default_tlp,
+        labels=tuple(labels),
+        uuid_namespace=uuid_namespace,
+        galaxies=galaxies,
+        custom=custom,  # type: ignore[arg-type]  # it is checked there
+        preserve=preserve,  # type: ignore[arg-type]
+    )
     return Options(
-        now=moment,
+        now=_moment(given.now),
         source=source,
         group=rest if group == "report" else group,
-        default_tlp=level,
-        labels=tuple(labels),
+        default_tlp=tlp.level_of_name(default_tlp),
+        labels=given.labels,
         uuid_namespace=uuid_namespace.lower() if uuid_namespace else None,
-        galaxies=galaxies,
-        custom=custom,
-        preserve=preserve,
+        galaxies=given.galaxies,
+        custom=given.custom,
+        preserve=given.preserve,
     )
 
 
-def _moment(now: str | int | datetime | None) -> int | None:
-    if now is None:
-        return times.now()
-    if isinstance(now, datetime):
-        now = now.isoformat()
-    return now if isinstance(now, int) else times.microseconds(now)
+def _time_problem(value: str) -> str | None:
+    if times.microseconds(value) is not None:
+        return None
+    return f"{value!r} is not a time; write it as 2026-01-31T00:00:00Z"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Arguments(ConversionSettings):
+    """The settings of a conversion with those that only a call has."""
+
+    now: int | Annotated[str, Check("a time", _time_problem)]
+    default_tlp: Tlp | None = None
+
+
+def _moment(now: str | int) -> int:
+    moment = now if isinstance(now, int) else times.microseconds(now)
+    assert moment is not None, "it was checked"
+    return moment
 
 
 def convert_documents(
@@ -204,19 +204,17 @@ def convert_documents(
     if settings.input_name is None and len(bundles) == 1:
         settings = replace(settings, input_name=bundles.pop())
     entries: list[Entry] = [entry for document in documents for entry in document.entries]
-    if engine == "native":
+    if ConversionSettings(engine=engine).engine == "native":  # type: ignore[arg-type]
         from stixbridge.conversion.to_misp.engine import convert_entries
         from stixbridge.misp.knowledge import load
 
         knowledge = load(settings.galaxies)
         with without_collector():
             conversion = convert_entries(entries, settings, knowledge)
-    elif engine == "misp-stix":
+    else:
         from stixbridge.conversion.misp_stix import convert_entries as convert_officially
 
         conversion = convert_officially(entries, settings)
-    else:
-        raise ConfigError(f"engine: {engine!r} is none of {', '.join(ENGINES)}")
     return Result(conversion, enrich, settings.source)
 
 

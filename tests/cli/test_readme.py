@@ -92,7 +92,7 @@ def test_the_error_is_the_one_that_comes() -> None:
     )
     text = text.replace('sinks = ["misp"]', 'sinks = ["mips"]')
     with pytest.raises(ConfigError) as caught:
-        parse(tomllib.loads(text), "stixbridge.toml")
+        parse(text, "stixbridge.toml")
     assert f"stixbridge: {caught.value}" in README
 
 

@@ -14,8 +14,8 @@ from helpers.stix import indicator, report
 from servers.modules import misp_modules
 
 from stixbridge import Enrich, Result, convert
-from stixbridge.config.model import ModuleSettings
 from stixbridge.enrich.enrichment import Enrichment
+from stixbridge.enrich.settings import ModuleSettings
 from stixbridge.misp.model import all_attributes, tag_names
 from stixbridge.store import Store
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from stixbridge import times
 from stixbridge.config.build import make_pipelines, open_store
-from stixbridge.config.model import Config
-from stixbridge.config.reader import parse
+from stixbridge.config.reader import Config, parse
 from stixbridge.pipeline.pipeline import Summary
 
 from .stix import Stix, bundle

@@ -20,7 +20,7 @@ from stixbridge.errors import ConfigError
 from stixbridge.ledger import counted
 
 if TYPE_CHECKING:
-    from stixbridge.config.model import Config
+    from stixbridge.config.reader import Config
     from stixbridge.pipeline.pipeline import Summary
     from stixbridge.pipeline.schedule import Scheduled
     from stixbridge.store import Store

@@ -15,7 +15,7 @@ from stixbridge.errors import ConfigError
 from stixbridge.ledger import counted
 
 if TYPE_CHECKING:
-    from stixbridge.config.model import Config
+    from stixbridge.config.reader import Config
     from stixbridge.store import Store
 
 _DIGEST = 64

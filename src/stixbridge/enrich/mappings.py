@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from stixbridge import tlp
-from stixbridge.config.checks import near
 from stixbridge.enrich.marking_guard import distribute_event, may_stand, put_tag, share_event
 from stixbridge.ledger import Ledger, Outcome, Reason
 from stixbridge.misp.knowledge import Knowledge
 from stixbridge.misp.model import Converted, level_of
+from stixbridge.settings.mistakes import near
 
 StixObject = Mapping[str, Any]
 

@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 
 from stixbridge import tlp
-from stixbridge.config.model import ModuleSettings
 from stixbridge.enrich.marking_guard import put_tag
+from stixbridge.enrich.settings import ModuleSettings
 from stixbridge.errors import ConfigError, ServerError, StixbridgeError
 from stixbridge.http import Answer, Http
 from stixbridge.ledger import Ledger, Outcome, Reason
@@ -52,12 +52,7 @@ class Module:
         self._cache: MutableMapping[str, tuple[int, Any]] = cache if cache is not None else {}
         self._http = Http(settings.url, accept="application/json", timeout=settings.timeout)
         self._about: dict[str, Any] | None = None
-        level = tlp.level_of_name(settings.max_tlp)
-        if level is None:
-            raise ConfigError(
-                f"modules.{settings.name}: max_tlp {settings.max_tlp!r} is not a TLP level"
-            )
-        self._most = tlp.RANK[level]
+        self._most = tlp.RANK[str(tlp.level_of_name(settings.max_tlp))]
         self._left = settings.budget
 
     def close(self) -> None:

@@ -7,42 +7,89 @@ in the ledger.
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
 
-from stixbridge.config.checks import enrich_problems
-from stixbridge.config.model import EnrichSettings
 from stixbridge.enrich.marking_guard import distribute_event, share_event, tag_event
-from stixbridge.errors import ConfigError
 from stixbridge.ledger import Ledger, Outcome, Reason
 from stixbridge.misp.model import MispEvent, one_line
 from stixbridge.misp.values import cut, storable
+from stixbridge.settings.base import Settings
+from stixbridge.settings.checks import Count, Seconds, Tag, Template, Tlp, Url, between
 
 
 @dataclass(frozen=True)
-class Enrich(EnrichSettings):
-    """Settings applied to every event of a pipeline.
+class ModuleSettings(Settings):
+    """A module of a misp-modules server.
 
     Attributes:
-        info: template of the title, `{report.name}` and the like (`TEMPLATE_NAMES`); an event without what it names
-            keeps its own title.
-        threat_level: 1 high, 2 medium, 3 low, 4 undefined.
-        analysis: 0 initial, 1 ongoing, 2 completed.
-        distribution: 0 own organisation, 1 this community, 2 connected communities, 3 all communities.
-        sharing_group: UUID or name of a sharing group; goes before `distribution`.
-        tags: added to each event; a TLP tag only where it does not loosen.
-        publish: publish in MISP after a complete delivery, without e-mail.
-        rules: rule files, or rules as tables.
-        mappings: `mappings.MAPPINGS` to apply, by name, with their settings.
-        warninglists: what to do with values on warninglists: `{ lists, category, action, tag }`, the first that fits.
-        plugins: Python functions to run on each event, `module:function` or names of entry points.
-        modules: misp-modules to ask.
+        name: of the module.
+        types: the attribute types to ask about; all that the module takes when empty.
+        url: of the server.
+        timeout: seconds that a question may take.
+        concurrency: questions at a time.
+        budget: questions in a run.
+        keep: seconds that an answer is kept in the store.
+        config: settings of the module itself; a value may be a reference to a secret.
+        only_to_ids: ask only about attributes with `to_ids`.
+        tag: put on what the module adds. Without it, `stixbridge:module="NAME"`.
+        max_tlp: values that are marked more strictly are not asked about, since many modules ask somebody else.
     """
 
-    def __post_init__(self) -> None:
-        problems = enrich_problems(asdict(self))
-        if problems:
-            raise ConfigError(problems, "enrich")
+    name: str
+    types: tuple[str, ...] = ()
+    url: Url = "http://127.0.0.1:6666"
+    timeout: Seconds = 10.0
+    concurrency: Count = 4
+    budget: int = 1_000
+    keep: int = 86_400
+    config: Mapping[str, Any] = field(default_factory=dict)
+    only_to_ids: bool = False
+    tag: str = ""
+    max_tlp: Tlp = "tlp:green"
+
+
+@dataclass(frozen=True)
+class Enrich(Settings):
+    """What is done to each event.
+
+    Attributes:
+        info: a template of the title: `{report.name}`, `{report.id}`, `{source.name}`, `{event.info}`, `{event.date}`,
+            `{event.tlp}`, `{event.uuid}`. An event that lacks what it names keeps its own title.
+        threat_level: 1 high, 2 medium, 3 low, 4 undefined. Without it, events have 4.
+        analysis: 0 initial, 1 ongoing, 2 completed. Without it, 2 for a report and 0 for a collecting event.
+        distribution: 0 own organisation, 1 this community, 2 connected communities, 3 all communities. Without it,
+            events have 0.
+        sharing_group: UUID or name of a sharing group; goes before `distribution`. An unknown group refuses the event:
+            it is never silently widened.
+        tags: added to every event. A TLP tag is added only where it does not loosen the marking.
+        publish: publish each event once it is complete, without e-mail.
+        rules: files of [rules](rules.md), looked for beside the configuration, or rules as tables.
+        mappings: [mappings ready to use](rules.md#mappings-ready-to-use), by name, with their settings:
+            `{ admiralty = true, reliability = "b", priority = "high" }`.
+        warninglists: what to do with values on MISP's warninglists (extra `warninglists`); the first that fits counts:
+            `[{ lists = ["*"], action = "to_ids_off" }]`, see [warninglists](#warninglists).
+        plugins: Python functions that get each event, `["my_module:my_function"]`, or names of entry points of the
+            group `stixbridge.plugins`. A parameter annotated with `MISPEvent` gets a `pymisp.MISPEvent`, any other
+            the plain event, which is faster. When a function fails, what it did to that event is undone.
+        modules: modules of a running misp-modules server to ask, see [modules](#modules).
+    """
+
+    PLACE: ClassVar[str] = "enrich"
+
+    info: Template | None = None
+    threat_level: Annotated[int, between(1, 4)] | None = None
+    analysis: Annotated[int, between(0, 2)] | None = None
+    distribution: Annotated[int, between(0, 3)] | None = None
+    sharing_group: str | None = None
+    tags: Sequence[Tag] = ()
+    publish: bool = False
+    rules: Sequence[str | Mapping[str, Any]] = ()
+    mappings: Mapping[str, Any] = field(default_factory=dict)
+    warninglists: Sequence[Mapping[str, Any]] = ()
+    plugins: Sequence[str] = ()
+    modules: Sequence[ModuleSettings] = ()
 
     def apply(
         self, event: MispEvent, names: Mapping[str, str], ledger: Ledger, *, closed: bool = False

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from stixbridge import tlp
-from stixbridge.config.checks import near
 from stixbridge.enrich.warninglists import WarningList, load
 from stixbridge.errors import ConfigError
+from stixbridge.settings.mistakes import near
 
 ACTIONS = ("drop", "to_ids_off", "tag", "report")
 """What can be done with a hit."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stixbridge.misp.model import all_attributes
+from stixbridge.settings.base import Settings
+from stixbridge.settings.checks import Share
 
 
 @dataclass(slots=True)
@@ -33,17 +35,17 @@ class Toll:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """The limits of a pipeline; each a number as text, or a share of what is there, as `10%`; None for none.
+@dataclass(frozen=True)
+class Guard(Settings):
+    """What a run of a pipeline may do without being confirmed.
 
     Attributes:
-        add: attributes that a run may add.
-        withdraw: attributes that a run may withdraw or take `to_ids` from.
+        add: attributes that a run may add, as `"10000"`, or `"10%"` of those that the pipeline has in the sink.
+        withdraw: attributes that a run may withdraw, or take `to_ids` from.
     """
 
-    add: str | None = None
-    withdraw: str | None = None
+    add: Share | None = None
+    withdraw: Share | None = None
 
     def problem(self, toll: Toll, there: int) -> str | None:
         """Why a run has to stop; None where it may go on.

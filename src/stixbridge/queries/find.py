@@ -6,7 +6,7 @@ from typing import Any
 
 from stixbridge import times
 from stixbridge.config.build import make_maker
-from stixbridge.config.model import Config
+from stixbridge.config.reader import Config
 from stixbridge.envelopes import Delivered
 from stixbridge.sinks.misp.foreign import place_of
 from stixbridge.store import Store

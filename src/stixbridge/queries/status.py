@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from stixbridge import times
-from stixbridge.config.model import Config
+from stixbridge.config.reader import Config
 from stixbridge.queries.dead_letters import dead_letters
 from stixbridge.store import Store
 

@@ -44,6 +44,15 @@ class Component:
     settings: type[Any]
     make: type[Any]
 
+    def build(self, settings: Any, name: str) -> Any:
+        """Make the component.
+
+        Args:
+            settings: of its section; become keyword arguments of its class.
+            name: of the section.
+        """
+        return self.make(name=name, **settings.arguments())
+
 
 class Registry:
     """The components of one kind.
@@ -57,6 +66,7 @@ class Registry:
         self.kind = kind
         self._package = package
         self._components: dict[str, Component] = {}
+        self._presets: dict[str, Mapping[str, Any]] = {}
 
     def register(self, name: str, settings: type[Any]) -> Callable[[T], T]:
         """Register a component: a decorator of its class.
@@ -81,6 +91,20 @@ class Registry:
             return cls
 
         return registered
+
+    def add_presets(self, presets: Mapping[str, Mapping[str, Any]]) -> None:
+        """Add defaults that a section takes over with `preset = "NAME"`.
+
+        Args:
+            presets: tables of settings by the name of the preset; one may hold a `type`.
+        """
+        self._presets.update(presets)
+
+    def preset(self, name: str) -> Mapping[str, Any]:
+        """The settings of a preset; none for an unknown name."""
+        if name not in self._presets:
+            self._import_all_built_in()
+        return self._presets.get(name, {})
 
     def find(self, name: str) -> Component | None:
         """The component of a `type`; None where there is none. Imports no more than it has to.

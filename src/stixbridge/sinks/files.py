@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from stixbridge.config.model import FilesSinkSettings
 from stixbridge.envelopes import Delivered, Wanted
 from stixbridge.misp.model import MispEvent
+from stixbridge.settings.checks import FilePath
 from stixbridge.settings.registry import sink
 from stixbridge.sinks.base import Delivery, Job, Note, State
 from stixbridge.sinks.event_diff import told
 from stixbridge.sinks.folder import event_in, make_folder, write_atomically
+from stixbridge.sinks.settings import SinkSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesSinkSettings(SinkSettings):
+    """A folder of event files, `EVENT-UUID.json`.
+
+    Attributes:
+        path: the folder; made where there is none.
+    """
+
+    path: FilePath
 
 
 @sink("files", FilesSinkSettings)
@@ -31,7 +44,7 @@ class FilesSink:
         self.name = name
         self.restores = False
         self.settings = ""
-        self._path = Path(path)
+        self._path = FilesSinkSettings(path=Path(path)).path.expanduser()
         self._rehearsing = False
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:

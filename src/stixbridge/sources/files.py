@@ -9,15 +9,16 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from glob import glob, has_magic
 from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
-from stixbridge.config.model import FilesSettings
 from stixbridge.errors import InputError
 from stixbridge.settings.registry import source
 from stixbridge.sources.base import Collection, Page, Source
+from stixbridge.sources.settings import SourceSettings
 from stixbridge.stix.reader import GZIP, MAX_BYTES, Document, read_bytes
 
 _PACKS_TO = 10
@@ -193,6 +194,17 @@ def _named(document: Document, name: str) -> Document:
         entry if entry.obj is not None else entry._replace(where=name) for entry in document.entries
     ]
     return Document(entries, document.bundle_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesSettings(SourceSettings):
+    """Files.
+
+    Attributes:
+        paths: files, folders, globs; plain or under gzip. A file is read again when its content changes.
+    """
+
+    paths: tuple[str, ...]
 
 
 @source("files", FilesSettings)

@@ -31,7 +31,7 @@ from stixbridge.envelopes import Wanted
 from stixbridge.pipeline.dry_run import rehearse
 from stixbridge.pipeline.records import StoreRecord
 from stixbridge.sinks.base import Job, State, emptied
-from stixbridge.sinks.misp.diff import OBJECT_HEAD, Policy
+from stixbridge.sinks.misp.diff import OBJECT_HEAD
 from stixbridge.sinks.misp.sink import MispSink
 
 A, B, C = "198.51.100.1", "198.51.100.2", "198.51.100.3"
@@ -326,7 +326,7 @@ def test_what_an_analyst_deleted_stays_blocked_with_restore_too(
 def test_policy_restores_what_an_analyst_deleted_when_the_source_changes_it(misp: Misp) -> None:
     own = misp.fresh()
     part = attribute(own, A)
-    deliver = Delivering(sink_of(misp, policy=Policy(restore=True)))
+    deliver = Delivering(sink_of(misp, deleted="restore"))
     deliver(event(own, part, attribute(own, B)))
     misp.delete(part["uuid"])
     deliver(event(own, part, attribute(own, B, comment="newer")))

@@ -13,8 +13,8 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from stixbridge.config.checks import near
 from stixbridge.enrich.rules.variables import MEMBERS, OPEN
+from stixbridge.settings.mistakes import near
 
 if TYPE_CHECKING:
     from cel import Context, Program

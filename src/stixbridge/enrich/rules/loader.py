@@ -17,13 +17,13 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from stixbridge.config.checks import near
 from stixbridge.enrich.rules.actions import ACTIONS
 from stixbridge.enrich.rules.actions.base import ATTRIBUTE, EVENT, OBJECT, Action
 from stixbridge.enrich.rules.conditions import BadExpression, Expression, Template, compiled
 from stixbridge.enrich.rules.engine import END, TARGETS, Rule, templates_of, types_in
 from stixbridge.errors import ConfigError
 from stixbridge.misp.knowledge import Knowledge
+from stixbridge.settings.mistakes import near
 
 _RULE_KEYS = ("name", "for", "types", "when", "then", "stop")
 _HEADER = re.compile(r"^[ \t]*\[\[\s*rules\s*\]\]", re.MULTILINE)

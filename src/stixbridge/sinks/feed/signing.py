@@ -31,7 +31,7 @@ class Signer:
 
     def __init__(self, key: str, home: Path | None = None) -> None:
         self.key = key
-        self._home = ["--homedir", str(home)] if home is not None else []
+        self._home = ["--homedir", str(home.expanduser())] if home is not None else []
         if shutil.which("gpg") is None:
             raise ConfigError(
                 "sign: gpg is not installed; install GnuPG (apt-get install gnupg), or leave sign out"

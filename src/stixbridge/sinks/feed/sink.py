@@ -16,7 +16,6 @@ from typing import Any
 import orjson
 
 from stixbridge import tlp
-from stixbridge.config.model import FeedSettings
 from stixbridge.envelopes import Delivered, Wanted
 from stixbridge.errors import ConfigError
 from stixbridge.misp.model import ANALYST_DATA, MispEvent
@@ -24,6 +23,7 @@ from stixbridge.misp.values import COMPOSITES
 from stixbridge.settings.registry import sink
 from stixbridge.sinks.base import Delivery, Job, Note, State, emptied
 from stixbridge.sinks.event_diff import told
+from stixbridge.sinks.feed.settings import FeedSettings
 from stixbridge.sinks.feed.signing import Signer, unsign
 from stixbridge.sinks.folder import event_in, make_folder, write_atomically
 from stixbridge.sinks.max_tlp import Ceiling
@@ -41,7 +41,6 @@ _COLOURS = {
     "clear": "#FFFFFF",
 }
 _COLOUR = "#0088CC"
-_DEFAULT_MAX = "amber+strict"
 
 
 @sink("feed", FeedSettings)
@@ -51,27 +50,21 @@ class FeedSink:
     Args (of the constructor):
         path: the folder; made when absent.
         name: of the sink.
-        orgc: the organisation that the events carry: `name` and `uuid`.
-        max_tlp: what is marked more strictly stays out; TLP:RED does unless this says `tlp:red`.
-        signer: signs the folder after each change; None for no signature.
+        settings: any other setting of `FeedSettings`, as in the configuration.
+
+    Raises:
+        ConfigError: naming every setting that is wrong; when there is no GnuPG, or no such key.
     """
 
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        name: str = "feed",
-        orgc: Mapping[str, str] | None = None,
-        max_tlp: str = _DEFAULT_MAX,
-        signer: Signer | None = None,
-    ) -> None:
+    def __init__(self, path: str | Path, *, name: str = "feed", **settings: Any) -> None:
+        given = FeedSettings(path=Path(path), **settings)
         self.name = name
         self.restores = False
-        self.settings = f"{max_tlp} {signer.key if signer is not None else ''}"
-        self._path = Path(path)
-        self._orgc = dict(orgc or ORGC)
-        self._signer = signer
-        self._ceiling = Ceiling(max_tlp, "the feed")
+        self.settings = f"{given.max_tlp} {given.sign or ''}"
+        self._path = given.path.expanduser()
+        self._orgc = given.orgc.to_dict() if given.orgc is not None else ORGC
+        self._signer = Signer(given.sign, given.gnupg_home) if given.sign is not None else None
+        self._ceiling = Ceiling(given.max_tlp, "the feed")
         self._rehearsing = False
 
     def allowed(self, wanted: Wanted, notes: list[Note]) -> Wanted | None:

@@ -6,23 +6,22 @@ verified, published), `foreign` (where it is somebody else's).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from stixbridge.config.checks import EMPTY, FOREIGN, MODES, RECOGNISE, TRUST
-from stixbridge.config.model import MispSettings
 from stixbridge.envelopes import Adoption, Delivered, Wanted
 from stixbridge.errors import ConfigError
 from stixbridge.http import Auth, Http
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import MispEvent
 from stixbridge.settings.registry import sink
+from stixbridge.settings.secret import Secret
 from stixbridge.sinks.base import (
     OURS,
     WITHDRAWN,
@@ -52,6 +51,7 @@ from stixbridge.sinks.misp.foreign import (
 )
 from stixbridge.sinks.misp.parallel import Flight
 from stixbridge.sinks.misp.prepare import Preparation
+from stixbridge.sinks.misp.settings import MispSettings
 from stixbridge.sinks.misp.split import deliver_split, is_split, share_uuid
 from stixbridge.sinks.misp.tags import NewTags
 from stixbridge.sinks.misp.upload_stix import uploaded
@@ -66,114 +66,62 @@ class MispSink:
     """A MISP.
 
     Args (of the constructor):
-        misp: its URL; or an existing `PyMISP`, which brings its key and TLS settings; or a connection.
+        url: of the MISP; or an existing `PyMISP`, which brings its URL, key and TLS settings.
         key: an auth key, beside a URL.
         name: of the sink.
-        ca: a PEM file of the server's own certificate authority, beside a URL.
-        verify: False trusts any certificate, beside a URL.
-        mode: `api`, or `upload_stix`: MISP's own import of raw STIX, add-only.
-        timeout: seconds, beside a URL or `PyMISP`.
-        foreign: what becomes of an event that is in MISP and not ours: `skip`, `adopt` or `extend`.
-        chunk: attributes in one request; a larger event goes in several.
-        max_request: bytes of one request.
         concurrency: events in flight at a time.
-        policy: whose word counts where the source and an analyst both changed something; the analyst's when None.
-        keep_published: publish an event again that was published before an edit of ours.
-        only_complete: publish no event of which MISP dropped a part.
-        orgc: the organisation that events carry, `name` and `uuid`, where the key may say so (sync, admin); else the
-            key's own.
-        false_positives: whose false positives count: those of the key's `own` organisation, `any` or `none`.
-        clusters: what becomes of actors, malware and techniques that no galaxy knows: plain `tags`, `private`
-            clusters, or `none`.
-        split: attributes in one event; a larger one becomes several, linked by `extends_uuid`. None for no limit.
-        recognise: events of someone else by the `uuid` alone, or by the `title` too.
-        max_tlp: what is marked more strictly stays out; None for no limit.
-        empty: what becomes of an event of ours that nothing is in any more: `keep` it, or `delete` it.
+        settings: any other setting of `MispSettings`, as in the configuration.
+
+    Raises:
+        ConfigError: naming every setting that is wrong.
     """
 
     def __init__(
         self,
-        misp: str | PyMISP | Http,
-        key: str | None = None,
+        url: str | PyMISP,
+        key: str | Secret | None = None,
         *,
         name: str = "misp",
-        ca: Path | None = None,
-        verify: bool = True,
-        mode: str = "api",
-        timeout: float = 300.0,
-        foreign: str = "skip",
-        chunk: int = 1_000,
-        max_request: int = 10_000_000,
         concurrency: int = 1,
-        policy: Policy | None = None,
-        keep_published: bool = False,
-        only_complete: bool = False,
-        orgc: Mapping[str, str] | None = None,
-        false_positives: str = "own",
-        clusters: str = "tags",
-        split: int | None = None,
-        recognise: str = "uuid",
-        max_tlp: str | None = None,
-        empty: str = "keep",
+        **settings: Any,
     ) -> None:
-        if mode not in MODES:
-            raise ConfigError(f"mode: {mode!r} is none of {', '.join(MODES)}")
-        if foreign not in FOREIGN:
-            raise ConfigError(f"foreign: {foreign!r} is none of {', '.join(FOREIGN)}")
-        if empty not in EMPTY:
-            raise ConfigError(f"empty: {empty!r} is none of {', '.join(EMPTY)}")
-        if recognise not in RECOGNISE:
-            raise ConfigError(f"recognise: {recognise!r} is none of {', '.join(RECOGNISE)}")
-        if false_positives not in TRUST:
-            raise ConfigError(f"false_positives: {false_positives!r} is none of {', '.join(TRUST)}")
-        if isinstance(misp, Http):
-            url, key = misp.base, "in the connection"
-        elif isinstance(misp, str):
-            url = misp
-        else:
-            url, key = misp.root_url, misp.key
-            verify = bool(misp.ssl)
-            if isinstance(misp.ssl, str):
-                ca = Path(misp.ssl)
+        if not isinstance(url, str):
+            settings = {**_tls_of(url), **settings}
+            key, url = url.key, url.root_url
         if not url or not key:
             raise ConfigError("a MISP sink takes a URL and a key, or an existing PyMISP object")
+        secret = Secret(text=key) if isinstance(key, str) else key
+        given = MispSettings(url=url, key=secret, concurrency=concurrency, **settings)
         self.name = name
-        self.settings = f"{max_tlp} {clusters}"
-        self.restores = policy is not None and policy.restore
-        self._trust = false_positives
-        self._split = split
-        self._delete_empty = empty == "delete"
-        self._ceiling = Ceiling(max_tlp, name) if max_tlp is not None else None
-        self._http = (
-            misp
-            if isinstance(misp, Http)
-            else Http(
-                url,
-                auth=Auth(header="Authorization", value=key),
-                ca=ca,
-                verify=verify,
-                timeout=timeout,
-            )
+        self.settings = f"{given.max_tlp} {given.clusters}"
+        self.restores = given.deleted == "restore"
+        self._trust = given.false_positives
+        self._split = given.split
+        self._delete_empty = given.empty == "delete"
+        self._ceiling = Ceiling(given.max_tlp, name) if given.max_tlp is not None else None
+        self._http = Http(
+            url,
+            auth=Auth(header="Authorization", value=secret.read("key")),
+            timeout=given.timeout,
+            **given.http_arguments(),
         )
-        if mode == "upload_stix" and max_tlp is not None:
-            raise ConfigError(
-                'max_tlp: not with mode = "upload_stix", which hands the STIX over as it is'
-            )
         # MISP makes the tags of an upload; of two at a time one would collide
-        self._concurrency = 1 if mode == "upload_stix" else concurrency
-        self._mode = mode
-        self._policies = (foreign, recognise)
+        self._concurrency = 1 if given.mode == "upload_stix" else given.concurrency
+        self._mode = given.mode
+        self._policies = (given.foreign, given.recognise)
+        orgc = given.orgc.to_dict() if given.orgc is not None else None
         self._preparing = partial(
-            Preparation, orgc=orgc, clusters=clusters, deletes=empty == "delete"
+            Preparation, orgc=orgc, clusters=given.clusters, deletes=self._delete_empty
         )
+        ours = frozenset(name for name, whose in given.conflicts.items() if whose == "ours")
         self._writing = partial(
             EventWriter,
             name=name,
-            chunk=chunk,
-            max_request=max_request,
-            policy=policy,
-            keep_published=keep_published,
-            only_complete=only_complete,
+            chunk=given.chunk,
+            max_request=given.max_request,
+            policy=Policy(ours, self.restores),
+            keep_published=given.keep_published,
+            only_complete=given.only_complete,
             owner=orgc["uuid"] if orgc is not None else None,
         )
         self._connect(MispApi(self._http, name))
@@ -434,3 +382,9 @@ class MispSink:
         if delivery.state is State.FOREIGN and self._foreign.policy == "adopt":
             return self._one(replace(job, last=None))
         return delivery
+
+
+def _tls_of(misp: PyMISP) -> dict[str, Any]:
+    """The TLS settings of a PyMISP: it verifies, does not, or has a file of authorities."""
+    ca = Path(misp.ssl) if isinstance(misp.ssl, str) else None
+    return {"ca": ca, "verify_tls": bool(misp.ssl)}

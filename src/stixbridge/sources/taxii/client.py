@@ -12,10 +12,11 @@ from urllib.parse import quote, urljoin
 import orjson
 
 from stixbridge import times
-from stixbridge.config.checks import MATCH
 from stixbridge.errors import ConfigError, ServerError
 from stixbridge.http import MAX_WAIT, Answer, Auth, Http, pause
+from stixbridge.settings.sections import AuthSection
 from stixbridge.sources.base import Collection, ManifestRow, Page, Server
+from stixbridge.sources.taxii.settings import TaxiiSettings
 from stixbridge.stix.reader import Entry
 
 _RESTARTS = 3
@@ -61,15 +62,13 @@ class Taxii(Server):
 
     Args (of the constructor):
         url: discovery, API root or collection.
-        collections: titles, aliases or ids; all readable ones when empty.
         auth: credentials; sent to the host of `url` only.
-        since: first run only: how far back, as `5d`, or a time.
-        page_size: objects asked for in a page; the server may give fewer.
-        overlap: how long before the watermark a poll starts, as `10m`.
-        match: what to ask for: `type`, `id`, `version`, `spec_version`, each with a list (TAXII 2.1, section 3.5).
-        full: ask for everything at every poll, for servers that don't return what changed.
         name: of the source.
-        http: settings of the connection (own CA, time-outs, byte cap).
+        http: the connection, in place of one that is made of the settings.
+        settings: any other setting of `TaxiiSettings`, as in the configuration.
+
+    Raises:
+        ConfigError: naming every setting that is wrong.
     """
 
     MEDIA_TYPE: ClassVar[str]
@@ -78,39 +77,38 @@ class Taxii(Server):
         self,
         url: str,
         *,
-        collections: tuple[str, ...] | list[str] = (),
-        auth: Auth | None = None,
-        since: str | None = None,
-        page_size: int = 1000,
-        overlap: str = "10m",
-        match: Mapping[str, Sequence[str]] | None = None,
-        full: bool = False,
+        auth: Auth | AuthSection | None = None,
         name: str = "taxii",
         http: Http | None = None,
+        **settings: Any,
     ) -> None:
-        self.name = name
-        self._url = url
-        self._wanted = tuple(collections)
-        self._since = since
-        self._page_size = page_size
-        self._full = full
-        unknown = sorted((match or {}).keys() - set(MATCH))
-        if unknown:
-            raise ConfigError(
-                f"source {name}: match: nothing is called {', '.join(unknown)}; names are {MATCH}"
-            )
-        self._match = {
-            f"match[{key}]": ",".join(values) for key, values in (match or {}).items() if values
-        }
-        try:
-            self._overlap = times.duration(overlap)
-            if since is not None and times.microseconds(since) is None:
-                times.duration(since)
-        except ValueError as error:
-            raise ConfigError(f"source {name}: {error}") from None
-        self._http = http or Http(url, auth=auth, accept=self.MEDIA_TYPE)
         if http is not None and auth is not None:
             raise ConfigError("give auth in the http settings or beside them, not both")
+        if isinstance(auth, Auth) or auth is None:
+            credentials = auth
+            given = TaxiiSettings(url=url, **settings)
+        else:
+            credentials = auth.auth("auth")
+            given = TaxiiSettings(url=url, auth=auth, **settings)
+        self.name = name
+        self._url = url
+        self._wanted = given.collections
+        self._since = given.since
+        self._page_size = given.page_size
+        self._full = given.full
+        self._match = {
+            f"match[{key}]": ",".join(values) for key, values in given.match.items() if values
+        }
+        self._overlap = times.duration(given.overlap)
+        self._http = http or Http(
+            url,
+            auth=credentials,
+            accept=self.MEDIA_TYPE,
+            timeout=given.timeout,
+            max_bytes=given.max_bytes,
+            rate_limit=given.rate_limit,
+            **given.http_arguments(),
+        )
 
     def close(self) -> None:
         """Close the connections."""

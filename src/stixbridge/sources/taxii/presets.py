@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from stixbridge.settings.registry import SOURCES
+
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "mitre-attack": {
         "url": "https://attack-taxii.mitre.org/api/v21/",
@@ -14,28 +16,27 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "ask": False,
     },
     "opencti": {"page_size": 500},
-    "cisa-ais": {"needs": ("cert",)},
-    "ibm-xforce": {"type": "taxii20", "needs": ("auth",)},
-    "recorded-future": {"needs": ("auth",)},
-    "eclecticiq": {"needs": ("auth",)},
-    "kaspersky": {"needs": ("auth",)},
-    "crowdsec": {"needs": ("auth",)},
-    "cyware": {"rate_limit": "60/1m", "needs": ("auth",)},
-    "socdefenders": {"needs": ("auth",)},
+    "cisa-ais": {},
+    "ibm-xforce": {"type": "taxii20"},
+    "recorded-future": {},
+    "eclecticiq": {},
+    "kaspersky": {},
+    "crowdsec": {},
+    "cyware": {"rate_limit": "60/1m"},
+    "socdefenders": {},
 }
-"""Settings by preset; `needs` names what its operator asks of every client, told when it is missing."""
+"""Settings by preset."""
 
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "cisa-ais": ("cert",),
+    "ibm-xforce": ("auth",),
+    "recorded-future": ("auth",),
+    "eclecticiq": ("auth",),
+    "kaspersky": ("auth",),
+    "crowdsec": ("auth",),
+    "cyware": ("auth",),
+    "socdefenders": ("auth",),
+}
+"""Settings that the operator of a server asks of every client, by preset."""
 
-def with_preset(table: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a source with what its preset adds; its own go first.
-
-    Args:
-        table: `[sources.NAME]`.
-    """
-    preset = PRESETS.get(str(table.get("preset")), {})
-    return {**{key: value for key, value in preset.items() if key != "needs"}, **table}
-
-
-def needs(preset: str | None) -> tuple[str, ...]:
-    """Settings that a preset's operator asks of every client."""
-    return tuple(PRESETS.get(preset or "", {}).get("needs", ()))
+SOURCES.add_presets(PRESETS)

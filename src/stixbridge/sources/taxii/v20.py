@@ -13,12 +13,12 @@ from typing import Any
 from urllib.parse import urljoin
 
 from stixbridge import times
-from stixbridge.config.model import Taxii20Settings
 from stixbridge.errors import ServerError
 from stixbridge.http import Answer
 from stixbridge.settings.registry import source
 from stixbridge.sources.base import Collection, ManifestRow, Page
 from stixbridge.sources.taxii.client import EMPTY_PAGES, Progress, Stuck, Taxii, header_time, listed
+from stixbridge.sources.taxii.settings import Taxii20Settings
 from stixbridge.stix.reader import read_value
 
 MEDIA_TYPE = "application/vnd.oasis.taxii+json; version=2.0"

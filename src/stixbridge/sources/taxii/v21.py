@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 from urllib.parse import urljoin
 
 from stixbridge import times
-from stixbridge.config.model import TaxiiSettings
 from stixbridge.errors import ServerError
 from stixbridge.settings.registry import source
 from stixbridge.sources.base import Collection, ManifestRow, Page
 from stixbridge.sources.taxii.client import EMPTY_PAGES, Progress, Stuck, Taxii, header_time, listed
+from stixbridge.sources.taxii.settings import TaxiiSettings
 from stixbridge.stix.reader import Entry, read_value
 
 MEDIA_TYPE = "application/taxii+json;version=2.1"

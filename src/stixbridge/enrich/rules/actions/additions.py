@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from stixbridge import tlp
-from stixbridge.config.checks import near
 from stixbridge.enrich.marking_guard import is_marking, put_tag, tag_element
 from stixbridge.enrich.rules.actions.base import (
     ATTRIBUTE,
@@ -25,6 +24,7 @@ from stixbridge.enrich.rules.conditions import Template
 from stixbridge.misp.knowledge import Knowledge
 from stixbridge.misp.model import MispEvent, derived_uuid, one_line, set_level, tag_names
 from stixbridge.misp.values import MAX_REPORT, BadValue, cut, normalise, storable
+from stixbridge.settings.mistakes import near
 
 _SIGHTINGS = {"sighting": 0, "false-positive": 1, "expiration": 2}
 

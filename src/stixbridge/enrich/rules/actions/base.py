@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from stixbridge import tlp
-from stixbridge.config.checks import near
 from stixbridge.errors import ConfigError
 from stixbridge.ledger import Ledger
 from stixbridge.misp.knowledge import Knowledge
 from stixbridge.misp.model import Converted, MispEvent
+from stixbridge.settings.mistakes import near
 
 if TYPE_CHECKING:
     from cel import Context

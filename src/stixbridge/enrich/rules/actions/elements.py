@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from stixbridge import times
-from stixbridge.config.checks import near
 from stixbridge.enrich.rules.actions.base import (
     ATTRIBUTE,
     ELEMENT,
@@ -20,6 +19,7 @@ from stixbridge.enrich.rules.conditions import Template
 from stixbridge.misp.knowledge import Knowledge
 from stixbridge.misp.model import one_line
 from stixbridge.misp.values import storable
+from stixbridge.settings.mistakes import near
 
 
 @register

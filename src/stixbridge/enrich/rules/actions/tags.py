@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from stixbridge.config.checks import near
 from stixbridge.enrich.marking_guard import tag_element, tag_event, untag
 from stixbridge.enrich.rules.actions.base import (
     ANY,
@@ -20,6 +19,7 @@ from stixbridge.enrich.rules.actions.base import (
 from stixbridge.enrich.rules.conditions import Template, as_pattern
 from stixbridge.misp.knowledge import GALAXIES, Knowledge
 from stixbridge.misp.model import tag_names
+from stixbridge.settings.mistakes import near
 
 
 @register
