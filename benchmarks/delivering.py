@@ -171,7 +171,7 @@ def traffic() -> dict[str, float]:
     from pymisp import MISPEvent, PyMISP  # noqa: PLC0415
 
     from stixbridge.envelopes import Delivered, Wanted  # noqa: PLC0415
-    from stixbridge.sinks.base import Job, LastDelivery, State  # noqa: PLC0415
+    from stixbridge.sinks.delivery import Job, LastDelivery, State  # noqa: PLC0415
     from stixbridge.sinks.misp.sink import MispSink  # noqa: PLC0415
 
     found: dict[str, float] = {}

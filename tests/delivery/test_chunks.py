@@ -21,7 +21,7 @@ from helpers.delivering import (
 
 from stixbridge.envelopes import Wanted
 from stixbridge.errors import ServerError
-from stixbridge.sinks.base import Job, LastDelivery, State
+from stixbridge.sinks.delivery import Job, LastDelivery, State
 from stixbridge.sinks.misp.chunks import pieces
 from stixbridge.sinks.misp.parallel import Flight
 from stixbridge.sinks.misp.sink import MispSink

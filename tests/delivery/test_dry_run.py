@@ -17,7 +17,7 @@ from stixbridge import times
 from stixbridge.config.build import make_pipelines
 from stixbridge.pipeline.dry_run import rehearse
 from stixbridge.pipeline.pipeline import Summary
-from stixbridge.sinks.event_diff import told
+from stixbridge.sinks.event_diff import event_diff
 
 pytestmark = pytest.mark.misp_double(clusters={'misp-galaxy:threat-actor="known"': {}})
 
@@ -156,7 +156,7 @@ def test_it_tells_what_the_run_then_does(misp: MispDouble, tmp_path: Path, case:
     assert summary.status == did.status
     assert reasons(summary) == reasons(did)
     done = {
-        uuid: told(held.get(uuid, {}), misp.events.get(uuid, {}))
+        uuid: event_diff(held.get(uuid, {}), misp.events.get(uuid, {}))
         for uuid in held.keys() | misp.events.keys()
     }
     lines = sorted(
@@ -188,7 +188,7 @@ def test_it_tells_what_the_run_then_does(misp: MispDouble, tmp_path: Path, case:
 def _of_a_deleted_event(line: str, held: Json, misp: MispDouble) -> bool:
     """Of an event that is gone one line says so, not one for each part."""
     gone = [event for uuid, event in held.items() if uuid not in misp.events]
-    return any(line in told(event, {}) for event in gone)
+    return any(line in event_diff(event, {}) for event in gone)
 
 
 def test_it_knows_which_tags_and_clusters_are_new(misp: MispDouble, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from helpers.delivering import Delivering, attribute, event, tags
 from helpers.stix import LAST, LATER, address, indicator, relationship, report, uuid_in
 
 from stixbridge.errors import ConfigError
-from stixbridge.sinks.base import State
+from stixbridge.sinks.delivery import State
 from stixbridge.sinks.feed.signing import Signer
 from stixbridge.sinks.feed.sink import FeedSink
 

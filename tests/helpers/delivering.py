@@ -10,7 +10,8 @@ from typing import Any
 
 from stixbridge.envelopes import Delivered, Edit, Wanted
 from stixbridge.errors import ServerError
-from stixbridge.sinks.base import Delivery, Job, LastDelivery, Sink, State
+from stixbridge.sinks.base import Sink
+from stixbridge.sinks.delivery import Delivery, Job, LastDelivery, State
 
 Json = dict[str, Any]
 

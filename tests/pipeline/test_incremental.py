@@ -17,10 +17,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from stixbridge import times
-from stixbridge.envelopes import Delivered, Wanted
+from stixbridge.envelopes import Delivered
 from stixbridge.pipeline.make import Maker
 from stixbridge.pipeline.pipeline import Pipeline
-from stixbridge.sinks.base import Delivery, Job, State
+from stixbridge.sinks.base import Sink
+from stixbridge.sinks.delivery import Delivery, Job, State
 from stixbridge.sources.base import Collection, Page
 from stixbridge.stix.reader import read_value
 from stixbridge.store import Store
@@ -48,37 +49,17 @@ class Polls:
         pass
 
 
-class Held:
+class Held(Sink):
     """A sink that holds what it was given last."""
 
-    name = "held"
-
     def __init__(self) -> None:
+        super().__init__("held")
         self.events: dict[str, dict[str, Any]] = {}
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
         for job in jobs:
             self.events[job.uuid] = job.event
             yield Delivery(job.uuid, State.DELIVERED, Delivered.of(job.wanted), "updated")
-
-    settings = ""
-    restores = False
-
-    def others_work(self, delivered: Delivered, uuids: set[str]) -> dict[str, dict[str, Any]]:
-        return {}
-
-    def allowed(self, wanted: Wanted, notes: list[Any]) -> Wanted | None:
-        return wanted
-
-    def false_positives(self, since: int) -> list[tuple[str, int]]:
-        return []
-
-    def limits(self) -> list[str]:
-        """None."""
-        return []
-
-    def close(self) -> None:
-        pass
 
     def shown(self) -> dict[str, dict[str, Any]]:
         """The events that hold something, without times: an event's time is that of its newest

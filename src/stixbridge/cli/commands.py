@@ -258,7 +258,8 @@ def _settings(pairs: tuple[str, ...], rule_files: tuple[str, ...]) -> tuple[Any,
 
 def _write(converted: list[Converted], folder: Path, format_: str, now: int) -> None:
     from stixbridge.envelopes import Wanted
-    from stixbridge.sinks.base import Job, Sink
+    from stixbridge.sinks.base import Sink
+    from stixbridge.sinks.delivery import Job
     from stixbridge.sinks.feed.sink import FeedSink
     from stixbridge.sinks.files import FilesSink
 

@@ -17,27 +17,29 @@ from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import Converted, MispEvent, level_of
 from stixbridge.pipeline.make import Maker
 from stixbridge.pipeline.records import StoreRecord, digest_in
-from stixbridge.sinks.base import (
-    CLOSED,
+from stixbridge.sinks.base import Sink
+from stixbridge.sinks.delivery import (
     OURS,
     SETTLED,
     UNFINISHED,
-    WITHDRAWN,
     Delivery,
     Job,
     LastDelivery,
     Note,
-    Sink,
     State,
+)
+from stixbridge.sinks.fields import wider
+from stixbridge.sinks.merge import merge
+from stixbridge.sinks.misp.foreign import carriers
+from stixbridge.sinks.withdrawal import (
+    CLOSED,
+    WITHDRAWN,
     parts,
     put_back,
     staying_in,
     takes_away,
     withdrawn,
 )
-from stixbridge.sinks.merge import merge
-from stixbridge.sinks.misp.diff import wider
-from stixbridge.sinks.misp.foreign import carriers
 from stixbridge.store import Store
 from stixbridge.store.deliveries import DeliveryRow
 
@@ -373,7 +375,7 @@ def _inherit(sink: Sink, jobs: list[Job]) -> None:
         moved = {uuid: key for uuid, key in rows.items() if key in new}
         if job.last is None or not moved:
             continue
-        for uuid, work in sink.others_work(job.last.delivered, set(moved)).items():
+        for uuid, work in sink.analyst_edits(job.last.delivered, set(moved)).items():
             for other, own in new[moved[uuid]]:
                 told = not _looser(
                     other.event, job.last.body

@@ -1,4 +1,4 @@
-"""A dry run: everything but writing, on a copy of the store, with sinks that read and imagine what they write."""
+"""A dry run: everything but writing, on a copy of the store, with sinks that only read."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from stixbridge.envelopes import Delivered
+from stixbridge.envelopes import Delivered, Wanted
 from stixbridge.errors import ServerError
 from stixbridge.misp.model import MispEvent, all_attributes, tag_names
 from stixbridge.pipeline.pipeline import Pipeline, Summary
-from stixbridge.sinks.base import Delivery, Job, Note, Sink, State, emptied, parts
-from stixbridge.sinks.event_diff import told
+from stixbridge.sinks.base import Sink
+from stixbridge.sinks.delivery import Delivery, Job, Note, State
+from stixbridge.sinks.event_diff import event_diff
 from stixbridge.sinks.misp.tags import with_plain_tags
+from stixbridge.sinks.withdrawal import emptied, parts
 
 
 def rehearse(
@@ -25,10 +27,10 @@ def rehearse(
     full: bool = False,
     undo: int | None = None,
 ) -> Summary:
-    """A dry run: everything but writing.
+    """Run a pipeline without writing anything.
 
-    A MISP is asked what it has, so that what is told is what a run would do; one that can't be asked is an error in the
-    summary, and what is told of it is by the store alone.
+    Each MISP is asked for its events, so that the summary tells what a run would do. A MISP that does not answer is an
+    error in the summary, and the changes in it are told by the store alone.
 
     Args:
         pipeline: as configured; its store is only read, and so are its sinks.
@@ -57,7 +59,7 @@ def rehearse(
             for sink in sinks:
                 summary.volume = dict(Counter(summary.volume) + sink.total())
             for problem in problems:
-                summary.errors.append(f"{problem}; what is told of it here is by the store alone")
+                summary.errors.append(f"{problem}; its changes are told here by the store alone")
                 summary.status = max(summary.status, problem.exit_status)
             return summary
         finally:
@@ -65,35 +67,27 @@ def rehearse(
 
 
 def _readable(sink: Sink, problems: list[ServerError]) -> Sink:
-    """The rehearsal of a sink that can be read; else one that asks nobody."""
-    rehearsal = sink.rehearsal()
+    """A sink for a dry run; where the sink can't be read, one that asks no server."""
+    dry = sink.for_dry_run()
     try:
-        rehearsal.limits()
+        dry.limits()
     except ServerError as error:
         problems.append(error)
-        return _Unasked(sink)
-    return rehearsal
+        return _ByRecord(sink)
+    return dry
 
 
-class _Measured:
-    """A rehearsing sink that counts what would be sent.
+class _Measured(Sink):
+    """A sink of a dry run that counts what would be sent.
 
     Args (of the constructor):
-        sink: from `Sink.rehearsal`.
+        sink: from `Sink.for_dry_run`.
     """
 
     def __init__(self, sink: Sink) -> None:
-        self.name = sink.name
-        self.settings = sink.settings
-        self.restores = sink.restores
+        super().__init__(sink.name, settings=sink.settings)
+        self.restores, self.dry = sink.restores, True
         self._sink = sink
-        self.allowed = sink.allowed
-        self.limits = sink.limits
-        self.others_work = sink.others_work
-        self.false_positives = sink.false_positives
-        self.rehearsal = sink.rehearsal
-        self.lacks = sink.lacks
-        self.close = sink.close
         self._volume: Counter[str] = Counter()
         self._tags: set[str] = set()
 
@@ -111,77 +105,69 @@ class _Measured:
                 self._measure(delivery.body, before.pop(delivery.event))
             yield delivery
 
-    def _measure(self, event: MispEvent, there: set[str]) -> None:
+    def allowed(self, wanted: Wanted, notes: list[Note]) -> Wanted | None:
+        """As the sink allows."""
+        return self._sink.allowed(wanted, notes)
+
+    def analyst_edits(self, delivered: Delivered, uuids: set[str]) -> dict[str, dict[str, Any]]:
+        """As the sink finds them."""
+        return self._sink.analyst_edits(delivered, uuids)
+
+    def limits(self) -> list[str]:
+        """Those of the sink."""
+        return self._sink.limits()
+
+    def false_positives(self, since: int) -> list[tuple[str, int]] | None:
+        """Those in the sink."""
+        return self._sink.false_positives(since)
+
+    def _measure(self, event: MispEvent, present: set[str]) -> None:
         """Count what is new in an event."""
         attributes = all_attributes(event)
-        self._volume["attributes"] += sum(str(row["uuid"]) not in there for row in attributes)
+        self._volume["attributes"] += sum(str(row["uuid"]) not in present for row in attributes)
         self._volume["objects"] += sum(
-            str(row["uuid"]) not in there for row in event.get("Object") or ()
+            str(row["uuid"]) not in present for row in event.get("Object") or ()
         )
         for part in (event, *attributes):
             self._tags.update(tag_names(part))
 
     def total(self) -> Counter[str]:
-        """What would be sent, and what the sink does not have yet."""
+        """How much would be sent, and how much of it the sink does not have yet."""
         clusters = sum(name.startswith("misp-galaxy:") for name in self._tags)
-        found = self._volume + Counter({"tags": len(self._tags) - clusters, "clusters": clusters})
-        return found + Counter(self.lacks(self._tags)) if self._tags else found
+        count = self._volume + Counter({"tags": len(self._tags) - clusters, "clusters": clusters})
+        return count + Counter(self._sink.missing(self._tags)) if self._tags else count
 
 
-class _Unasked:
-    """In place of a sink that can't be asked: what was delivered is what is there.
+class _ByRecord(Sink):
+    """In place of a sink that can't be read: tells changes by the record of what was delivered.
 
     Args (of the constructor):
         sink: the sink.
     """
 
     def __init__(self, sink: Sink) -> None:
-        self.name = sink.name
-        self.settings = sink.settings
-        self.restores = sink.restores
-        self.allowed = sink.allowed
+        super().__init__(sink.name, settings=sink.settings)
+        self.restores, self.dry = sink.restores, True
+        self._sink = sink
+
+    def allowed(self, wanted: Wanted, notes: list[Note]) -> Wanted | None:
+        """As the sink allows."""
+        return self._sink.allowed(wanted, notes)
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
-        """Say what would change in what was delivered; see `Sink`."""
+        """Tell what would change in each event as it was delivered; see `Sink`."""
         for job in jobs:
-            uuid, notes = job.uuid, list[Note]()
+            notes: list[Note] = []
             before = with_plain_tags(job.last.delivered) if job.last is not None else {}
-            there = job.last is not None and job.last.state is not State.OUT
+            recorded = job.last is not None and job.last.state is not State.OUT
             allowed = self.allowed(job.wanted, notes)
-            if allowed is None and not there:
+            if allowed is None and not recorded:
                 delivered = Delivered.of(job.wanted)
-                yield Delivery(uuid, State.OUT, delivered, "left out", notes=notes)
+                yield Delivery(job.uuid, State.OUT, delivered, "left out", notes=notes)
                 continue
-            action = "left out" if allowed is None else "updated" if there else "created"
+            action = "left out" if allowed is None else "updated" if recorded else "created"
             event = emptied(before) if allowed is None else allowed.event
+            changes = event_diff(before if recorded else {}, event)
             yield Delivery(
-                uuid,
-                State.DELIVERED,
-                Delivered(event),
-                action,
-                notes=notes,
-                changes=told(before if there else {}, event),
+                job.uuid, State.DELIVERED, Delivered(event), action, notes=notes, changes=changes
             )
-
-    def others_work(self, delivered: Delivered, uuids: set[str]) -> dict[str, dict[str, Any]]:
-        """None that is known."""
-        return {}
-
-    def limits(self) -> list[str]:
-        """None: it is asked nothing."""
-        return []
-
-    def false_positives(self, since: int) -> list[tuple[str, int]]:
-        """None: it is asked nothing."""
-        return []
-
-    def rehearsal(self) -> Sink:
-        """Itself."""
-        return self
-
-    def lacks(self, tags: set[str]) -> dict[str, int]:
-        """Nothing that is known."""
-        return {}
-
-    def close(self) -> None:
-        """Nothing to close."""

@@ -28,7 +28,8 @@ from stixbridge.pipeline.make import Batch, Made, Maker
 from stixbridge.pipeline.pull import Progress, Puller, Reach
 from stixbridge.pipeline.records import elements
 from stixbridge.pipeline.select import placements
-from stixbridge.sinks.base import Delivery, Job, Sink
+from stixbridge.sinks.base import Sink
+from stixbridge.sinks.delivery import Delivery, Job
 from stixbridge.sinks.misp.foreign import event_in_misp
 from stixbridge.sources.base import Source
 from stixbridge.stix.reader import Entry

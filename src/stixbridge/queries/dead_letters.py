@@ -12,7 +12,7 @@ from typing import Any
 
 from stixbridge import times
 from stixbridge.errors import ConfigError
-from stixbridge.sinks.base import State
+from stixbridge.sinks.delivery import State
 from stixbridge.store import Store
 
 _PASSED_BY = (State.REFUSED, State.FOREIGN, State.BLOCKED)

@@ -1,374 +1,174 @@
-"""What the pipeline and every sink agree on."""
+"""What every sink offers: it delivers events and tells what became of each.
+
+A sink of your own that takes one event at a time needs one method:
+
+    @sink("csv", CsvSettings)
+    class CsvSink(Sink):
+        def write(self, event: MispEvent) -> None: ...
+
+`stixbridge.testing.SinkContract` tests what the bridge relies on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator
+from copy import copy
+from typing import Any, Self
 
-from stixbridge import tlp
-from stixbridge.envelopes import Adoption, Delivered, Edit, Wanted
-from stixbridge.errors import ServerError
-from stixbridge.ledger import Outcome, Reason
-from stixbridge.misp.model import MispEvent, level_of, set_level
-
-Note = tuple[str | None, Outcome, Reason, str | None]
-"""(UUID of an element or None for the event, outcome, reason, what a reader should know)."""
+from stixbridge.envelopes import Delivered, Wanted
+from stixbridge.misp.model import MispEvent
+from stixbridge.sinks.delivery import OURS, Delivery, Job, Note, State
+from stixbridge.sinks.event_diff import event_diff
+from stixbridge.sinks.max_tlp import Ceiling
+from stixbridge.sinks.withdrawal import emptied
 
 
-class State(StrEnum):
-    """Where the delivery of an event stands; kept in the store.
-
-    `failed`: nothing is known of it, and what was on record stays; this is never recorded. `adding`: its creation was
-    begun. `deleting`: so was its deletion. `waiting`: it is ours and in the sink, and an
-    update of it could not be delivered; the recorded body is what is there. `held`: not created, tried again at every
-    run. `out`: left out on purpose.
-    """
-
-    ADDING = "adding"
-    DELETING = "deleting"
-    DELIVERED = "delivered"
-    WAITING = "waiting"
-    HELD = "held"
-    FOREIGN = "foreign"
-    BLOCKED = "blocked"
-    REFUSED = "refused"
-    OUT = "out"
-    FAILED = "failed"
-
-
-UNFINISHED = frozenset({State.ADDING, State.DELETING, State.WAITING, State.HELD})
-"""States that a run takes up again though nothing changed."""
-
-OURS = frozenset({State.DELIVERED, State.WAITING})
-"""States of an event that is in the sink and ours; the recorded body is what is there."""
-
-SETTLED = frozenset({State.DELIVERED, State.OUT})
-"""States in which what an event holds is where it should be."""
-
-CLOSED = "closed"
-"""In place of a TLP level: a marking that is not a TLP level."""
-
-
-@dataclass(frozen=True, slots=True)
-class LastDelivery:
-    """How an event was delivered before.
-
-    Attributes:
-        state: where the delivery stands.
-        delivered: the event as it is in the sink.
-        published: whether we published it.
-        edits: edits that were begun since; the parts of them that arrived are ours too.
-    """
-
-    state: State
-    delivered: Delivered
-    published: bool = False
-    edits: tuple[Edit, ...] = ()
-
-    @property
-    def body(self) -> MispEvent:
-        """The event as it is in the sink, under our UUIDs."""
-        return self.delivered.body
-
-
-class Record(Protocol):
-    """Records every write before it is sent."""
-
-    def begin(self, state: State, delivered: Delivered) -> None:
-        """An event is about to be created or deleted: from here on it may be in the sink, or not."""
-
-    def begin_edits(self, edits: tuple[Edit, ...]) -> None:
-        """An event is about to be edited."""
-
-    def known(self, uuid: str) -> bool:
-        """Whether an event of this UUID in the sink was delivered there, or carries one that was."""
-
-
-class _NoRecord:
-    """For a delivery without a store."""
-
-    def begin(self, state: State, delivered: Delivered) -> None: ...
-
-    def begin_edits(self, edits: tuple[Edit, ...]) -> None: ...
-
-    def known(self, uuid: str) -> bool:
-        return False
-
-
-@dataclass(slots=True)
-class Job:
-    """One event to deliver.
-
-    Attributes:
-        wanted: the event as it shall be.
-        last: how it was delivered before, or None.
-        record: records each write before it is sent.
-        publish: whether it shall be published once it is complete.
-        stix: the STIX objects behind it, for a sink that hands them over as they are.
-        now: seconds.
-        whole: False for the first of two steps; a dry run tells its changes with the second.
-        publish_again: the event was published in MISP, and is to be published again after the edit.
-        inherited: UUID of a new attribute -> edits of an analyst at its value in the event that it comes from
-            (`carry_over`).
-    """
-
-    wanted: Wanted
-    last: LastDelivery | None
-    record: Record = field(default_factory=_NoRecord)
-    publish: bool = False
-    stix: Callable[[], list[dict[str, Any]]] = list
-    now: int = 0
-    whole: bool = True
-    publish_again: bool = False
-    inherited: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    @property
-    def uuid(self) -> str:
-        """The UUID of the event."""
-        return self.wanted.uuid
-
-    @property
-    def event(self) -> MispEvent:
-        """The event as it shall be."""
-        return self.wanted.event
-
-    def begin(self, state: State, delivered: Delivered) -> None:
-        """Record that the event is about to be created or deleted; the next run goes on from there after a cut."""
-        self.record.begin(state, delivered)
-        self.last = LastDelivery(state, delivered)
-
-    def begin_edit(self, edit: Edit) -> None:
-        """Record that the event is about to be edited."""
-        last = self.last or LastDelivery(State.WAITING, Delivered.of(self.wanted))
-        self.last = replace(last, edits=(*last.edits, edit))
-        self.record.begin_edits(self.last.edits)
-
-
-@dataclass(frozen=True, slots=True)
-class PartRecord:
-    """The record of a write that is a part of a job: it records the event of the whole job.
-
-    Args (of the constructor):
-        job: the whole.
-        adopted: how the event was adopted, to be recorded with it.
-    """
-
-    job: Job
-    adopted: Adoption | None = None
-
-    def begin(self, state: State, delivered: Delivered) -> None:
-        """Record the whole event: the body of the part has other UUIDs, or is not all of it."""
-        self.job.begin(state, Delivered.of(self.job.wanted, adopted=self.adopted))
-
-    def begin_edits(self, edits: tuple[Edit, ...]) -> None:
-        """Record the newest edit, after those of other parts."""
-        self.job.begin_edit(edits[-1])
-
-    def known(self, uuid: str) -> bool:
-        """As for the whole."""
-        return self.job.record.known(uuid)
-
-
-@dataclass(slots=True)
-class Delivery:
-    """What became of a job.
-
-    Attributes:
-        event: the UUID of the event.
-        state: where its delivery stands now.
-        delivered: the event as it is in the sink by now.
-        published: whether it is published by us.
-        action: `created`, `updated`, `unchanged`, or the name of the state.
-        notes: for a reader.
-        changes: in a dry run, a line for each thing that would change.
-        edits: edits of earlier runs whose end is still not known.
-        incomplete: tags or fields were dropped, and are sent again when the event is made again.
-        arrived: everything in the event is in the sink; only its publication is to be tried again.
-        error: why nothing is known of it (`State.FAILED`).
-    """
-
-    event: str
-    state: State
-    delivered: Delivered
-    action: str
-    published: bool = False
-    notes: list[Note] = field(default_factory=list)
-    changes: list[str] = field(default_factory=list)
-    edits: tuple[Edit, ...] = ()
-    incomplete: bool = False
-    arrived: bool = False
-    error: ServerError | None = None
-
-    @property
-    def body(self) -> MispEvent:
-        """The event as it is in the sink by now, under our UUIDs."""
-        return self.delivered.body
-
-
-class Sink(Protocol):
+class Sink:
     """A sink of a pipeline.
 
+    A sink of your own needs one method where it takes one event at a time (see `write`); a sink
+    that writes several events together overrides `deliver`.
+
+    Args (of the constructor):
+        name: of the sink; deliveries are recorded under it.
+        max_tlp: events and elements that are marked more strictly stay out; None for no limit.
+        settings: the settings that change an event on its way; after a change of them a replay
+            offers all events anew.
+        place: the name of the sink in notes on what stays out.
+
     Attributes:
-        name: its name.
-        settings: those on which it depends what arrives of an event; after a change a replay offers all events anew.
         restores: whether a replay looks for everything, and brings back what the sink has lost.
+        dry: whether this is the sink of a dry run, which writes nothing.
+
+    Raises:
+        ConfigError: when `max_tlp` is not a TLP level.
     """
 
-    name: str
-    settings: str
-    restores: bool
+    restores: bool = False
+    dry: bool = False
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        max_tlp: str | None = None,
+        settings: str = "",
+        place: str | None = None,
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self._ceiling = Ceiling(max_tlp, place or name) if max_tlp is not None else None
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
-        """Deliver events; each result comes when the sink has confirmed it, in the order of the jobs.
+        """Deliver events.
 
-        One event that fails does not keep others from being delivered: it is `State.FAILED`.
+        An event that fails does not keep the others from being delivered: its delivery has
+        `State.FAILED`.
+
+        Args:
+            jobs: the events, each with its last delivery.
+
+        Yields:
+            What became of each, in the order of the jobs and not before the sink has confirmed it.
 
         Raises:
-            ServerError: when the sink fails as a whole; what was not yielded is not delivered.
+            ServerError: when the sink fails as a whole; events that were not yielded are not
+                delivered.
         """
+        for job in jobs:
+            yield self._delivered(job)
+
+    def write(self, event: MispEvent) -> None:
+        """Write one event in place of the one with its UUID, whole or not at all.
+
+        Called where the event differs from the one that is there, and never in a dry run. An event
+        that is withdrawn comes without parts.
+
+        Raises:
+            ServerError: when the event can't be written.
+        """
+        raise NotImplementedError
+
+    def stored(self, job: Job) -> MispEvent | None:
+        """The event of a job as it is in the sink now; None where it is not there.
+
+        A sink that can read its events overrides this; here the record of the last delivery tells.
+        """
+        if job.last is None or job.last.state not in OURS:
+            return None
+        allowed = self.allowed(job.last.delivered.as_wanted(), [])
+        return None if allowed is None else allowed.event
 
     def allowed(self, wanted: Wanted, notes: list[Note]) -> Wanted | None:
-        """An event without what may not go into this sink; None where all of it may not. Asks nobody."""
+        """An event without everything that is marked too strictly for this sink. Asks no server.
 
-    def others_work(self, delivered: Delivered, uuids: set[str]) -> dict[str, dict[str, Any]]:
-        """What others did to some attributes of a delivered event: UUID -> fields, `Tag`, or `deleted`."""
+        Args:
+            wanted: the event; it is not changed.
+            notes: takes a note on each thing that stays out.
+
+        Returns:
+            None where the whole event stays out.
+        """
+        return wanted if self._ceiling is None else self._ceiling.allowed(wanted, notes)
+
+    def analyst_edits(self, delivered: Delivered, uuids: set[str]) -> dict[str, dict[str, Any]]:
+        """Edits of others at some attributes of a delivered event.
+
+        Returns:
+            UUID of an attribute -> the fields that they changed, `Tag`, or `deleted`.
+        """
+        return {}
 
     def limits(self) -> list[str]:
-        """What the sink can't do with the rights it has, and what follows, a line each; asked before a delivery."""
+        """The limits of the rights that the sink has, and what follows, a line each.
+
+        Raises:
+            ServerError: when the sink can't be used.
+        """
+        return []
 
     def false_positives(self, since: int) -> list[tuple[str, int]] | None:
-        """What analysts marked as false positives there, since a moment: values, and when (microseconds).
+        """Values that analysts marked as false positives in the sink since a moment (microseconds).
 
-        None where that can't be seen.
+        Returns:
+            The values and the times of the marks; None where the sink may not see them.
         """
+        return []
 
-    def rehearsal(self) -> Sink:
-        """The same sink for a dry run: it reads what is there, writes nothing, and its deliveries tell `changes`."""
+    def for_dry_run(self) -> Self:
+        """The same sink for a dry run: it writes nothing, and its deliveries tell `changes`."""
+        twin = copy(self)
+        twin.dry = True
+        return twin
 
-    def lacks(self, tags: set[str]) -> dict[str, int]:
-        """In a dry run, how much of what the sink has to have first it does not have: `new tags`, `new clusters`."""
+    def missing(self, tags: set[str]) -> dict[str, int]:
+        """How much a dry run found that the sink has to make first: `new tags`, `new clusters`."""
+        return {}
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
 
-
-def parts(event: Mapping[str, Any]) -> set[str]:
-    """UUIDs of all parts of an event: attributes, objects with theirs, references, reports."""
-    found: set[str] = set()
-    for name in ("Attribute", "Object", "EventReport"):
-        for part in event.get(name) or []:
-            found.add(str(part["uuid"]))
-            for inner in ("Attribute", "ObjectReference"):
-                found.update(str(row["uuid"]) for row in part.get(inner) or [])
-    return found
-
-
-WITHDRAWN = "[withdrawn] "
-"""Put before the title of an event that has nothing in it any more."""
-
-
-def takes_away(job: Job) -> int:
-    """0 for a job that only adds or changes, 1 for one that takes parts away too, 2 for one that only does that."""
-    if job.last is None:
-        return 0
-    now, before = parts(job.event), parts(job.last.body)
-    return bool(before - now) + (bool(before - now) and not now - before)
-
-
-def put_back(job: Job, elements: list[dict[str, Any]], levels: Mapping[str, str | None]) -> None:
-    """Let some elements stay in an event that they would leave, as strictly marked as where they were to go.
-
-    Args:
-        job: of that event; changed.
-        elements: rows with the `uuid` and the `id` of the STIX object of an attribute.
-        levels: STIX id -> the TLP level that it has by now, or `CLOSED`.
-    """
-    if job.last is None:
-        return
-    ids: dict[str, set[str]] = {}
-    for element in elements:
-        ids.setdefault(str(element["uuid"]), set()).add(str(element["id"]))
-    event = dict(job.event)
-    for name in ("Attribute", "Object"):
-        wanted = {str(part["uuid"]) for part in event.get(name) or []}
-        back = []
-        for part in job.last.body.get(name) or []:
-            inside = {str(row["uuid"]) for row in (part, *(part.get("Attribute") or ()))}
-            if str(part["uuid"]) not in wanted and inside & ids.keys():
-                of = set().union(*(ids[uuid] for uuid in inside & ids.keys()))
-                own = {levels[id_] for id_ in of & levels.keys()}
-                back.append(staying_in(event, part, own | {level_of(job.last.body)}))
-        if back:
-            event[name] = [*(event.get(name) or []), *back]
-            event["info"] = str(event["info"]).removeprefix(WITHDRAWN)
-    job.wanted = replace(job.wanted, event=event)
-
-
-def staying_in(event: MispEvent, part: dict[str, Any], levels: set[str | None]) -> dict[str, Any]:
-    """A part that stays in an event for now: at distribution 0 and with its tag where it is stricter than the event.
-
-    Args:
-        event: as it shall be.
-        part: as it was delivered.
-        levels: the TLP levels that it has: where it was, and where it is to go; `CLOSED` for one that is no level.
-    """
-    inner = part.get("Attribute") or ()
-    level = tlp.strictest([*(levels - {CLOSED}), level_of(part), *map(level_of, inner)])
-    holds = level_of(event)
-    stricter = level is not None and tlp.RANK[level] > (
-        tlp.RANK[holds] if holds is not None else -1
-    )
-    if not stricter and CLOSED not in levels:
-        return part
-    copy = {**part, "distribution": "0"}
-    if inner:
-        copy["Attribute"] = [staying_in(event, row, levels) for row in inner]
-    elif stricter and level is not None:
-        set_level(copy, level)
-    return copy
-
-
-def narrowed(base: MispEvent, wanted: MispEvent) -> MispEvent:
-    """What was delivered, at distribution 0 wherever it shall be stricter by now: for as long as a tag can't be stored.
-
-    Args:
-        base: what was delivered.
-        wanted: what it shall be.
-    """
-    kept: MispEvent = dict(base)
-    if _stricter(wanted, base):
-        kept["distribution"] = "0"
-    for name in ("Attribute", "Object", "EventReport"):
-        if base.get(name):
-            rows = {str(row["uuid"]): row for row in wanted.get(name) or ()}
-            kept[name] = [narrowed(part, rows.get(str(part["uuid"]), part)) for part in base[name]]
-    return kept
-
-
-def _stricter(wanted: MispEvent, base: MispEvent) -> bool:
-    level, before = level_of(wanted), level_of(base)
-    if level is not None and tlp.RANK[level] > (tlp.RANK[before] if before is not None else -1):
-        return True
-    return wanted.get("distribution") == "0" != base.get("distribution")
-
-
-def emptied(body: MispEvent, *, keep: tuple[str, ...] = ("Tag",)) -> MispEvent:
-    """An event without its parts: all of them moved elsewhere, or are withdrawn.
-
-    Args:
-        body: the event; it is not changed.
-        keep: lists that stay.
-    """
-    rest: MispEvent = {
-        key: value for key, value in body.items() if not isinstance(value, list) or key in keep
-    }
-    info = str(body.get("info", ""))
-    rest["info"] = info if info.startswith(WITHDRAWN) else WITHDRAWN + info
-    return {**rest, "Attribute": [], "Object": [], "EventReport": []}
-
-
-def withdrawn(delivered: Delivered) -> Wanted:
-    """A delivered event as it is wanted when nothing is to be in it any more."""
-    return replace(delivered.as_wanted(), event=emptied(delivered.body), clusters=())
+    def _delivered(self, job: Job) -> Delivery:
+        notes: list[Note] = []
+        allowed = self.allowed(job.wanted, notes)
+        before = self.stored(job)
+        delivery = Delivery(
+            job.uuid, State.DELIVERED, Delivered.of(job.wanted), "updated", notes=notes
+        )
+        if allowed is None:
+            delivery.state, delivery.action = State.OUT, "left out"
+            if before is None:
+                return delivery
+            # under its old title: the new one may be what is marked too strictly
+            event = emptied(before, keep=())
+        else:
+            event = allowed.event
+            if before is None:
+                delivery.action = "created"
+        if event == before:
+            delivery.action = "unchanged" if delivery.state is State.DELIVERED else delivery.action
+        elif self.dry:
+            delivery.changes = event_diff(before or {}, event)
+        else:
+            self.write(event)
+        return delivery

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stixbridge.misp.model import ANALYST_DATA, tag_names
-from stixbridge.sinks.misp.diff import (
+from stixbridge.sinks.fields import (
     ANALYST_FIELDS,
     ATTRIBUTE_FIELDS,
     EVENT_FIELDS,
@@ -21,7 +21,7 @@ Part = Mapping[str, Any]
 _SIGHTINGS = {"0": "seen", "1": "false positive", "2": "expired"}
 
 
-def told(before: Part, after: Part) -> list[str]:
+def event_diff(before: Part, after: Part) -> list[str]:
     """What changes, a line each, `+`, `-` or `~` first; soft-deleted parts count as absent.
 
     Args:

@@ -10,7 +10,7 @@ from stixbridge.envelopes import Wanted
 from stixbridge.errors import ConfigError
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import ANALYST_DATA, MispEvent, level_of
-from stixbridge.sinks.base import Note
+from stixbridge.sinks.delivery import Note
 
 
 class Ceiling:

@@ -9,7 +9,7 @@ from stixbridge import tlp
 from stixbridge.envelopes import Wanted
 from stixbridge.misp.model import ANALYST_DATA, MispEvent, level_of, set_level
 from stixbridge.misp.values import MAX_REPORT, cut
-from stixbridge.sinks.base import parts
+from stixbridge.sinks.withdrawal import parts
 
 _UNION = ("Attribute", "Object", "EventReport", "Tag", *ANALYST_DATA)
 

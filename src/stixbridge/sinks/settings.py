@@ -7,11 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from stixbridge.settings.base import Settings
+from stixbridge.settings.checks import Tlp
 
 
 @dataclass(frozen=True, kw_only=True)
 class SinkSettings(Settings):
-    """What every sink has: nothing yet; a sink adds its own."""
+    """Settings of every sink; a sink adds its own.
+
+    Attributes:
+        max_tlp: events and elements that are marked more strictly stay out of the sink, and are
+            withdrawn where they were delivered. So is what carries a marking that is not a TLP
+            level. Without it, there is no limit.
+    """
+
+    max_tlp: Tlp | None = None
 
     @property
     def describes_unknown(self) -> bool:

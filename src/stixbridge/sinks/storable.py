@@ -12,7 +12,7 @@ from typing import Any
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import ANALYST_DATA, MispEvent
 from stixbridge.misp.values import MAX_LENGTH, MAX_REPORT, MAX_TAG, cut, storable
-from stixbridge.sinks.base import Note
+from stixbridge.sinks.delivery import Note
 
 _LIMITS: Mapping[str, int] = {
     "info": MAX_LENGTH,

@@ -13,6 +13,7 @@ Whoever writes a source or a sink subclasses the suite and gives it a double of 
 pytest is needed for it and is not a dependency of stixbridge.
 """
 
+from stixbridge.testing.sinks import SinkContract, Target
 from stixbridge.testing.sources import Feed, SourceContract
 
-__all__ = ["Feed", "SourceContract"]
+__all__ = ["Feed", "SinkContract", "SourceContract", "Target"]

@@ -30,9 +30,10 @@ from stixbridge.config.build import make_pipelines
 from stixbridge.envelopes import Wanted
 from stixbridge.pipeline.dry_run import rehearse
 from stixbridge.pipeline.records import StoreRecord
-from stixbridge.sinks.base import Job, State, emptied
-from stixbridge.sinks.misp.diff import OBJECT_HEAD
+from stixbridge.sinks.delivery import Job, State
+from stixbridge.sinks.fields import OBJECT_HEAD
 from stixbridge.sinks.misp.sink import MispSink
+from stixbridge.sinks.withdrawal import emptied
 
 A, B, C = "198.51.100.1", "198.51.100.2", "198.51.100.3"
 Json = dict[str, Any]

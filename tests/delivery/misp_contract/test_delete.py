@@ -15,7 +15,7 @@ from helpers.delivering import Delivering, attribute, changed, event, kill_at, t
 from helpers.misp import Misp
 
 from stixbridge.errors import ServerError
-from stixbridge.sinks.base import State
+from stixbridge.sinks.delivery import State
 from stixbridge.sinks.misp.sink import MispSink
 
 A, B = "198.51.100.1", "198.51.100.2"

@@ -24,7 +24,7 @@ from helpers.delivering import (
 from helpers.misp import Misp
 
 from stixbridge.errors import ServerError
-from stixbridge.sinks.base import State
+from stixbridge.sinks.delivery import State
 from stixbridge.sinks.misp.sink import MispSink
 
 pytestmark = pytest.mark.misp_double(sharing_groups=["A", "B"])

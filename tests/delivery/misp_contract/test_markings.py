@@ -27,7 +27,7 @@ from helpers.misp import Misp
 
 from stixbridge.envelopes import Wanted
 from stixbridge.errors import ServerError
-from stixbridge.sinks.base import State
+from stixbridge.sinks.delivery import State
 from stixbridge.sinks.merge import merge
 from stixbridge.sinks.misp.sink import MispSink
 

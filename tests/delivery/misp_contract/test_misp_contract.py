@@ -25,7 +25,7 @@ from helpers.delivering import (
 from helpers.misp import Misp
 
 from stixbridge import times
-from stixbridge.sinks.base import State
+from stixbridge.sinks.delivery import State
 from stixbridge.sinks.misp.sink import MispSink
 
 CONFLICT = "conflict"

@@ -27,7 +27,7 @@ from helpers.stix import indicator, report
 
 from stixbridge.envelopes import Delivered
 from stixbridge.errors import ServerError
-from stixbridge.sinks.base import LastDelivery, State
+from stixbridge.sinks.delivery import LastDelivery, State
 from stixbridge.sinks.misp.sink import MispSink
 
 pytestmark = pytest.mark.usefixtures("no_waiting")

@@ -30,7 +30,7 @@ from stixbridge import convert
 from stixbridge.envelopes import Wanted
 from stixbridge.errors import ServerError
 from stixbridge.ledger import Reason
-from stixbridge.sinks.base import State
+from stixbridge.sinks.delivery import State
 from stixbridge.sinks.merge import merge
 from stixbridge.sinks.misp.sink import MispSink
 

@@ -11,11 +11,20 @@ import pytest
 from doubles.misp import MispDouble
 from helpers import stix
 from helpers.bridge import Bridge, reasons
-from helpers.delivering import Delivering, attribute, changed, event, interpose, kill_at
+from helpers.delivering import (
+    Delivering,
+    attribute,
+    changed,
+    event,
+    file_object,
+    interpose,
+    kill_at,
+)
 from helpers.misp import Misp
 
 from stixbridge.errors import ServerError
-from stixbridge.sinks.base import State
+from stixbridge.misp.model import all_attributes
+from stixbridge.sinks.delivery import State
 from stixbridge.sinks.misp.sink import MispSink
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
@@ -126,6 +135,30 @@ def test_an_answer_of_429_in_the_middle_is_waited_for(
     delivery = Delivering(sink)(event(OWN, *rows))
     assert (delivery.state, delivery.notes) == (State.DELIVERED, [])
     assert len(live(double)) == 25
+
+
+@pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.parametrize("inside", [True, False], ids=["in an object", "lone"])
+def test_a_value_that_comes_back_by_an_edit_that_is_cut_is_there_in_the_end(
+    double: MispDouble, inside: bool, stored: bool
+) -> None:
+    """We took it away ourselves; that MISP still shows it as deleted is no analyst's work."""
+    both = event(OWN, attribute(OWN, A), attribute(OWN, B))
+    one = event(OWN, attribute(OWN, A))
+    if inside:
+        both["Object"], one["Object"] = [file_object(OWN)], [file_object(OWN)]
+        del one["Object"][0]["Attribute"][1]
+    deliver = Delivering(MispSink(double.url, double.key))
+    deliver(both)
+    deliver(one)
+    kill_at(deliver.sink, "events/edit", stored=stored)
+    with pytest.raises(ServerError):
+        deliver(both)
+    again = Delivering(MispSink(double.url, double.key))
+    again.last = deliver.last
+    assert again(both).notes == []
+    held = [row["value"] for row in all_attributes(double.events[OWN]) if not row["deleted"]]
+    assert sorted(held) == sorted(row["value"] for row in all_attributes(both))
 
 
 # an add that is cut

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from stixbridge.errors import ServerError
 from stixbridge.queries.find import find
-from stixbridge.sinks.base import State
+from stixbridge.sinks.delivery import State
 from stixbridge.sinks.misp.sink import MispSink
 from stixbridge.sinks.misp.split import assigned, share_uuid
 

@@ -19,7 +19,7 @@ from helpers.misp import Misp
 
 from stixbridge.errors import ServerError
 from stixbridge.ledger import Reason
-from stixbridge.sinks.base import State
+from stixbridge.sinks.delivery import State
 from stixbridge.sinks.misp.sink import MispSink
 
 A, B = "198.51.100.1", "198.51.100.2"

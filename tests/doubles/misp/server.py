@@ -214,12 +214,17 @@ class MispDouble:
         (self.store.lost_tags.add if lost else self.store.lost_tags.discard)(name)
 
     def hang_up_next(
-        self, *, path: str | None = None, after_storing: bool = True, times: int = 1
+        self,
+        *,
+        path: str | None = None,
+        after_storing: bool = True,
+        times: int = 1,
+        when: Callable[[Request], bool] = lambda _: True,
     ) -> None:
         """Cut the connection of the next matching requests without an answer, their effect in place
         or not.
         """
-        self._faults.add(Fault(None, after_storing, path, times))
+        self._faults.add(Fault(None, after_storing, path, times, when))
 
     def html_next(
         self, body: str = LOGIN_PAGE, *, status: int = 200, path: str | None = None, times: int = 1

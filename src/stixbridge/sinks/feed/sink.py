@@ -8,7 +8,6 @@ is newer, and overwrites a part only when the part's own timestamp is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from copy import copy
 from hashlib import md5
 from pathlib import Path
 from typing import Any
@@ -16,19 +15,20 @@ from typing import Any
 import orjson
 
 from stixbridge import tlp
-from stixbridge.envelopes import Delivered, Wanted
+from stixbridge.envelopes import Delivered
 from stixbridge.errors import ConfigError
 from stixbridge.misp.model import ANALYST_DATA, MispEvent
 from stixbridge.misp.values import COMPOSITES
 from stixbridge.settings.registry import sink
-from stixbridge.sinks.base import Delivery, Job, Note, State, emptied
-from stixbridge.sinks.event_diff import told
+from stixbridge.sinks.base import Sink
+from stixbridge.sinks.delivery import Delivery, Job, Note, State
+from stixbridge.sinks.event_diff import event_diff
 from stixbridge.sinks.feed.settings import FeedSettings
 from stixbridge.sinks.feed.signing import Signer, unsign
 from stixbridge.sinks.folder import event_in, make_folder, write_atomically
-from stixbridge.sinks.max_tlp import Ceiling
 from stixbridge.sinks.misp.answers import number, table
 from stixbridge.sinks.storable import mended
+from stixbridge.sinks.withdrawal import emptied
 
 ORGC = {"name": "stixbridge", "uuid": "0b6f2f3e-7d0c-5b52-8c1b-4d3f0a9c2e11"}
 """The organisation that events in a feed carry where the configuration names none."""
@@ -44,7 +44,7 @@ _COLOUR = "#0088CC"
 
 
 @sink("feed", FeedSettings)
-class FeedSink:
+class FeedSink(Sink):
     """A feed folder.
 
     Args (of the constructor):
@@ -58,47 +58,19 @@ class FeedSink:
 
     def __init__(self, path: str | Path, *, name: str = "feed", **settings: Any) -> None:
         given = FeedSettings(path=Path(path), **settings)
-        self.name = name
-        self.restores = False
-        self.settings = f"{given.max_tlp} {given.sign or ''}"
+        super().__init__(
+            name,
+            max_tlp=given.max_tlp,
+            settings=f"{given.max_tlp} {given.sign or ''}",
+            place="the feed",
+        )
         self._path = given.path.expanduser()
         self._orgc = given.orgc.to_dict() if given.orgc is not None else ORGC
         self._signer = Signer(given.sign, given.gnupg_home) if given.sign is not None else None
-        self._ceiling = Ceiling(given.max_tlp, "the feed")
-        self._rehearsing = False
-
-    def allowed(self, wanted: Wanted, notes: list[Note]) -> Wanted | None:
-        """An event without what is marked too strictly for the folder."""
-        return self._ceiling.allowed(wanted, notes)
-
-    def others_work(self, delivered: Delivered, uuids: set[str]) -> dict[str, dict[str, Any]]:
-        """None: nobody else works there."""
-        return {}
-
-    def limits(self) -> list[str]:
-        """None."""
-        return []
-
-    def false_positives(self, since: int) -> list[tuple[str, int]]:
-        """None: nobody can say so there."""
-        return []
-
-    def rehearsal(self) -> FeedSink:
-        """This sink, reading the folder only."""
-        twin = copy(self)
-        twin._rehearsing = True
-        return twin
-
-    def lacks(self, tags: set[str]) -> dict[str, int]:
-        """Nothing: a feed brings its tags."""
-        return {}
-
-    def close(self) -> None:
-        """Nothing to close."""
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
         """Write the events, then `hashes.csv`, `manifest.json` and the signature; only then is anything delivered."""
-        if self._rehearsing:
+        if self.dry:
             yield from (self._one(job)[0] for job in jobs)
             return
         make_folder(self._path)
@@ -140,8 +112,8 @@ class FeedSink:
         if old is not None and _content(event) == _content(old):
             event = old
             action = action if state is State.OUT else "unchanged"
-        elif self._rehearsing:
-            changes = told(old or {}, event)
+        elif self.dry:
+            changes = event_diff(old or {}, event)
         else:
             write_atomically(path, orjson.dumps({"Event": event}))
         return Delivery(

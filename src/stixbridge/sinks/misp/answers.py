@@ -72,11 +72,6 @@ def _part(part: dict[str, Any]) -> dict[str, Any]:
     return shaped
 
 
-def is_set(value: Any) -> bool:
-    """Whether a flag of MISP is set: it answers true, 1 or "1"."""
-    return value in (True, 1, "1")
-
-
 def number(value: Any) -> int:
     """A whole number, from text too; 0 where it is none."""
     try:

@@ -11,15 +11,8 @@ import orjson
 
 from stixbridge.errors import ServerError, Unreachable
 from stixbridge.http import Answer, Http, pause
-from stixbridge.sinks.misp.answers import (
-    event_in,
-    is_set,
-    message_of,
-    number,
-    rows,
-    table,
-    value_of,
-)
+from stixbridge.sinks.fields import is_set
+from stixbridge.sinks.misp.answers import event_in, message_of, number, rows, table, value_of
 
 _PERMISSIONS = ("tag_editor", "publish", "add", "sync", "galaxy_editor", "site_admin")
 _SLOW = 0.25

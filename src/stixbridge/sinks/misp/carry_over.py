@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from stixbridge.misp.model import MispEvent, tag_names
-from stixbridge.sinks.base import Delivery
-from stixbridge.sinks.misp.diff import by_uuid, is_deleted, normal
+from stixbridge.sinks.delivery import Delivery
+from stixbridge.sinks.fields import by_uuid, is_deleted, normal
 
 Work = dict[str, dict[str, Any]]
 """UUID of an attribute -> fields, `Tag`, or `deleted`."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from stixbridge.sinks.misp.diff import OBJECT_HEAD
+from stixbridge.sinks.fields import OBJECT_HEAD
 
 Body = dict[str, Any]
 _PARTS = ("Attribute", "Object", "EventReport")

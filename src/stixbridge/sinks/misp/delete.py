@@ -8,10 +8,11 @@ from typing import Any
 from stixbridge.envelopes import Delivered
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import ANALYST_DATA, all_attributes, tag_names
-from stixbridge.sinks.base import OURS, Delivery, Job, LastDelivery, Note, State, parts
-from stixbridge.sinks.misp.answers import is_set, message_of, value_of
+from stixbridge.sinks.delivery import OURS, Delivery, Job, LastDelivery, Note, State
+from stixbridge.sinks.fields import EVENT_FIELDS, is_set, normal
+from stixbridge.sinks.misp.answers import message_of, value_of
 from stixbridge.sinks.misp.api import DERIVED, MispApi
-from stixbridge.sinks.misp.diff import EVENT_FIELDS, normal
+from stixbridge.sinks.withdrawal import parts
 
 _STAYS = "its UUID is on the blocklist, and this key may not take it off; an admin can"
 

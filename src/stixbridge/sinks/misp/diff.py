@@ -11,43 +11,28 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stixbridge import times, tlp
+from stixbridge import tlp
 from stixbridge.envelopes import AnalystDataChange, Delivered
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import ANALYST_DATA, MispEvent, level_of, tag_names
 from stixbridge.misp.values import BadValue, normalise
-from stixbridge.sinks.base import Note
-from stixbridge.sinks.misp.answers import is_set
-
-Part = dict[str, Any]
-
-EVENT_FIELDS = (
-    "info",
-    "date",
-    "threat_level_id",
-    "analysis",
-    "distribution",
-    "sharing_group_id",
-    "extends_uuid",
+from stixbridge.sinks.delivery import Note
+from stixbridge.sinks.fields import (
+    ANALYST_FIELDS,
+    ATTRIBUTE_FIELDS,
+    EVENT_FIELDS,
+    OBJECT_FIELDS,
+    OBJECT_HEAD,
+    REPORT_FIELDS,
+    Part,
+    by_uuid,
+    is_deleted,
+    normal,
+    wider,
 )
-ATTRIBUTE_FIELDS = (
-    "to_ids",
-    "comment",
-    "category",
-    "first_seen",
-    "last_seen",
-    "disable_correlation",
-    "distribution",
-)
-OBJECT_FIELDS = ("comment", "first_seen", "last_seen", "distribution")
-REPORT_FIELDS = ("name", "content", "distribution")
-ANALYST_FIELDS = ("note", "language", "opinion", "comment", "relationship_type", "distribution")
 
 _SHARING = frozenset({"distribution", "sharing_group_id"})
 _SAID = frozenset(ANALYST_FIELDS) - {"distribution"}
-
-# What an object needs to be found and taken by an edit.
-OBJECT_HEAD = ("uuid", "name", "meta-category", "template_uuid", "template_version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,15 +356,6 @@ def _must_win(name: str, ours: Any, held: Any) -> bool:
     return name == "distribution" and wider(held, ours)
 
 
-_WIDTH = {"0": 0, "4": 1, "1": 2, "2": 3, "3": 4, "5": 5}
-"""Distributions by how many see it; 5 inherits, so that only 0 is sure to be narrower."""
-
-
-def wider(one: object, other: object) -> bool:
-    """Whether a distribution shows more than another; a sharing group (4) shows less than a community."""
-    return _WIDTH.get(str(one), 0) > _WIDTH.get(str(other), 0)
-
-
 def _marked_more_strictly(
     wanted: Mapping[str, Any], base: Mapping[str, Any], theirs: Mapping[str, Any]
 ) -> bool:
@@ -392,19 +368,6 @@ def _marked_more_strictly(
     )
     level = level_of(dict(wanted))
     return others is not None and tlp.RANK[others] > (tlp.RANK[level] if level is not None else -1)
-
-
-def normal(name: str, value: Any) -> Any:
-    """A field as it compares: MISP answers numbers as text, times in other forms, nothing as null."""
-    if name in ("to_ids", "disable_correlation"):
-        return value in (True, "1", 1, "true")
-    if name in ("first_seen", "last_seen"):
-        return times.read(value)
-    if value is None:
-        return ""
-    if name == "sharing_group_id" and str(value) == "0":
-        return ""
-    return str(value).strip()
 
 
 def _tags(
@@ -436,13 +399,3 @@ def _tags(
         if folded not in ours and folded in held
     )
     return rows
-
-
-def by_uuid(part: Mapping[str, Any], name: str) -> dict[str, Part]:
-    """The rows of a list of a part, by UUID."""
-    return {str(row["uuid"]): row for row in part.get(name) or [] if row.get("uuid")}
-
-
-def is_deleted(part: Mapping[str, Any]) -> bool:
-    """Whether MISP shows a part as soft-deleted."""
-    return is_set(part.get("deleted"))

@@ -15,8 +15,8 @@ import orjson
 
 from stixbridge.http import Answer, Http
 from stixbridge.misp.model import MispEvent
-from stixbridge.sinks.event_diff import told
-from stixbridge.sinks.misp.answers import is_set
+from stixbridge.sinks.event_diff import event_diff
+from stixbridge.sinks.fields import is_set
 from stixbridge.sinks.misp.api import MispApi
 
 _LEVEL = 1
@@ -86,7 +86,7 @@ class Imagined(MispApi):
             if now is None:
                 lines.append("- the event itself")
                 continue
-            lines.extend(told(before or {}, now))
+            lines.extend(event_diff(before or {}, now))
             was, will = (is_set((row or {}).get("published")) for row in (before, now))
             if was != will:
                 lines.append(f"~ published: {was} → {will}")

@@ -23,10 +23,10 @@ from stixbridge.misp.model import (
     derived_uuid,
     level_of,
 )
-from stixbridge.sinks.base import OURS, Delivery, Job, Note, PartRecord, State
-from stixbridge.sinks.misp.answers import is_set, number
+from stixbridge.sinks.delivery import OURS, Delivery, Job, Note, PartRecord, State
+from stixbridge.sinks.fields import by_uuid, is_set, wider
+from stixbridge.sinks.misp.answers import number
 from stixbridge.sinks.misp.api import MispApi
-from stixbridge.sinks.misp.diff import by_uuid, wider
 from stixbridge.sinks.misp.recovery import resume_base
 from stixbridge.sinks.misp.split import event_of, share_uuid
 from stixbridge.sinks.misp.write import EventWriter

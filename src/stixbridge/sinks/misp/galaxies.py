@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stixbridge.ledger import Outcome, Reason
-from stixbridge.sinks.base import Note
-from stixbridge.sinks.misp.answers import is_set, message_of, rows, value_of
+from stixbridge.sinks.delivery import Note
+from stixbridge.sinks.fields import is_set
+from stixbridge.sinks.misp.answers import message_of, rows, value_of
 from stixbridge.sinks.misp.api import MispApi
 
 Cluster = Mapping[str, Any]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from stixbridge.envelopes import Delivered
 from stixbridge.errors import ServerError
 from stixbridge.http import pause
-from stixbridge.sinks.base import Delivery, Job, State
+from stixbridge.sinks.delivery import Delivery, Job, State
 
 _TRIES = 4
 _IN_A_ROW = 3

@@ -9,7 +9,7 @@ from typing import Any
 from stixbridge.envelopes import Delivered, Wanted
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import MispEvent
-from stixbridge.sinks.base import Note
+from stixbridge.sinks.delivery import Note
 from stixbridge.sinks.misp.api import MispApi
 from stixbridge.sinks.misp.cluster_names import ClusterNames
 from stixbridge.sinks.misp.galaxies import PrivateClusters

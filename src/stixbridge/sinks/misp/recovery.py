@@ -8,7 +8,7 @@ from typing import Any
 
 from stixbridge.envelopes import AnalystDataChange, Delivered, Edit
 from stixbridge.misp.model import ANALYST_DATA, MispEvent, tag_names
-from stixbridge.sinks.misp.diff import (
+from stixbridge.sinks.fields import (
     ATTRIBUTE_FIELDS,
     EVENT_FIELDS,
     OBJECT_FIELDS,
@@ -159,8 +159,8 @@ def _parts(
         if part.get("deleted") is True:
             if other is None or is_deleted(other):
                 rows.pop(uuid, None)
-        elif other is None:
-            continue
+        elif other is None or (part.get("deleted") is False and is_deleted(other)):
+            continue  # it did not arrive, or was to come back and is still deleted
         elif uuid in rows:
             rows[uuid] = _after(rows[uuid], part, other, fields)
         else:

@@ -8,10 +8,10 @@ from typing import Any
 from stixbridge.envelopes import AnalystDataChange
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import ANALYST_DATA
-from stixbridge.sinks.base import Note
+from stixbridge.sinks.delivery import Note
+from stixbridge.sinks.fields import normal
 from stixbridge.sinks.misp.answers import message_of, table, value_of
 from stixbridge.sinks.misp.api import MispApi
-from stixbridge.sinks.misp.diff import normal
 from stixbridge.sinks.misp.verify import Unstored
 
 _ALONE = {"Attribute": "attributes/add", "Object": "objects/add"}

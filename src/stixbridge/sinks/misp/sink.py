@@ -7,11 +7,10 @@ verified, published), `foreign` (where it is somebody else's).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import orjson
 
@@ -22,24 +21,13 @@ from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import MispEvent
 from stixbridge.settings.registry import sink
 from stixbridge.settings.secret import Secret
-from stixbridge.sinks.base import (
-    OURS,
-    WITHDRAWN,
-    Delivery,
-    Job,
-    LastDelivery,
-    Note,
-    PartRecord,
-    State,
-    narrowed,
-    parts,
-    withdrawn,
-)
-from stixbridge.sinks.max_tlp import Ceiling
+from stixbridge.sinks.base import Sink
+from stixbridge.sinks.delivery import OURS, Delivery, Job, LastDelivery, Note, PartRecord, State
+from stixbridge.sinks.fields import by_uuid
 from stixbridge.sinks.misp.api import MispApi
 from stixbridge.sinks.misp.carry_over import Work, others_work, recorded, with_work
 from stixbridge.sinks.misp.delete import after_deletion, had_parts, removed
-from stixbridge.sinks.misp.diff import Policy, by_uuid
+from stixbridge.sinks.misp.diff import Policy
 from stixbridge.sinks.misp.dry_run import Imagined
 from stixbridge.sinks.misp.foreign import (
     Foreign,
@@ -56,13 +44,14 @@ from stixbridge.sinks.misp.split import deliver_split, is_split, share_uuid
 from stixbridge.sinks.misp.tags import NewTags
 from stixbridge.sinks.misp.upload_stix import uploaded
 from stixbridge.sinks.misp.write import EventWriter
+from stixbridge.sinks.withdrawal import WITHDRAWN, narrowed, parts, withdrawn
 
 if TYPE_CHECKING:
     from pymisp import MISPEvent, PyMISP
 
 
 @sink("misp", MispSettings)
-class MispSink:
+class MispSink(Sink):
     """A MISP.
 
     Args (of the constructor):
@@ -92,13 +81,11 @@ class MispSink:
             raise ConfigError("a MISP sink takes a URL and a key, or an existing PyMISP object")
         secret = Secret(text=key) if isinstance(key, str) else key
         given = MispSettings(url=url, key=secret, concurrency=concurrency, **settings)
-        self.name = name
-        self.settings = f"{given.max_tlp} {given.clusters}"
+        super().__init__(name, max_tlp=given.max_tlp, settings=f"{given.max_tlp} {given.clusters}")
         self.restores = given.deleted == "restore"
         self._trust = given.false_positives
         self._split = given.split
         self._delete_empty = given.empty == "delete"
-        self._ceiling = Ceiling(given.max_tlp, name) if given.max_tlp is not None else None
         self._http = Http(
             url,
             auth=Auth(header="Authorization", value=secret.read("key")),
@@ -136,13 +123,13 @@ class MispSink:
         self._flight = Flight(self._act, self._concurrency)
         api.on_slow = self._flight.ease
 
-    def rehearsal(self) -> MispSink:
+    def for_dry_run(self) -> Self:
         """This sink with a MISP that is only read: it does all that it would do, and imagines what it writes."""
-        twin = copy(self)
+        twin = super().for_dry_run()
         twin._connect(Imagined(self._http, self.name))
         return twin
 
-    def lacks(self, tags: set[str]) -> dict[str, int]:
+    def missing(self, tags: set[str]) -> dict[str, int]:
         """How many tags this MISP does not have, and the clusters that a rehearsal would have made."""
         plain = {tag for tag in tags if not tag.startswith("misp-galaxy:")}
         return {
@@ -186,11 +173,7 @@ class MispSink:
                 raise delivery.error
         return deliveries
 
-    def allowed(self, wanted: Wanted, notes: list[Note]) -> Wanted | None:
-        """An event without what is marked too strictly for this MISP."""
-        return wanted if self._ceiling is None else self._ceiling.allowed(wanted, notes)
-
-    def others_work(self, delivered: Delivered, uuids: set[str]) -> Work:
+    def analyst_edits(self, delivered: Delivered, uuids: set[str]) -> Work:
         """What others did to some attributes of a delivered event; one request for each event that they are in."""
         places = {uuid: place_of(delivered, uuid) for uuid in uuids}
         held = {

@@ -14,16 +14,8 @@ from typing import Any, TypeVar
 from stixbridge.envelopes import Delivered, Edit, Split, Wanted
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import NAMESPACE, MispEvent, derived_uuid
-from stixbridge.sinks.base import (
-    OURS,
-    WITHDRAWN,
-    Delivery,
-    Job,
-    LastDelivery,
-    Note,
-    PartRecord,
-    State,
-)
+from stixbridge.sinks.delivery import OURS, Delivery, Job, LastDelivery, Note, PartRecord, State
+from stixbridge.sinks.withdrawal import WITHDRAWN
 
 _HEAD = ("Tag", "distribution", "sharing_group_id")
 """What the events share, unless a request for one of them fails."""

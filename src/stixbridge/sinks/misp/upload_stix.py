@@ -6,7 +6,7 @@ from typing import Any
 
 from stixbridge.envelopes import Delivered
 from stixbridge.ledger import Outcome, Reason
-from stixbridge.sinks.base import Delivery, Job, Note, State
+from stixbridge.sinks.delivery import Delivery, Job, Note, State
 from stixbridge.sinks.misp.answers import message_of, rows, table, value_of
 from stixbridge.sinks.misp.api import MispApi
 

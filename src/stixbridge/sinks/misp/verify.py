@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stixbridge.misp.model import ANALYST_DATA, MispEvent, tag_names
-from stixbridge.sinks.misp.diff import (
+from stixbridge.sinks.fields import (
     ATTRIBUTE_FIELDS,
     EVENT_FIELDS,
     OBJECT_FIELDS,

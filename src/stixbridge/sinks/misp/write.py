@@ -14,11 +14,12 @@ from stixbridge.envelopes import Delivered, Edit
 from stixbridge.errors import ServerError, Unreachable
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import MispEvent, tag_names
-from stixbridge.sinks.base import Delivery, Job, Note, PartRecord, State
-from stixbridge.sinks.misp.answers import event_in, is_set, message_of, value_of
+from stixbridge.sinks.delivery import Delivery, Job, Note, PartRecord, State
+from stixbridge.sinks.fields import by_uuid, is_set, wider
+from stixbridge.sinks.misp.answers import event_in, message_of, value_of
 from stixbridge.sinks.misp.api import MispApi
 from stixbridge.sinks.misp.chunks import pieces
-from stixbridge.sinks.misp.diff import Changes, Policy, by_uuid, compute, wider
+from stixbridge.sinks.misp.diff import Changes, Policy, compute
 from stixbridge.sinks.misp.recovery import after_cut, resume_base
 from stixbridge.sinks.misp.repair import Repair, has_analyst_data
 from stixbridge.sinks.misp.tags import is_marking
