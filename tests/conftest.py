@@ -56,4 +56,4 @@ def bridge(misp: MispDouble, tmp_path: Path) -> Iterator[Bridge]:
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """No attempt waits before the next one."""
-    monkeypatch.setattr("stixbridge.http.wait_unless_stopped", lambda _: None)
+    monkeypatch.setattr("stixbridge.http.pace.wait_unless_stopped", lambda _: None)

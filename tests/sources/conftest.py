@@ -32,7 +32,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The waits that the bridge asked for, none of which takes time."""
     asked: list[float] = []
     monkeypatch.setattr("time.sleep", asked.append)  # between two attempts
-    monkeypatch.setattr("stixbridge.http.wait_unless_stopped", asked.append)
+    monkeypatch.setattr("stixbridge.http.pace.wait_unless_stopped", asked.append)
     return asked
 
 

@@ -15,7 +15,7 @@ from servers.reading import EVERYTHING, ids, indicator
 from stixbridge.cli import main
 from stixbridge.config.reader import parse
 from stixbridge.errors import ConfigError, StixbridgeError
-from stixbridge.http import Auth, Http, retry_after
+from stixbridge.http import Auth, Http, asked_wait
 from stixbridge.sources.taxii.v21 import MEDIA_TYPE, Taxii21
 
 pytestmark = pytest.mark.usefixtures("waits")
@@ -292,16 +292,24 @@ def test_limits_without_a_usable_wait_are_tried_again_a_few_times(
         assert all(0 <= wait <= 10 for wait in waits)
 
 
-def test_reading_retry_after() -> None:
-    assert [retry_after(text) for text in (None, "", "soon", "1.5", "-3")] == [
-        None,
-        None,
-        None,
-        1.5,
-        0.0,
-    ]
-    assert retry_after("Thu, 01 Jan 1970 00:00:00 GMT") == 0.0
-    assert (retry_after("Fri, 01 Jan 2999 00:00:00 GMT") or 0) > 1e9
+def test_the_wait_is_read_in_every_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stixbridge.http.pace.time.time", lambda: 1_800_000_000.0)
+    for text, wait in {
+        "": None,
+        "soon": None,
+        "nan": None,
+        "1.5": 1.5,
+        "-3": 0.0,
+        "1800000008": 8.0,
+        "1800000008000": 8.0,
+        "2027-01-15T08:00:09Z": 9.0,
+        "Thu, 01 Jan 1970 00:00:00 GMT": 0.0,
+    }.items():
+        for name in ("retry-after", "x-ratelimit-reset", "ratelimit-reset", "x-rate-limit-reset"):
+            assert asked_wait({name: text}) == wait, (name, text)
+    assert asked_wait({}) is None
+    assert asked_wait({"retry-after": "2", "ratelimit-reset": "9"}) == 2.0
+    assert (asked_wait({"retry-after": "Fri, 01 Jan 2999 00:00:00 GMT"}) or 0) > 1e9
 
 
 def test_nothing_listens(pull: Pull) -> None:
