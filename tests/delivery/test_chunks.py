@@ -16,6 +16,7 @@ from helpers.delivering import (
     file_object,
     noted,
     report,
+    sink_of,
     tags,
 )
 
@@ -24,7 +25,6 @@ from stixbridge.errors import ServerError
 from stixbridge.sinks.delivery import Job, LastDelivery, State
 from stixbridge.sinks.misp.chunks import pieces
 from stixbridge.sinks.misp.parallel import Flight
-from stixbridge.sinks.misp.sink import MispSink
 from stixbridge.sinks.misp.tags import NewTags
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
@@ -85,12 +85,12 @@ def test_pieces_hold_everything_once_and_references_last() -> None:
 
 
 def test_a_large_event_arrives_whole_and_no_request_is_larger(misp: MispDouble) -> None:
-    deliver = Delivering(MispSink(misp.url, misp.key, chunk=10))
+    deliver = Delivering(sink_of(misp, chunk=10))
     delivery = deliver(large())
     assert (delivery.state, delivery.action, delivery.notes) == (State.DELIVERED, "created", [])
     assert max(sizes(misp)) <= 10
     with MispDouble() as other:
-        Delivering(MispSink(other.url, other.key))(large())
+        Delivering(sink_of(other))(large())
         assert other.snapshot() == misp.snapshot()
     writes = len(misp.writes())
     assert deliver(large()).action == "unchanged"
@@ -106,7 +106,7 @@ def test_a_large_event_arrives_whole_and_no_request_is_larger(misp: MispDouble) 
 def test_what_misp_drops_of_a_piece_is_named(misp: MispDouble) -> None:
     bad = large()
     bad["Attribute"][17] = changed(bad["Attribute"][17], value="no address")
-    delivery = Delivering(MispSink(misp.url, misp.key, chunk=10))(bad)
+    delivery = Delivering(sink_of(misp, chunk=10))(bad)
     assert noted(delivery) == [(bad["Attribute"][17]["uuid"], "misp-dropped")]
     assert len(stored(misp)["Attribute"]) == 24
 
@@ -115,7 +115,7 @@ def test_what_misp_drops_of_a_piece_is_named(misp: MispDouble) -> None:
 @pytest.mark.parametrize("how", ["before", "after", "500"])
 def test_a_cut_between_or_inside_the_pieces(misp: MispDouble, point: int, how: str) -> None:
     """The request number `point` fails; the next delivery goes on with what is missing."""
-    deliver = Delivering(MispSink(misp.url, misp.key, chunk=7))
+    deliver = Delivering(sink_of(misp, chunk=7))
     seen = 0
     original = MispDouble._serve
 
@@ -141,7 +141,7 @@ def test_a_cut_between_or_inside_the_pieces(misp: MispDouble, point: int, how: s
     assert delivery.state is State.DELIVERED
     assert seen >= point
     with MispDouble() as other:
-        Delivering(MispSink(other.url, other.key))(large())
+        Delivering(sink_of(other))(large())
         assert misp.snapshot() == other.snapshot()
     values = [row["value"] for row in stored(misp)["Attribute"]]
     assert len(values) == len(set(values)) == 25
@@ -160,7 +160,7 @@ def jobs(made: list[Json], last: dict[str, LastDelivery] | None = None) -> list[
 
 
 def test_events_are_delivered_side_by_side_in_their_order(misp: MispDouble) -> None:
-    sink = MispSink(misp.url, misp.key, concurrency=4)
+    sink = sink_of(misp, concurrency=4)
     found = list(sink.deliver(jobs(events(30))))
     assert [delivery.event for delivery in found] == [one["uuid"] for one in events(30)]
     assert {delivery.action for delivery in found} == {"created"}
@@ -203,7 +203,7 @@ def test_one_event_that_fails_keeps_no_other_from_arriving(
     misp: MispDouble, concurrency: int
 ) -> None:
     made = events(12)
-    sink = MispSink(misp.url, misp.key, concurrency=concurrency)
+    sink = sink_of(misp, concurrency=concurrency)
     misp.fail_next(500, path="/events/add", times=1)
     found = list(sink.deliver(jobs(made)))
     assert [delivery.event for delivery in found] == [one["uuid"] for one in made]
@@ -219,7 +219,7 @@ def test_several_failures_in_a_row_end_it_after_what_was_under_way(
 ) -> None:
     """What arrived is told, so that it is put on record; the others are for the next run."""
     made = events(30)
-    sink = MispSink(misp.url, misp.key, concurrency=concurrency)
+    sink = sink_of(misp, concurrency=concurrency)
     misp.fail_next(500, path="/events/add", times=99, when=lambda _: len(misp.events) >= 5)
     told = []
     with pytest.raises(ServerError):
@@ -242,7 +242,7 @@ def test_no_two_events_in_flight_bring_the_same_new_tag() -> None:
         for rows in [[{**row, "Tag": tags('acme:label="x"')} for row in one["Attribute"]]]
     ]
     with MispDouble(cost_per_attribute=0.02) as misp:
-        sink = MispSink(misp.url, misp.key, concurrency=4)
+        sink = sink_of(misp, concurrency=4)
         found = list(sink.deliver(jobs(made)))
         assert [(delivery.state, delivery.notes) for delivery in found] == [
             (State.DELIVERED, [])
@@ -297,7 +297,7 @@ def test_slow_answers_bring_fewer_events_at_a_time() -> None:
     assert list(flight.run([Job(Wanted({}), None, now=at) for at in range(30)])) == list(range(30))
     assert met == []
     with MispDouble(cost_per_attribute=0.02) as misp:
-        sink = MispSink(misp.url, misp.key, timeout=2.0, concurrency=2)
+        sink = sink_of(misp, timeout=2.0, concurrency=2)
         eased: list[None] = []
         sink._api.on_slow = lambda: eased.append(None)
         list(

@@ -12,30 +12,19 @@ import httpx
 import pytest
 from doubles.misp import MispDouble
 from helpers import stix
-from helpers.bridge import Bridge, reasons
+from helpers.bridge import Bridge, bridge_to, reasons
 from helpers.command import run
-from helpers.delivering import Delivering, attribute, event, noted
+from helpers.delivering import Delivering, attribute, event, noted, sink_of
 
 from stixbridge import times
 from stixbridge.config.build import make_pipelines
 from stixbridge.errors import ConfigError
 from stixbridge.queries.overlaps import overlaps, shares, suppressed
 from stixbridge.sinks.feed.server import FeedServer
-from stixbridge.sinks.misp.sink import MispSink
 
 A, B = "198.51.100.1", "198.51.100.2"
 OWN = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
 NOW = times.microseconds("2026-01-10T00:00:00Z") or 0
-
-
-def bridge_to(
-    misp: MispDouble, folder: Path, *, more: dict[str, Any] | None = None, **settings: Any
-) -> Bridge:
-    return Bridge(
-        folder,
-        {"misp": {"type": "misp", "url": misp.url, "key": misp.key, **settings}},
-        **(more or {}),
-    )
 
 
 def row(misp: MispDouble, value: str) -> dict[str, Any]:
@@ -113,7 +102,7 @@ def test_what_a_key_may_not_do_is_said_before_anything_is_sent(tmp_path: Path) -
 @pytest.mark.parametrize("only_complete", [False, True])
 def test_an_event_that_is_not_complete(misp: MispDouble, only_complete: bool) -> None:
     made = event(OWN, attribute(OWN, A), attribute(OWN, "no address"))
-    sink = MispSink(misp.url, misp.key, only_complete=only_complete)
+    sink = sink_of(misp, only_complete=only_complete)
     delivery = Delivering(sink)(made, publish=True)
     assert "misp-dropped" in [reason for _, reason in noted(delivery)]
     assert delivery.published is not only_complete
@@ -281,7 +270,7 @@ def test_a_cut_add_of_what_is_too_strict_by_now_is_withdrawn(
 
 def test_a_ceiling_and_raw_stix_do_not_go_together(misp: MispDouble) -> None:
     with pytest.raises(ConfigError, match="max_tlp: not with mode"):
-        MispSink(misp.url, misp.key, mode="upload_stix", max_tlp="tlp:green")
+        sink_of(misp, mode="upload_stix", max_tlp="tlp:green")
 
 
 # Harmless values

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from doubles.misp import MispDouble
+
 from stixbridge import times
 from stixbridge.config.build import make_pipelines, open_store
 from stixbridge.config.reader import Config, parse
@@ -84,6 +86,27 @@ class Bridge:
     def close(self) -> None:
         """Let go of the store."""
         self.store.close()
+
+
+def bridge_to(
+    misp: MispDouble,
+    folder: Path,
+    *,
+    enrich: dict[str, Any] | None = None,
+    more: dict[str, Any] | None = None,
+    **settings: Any,
+) -> Bridge:
+    """Make a bridge to one MISP.
+
+    Args:
+        misp: the MISP.
+        folder: of the bridge.
+        enrich: settings of the pipeline's enrichment.
+        more: further arguments of `Bridge`.
+        settings: of the sink.
+    """
+    sink = {"type": "misp", "url": misp.url, "key": misp.key, **settings}
+    return Bridge(folder, {"misp": sink}, **{"enrich": enrich, **(more or {})})
 
 
 def actions(summary: Summary) -> dict[str, int]:

@@ -8,10 +8,15 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from doubles.misp import MispDouble
+
 from stixbridge.envelopes import Delivered, Edit, Wanted
 from stixbridge.errors import ServerError
 from stixbridge.sinks.base import Sink
 from stixbridge.sinks.delivery import Delivery, Job, LastDelivery, State
+from stixbridge.sinks.misp.sink import MispSink
+
+from .misp import Misp
 
 Json = dict[str, Any]
 
@@ -96,6 +101,11 @@ def tagged(part: Json) -> list[str]:
 def changed(part: Json, **fields: Any) -> Json:
     """A copy with other fields."""
     return {**copy.deepcopy(part), **fields}
+
+
+def sink_of(misp: Misp | MispDouble, **settings: Any) -> MispSink:
+    """A sink to a MISP, with some settings."""
+    return MispSink(misp.url, misp.key, **settings)
 
 
 class Delivering:

@@ -385,7 +385,7 @@ def test_a_store_of_every_older_version_is_brought_up_to_date(tmp_path: Path, ve
 
 
 def test_fields_that_version_6_had_in_events_are_beside_them(tmp_path: Path) -> None:
-    """It delivered an event each that is left out, split, adopted, extended, edited by an analyst, cut, clustered."""
+    """It delivered events: left out, split, adopted, extended, edited, cut and clustered ones."""
     path = tmp_path / "stixbridge.db"
     with closing(sqlite3.connect(path)) as old:
         old.executescript((TESTS / "schemas" / "6.sql").read_text())

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from doubles.misp import MispDouble
+from helpers.delivering import Delivering, sink_of
 from helpers.misp import SHARING_GROUP, Misp, Proxy
 
 
@@ -26,6 +27,14 @@ def double(request: pytest.FixtureRequest) -> Iterator[MispDouble]:
     marker = request.node.get_closest_marker("misp_double")
     with MispDouble(**(marker.kwargs if marker else {})) as made:
         yield made
+
+
+@pytest.fixture
+def deliver(misp: Misp) -> Iterator[Delivering]:
+    """Delivers events to the MISP by one sink."""
+    sink = sink_of(misp)
+    yield Delivering(sink)
+    sink.close()
 
 
 def _misp(kind: str, role: str, variable: str) -> Iterator[Misp]:

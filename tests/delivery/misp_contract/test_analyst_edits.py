@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from doubles.misp import MispDouble
 from helpers import stix
-from helpers.bridge import NOW, Bridge, actions, reasons
+from helpers.bridge import NOW, Bridge, actions, bridge_to, reasons
 from helpers.delivering import (
     SECONDS,
     Delivering,
@@ -20,6 +20,7 @@ from helpers.delivering import (
     file_object,
     noted,
     report,
+    sink_of,
     tagged,
     tags,
 )
@@ -32,19 +33,10 @@ from stixbridge.pipeline.dry_run import rehearse
 from stixbridge.pipeline.records import StoreRecord
 from stixbridge.sinks.delivery import Job, State
 from stixbridge.sinks.fields import OBJECT_HEAD
-from stixbridge.sinks.misp.sink import MispSink
 from stixbridge.sinks.withdrawal import emptied
 
 A, B, C = "198.51.100.1", "198.51.100.2", "198.51.100.3"
 Json = dict[str, Any]
-
-
-def sink_of(misp: Misp | MispDouble, **settings: Any) -> MispSink:
-    return MispSink(misp.url, misp.key, **settings)
-
-
-def bridge_to(misp: MispDouble, folder: Path, **settings: Any) -> Bridge:
-    return Bridge(folder, {"misp": {"type": "misp", "url": misp.url, "key": misp.key, **settings}})
 
 
 # what was cleared or deleted

@@ -11,12 +11,11 @@ import pytest
 from doubles.misp import MispDouble
 from helpers import stix
 from helpers.bridge import Bridge, reasons
-from helpers.delivering import Delivering, attribute, changed, event, kill_at, tags
+from helpers.delivering import Delivering, attribute, changed, event, kill_at, sink_of, tags
 from helpers.misp import Misp
 
 from stixbridge.errors import ServerError
 from stixbridge.sinks.delivery import State
-from stixbridge.sinks.misp.sink import MispSink
 
 A, B = "198.51.100.1", "198.51.100.2"
 OWN = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
@@ -38,7 +37,7 @@ def emptied(wanted: dict[str, Any]) -> dict[str, Any]:
 def test_an_empty_event_goes_and_can_come_back(misp: Misp) -> None:
     own = misp.fresh()
     wanted = event(own, attribute(own, A), Tag=tags("tlp:green"))
-    deliver = Delivering(MispSink(misp.url, misp.key, empty="delete"))
+    deliver = Delivering(sink_of(misp, empty="delete"))
     deliver(wanted)
     delivery = deliver(emptied(wanted))
     assert (delivery.state, delivery.action, delivery.notes) == (State.OUT, "deleted", [])
@@ -68,7 +67,7 @@ WORK: dict[str, Callable[[Misp, str, str], Any]] = {
 def test_an_event_with_somebodys_work_in_it_stays(misp: Misp, work: str) -> None:
     own = misp.fresh()
     wanted = event(own, attribute(own, A))
-    deliver = Delivering(MispSink(misp.url, misp.key, empty="delete"))
+    deliver = Delivering(sink_of(misp, empty="delete"))
     deliver(wanted)
     WORK[work](misp, own, wanted["Attribute"][0]["uuid"])
     assert deliver(emptied(wanted)).state is State.DELIVERED
@@ -99,13 +98,13 @@ def test_a_collecting_event_whose_last_value_joins_a_report_goes(
 )
 def test_a_deletion_that_is_cut_is_finished(double: MispDouble, cut: str) -> None:
     wanted = event(OWN, attribute(OWN, A))
-    deliver = Delivering(MispSink(double.url, double.key, empty="delete"))
+    deliver = Delivering(sink_of(double, empty="delete"))
     deliver(wanted)
     place, _, when = cut.partition(" ")
     kill_at(deliver.sink, place, stored=when == "after")
     with pytest.raises(ServerError):
         deliver(emptied(wanted))
-    again = Delivering(MispSink(double.url, double.key, empty="delete"))
+    again = Delivering(sink_of(double, empty="delete"))
     again.last = deliver.last
     delivery = again(emptied(wanted))
     assert (delivery.state, delivery.notes) == (State.OUT, [])
@@ -117,7 +116,7 @@ def test_a_key_that_may_not_lift_the_blocklist_deletes_nothing_and_says_so(
     double: MispDouble, tmp_path: Path
 ) -> None:
     double.fail_next(403, '{"message": "no"}', path="/event_blocklists/index", times=9)
-    sink = MispSink(double.url, double.key, empty="delete")
+    sink = sink_of(double, empty="delete")
     assert "empty events stay" in "\n".join(sink.limits())
     wanted = event(OWN, attribute(OWN, A))
     deliver = Delivering(sink)
@@ -141,7 +140,7 @@ def test_by_default_empty_events_stay(double: MispDouble, tmp_path: Path) -> Non
 def test_an_analysts_event_that_was_taken_over_is_never_deleted(double: MispDouble) -> None:
     row = {"uuid": str(uuid.uuid4()), "type": "ip-dst", "category": "Network activity", "value": A}
     double.analyst_event({"uuid": OWN, "info": "theirs", "Attribute": [row]})
-    deliver = Delivering(MispSink(double.url, double.key, empty="delete", foreign="adopt"))
+    deliver = Delivering(sink_of(double, empty="delete", foreign="adopt"))
     wanted = event(OWN, attribute(OWN, A))
     deliver(wanted)
     deliver(emptied(wanted))

@@ -18,6 +18,7 @@ from helpers.delivering import (
     interpose,
     kill_at,
     noted,
+    sink_of,
     tagged,
     tags,
 )
@@ -25,7 +26,6 @@ from helpers.misp import Misp
 
 from stixbridge.errors import ServerError
 from stixbridge.sinks.delivery import State
-from stixbridge.sinks.misp.sink import MispSink
 
 pytestmark = pytest.mark.misp_double(sharing_groups=["A", "B"])
 
@@ -34,10 +34,6 @@ A, B, C, D = (f"198.51.100.{number}" for number in range(1, 5))
 OWN = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
 REFUSAL = '{"saved":false,"name":"Could not edit Event","errors":{"Event":["no lock"]}}'
 Json = dict[str, Any]
-
-
-def sink_of(misp: Misp | MispDouble, **settings: Any) -> MispSink:
-    return MispSink(misp.url, misp.key, **settings)
 
 
 def marked(own: str, level: str, distribution: str, *attributes: Json, **more: Any) -> Json:

@@ -8,14 +8,13 @@ import pytest
 from doubles.misp import MispDouble
 from helpers import stix
 from helpers.bridge import NOW, Bridge, actions, reasons
-from helpers.delivering import Delivering, attribute, changed, event, tagged, tags
+from helpers.delivering import Delivering, attribute, changed, event, sink_of, tagged, tags
 from helpers.misp import Misp
 
 from stixbridge import times
 from stixbridge.config.build import make_pipelines
 from stixbridge.envelopes import Wanted
 from stixbridge.pipeline.dry_run import rehearse
-from stixbridge.sinks.misp.sink import MispSink
 
 pytestmark = pytest.mark.misp_double(
     clusters={f'misp-galaxy:{kind}="known"': {} for kind in ("threat-actor", "tool")}
@@ -266,7 +265,7 @@ def test_a_cluster_that_an_analyst_deleted_is_not_tagged_any_more(double: MispDo
     """Though this process has seen it there before."""
     first = cluster("Rusty Bear")
     wanted = event(OWN, attribute(OWN, A), Tag=tags(first["tag"]))
-    deliver = Delivering(MispSink(double.url, double.key, clusters="private"))
+    deliver = Delivering(sink_of(double, clusters="private"))
     deliver(Wanted(wanted, clusters=[first]))
     made(double)["Rusty Bear"]["deleted"] = True
     newer = changed(first, description="Digs deep.")
@@ -313,7 +312,7 @@ def test_a_key_that_may_not_make_clusters_leaves_plain_tags_and_says_so(tmp_path
         assert summary.errors == []
         (held,) = misp.events.values()
         assert BEAR in tagged(held)
-        sink = MispSink(misp.url, misp.key, clusters="private")
+        sink = sink_of(misp, clusters="private")
         assert "this key may not make galaxy clusters" in "\n".join(sink.limits())
         sink.close()
         bridge.close()
@@ -354,7 +353,7 @@ def test_clusters_are_made_updated_and_related(misp: Misp) -> None:
         attribute(own, A, Tag=tags(first["tag"])),
         Tag=tags(first["tag"], second["tag"], "tlp:green"),
     )
-    sink = MispSink(misp.url, misp.key, clusters="private")
+    sink = sink_of(misp, clusters="private")
     deliver = Delivering(sink)
     try:
         delivery = deliver(Wanted(wanted, clusters=[first, second]))
@@ -381,7 +380,7 @@ def test_clusters_are_made_updated_and_related(misp: Misp) -> None:
         assert [
             row["referenced_galaxy_cluster_type"] for row in found["GalaxyClusterRelation"]
         ] == ["uses"]
-        again = Delivering(MispSink(misp.url, misp.key, clusters="private"))
+        again = Delivering(sink_of(misp, clusters="private"))
         again.last = deliver.last
         once_more = Wanted(changed(wanted, info="once more"), clusters=[newer, second])
         assert again(once_more).notes == []

@@ -20,6 +20,7 @@ from helpers.delivering import (
     kill_at,
     noted,
     report,
+    sink_of,
     tagged,
     tags,
 )
@@ -29,15 +30,10 @@ from stixbridge.envelopes import Wanted
 from stixbridge.errors import ServerError
 from stixbridge.sinks.delivery import State
 from stixbridge.sinks.merge import merge
-from stixbridge.sinks.misp.sink import MispSink
 
 A, B = "198.51.100.1", "198.51.100.2"
 Json = dict[str, Any]
 OWN = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
-
-
-def sink_of(misp: Misp | MispDouble, **settings: Any) -> MispSink:
-    return MispSink(misp.url, misp.key, **settings)
 
 
 def bridge_to(

@@ -5,10 +5,8 @@ Adding, changing, withdrawing, and what analysts did meanwhile. Trouble has a mo
 """
 
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from doubles.misp import MispDouble
 from helpers.delivering import (
     Delivering,
@@ -19,6 +17,7 @@ from helpers.delivering import (
     noted,
     report,
     sighting,
+    sink_of,
     tagged,
     tags,
 )
@@ -26,16 +25,8 @@ from helpers.misp import Misp
 
 from stixbridge import times
 from stixbridge.sinks.delivery import State
-from stixbridge.sinks.misp.sink import MispSink
 
 CONFLICT = "conflict"
-
-
-@pytest.fixture
-def deliver(misp: Misp) -> Iterator[Delivering]:
-    sink = MispSink(misp.url, misp.key)
-    yield Delivering(sink)
-    sink.close()
 
 
 # adding
@@ -276,7 +267,7 @@ def test_bookkeeping_tags_are_local_and_go_again(misp: Misp, deliver: Delivering
 def test_a_sync_key_sends_bookkeeping_tags_as_plain_ones() -> None:
     """MISP drops the local tags of a sync key in silence."""
     with MispDouble(role="sync") as double:
-        sink = MispSink(double.url, double.key)
+        sink = sink_of(double)
         own = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
         delivery = Delivering(sink)(event(own, Tag=tags('stixbridge:source="vanished"')))
         assert delivery.notes == []
@@ -446,7 +437,7 @@ def test_without_publish_an_event_stays_unpublished(misp: Misp, deliver: Deliver
 
 def test_a_role_that_may_not_publish_says_so(plain_misp: Misp) -> None:
     own = plain_misp.fresh()
-    sink = MispSink(plain_misp.url, plain_misp.key)
+    sink = sink_of(plain_misp)
     delivery = Delivering(sink)(event(own, attribute(own, "198.51.100.7")), publish=True)
     sink.close()
     assert (delivery.state, delivery.published, noted(delivery)) == (

@@ -5,7 +5,6 @@ Foreign and deleted events, parts MISP drops, markings it can't store, answers t
 """
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from helpers.delivering import (
     file_object,
     noted,
     sighting,
+    sink_of,
     tagged,
     tags,
 )
@@ -31,13 +31,6 @@ from stixbridge.sinks.delivery import LastDelivery, State
 from stixbridge.sinks.misp.sink import MispSink
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
-
-
-@pytest.fixture
-def deliver(misp: Misp) -> Iterator[Delivering]:
-    sink = MispSink(misp.url, misp.key)
-    yield Delivering(sink)
-    sink.close()
 
 
 # events that are not ours, or not wanted
@@ -206,7 +199,7 @@ def test_values_and_clusters_come_back_as_misp_writes_them_and_nothing_is_sent_a
 
 def test_a_key_that_may_not_write_is_an_error_that_says_so() -> None:
     with MispDouble(role="readonly") as double:
-        sink = MispSink(double.url, double.key)
+        sink = sink_of(double)
         with pytest.raises(ServerError, match="may not add events"):
             Delivering(sink)(event("5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"))
         assert double.events == {}
@@ -241,7 +234,7 @@ def test_an_event_whose_marking_can_not_be_stored_is_held_until_the_tag_exists(
     own = plain_misp.fresh()
     marking = f"tlp:test-{uuid.uuid4()}"
     wanted = event(own, attribute(own, "198.51.100.7", Tag=tags(marking)))
-    sink = MispSink(plain_misp.url, plain_misp.key)
+    sink = sink_of(plain_misp)
     deliver = Delivering(sink)
     delivery = deliver(wanted)
     assert (delivery.state, noted(delivery)) == (State.HELD, [(None, "held:marking")])
@@ -258,14 +251,14 @@ def test_an_update_that_is_held_is_an_update_once_the_tag_exists(plain_misp: Mis
     own = plain_misp.fresh()
     marking = f"tlp:test-{uuid.uuid4()}"
     ip = attribute(own, "198.51.100.7")
-    first = MispSink(plain_misp.url, plain_misp.key)
+    first = sink_of(plain_misp)
     deliver = Delivering(first)
     deliver(event(own, ip))
     newer = event(own, changed(ip, Tag=tags(marking), comment="stricter"))
     assert deliver(newer).state is State.WAITING
     first.close()
     plain_misp.make_tag(marking)
-    deliver.sink = MispSink(plain_misp.url, plain_misp.key)
+    deliver.sink = sink_of(plain_misp)
     later = deliver(newer)
     deliver.sink.close()
     assert (later.state, later.action, later.notes) == (State.DELIVERED, "updated", [])
@@ -276,7 +269,7 @@ def test_an_update_that_is_held_is_an_update_once_the_tag_exists(plain_misp: Mis
 def test_other_unknown_tags_are_told_and_do_not_hold(plain_misp: Misp) -> None:
     own = plain_misp.fresh()
     tag = f'acme:label="{uuid.uuid4()}"'
-    sink = MispSink(plain_misp.url, plain_misp.key)
+    sink = sink_of(plain_misp)
     delivery = Delivering(sink)(event(own, attribute(own, "198.51.100.7", Tag=tags(tag))))
     sink.close()
     assert (delivery.state, noted(delivery)) == (State.DELIVERED, [(None, "misp-dropped")])
@@ -287,7 +280,7 @@ def test_a_marking_that_was_lost_all_the_same_keeps_the_event_in_and_unpublished
     misp: Misp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = misp.fresh()
-    sink = MispSink(misp.url, misp.key)
+    sink = sink_of(misp)
     deliver = Delivering(sink)
     real_post = sink._http.post
 
@@ -455,7 +448,7 @@ def test_raw_stix_is_handed_over_once(misp: Misp) -> None:
     content["indicator_types"] = ["malicious-activity"]
     container = {**report("uploaded", [content]), "id": f"report--{own}"}
     wanted = event(own, attribute(own, "198.51.100.7"))
-    sink = MispSink(misp.url, misp.key, mode="upload_stix")
+    sink = sink_of(misp, mode="upload_stix")
     deliver = Delivering(sink)
     delivery = deliver(wanted, stix=lambda: [container, content])
     assert (delivery.state, delivery.action, delivery.notes) == (State.DELIVERED, "created", [])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from doubles.misp import MispDouble
 from helpers import stix
-from helpers.bridge import NOW, Bridge, actions, reasons
+from helpers.bridge import NOW, Bridge, actions, bridge_to, reasons
 from helpers.delivering import (
     Delivering,
     attribute,
@@ -21,6 +21,7 @@ from helpers.delivering import (
     noted,
     report,
     sighting,
+    sink_of,
     tagged,
     tags,
 )
@@ -32,22 +33,10 @@ from stixbridge.errors import ServerError
 from stixbridge.ledger import Reason
 from stixbridge.sinks.delivery import State
 from stixbridge.sinks.merge import merge
-from stixbridge.sinks.misp.sink import MispSink
 
 A, B, C, D = (f"198.51.100.{number}" for number in range(1, 5))
 OWN = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
 Json = dict[str, Any]
-
-
-def bridge_to(
-    misp: MispDouble, folder: Path, *, enrich: Json | None = None, **settings: Any
-) -> Bridge:
-    sink = {"type": "misp", "url": misp.url, "key": misp.key, **settings}
-    return Bridge(folder, {"misp": sink}, enrich=enrich or {})
-
-
-def sink_of(misp: Misp | MispDouble, **settings: Any) -> MispSink:
-    return MispSink(misp.url, misp.key, **settings)
 
 
 def live(misp: MispDouble) -> dict[str, int]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from doubles.misp import MispDouble
 from helpers import stix
-from helpers.bridge import Bridge, reasons
+from helpers.bridge import Bridge, bridge_to, reasons
 from helpers.delivering import (
     Delivering,
     attribute,
@@ -19,13 +19,13 @@ from helpers.delivering import (
     file_object,
     interpose,
     kill_at,
+    sink_of,
 )
 from helpers.misp import Misp
 
 from stixbridge.errors import ServerError
 from stixbridge.misp.model import all_attributes
 from stixbridge.sinks.delivery import State
-from stixbridge.sinks.misp.sink import MispSink
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
 
@@ -34,10 +34,6 @@ Json = dict[str, Any]
 A, B, C = "198.51.100.1", "198.51.100.2", "198.51.100.3"
 OWN = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
 SCRIPT = "7c0ad1b5-5d2c-4a53-9b38-91a6b6e0c6b1"
-
-
-def bridge_to(misp: MispDouble, folder: Path, **settings: Any) -> Bridge:
-    return Bridge(folder, {"misp": {"type": "misp", "url": misp.url, "key": misp.key, **settings}})
 
 
 def live(misp: MispDouble) -> dict[str, bool]:
@@ -60,7 +56,7 @@ def test_a_report_without_values_is_updated(misp: Misp) -> None:
         "distribution": "5",
     }
     wanted = event(own, EventReport=[text])
-    deliver = Delivering(MispSink(misp.url, misp.key))
+    deliver = Delivering(sink_of(misp))
     assert deliver(wanted).notes == []
     newer = changed(
         wanted,
@@ -85,12 +81,12 @@ def test_what_arrived_of_a_cut_edit_is_ours_though_the_source_takes_it_back(
     double: MispDouble, settings: Json, stored: bool
 ) -> None:
     first, second = attribute(OWN, A), attribute(OWN, B)
-    deliver = Delivering(MispSink(double.url, double.key, **settings))
+    deliver = Delivering(sink_of(double, **settings))
     deliver(event(OWN, first))
     kill_at(deliver.sink, ("events/edit", "events/add"), stored=stored)
     with pytest.raises(ServerError):
         deliver(event(OWN, first, second))
-    again = Delivering(MispSink(double.url, double.key, **settings))
+    again = Delivering(sink_of(double, **settings))
     again.last = deliver.last
     delivery = again(event(OWN, first))
     assert (delivery.state, delivery.notes) == (State.DELIVERED, [])
@@ -120,7 +116,7 @@ def test_a_cut_edit_is_taken_up_by_the_next_run_though_nothing_is_new(
 def test_an_answer_of_429_in_the_middle_is_waited_for(
     double: MispDouble, settings: Json, number: int
 ) -> None:
-    sink = MispSink(double.url, double.key, **settings)
+    sink = sink_of(double, **settings)
     seen = 0
 
     def post(real: Any, route: str, body: Any) -> Any:
@@ -148,13 +144,13 @@ def test_a_value_that_comes_back_by_an_edit_that_is_cut_is_there_in_the_end(
     if inside:
         both["Object"], one["Object"] = [file_object(OWN)], [file_object(OWN)]
         del one["Object"][0]["Attribute"][1]
-    deliver = Delivering(MispSink(double.url, double.key))
+    deliver = Delivering(sink_of(double))
     deliver(both)
     deliver(one)
     kill_at(deliver.sink, "events/edit", stored=stored)
     with pytest.raises(ServerError):
         deliver(both)
-    again = Delivering(MispSink(double.url, double.key))
+    again = Delivering(sink_of(double))
     again.last = deliver.last
     assert again(both).notes == []
     held = [row["value"] for row in all_attributes(double.events[OWN]) if not row["deleted"]]
@@ -166,7 +162,7 @@ def test_a_value_that_comes_back_by_an_edit_that_is_cut_is_there_in_the_end(
 
 def test_a_cut_add_that_is_held_once_is_still_ours(double: MispDouble) -> None:
     wanted = event(OWN, attribute(OWN, A))
-    deliver = Delivering(MispSink(double.url, double.key))
+    deliver = Delivering(sink_of(double))
     kill_at(deliver.sink, "events/add")
     with pytest.raises(ServerError):
         deliver(wanted)
@@ -176,7 +172,7 @@ def test_a_cut_add_that_is_held_once_is_still_ours(double: MispDouble) -> None:
 
 
 def test_a_cut_add_whose_content_is_replaced_is_still_ours(double: MispDouble) -> None:
-    deliver = Delivering(MispSink(double.url, double.key))
+    deliver = Delivering(sink_of(double))
     kill_at(deliver.sink, "events/add")
     with pytest.raises(ServerError):
         deliver(event(OWN, attribute(OWN, A)))
@@ -276,9 +272,9 @@ def test_a_lost_store_finds_all_parts_of_a_split_event_again(
     double: MispDouble, tmp_path: Path
 ) -> None:
     rows = [attribute(OWN, f"198.51.100.{at}") for at in range(5)]
-    Delivering(MispSink(double.url, double.key, split=2))(event(OWN, *rows))
+    Delivering(sink_of(double, split=2))(event(OWN, *rows))
     before = copy.deepcopy(double.snapshot())
-    fresh = Delivering(MispSink(double.url, double.key, split=2, foreign="adopt"))
+    fresh = Delivering(sink_of(double, split=2, foreign="adopt"))
     assert fresh(event(OWN, *rows)).notes == []
     assert double.snapshot() == before
     fresh(event(OWN, *rows[1:]))
@@ -290,7 +286,7 @@ def test_a_lost_store_finds_all_parts_of_a_split_event_again(
 
 def test_a_part_event_that_is_refused_is_tried_again(double: MispDouble) -> None:
     rows = [attribute(OWN, f"198.51.100.{at}") for at in range(5)]
-    deliver = Delivering(MispSink(double.url, double.key, split=3))
+    deliver = Delivering(sink_of(double, split=3))
     adds = 0
 
     def post(real: Any, route: str, body: Any) -> Any:
@@ -313,7 +309,7 @@ def test_what_comes_after_an_analyst_deleted_one_of_the_events_goes_to_another(
     double: MispDouble, number: int
 ) -> None:
     rows = [attribute(OWN, f"198.51.100.{at}") for at in range(4)]
-    deliver = Delivering(MispSink(double.url, double.key, split=3))
+    deliver = Delivering(sink_of(double, split=3))
     deliver(event(OWN, *rows))
     gone = list(double.events)[number]
     double.store.forget_event(double.events[gone])

@@ -18,6 +18,7 @@ from helpers.delivering import (
     kill_at,
     noted,
     report,
+    sink_of,
     tags,
 )
 from helpers.misp import Misp
@@ -27,7 +28,6 @@ from hypothesis import strategies as st
 from stixbridge.errors import ServerError
 from stixbridge.queries.find import find
 from stixbridge.sinks.delivery import State
-from stixbridge.sinks.misp.sink import MispSink
 from stixbridge.sinks.misp.split import assigned, share_uuid
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
@@ -60,7 +60,7 @@ def test_parts_are_shared_out_and_the_events_linked(misp: Misp) -> None:
     misp.made |= {share_uuid(own, number) for number in (1, 2, 3)}
     rows = addresses(own, 25)
     wanted = event(own, *rows, Tag=tags("tlp:green"), EventReport=[report(own, "Words", "…")])
-    deliver = Delivering(MispSink(misp.url, misp.key, split=10))
+    deliver = Delivering(sink_of(misp, split=10))
     delivery = deliver(wanted)
     assert (delivery.event, delivery.state, delivery.action, delivery.notes) == (
         own,
@@ -115,7 +115,7 @@ def test_what_is_joined_stays_together_and_a_late_reference_between_two_events_i
     rows = addresses(OWN, 4)
     first = referring(referring(first, second), rows[3])
     wanted = event(OWN, *rows, Object=[first, second, third])
-    deliver = Delivering(MispSink(double.url, double.key, split=6))
+    deliver = Delivering(sink_of(double, split=6))
     assert deliver(wanted).notes == []
     ends = {first["uuid"], second["uuid"], rows[3]["uuid"]}
     places = [
@@ -133,13 +133,13 @@ def test_what_is_joined_stays_together_and_a_late_reference_between_two_events_i
 
 def test_an_event_that_grew_keeps_what_it_has(double: MispDouble) -> None:
     rows = addresses(OWN, 8)
-    deliver = Delivering(MispSink(double.url, double.key, split=10))
+    deliver = Delivering(sink_of(double, split=10))
     deliver(event(OWN, *rows))
     deliver(event(OWN, *rows, *addresses(OWN, 9, 50)))
     assert [len(values(held)) for held in double.events.values()] == [10, 7]
     assert {row["value"] for row in rows} <= values(double.events[OWN])
     # the limit is taken away: what is split stays split
-    whole = Delivering(MispSink(double.url, double.key))
+    whole = Delivering(sink_of(double))
     whole.last = deliver.last
     delivery = whole(event(OWN, *rows, *addresses(OWN, 12, 50)))
     assert delivery.notes == []
@@ -155,12 +155,12 @@ def test_a_cut_at_any_of_the_events_is_gone_on_from(cut: int, stored: bool) -> N
     rows = addresses(OWN, 24)
     wanted = event(OWN, *rows, Tag=tags("tlp:green"))
     with MispDouble() as double:
-        deliver = Delivering(MispSink(double.url, double.key, split=10))
+        deliver = Delivering(sink_of(double, split=10))
         kill_at(deliver.sink, "events/add", number=cut, stored=stored)
         with pytest.raises(ServerError):
             deliver(wanted)
         assert deliver.last[OWN].state is State.ADDING
-        again = Delivering(MispSink(double.url, double.key, split=10))
+        again = Delivering(sink_of(double, split=10))
         again.last = deliver.last
         kept = [row for at, row in enumerate(rows) if at not in (3, 13, 23)]
         more = changed(wanted, Attribute=[*addresses(OWN, 3, 100), *kept])
@@ -181,7 +181,7 @@ def test_a_cut_at_any_of_the_events_is_gone_on_from(cut: int, stored: bool) -> N
 
 def test_a_part_event_that_an_analyst_deleted_stays_deleted(double: MispDouble) -> None:
     rows = addresses(OWN, 15)
-    deliver = Delivering(MispSink(double.url, double.key, split=10))
+    deliver = Delivering(sink_of(double, split=10))
     deliver(event(OWN, *rows))
     other = share_uuid(OWN, 1)
     ident = double.events[other]["id"]
@@ -199,7 +199,7 @@ def test_somebody_elses_event_is_not_split(double: MispDouble) -> None:
     double.analyst_event(
         {"uuid": OWN, "info": "theirs", "Orgc": {"name": "X", "uuid": str(uuid.uuid4())}}
     )
-    deliver = Delivering(MispSink(double.url, double.key, split=10))
+    deliver = Delivering(sink_of(double, split=10))
     assert deliver(event(OWN, *addresses(OWN, 15))).state is State.FOREIGN
     assert set(double.events) == {OWN}
 

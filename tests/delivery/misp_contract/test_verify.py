@@ -14,20 +14,16 @@ from helpers.delivering import (
     noted,
     report,
     sighting,
+    sink_of,
 )
 from helpers.misp import Misp
 
 from stixbridge.errors import ServerError
 from stixbridge.ledger import Reason
 from stixbridge.sinks.delivery import State
-from stixbridge.sinks.misp.sink import MispSink
 
 A, B = "198.51.100.1", "198.51.100.2"
 Json = dict[str, Any]
-
-
-def sink_of(misp: Misp, **settings: Any) -> MispSink:
-    return MispSink(misp.url, misp.key, **settings)
 
 
 def note(own: str, text: str, name: str = "n", **more: Any) -> Json:
