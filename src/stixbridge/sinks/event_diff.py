@@ -1,119 +1,108 @@
-"""What changes between two forms of an event, in words for a person."""
+"""The changes between two forms of an event, as lines for a person."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from stixbridge.misp.model import ANALYST_DATA, tag_names
 from stixbridge.sinks.fields import (
     ANALYST_FIELDS,
-    ATTRIBUTE_FIELDS,
     EVENT_FIELDS,
-    OBJECT_FIELDS,
-    REPORT_FIELDS,
-    is_deleted,
-    normal,
+    FIELDS_OF,
+    Part,
+    by_uuid,
+    differs,
+    live_parts,
 )
-
-Part = Mapping[str, Any]
 
 _SIGHTINGS = {"0": "seen", "1": "false positive", "2": "expired"}
 
 
 def event_diff(before: Part, after: Part) -> list[str]:
-    """What changes, a line each, `+`, `-` or `~` first; soft-deleted parts count as absent.
+    """The changes between two forms of an event, a line each, with `+`, `-` or `~` first.
+
+    Soft-deleted parts count as absent.
 
     Args:
-        before: what is there; empty for a new event.
-        after: what is wanted.
+        before: the event as it is; empty for a new one.
+        after: the event as it is wanted.
     """
-    lines = [
-        f"~ {name}: {before.get(name)!r} → {after.get(name)!r}"
-        for name in EVENT_FIELDS
-        if before and normal(name, before.get(name)) != normal(name, after.get(name))
-    ]
-    lines.extend(_tags("", before, after))
-    lines.extend(_beside("", before, after))
-    old, new = _flat(before), _flat(after)
+    changed = (name for name in EVENT_FIELDS if before and differs(name, before, after))
+    lines = [f"~ {name}: {before.get(name)!r} → {after.get(name)!r}" for name in changed]
+    lines += _tags("", before, after)
+    lines += _beside("", before, after)
+    old, new = _by_uuid(before), _by_uuid(after)
     for uuid in sorted(old.keys() | new.keys()):
-        then, now = old.get(uuid), new.get(uuid)
-        if then is None or now is None:
-            part = then or now or {}
-            lines.append(f"{'+' if then is None else '-'} {_label(part)}")
-            if now is not None:
-                lines.extend(_beside(f"{_label(now)}: ", {}, now))
-            continue
-        fields = (
-            ATTRIBUTE_FIELDS
-            if "type" in now
-            else OBJECT_FIELDS
-            if "Attribute" in now
-            else REPORT_FIELDS
-        )
-        lines.extend(
-            f"~ {_label(now)}: {name}: {_apart(then.get(name), now.get(name))}"
-            for name in fields
-            if normal(name, then.get(name)) != normal(name, now.get(name))
-        )
-        lines.extend(_tags(f"{_label(now)}: ", then, now))
-        lines.extend(_beside(f"{_label(now)}: ", then, now))
+        lines += _part(old.get(uuid), new.get(uuid))
     return lines
 
 
-def _apart(then: object, now: object) -> str:
-    """Two values, from where they differ on."""
-    old, new = str(then), str(now)
-    at = next(
-        (at for at, (one, other) in enumerate(zip(old, new, strict=False)) if one != other), 0
-    )
+def _part(before: Part | None, after: Part | None) -> list[str]:
+    """The changes of one part."""
+    if after is None:
+        return [f"- {_label(before or {})}"]
+    where = f"{_label(after)}: "
+    if before is None:
+        return [f"+ {_label(after)}", *_beside(where, {}, after)]
+    changed = (name for name in FIELDS_OF[_list_of(after)] if differs(name, before, after))
+    return [
+        *(f"~ {where}{name}: {_values(before.get(name), after.get(name))}" for name in changed),
+        *_tags(where, before, after),
+        *_beside(where, before, after),
+    ]
+
+
+def _values(before: object, after: object) -> str:
+    """Two values, from the character on in which they differ."""
+    texts = str(before), str(after)
+    pairs = enumerate(zip(*texts, strict=False))
+    at = next((at for at, (old, new) in pairs if old != new), 0)
     start = max(0, at - 10) if at > 40 else 0
-    shown = [("…" if start else "") + text[start : start + 60] for text in (old, new)]
-    return f"{shown[0]!r} → {shown[1]!r}"
+    old, new = (("…" if start else "") + text[start : start + 60] for text in texts)
+    return f"{old!r} → {new!r}"
 
 
 def _tags(where: str, before: Part, after: Part) -> list[str]:
-    old, new = set(tag_names(dict(before))), set(tag_names(dict(after)))
+    old, new = set(tag_names(before)), set(tag_names(after))
     return [f"+ {where}{name}" for name in sorted(new - old)] + [
         f"- {where}{name}" for name in sorted(old - new)
     ]
 
 
 def _beside(where: str, before: Part, after: Part) -> Iterator[str]:
-    """Sightings and analyst data that an element gets or loses, and analyst data that changes."""
+    """Sightings and analyst data that a part gets or loses, and analyst data that changes."""
     for name in ("Sighting", *ANALYST_DATA):
-        old, new = (
-            {str(row.get("uuid")): row for row in part.get(name) or ()} for part in (before, after)
-        )
+        old, new = by_uuid(before, name), by_uuid(after, name)
         for uuid in sorted(old.keys() | new.keys()):
-            row = new.get(uuid) or old[uuid]
-            kind = (
-                f" ({_SIGHTINGS.get(str(row.get('type')), row.get('type'))})"
-                if name == "Sighting"
-                else ""
-            )
             if uuid not in old or uuid not in new:
-                yield f"{'+' if uuid in new else '-'} {where}{name.lower()}{kind}"
-            elif any(
-                normal(field, old[uuid].get(field)) != normal(field, row.get(field))
-                for field in ANALYST_FIELDS
-            ):
-                said = row.get("note") or row.get("opinion") or row.get("relationship_type") or ""
-                yield f"~ {where}{name.lower()}: {said!s:.60}"
+                kind = _kind(name, (new.get(uuid) or old[uuid]).get("type"))
+                yield f"{'+' if uuid in new else '-'} {where}{kind}"
+            elif any(differs(field, old[uuid], new[uuid]) for field in ANALYST_FIELDS):
+                yield f"~ {where}{name.lower()}: {_content(new[uuid]):.60}"
 
 
-def _flat(event: Part) -> dict[str, Part]:
-    parts = [
-        part for name in ("Attribute", "Object", "EventReport") for part in event.get(name) or ()
-    ]
-    live = [part for part in parts if not is_deleted(part)]
-    live += [
-        inner for part in live for inner in part.get("Attribute") or () if not is_deleted(inner)
-    ]
-    return {str(part["uuid"]): part for part in live}
+def _kind(name: str, type_: object) -> str:
+    if name != "Sighting":
+        return name.lower()
+    return f"sighting ({_SIGHTINGS.get(str(type_), type_)})"
+
+
+def _content(row: Part) -> str:
+    texts = (row.get(name) for name in ("note", "opinion", "relationship_type"))
+    return str(next(filter(None, texts), ""))
+
+
+def _by_uuid(event: Part) -> dict[str, Part]:
+    return {str(part["uuid"]): part for part in live_parts(event)}
+
+
+def _list_of(part: Part) -> str:
+    """The list that a part is in."""
+    return "Attribute" if "type" in part else "Object" if "Attribute" in part else "EventReport"
 
 
 def _label(part: Part) -> str:
-    if "type" in part:
+    kind = _list_of(part)
+    if kind == "Attribute":
         return f"{part['type']} {str(part.get('value'))[:80]}"
-    return f"{'object' if 'Attribute' in part else 'report'} {part.get('name', '')}"
+    return f"{'object' if kind == 'Object' else 'report'} {part.get('name', '')}"

@@ -9,9 +9,10 @@ from stixbridge import tlp
 from stixbridge.envelopes import Wanted
 from stixbridge.misp.model import ANALYST_DATA, MispEvent, level_of, set_level
 from stixbridge.misp.values import MAX_REPORT, cut
+from stixbridge.sinks.fields import PARTS, VALUES, Part, rank_of, rows_of, width
 from stixbridge.sinks.withdrawal import parts
 
-_UNION = ("Attribute", "Object", "EventReport", "Tag", *ANALYST_DATA)
+_UNION = (*PARTS, "Tag", *ANALYST_DATA)
 
 
 def merge(offers: list[Wanted]) -> Wanted:
@@ -21,25 +22,19 @@ def merge(offers: list[Wanted]) -> Wanted:
         offers: at least one.
 
     Returns:
-        The union of the parts, fields from the newest, the strictest marking and the narrowest distribution.
+        The union of the parts, with the fields of the newest event, the strictest marking and the
+        narrowest distribution.
     """
     if len(offers) == 1:
         return offers[0]
     ordered = sorted(offers, key=lambda offer: int(offer.event.get("timestamp", 0)))
-    bodies = [offer.event for offer in ordered]
-    # a source that has emptied the event does not say what the event is called
-    merged: MispEvent = dict(([body for body in bodies if parts(body)] or bodies)[-1])
-    for name in _UNION:
-        rows = _union((body.get(name) or () for body in bodies), joins=name != "Tag")
-        if rows:
-            merged[name] = rows
-    _strictest(merged, bodies)
-    merged["distribution"], group = _narrowest(offers)
-    for name in ("Attribute", "Object"):
-        merged[name] = [_inheriting(part, merged, bodies, name) for part in merged.get(name) or []]
+    event = _merged([offer.event for offer in ordered])
+    event["distribution"], group = _narrowest(offers)
+    for name in VALUES:
+        event[name] = [_inheriting(part, event, ordered, name) for part in event.get(name) or []]
     asked = [offer.publish for offer in offers if offer.publish is not None]
     return Wanted(
-        merged,
+        event,
         restricted=any(offer.restricted for offer in offers),
         clusters=_union((offer.clusters for offer in ordered), joins=False),
         publish=all(asked) if asked else None,
@@ -47,9 +42,24 @@ def merge(offers: list[Wanted]) -> Wanted:
     )
 
 
-def _union(lists: Iterable[Iterable[Mapping[str, Any]]], *, joins: bool) -> list[dict[str, Any]]:
-    """The rows of several lists, by UUID or name; of two the later, joined with the earlier where `joins` is set."""
-    union: dict[str, dict[str, Any]] = {}
+def _merged(events: list[MispEvent]) -> MispEvent:
+    """The union of events, the newest last."""
+    # a source that has emptied the event does not say what the event is called
+    merged: MispEvent = dict(([event for event in events if parts(event)] or events)[-1])
+    for name in _UNION:
+        rows = _union((rows_of(event, name) for event in events), joins=name != "Tag")
+        if rows:
+            merged[name] = rows
+    _strictest(merged, events)
+    return merged
+
+
+def _union(lists: Iterable[Iterable[Mapping[str, Any]]], *, joins: bool) -> list[Part]:
+    """The rows of several lists, by UUID or name.
+
+    Of two rows the later one counts, joined with the earlier one where `joins` is set.
+    """
+    union: dict[str, Part] = {}
     for rows in lists:
         for row in rows:
             key = str(row.get("uuid") or row["name"])
@@ -58,63 +68,56 @@ def _union(lists: Iterable[Iterable[Mapping[str, Any]]], *, joins: bool) -> list
 
 
 def _narrowest(offers: list[Wanted]) -> tuple[str, str | None]:
-    """The distribution that no offer is wider than, and the sharing group that goes with it."""
-    widths = [str(offer.event.get("distribution", "0")) for offer in offers]
-    narrowest = min(widths, key=_width)
-    groups = {
-        offer.sharing_group for offer in offers if str(offer.event.get("distribution")) == "4"
-    }
+    """The narrowest distribution of the offers, and the sharing group that goes with it."""
+    distributions = [str(offer.event.get("distribution", "0")) for offer in offers]
+    narrowest = min(distributions, key=width)
     if narrowest != "4":
         return narrowest, None
+    groups = {
+        offer.sharing_group
+        for offer, distribution in zip(offers, distributions, strict=True)
+        if distribution == "4"
+    }
     if len(groups) > 1:
-        return "0", None  # nobody may see it who is not in all of them
+        return "0", None  # only a member of all groups may read it
     return "4", groups.pop()
 
 
-def _inheriting(
-    part: dict[str, Any], merged: MispEvent, bodies: list[MispEvent], name: str
-) -> dict[str, Any]:
-    """A part that was stricter than the event of one source, and is not than the merged one, inherits again."""
+def _inheriting(part: Part, merged: MispEvent, offers: list[Wanted], name: str) -> Part:
+    """A part that was stricter than the event of one source and is not than the merged one inherits again."""
     if part.get("distribution") != "0" or _rank(part) > _rank(merged):
         return part
-    for body in bodies:
-        for other in body.get(name) or []:
-            if (
-                other["uuid"] == part["uuid"]
-                and other.get("distribution") == "0"
-                and _rank(other) <= _rank(body)
-            ):
-                return part  # a marking that is no level holds it
+    for offer in offers:
+        for row in rows_of(offer.event, name):
+            if row["uuid"] == part["uuid"] and _is_held(row, offer.event):
+                return part
     return {**part, "distribution": "5"}
 
 
-def _rank(part: dict[str, Any]) -> int:
-    """The TLP rank of an event or attribute by its own tags, of an object by those of its attributes."""
-    inner = part.get("Attribute") or [] if "template_uuid" in part else []
-    level = tlp.strictest([level_of(part), *map(level_of, inner)])
-    return -1 if level is None else tlp.RANK[level]
+def _is_held(part: Part, event: MispEvent) -> bool:
+    """Whether a marking that is not a TLP level keeps a part at distribution 0."""
+    return part.get("distribution") == "0" and _rank(part) <= _rank(event)
 
 
-def _joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+def _rank(part: Part) -> int:
+    """The TLP rank of an event or attribute by its own tags, of an object by those of its attributes too."""
+    inner = rows_of(part, "Attribute") if "template_uuid" in part else []
+    return max(map(rank_of, [part, *inner]))
+
+
+def _joined(old: Part, new: Part) -> Part:
+    """One part from two sources: the fields of the newer, the rows of both."""
     joined = dict(new)
     for name in ("Attribute", "ObjectReference", "Sighting", *ANALYST_DATA):
-        rows = {str(row["uuid"]): row for row in old.get(name) or []}
-        for row in new.get(name) or []:
-            key = str(row["uuid"])
-            rows[key] = (
-                _joined(rows[key], row)
-                if key in rows and name not in ("ObjectReference", "Sighting")
-                else row
-            )
+        rows = _joined_rows(old, new, name)
         if rows:
-            joined[name] = [rows[key] for key in sorted(rows)]
-    if (
-        "content" in new and new.get("name") != "Description"
-    ):  # that is a field of the report: the newest stands
-        joined["content"] = cut(_told(str(old["content"]), str(new["content"])), MAX_REPORT)
+            joined[name] = rows
+    # the content of a description is a field of the report: the newest counts
+    if "content" in new and new.get("name") != "Description":
+        joined["content"] = cut(_texts(str(old["content"]), str(new["content"])), MAX_REPORT)
     if "to_ids" in new:
         joined["to_ids"] = bool(old.get("to_ids")) or bool(new["to_ids"])
-    tags = {str(tag["name"]): tag for tag in (old.get("Tag") or []) + (new.get("Tag") or [])}
+    tags = {str(tag["name"]): tag for tag in (*rows_of(old, "Tag"), *rows_of(new, "Tag"))}
     if tags:
         joined["Tag"] = [tags[name] for name in sorted(tags)]
     _strictest(joined, [old, new])
@@ -123,21 +126,27 @@ def _joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return joined
 
 
-def _told(old: str, new: str) -> str:
-    """The text of an event report from two sources: rows of a table together, other texts one after the other."""
+def _joined_rows(old: Part, new: Part, name: str) -> list[Part]:
+    rows = {str(row["uuid"]): row for row in rows_of(old, name)}
+    for row in rows_of(new, name):
+        known = rows.get(str(row["uuid"]))
+        joins = known is not None and name not in ("ObjectReference", "Sighting")
+        rows[str(row["uuid"])] = _joined(known, row) if known is not None and joins else row
+    return [rows[uuid] for uuid in sorted(rows)]
+
+
+def _texts(old: str, new: str) -> str:
+    """The text of an event report from two sources: the rows of a table together, other texts in their order."""
     if old in new:
         return new
     head = "\n".join(new.split("\n")[:2])
     if new.startswith("|") and old.startswith(head):
         return "\n".join([head, *sorted({*old.split("\n")[2:], *new.split("\n")[2:]})])
-    return new if not old else old if new in old else f"{old}\n{new}"
+    return old if new in old else f"{old}\n{new}"
 
 
-def _strictest(merged: dict[str, Any], of: list[dict[str, Any]]) -> None:
-    level = tlp.strictest(level_of(part) for part in of)
+def _strictest(merged: Part, parts: list[Part]) -> None:
+    """Give a part the strictest TLP tag of several."""
+    level = tlp.strictest(map(level_of, parts))
     if level is not None:
         set_level(merged, level)
-
-
-def _width(distribution: str) -> int:
-    return {"0": 0, "4": 1, "1": 2, "2": 3, "3": 4}.get(distribution, 0)

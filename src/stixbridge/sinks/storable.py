@@ -1,6 +1,6 @@
-"""What MISP would fail on in an event, mended before it is sent, and said: its columns can't hold every text.
+"""Texts and times in an event that MISP's columns can't hold, made storable before they are sent.
 
-The conversion mends what it makes; rules, plug-ins and scripts bring texts of their own. A MISP fails as a whole (500)
+The conversion makes storable texts; rules, plug-ins and scripts bring texts of their own. MISP fails as a whole (500)
 on a character of four bytes in UTF-8 anywhere but in a value, and on a tag that it has to cut inside a character.
 """
 
@@ -13,6 +13,7 @@ from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import ANALYST_DATA, MispEvent
 from stixbridge.misp.values import MAX_LENGTH, MAX_REPORT, MAX_TAG, cut, storable
 from stixbridge.sinks.delivery import Note
+from stixbridge.sinks.fields import PARTS, Part
 
 _LIMITS: Mapping[str, int] = {
     "info": MAX_LENGTH,
@@ -23,74 +24,98 @@ _LIMITS: Mapping[str, int] = {
     "source": 255,
     "relationship_type": 255,
 }
-"""Bytes of each field that MISP would fail on; a value that is too long it drops, and says so."""
-_LISTS = ("Attribute", "Object", "EventReport", "ObjectReference", "Sighting", *ANALYST_DATA)
+"""Bytes of each field above which MISP fails; a value that is too long is dropped with an error."""
+_LISTS = (*PARTS, "ObjectReference", "Sighting", *ANALYST_DATA)
 _LATEST = 2**31 - 1
 """The last second that MISP's columns hold."""
 _LAST = len(str(_LATEST))
 _NO_TEXT = frozenset({"uuid", "data", "timestamp"})
 
 
-def mended(event: MispEvent, notes: list[Note], now: int | None = None) -> MispEvent:
+def as_storable(event: MispEvent, notes: list[Note], now: int | None = None) -> MispEvent:
     """An event that MISP can hold.
 
     Args:
         event: it is not changed.
-        notes: takes what was mended or cut, a line each.
-        now: seconds; in place of a timestamp that MISP's columns can't hold. None to leave that out: MISP sets its own.
+        notes: takes a line for each field that was mended or cut.
+        now: seconds, in place of a timestamp that MISP's columns can't hold. None leaves the
+            timestamp out, and MISP sets its own.
 
     Returns:
-        The event itself where nothing is wrong with it.
+        The event itself where nothing in it has to change.
     """
-    return _mended(event, notes, str(event["uuid"]), None if now is None else str(now))
+    return _Mender(notes, None if now is None else str(now)).part(event, str(event["uuid"]))
 
 
-def _mended(part: dict[str, Any], notes: list[Note], uuid: str, now: str | None) -> dict[str, Any]:
-    changed: dict[str, Any] = {}
-    for key, value in part.items():
+class _Mender:
+    """Makes parts storable.
+
+    Args (of the constructor):
+        notes: takes a line for each field that was mended or cut.
+        now: in place of a timestamp that is too late.
+    """
+
+    def __init__(self, notes: list[Note], now: str | None) -> None:
+        self._notes = notes
+        self._now = now
+
+    def part(self, part: Part, uuid: str) -> Part:
+        """A part and everything in it; the part itself where nothing changes."""
+        changed: Part = {}
+        for key, value in part.items():
+            new = self._field(key, value, part, uuid)
+            if new is not value:
+                changed[key] = new
+        if not changed:
+            return part
+        return {
+            key: value
+            for key, value in {**part, **changed}.items()
+            if value is not None or key not in changed
+        }
+
+    def _field(self, key: str, value: Any, part: Part, uuid: str) -> Any:
         if isinstance(value, str):
-            if key == "timestamp" and len(value) >= _LAST and int(value) > _LATEST:
-                changed[key] = now
-                notes.append((uuid, Outcome.PRESERVED, Reason.MENDED, key))
-            elif key not in _NO_TEXT:
-                text = _text(key, value, part)
-                if text != value:
-                    changed[key] = text
-                    reason = Reason.MENDED if len(text) == len(value) else Reason.CUT
-                    notes.append((uuid, Outcome.PRESERVED, reason, key))
-        elif key == "Tag":
-            tags = _tags(value, notes, uuid)
-            if tags is not None:
-                changed[key] = tags
-        elif key in _LISTS and value:
-            rows = [_mended(row, notes, str(row.get("uuid", uuid)), now) for row in value]
+            return self._text(key, value, part, uuid)
+        if key == "Tag":
+            return self._tags(value, uuid)
+        if key in _LISTS and value:
+            rows = [self.part(row, str(row.get("uuid", uuid))) for row in value]
             if any(new is not old for new, old in zip(rows, value, strict=True)):
-                changed[key] = rows
-    if not changed:
-        return part
-    return {
-        key: value
-        for key, value in {**part, **changed}.items()
-        if value is not None or key not in changed
-    }
+                return rows
+        return value
+
+    def _text(self, key: str, value: str, part: Part, uuid: str) -> str | None:
+        if key == "timestamp" and len(value) >= _LAST and int(value) > _LATEST:
+            self._note(uuid, Reason.MENDED, key)
+            return self._now
+        if key in _NO_TEXT:
+            return value
+        text = _fitting(key, value, part)
+        if text == value:
+            return value
+        self._note(uuid, Reason.MENDED if len(text) == len(value) else Reason.CUT, key)
+        return text
+
+    def _tags(self, tags: list[Part], uuid: str) -> list[Part]:
+        if all(tag["name"].isascii() and len(tag["name"]) <= MAX_TAG for tag in tags):
+            return tags
+        rows: dict[str, Part] = {}
+        for tag in tags:
+            name = cut(storable(tag["name"]), MAX_TAG, mark="")
+            if name != tag["name"]:
+                self._note(uuid, Reason.MENDED, f"tag {name}")
+            rows.setdefault(name, {**tag, "name": name})
+        return list(rows.values())
+
+    def _note(self, uuid: str, reason: Reason, field: str) -> None:
+        self._notes.append((uuid, Outcome.PRESERVED, reason, field))
 
 
-def _text(key: str, value: str, part: Mapping[str, Any]) -> str:
+def _fitting(key: str, value: str, part: Mapping[str, Any]) -> str:
+    """A text as MISP's column for it can hold it."""
     limit = 255 if key == "name" and "content" in part else _LIMITS.get(key)
     if value.isascii():
         return value if limit is None or len(value) <= limit else cut(value, limit)
     value = storable(value)
     return value if limit is None else cut(value, limit)
-
-
-def _tags(tags: list[dict[str, Any]], notes: list[Note], uuid: str) -> list[dict[str, Any]] | None:
-    """Tags that MISP can hold; None where all are."""
-    if all(tag["name"].isascii() and len(tag["name"]) <= MAX_TAG for tag in tags):
-        return None
-    rows: dict[str, dict[str, Any]] = {}
-    for tag in tags:
-        name = cut(storable(tag["name"]), MAX_TAG, mark="")
-        if name != tag["name"]:
-            notes.append((uuid, Outcome.PRESERVED, Reason.MENDED, f"tag {name}"))
-        rows.setdefault(name, {**tag, "name": name})
-    return list(rows.values())

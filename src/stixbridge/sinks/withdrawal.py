@@ -1,4 +1,4 @@
-"""What leaves an event: which jobs take something away, what stays until it has arrived elsewhere, what is left."""
+"""Parts that leave an event: which jobs take them away, and which parts stay until they have arrived elsewhere."""
 
 from __future__ import annotations
 
@@ -10,6 +10,17 @@ from stixbridge import tlp
 from stixbridge.envelopes import Delivered, Wanted
 from stixbridge.misp.model import MispEvent, level_of, set_level
 from stixbridge.sinks.delivery import Job
+from stixbridge.sinks.fields import (
+    PARTS,
+    VALUES,
+    Part,
+    by_uuid,
+    in_lists,
+    rank_of,
+    rows_of,
+    tlp_rank,
+    with_rows,
+)
 
 CLOSED = "closed"
 """In place of a TLP level: a marking that is not a TLP level."""
@@ -18,11 +29,9 @@ CLOSED = "closed"
 def parts(event: Mapping[str, Any]) -> set[str]:
     """UUIDs of all parts of an event: attributes, objects with theirs, references, reports."""
     found: set[str] = set()
-    for name in ("Attribute", "Object", "EventReport"):
-        for part in event.get(name) or []:
-            found.add(str(part["uuid"]))
-            for inner in ("Attribute", "ObjectReference"):
-                found.update(str(row["uuid"]) for row in part.get(inner) or [])
+    for part in in_lists(event, PARTS):
+        found.add(str(part["uuid"]))
+        found.update(str(row["uuid"]) for row in in_lists(part, ("Attribute", "ObjectReference")))
     return found
 
 
@@ -31,19 +40,24 @@ WITHDRAWN = "[withdrawn] "
 
 
 def takes_away(job: Job) -> int:
-    """0 for a job that only adds or changes, 1 for one that takes parts away too, 2 for one that only does that."""
+    """Whether a job takes parts out of its event.
+
+    Returns:
+        0 where it only adds or changes parts, 1 where it takes some away too, 2 where it does
+        nothing else.
+    """
     if job.last is None:
         return 0
-    now, before = parts(job.event), parts(job.last.body)
-    return bool(before - now) + (bool(before - now) and not now - before)
+    wanted, before = parts(job.event), parts(job.last.body)
+    return bool(before - wanted) + (bool(before - wanted) and not wanted - before)
 
 
 def put_back(job: Job, elements: list[dict[str, Any]], levels: Mapping[str, str | None]) -> None:
-    """Let some elements stay in an event that they would leave, as strictly marked as where they were to go.
+    """Let some elements stay in an event, marked as strictly as in the event they were to go to.
 
     Args:
-        job: of that event; changed.
-        elements: rows with the `uuid` and the `id` of the STIX object of an attribute.
+        job: of the event that they would leave; changed.
+        elements: rows with the `uuid` of an attribute and the `id` of its STIX object.
         levels: STIX id -> the TLP level that it has by now, or `CLOSED`.
     """
     if job.last is None:
@@ -52,35 +66,40 @@ def put_back(job: Job, elements: list[dict[str, Any]], levels: Mapping[str, str 
     for element in elements:
         ids.setdefault(str(element["uuid"]), set()).add(str(element["id"]))
     event = dict(job.event)
-    for name in ("Attribute", "Object"):
-        wanted = {str(part["uuid"]) for part in event.get(name) or []}
-        back = []
-        for part in job.last.body.get(name) or []:
-            inside = {str(row["uuid"]) for row in (part, *(part.get("Attribute") or ()))}
-            if str(part["uuid"]) not in wanted and inside & ids.keys():
-                of = set().union(*(ids[uuid] for uuid in inside & ids.keys()))
-                own = {levels[id_] for id_ in of & levels.keys()}
-                back.append(staying_in(event, part, own | {level_of(job.last.body)}))
+    before = level_of(job.last.body)
+    for name in VALUES:
+        wanted = by_uuid(event, name)
+        back = [
+            staying_in(event, part, {levels[id_] for id_ in stix & levels.keys()} | {before})
+            for uuid, part in by_uuid(job.last.body, name).items()
+            if uuid not in wanted and (stix := _ids_in(part, ids))
+        ]
         if back:
-            event[name] = [*(event.get(name) or []), *back]
+            event[name] = [*rows_of(event, name), *back]
             event["info"] = str(event["info"]).removeprefix(WITHDRAWN)
     job.wanted = replace(job.wanted, event=event)
 
 
-def staying_in(event: MispEvent, part: dict[str, Any], levels: set[str | None]) -> dict[str, Any]:
-    """A part that stays in an event for now: at distribution 0 and with its tag where it is stricter than the event.
+def _ids_in(part: Part, ids: Mapping[str, set[str]]) -> set[str]:
+    """The STIX ids of a part and of the attributes in it."""
+    uuids = (str(row["uuid"]) for row in (part, *rows_of(part, "Attribute")))
+    return set().union(*(ids[uuid] for uuid in uuids if uuid in ids))
+
+
+def staying_in(event: MispEvent, part: Part, levels: set[str | None]) -> Part:
+    """A part that stays in an event for now.
+
+    Where it is stricter than the event it is at distribution 0 and has its tag.
 
     Args:
         event: as it shall be.
         part: as it was delivered.
-        levels: the TLP levels that it has: where it was, and where it is to go; `CLOSED` for one that is no level.
+        levels: the TLP levels of the part: where it was, and where it is to go; `CLOSED` for a
+            marking that is not a TLP level.
     """
-    inner = part.get("Attribute") or ()
+    inner = rows_of(part, "Attribute")
     level = tlp.strictest([*(levels - {CLOSED}), level_of(part), *map(level_of, inner)])
-    holds = level_of(event)
-    stricter = level is not None and tlp.RANK[level] > (
-        tlp.RANK[holds] if holds is not None else -1
-    )
+    stricter = tlp_rank(level) > rank_of(event)
     if not stricter and CLOSED not in levels:
         return part
     copy = {**part, "distribution": "0"}
@@ -91,28 +110,30 @@ def staying_in(event: MispEvent, part: dict[str, Any], levels: set[str | None]) 
     return copy
 
 
-def narrowed(base: MispEvent, wanted: MispEvent) -> MispEvent:
-    """What was delivered, at distribution 0 wherever it shall be stricter by now: for as long as a tag can't be stored.
+def narrowed(delivered: MispEvent, wanted: MispEvent) -> MispEvent:
+    """A delivered event at distribution 0 wherever it shall be stricter by now.
+
+    It is delivered so for as long as a tag can't be stored.
 
     Args:
-        base: what was delivered.
-        wanted: what it shall be.
+        delivered: the event, or a part, as it was delivered.
+        wanted: the same as it shall be.
     """
-    kept: MispEvent = dict(base)
-    if _stricter(wanted, base):
+    now = {name: by_uuid(wanted, name) for name in PARTS}
+
+    def narrow(name: str, part: Part) -> Part:
+        return narrowed(part, now[name].get(str(part["uuid"]), part))
+
+    kept = with_rows(delivered, PARTS, narrow)
+    if _stricter(wanted, delivered):
         kept["distribution"] = "0"
-    for name in ("Attribute", "Object", "EventReport"):
-        if base.get(name):
-            rows = {str(row["uuid"]): row for row in wanted.get(name) or ()}
-            kept[name] = [narrowed(part, rows.get(str(part["uuid"]), part)) for part in base[name]]
     return kept
 
 
-def _stricter(wanted: MispEvent, base: MispEvent) -> bool:
-    level, before = level_of(wanted), level_of(base)
-    if level is not None and tlp.RANK[level] > (tlp.RANK[before] if before is not None else -1):
+def _stricter(wanted: MispEvent, delivered: MispEvent) -> bool:
+    if rank_of(wanted) > rank_of(delivered):
         return True
-    return wanted.get("distribution") == "0" != base.get("distribution")
+    return wanted.get("distribution") == "0" != delivered.get("distribution")
 
 
 def emptied(body: MispEvent, *, keep: tuple[str, ...] = ("Tag",)) -> MispEvent:

@@ -14,7 +14,7 @@ from stixbridge.sinks.misp.api import MispApi
 from stixbridge.sinks.misp.cluster_names import ClusterNames
 from stixbridge.sinks.misp.galaxies import PrivateClusters
 from stixbridge.sinks.misp.tags import keep_local, markings, tagged
-from stixbridge.sinks.storable import mended
+from stixbridge.sinks.storable import as_storable
 
 
 class Preparation:
@@ -93,7 +93,7 @@ class Preparation:
         Returns:
             The event, and why it can't be delivered now: `refused`, `held`, or None.
         """
-        event: MispEvent = dict(mended(wanted.event, notes))
+        event: MispEvent = dict(as_storable(wanted.event, notes))
         with self._lock:
             rights = self._api.rights()
             if self._orgc is not None:
