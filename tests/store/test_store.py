@@ -218,11 +218,13 @@ def test_versions_are_compared_as_times(store: Store, older: str, newer: str) ->
         assert store.objects.load("-".join(order), [one["id"]])[one["id"]][0]["modified"] == newer
 
 
-def test_one_version_with_two_contents_ends_the_same_in_whatever_order(store: Store) -> None:
-    one, other = ({**indicator(1), "name": name} for name in ("one", "other"))
-    for source, order in (("a", (one, other)), ("b", (other, one))):
-        for item in order:
-            add(store, item, source=source)
+def test_one_version_with_two_contents_of_two_collections_ends_the_same_in_whatever_order(
+    store: Store,
+) -> None:
+    contents = {"x": {**indicator(1), "name": "one"}, "y": {**indicator(1), "name": "other"}}
+    for source, order in (("a", "xy"), ("b", "yx")):
+        for collection in order:
+            add(store, contents[collection], source=source, collection=collection)
     id_ = indicator(1)["id"]
     assert store.objects.load("a", [id_])[id_] == store.objects.load("b", [id_])[id_]
 

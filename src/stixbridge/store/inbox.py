@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -13,8 +13,9 @@ from sqlalchemy import Connection, text
 from stixbridge.ledger import Reason
 from stixbridge.stix.reader import Entry
 from stixbridge.store.codec import ObjectRow, object_row, unpack
+from stixbridge.store.copies import Answer, combined, is_rival, settle
 from stixbridge.store.database import Database, Rows, in_slices, many
-from stixbridge.store.objects import versions_of
+from stixbridge.store.objects import Version, versions_of
 from stixbridge.store.statements import (
     BACK,
     BROUGHT,
@@ -89,6 +90,8 @@ class Inbox:
         received: int,
         title: str = "",
         begun: int | None = None,
+        date_first: int | None = None,
+        by_arrival: bool = True,
     ) -> PageCount:
         """Store a page and move the watermark, in one transaction.
 
@@ -97,81 +100,42 @@ class Inbox:
             collection: its id at the server, or a file's name.
             entries: what a reader found.
             watermark: the new watermark; None leaves it.
-            date_added: when the server got the objects, as far as it says.
+            date_added: when the server got the last of the objects, as far as it says.
             received: now.
             title: of the collection.
             begun: the seq at the beginning of the poll: what came after it and is replaced counts as superseded.
+            date_first: when the server got the first of the objects, as far as it says.
+            by_arrival: whether the later of two contents of one version wins; else the greater digest does, whatever the
+                order.
 
         Returns:
             What the page brought. An object that is stored in this version or a newer one changes nothing.
         """
         count = PageCount()
         # before the transaction: others wait for that
-        fresh: dict[str, ObjectRow] = {}
-        bad: Rows = []
-        for entry in entries:
-            count.entries += 1
-            if entry.obj is None:
-                bad.append(_reject(source, collection, entry))
-                continue
-            try:
-                row = object_row(entry.obj)
-            except TypeError:
-                bad.append(
-                    _reject(
-                        source,
-                        collection,
-                        Entry(entry.path, None, Reason.LIMIT, entry.id, len(entry.obj)),
-                    )
-                )
-                continue
-            other = fresh.setdefault(row.id, row)
-            if other is row:
-                continue
-            if (row.version, row.digest) == (other.version, other.digest):
-                count.duplicates.append((row.id, row.properties))
-                continue
-            older = row
-            if (row.version, row.digest) > (other.version, other.digest):
-                fresh[row.id], older = row, other
-            count.superseded.append((older.id, older.properties))
+        fresh, bad = _rows(source, collection, entries, count, by_arrival=by_arrival)
+        answer = Answer(source, collection, date_first, date_added, received)
         with self._database.transaction() as connection:
             seq = connection.execute(text(LAST_SEQ), {"source": source}).scalar_one()
-            held = versions_of(connection, source, list(fresh))
+            stored = versions_of(connection, source, list(fresh))
             undone = self._undone(connection, source, list(fresh))
-            changed: list[ObjectRow] = []
-            for id_, row in fresh.items():
-                known = held.get(id_)
-                if (id_, row.version, row.digest) in undone:
-                    count.duplicates.append((id_, row.properties))
-                    continue
-                if known is None:
-                    changed.append(row)
-                    continue
-                came = (row.version, row.digest)
-                if came > known[:2] or (came == known[:2] and known[2]):
-                    changed.append(row)
-                    if begun is not None and known[3] > begun:
-                        count.superseded.append((id_, 0))
-                elif came < known[:2]:
-                    count.superseded.append((id_, row.properties))
-                else:
-                    count.duplicates.append((id_, row.properties))
-            # what this poll itself brought is no earlier version
-            earlier = {id_ for id_, known in held.items() if begun is None or known[3] <= begun}
-            many(
-                connection,
-                KEEP_PREVIOUS,
-                [(source, row.id) for row in changed if row.id in earlier],
-            )
-            self._write_objects(connection, source, changed, held, date_added, seq)
-            seq += len(changed)
+            rivals = [
+                row
+                for id_, row in fresh.items()
+                if by_arrival
+                and id_ in stored
+                and is_rival(row, *stored[id_][:2], answer)
+                and (id_, row.version, row.digest) not in undone
+            ]
+            decisions = settle(connection, answer, rivals)
+            changed = _changed(fresh, stored, undone, decisions, count, begun)
+            # what this poll itself brought is not an earlier version
+            earlier = {id_ for id_, known in stored.items() if begun is None or known[3] <= begun}
+            previous = [(source, row.id) for row in changed if row.id in earlier]
+            many(connection, KEEP_PREVIOUS, previous)
+            self._write_objects(connection, answer, changed, stored, seq)
             if bad:
-                seq += 1
-                for reject in bad:
-                    reject["seq"] = seq
-                result = connection.execute(text(INSERT_REJECT), bad)
-                count.rejected = len(bad) if result.rowcount < 0 else result.rowcount
+                count.rejected = _write_rejects(connection, bad, seq + len(changed) + 1)
             count.changed = [row.id for row in changed]
             connection.execute(
                 text(INSERT_PAGE),
@@ -243,7 +207,8 @@ class Inbox:
                 for id_, body, number in found:
                     earlier.append(object_row(unpack(body)))
                     numbers[id_] = number
-            self._write_objects(connection, source, earlier, set(ids), None, seq)
+            answer = Answer(source, "", None, None, 0)
+            self._write_objects(connection, answer, earlier, set(ids), seq)
             # they are of the run that brought them, and what was before them is not known any more
             many(connection, PUT_BACK, [(number, source, id_) for id_, number in numbers.items()])
             many(connection, FORGET_PREVIOUS, [(source, id_) for id_ in numbers])
@@ -260,14 +225,14 @@ class Inbox:
     @staticmethod
     def _write_objects(
         connection: Connection,
-        source: str,
+        answer: Answer,
         rows: list[ObjectRow],
-        held: Container[str],
-        date_added: int | None,
+        stored: Container[str],
         seq: int,
     ) -> None:
-        """Write objects, in place of those that are held, with the numbers after `seq`."""
-        again = [(source, row.id) for row in rows if row.id in held]
+        """Write objects, in place of those that are stored, with the numbers after `seq`."""
+        source = answer.source
+        again = [(source, row.id) for row in rows if row.id in stored]
         many(connection, DELETE_REFS, again)
         many(connection, DELETE_LINKS, again)
         many(
@@ -281,9 +246,11 @@ class Inbox:
                     row.version,
                     row.digest,
                     row.body,
-                    date_added,
+                    answer.last,
                     row.valid_until,
                     seq + at,
+                    answer.collection or None,
+                    answer.last,
                 )
                 for at, row in enumerate(rows, 1)
             ],
@@ -479,6 +446,92 @@ class Inbox:
             "SELECT source, collection, reason, count(*) AS count FROM rejects"
             " GROUP BY source, collection, reason ORDER BY source, collection, reason"
         )
+
+
+def _rows(
+    source: str,
+    collection: str,
+    entries: Iterable[Entry],
+    count: PageCount,
+    *,
+    by_arrival: bool,
+) -> tuple[dict[str, ObjectRow], Rows]:
+    """The newest version of each object of a page, by id, and the entries that are bad; the rest is counted."""
+    fresh: dict[str, ObjectRow] = {}
+    bad: Rows = []
+    for entry in entries:
+        count.entries += 1
+        if entry.obj is None:
+            bad.append(_reject(source, collection, entry))
+            continue
+        try:
+            row = object_row(entry.obj)
+        except TypeError:
+            limit = Entry(entry.path, None, Reason.LIMIT, entry.id, len(entry.obj))
+            bad.append(_reject(source, collection, limit))
+            continue
+        earlier = fresh.setdefault(row.id, row)
+        if earlier is row:
+            continue
+        if (row.version, row.digest) == (earlier.version, earlier.digest):
+            count.duplicates.append((row.id, row.properties))
+            continue
+        if by_arrival and row.version == earlier.version:
+            fresh[row.id] = combined(row, earlier)
+            count.superseded.append((row.id, earlier.properties))
+            continue
+        older = row
+        if (row.version, row.digest) > (earlier.version, earlier.digest):
+            fresh[row.id], older = row, earlier
+        count.superseded.append((older.id, older.properties))
+    return fresh, bad
+
+
+def _changed(
+    fresh: Mapping[str, ObjectRow],
+    stored: Mapping[str, Version],
+    undone: Container[tuple[str, int, bytes]],
+    decisions: Mapping[str, ObjectRow | None],
+    count: PageCount,
+    begun: int | None,
+) -> list[ObjectRow]:
+    """The rows that are new, newer, or there again; the rest is counted."""
+    changed: list[ObjectRow] = []
+    for id_, row in fresh.items():
+        known = stored.get(id_)
+        came = (row.version, row.digest)
+        if (id_, *came) in undone:
+            count.duplicates.append((id_, row.properties))
+        elif known is None:
+            changed.append(row)
+        elif (decided := _decided(row, known, decisions)) is not None:
+            changed.append(decided)
+            if begun is not None and known[3] > begun:
+                count.superseded.append((id_, 0))
+        elif came == known[:2]:
+            count.duplicates.append((id_, row.properties))
+        else:
+            count.superseded.append((id_, row.properties))
+    return changed
+
+
+def _decided(
+    row: ObjectRow, known: Version, decisions: Mapping[str, ObjectRow | None]
+) -> ObjectRow | None:
+    """What is to be stored in place of a known version; None to leave it."""
+    if row.id in decisions:
+        return decisions[row.id]
+    came = (row.version, row.digest)
+    vanished = known[2]
+    return row if came > known[:2] or (came == known[:2] and vanished) else None
+
+
+def _write_rejects(connection: Connection, bad: Rows, seq: int) -> int:
+    """Write bad entries; how many of them were not known."""
+    for reject in bad:
+        reject["seq"] = seq
+    result = connection.execute(text(INSERT_REJECT), bad)
+    return len(bad) if result.rowcount < 0 else result.rowcount
 
 
 def _reject(source: str, collection: str, entry: Entry) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def _upkeep(connection: Connection) -> None:
 
 
 def _columns(connection: Connection) -> None:
-    """3 to 4, 4 to 5, 5 to 6: every column that a store in between versions lacks."""
+    """3 to 4, 4 to 5, 5 to 6, 7 to 8: every column that a store in between versions lacks."""
     for name, table in schema.metadata.tables.items():
         rows = connection.execute(text("SELECT name FROM pragma_table_info(:name)"), {"name": name})
         there = {row[0] for row in rows}
@@ -160,4 +160,5 @@ _STEPS: dict[int, Callable[[Connection], None]] = {
     4: _columns,
     5: _columns,
     6: _envelopes,
+    7: _columns,
 }

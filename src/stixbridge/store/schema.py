@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
-VERSION = 7
+VERSION = 8
 
 metadata = MetaData()
 
@@ -35,10 +35,34 @@ objects = Table(
     Column("brought", BigInteger),
     # when a manifest no longer had it
     Column("vanished", BigInteger),
+    # the answer that this content came in: the collection, and when the server got the object at the latest
+    Column("collection", Text),
+    Column("copy_added", BigInteger),
     Index("objects_seq", "source", "seq"),
     Index(
         "objects_valid_until", "source", "valid_until", sqlite_where=text("valid_until IS NOT NULL")
     ),
+)
+
+# Contents of one version that were compared: one that was answered before does not come back by itself.
+copies = Table(
+    "copies",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+    Column("collection", Text, nullable=False),
+    Column("added", BigInteger),
+)
+
+# What was learned of a source's server, as JSON: waits that it asked for, page sizes and forms that it takes.
+source_facts = Table(
+    "source_facts",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
 )
 
 # Who refers to whom: `id` refers to `target`. Finds the reports, relationships and sightings of an object.

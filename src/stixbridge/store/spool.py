@@ -109,7 +109,7 @@ class Spool:
                 )
         done = self.objects.last_seq(SOURCE)
         if self._inbox.add_page(
-            SOURCE, "", page, watermark=None, date_added=None, received=0
+            SOURCE, "", page, watermark=None, date_added=None, received=0, by_arrival=False
         ).rejected:
             refused = {
                 entry.id for entry in self.objects.rejected(SOURCE, done)

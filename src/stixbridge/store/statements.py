@@ -7,12 +7,15 @@ SELECT max(
 """
 # Those with ? are run for many rows at once, by position: naming each value costs more than writing it.
 UPSERT_OBJECT = """
-INSERT INTO objects (source, id, type, version, digest, body, date_added, valid_until, seq)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO objects (source, id, type, version, digest, body, date_added, valid_until, seq, collection, copy_added)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (source, id) DO UPDATE SET
   type = excluded.type, version = excluded.version, digest = excluded.digest, body = excluded.body,
   date_added = coalesce(objects.date_added, excluded.date_added), valid_until = excluded.valid_until,
-  seq = excluded.seq, brought = NULL, vanished = NULL
+  seq = excluded.seq, collection = excluded.collection, copy_added = excluded.copy_added, brought = NULL, vanished = NULL
+"""
+INSERT_COPY = """
+INSERT INTO copies (source, id, version, digest, collection, added) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 INSERT_REF = "INSERT INTO refs (source, target, id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 INSERT_LINK = "INSERT INTO links (source, source_ref, target_ref, id) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"

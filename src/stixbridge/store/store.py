@@ -15,6 +15,7 @@ from stixbridge.store.objects import Objects
 from stixbridge.store.placements import Placements
 from stixbridge.store.quarantine import Quarantine
 from stixbridge.store.runs import Runs
+from stixbridge.store.source_facts import SourceFacts
 from stixbridge.store.suppression import Suppression
 
 
@@ -65,6 +66,10 @@ class Store:
         self.suppression = Suppression(self.database)
         self.quarantine = Quarantine(self.database)
         self.answers = Answers(self.database)
+
+    def source_facts(self, source: str) -> SourceFacts:
+        """What was learned of a source's server, by name."""
+        return SourceFacts(self.database, source)
 
     @property
     def path(self) -> str:
