@@ -24,6 +24,7 @@ class Wanted:
     Attributes:
         event: the MISP event.
         restricted: a marking that is not a tag keeps the event at distribution 0.
+        restricted_parts: UUIDs of attributes and objects that such a marking restricts.
         clusters: descriptions of actors, malware and techniques that no galaxy has (`conversion.private_clusters`).
         publish: whether a rule asks to publish the event; None where no rule says anything.
         sharing_group: UUID or name of the sharing group that goes with distribution 4.
@@ -34,6 +35,7 @@ class Wanted:
     clusters: Sequence[Mapping[str, Any]] = ()
     publish: bool | None = None
     sharing_group: str | None = None
+    restricted_parts: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -41,6 +43,7 @@ class Wanted:
         event: MispEvent,
         *,
         restricted: bool = False,
+        restricted_parts: Sequence[str] = (),
         clusters: Sequence[Mapping[str, Any]] = (),
         publish: bool | None = None,
     ) -> Self:
@@ -48,7 +51,8 @@ class Wanted:
         group = event.get(_SHARING_GROUP)
         if _SHARING_GROUP in event:
             event = {key: value for key, value in event.items() if key != _SHARING_GROUP}
-        return cls(event, restricted, clusters, publish, None if group is None else str(group))
+        name = None if group is None else str(group)
+        return cls(event, restricted, clusters, publish, name, restricted_parts)
 
     @property
     def uuid(self) -> str:
@@ -59,6 +63,7 @@ class Wanted:
         """Everything in the envelope in one mapping, for a digest. Older versions computed digests of this form."""
         named = {
             "restricted": self.restricted or None,
+            "restricted_parts": list(self.restricted_parts) or None,
             "clusters": self.clusters or None,
             "publish": self.publish,
             _SHARING_GROUP: self.sharing_group,
@@ -111,6 +116,7 @@ class Delivered:
     Attributes:
         body: the MISP event without what the sink did not keep, and without what is there by somebody else's hand.
         restricted: as in `Wanted`, where the sink took the event as it was wanted.
+        restricted_parts: as in `Wanted`.
         clusters: as in `Wanted`.
         publish: as in `Wanted`, where the sink took the event as it was wanted.
         sharing_group: as in `Wanted`, where the sink took the event as it was wanted.
@@ -132,6 +138,7 @@ class Delivered:
     analyst_kept: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     deleted_by_analyst: frozenset[str] = frozenset()
     stored_values: Mapping[str, str] = field(default_factory=dict)
+    restricted_parts: Sequence[str] = ()
 
     @classmethod
     def of(cls, wanted: Wanted, *, adopted: Adoption | None = None) -> Self:
@@ -143,11 +150,19 @@ class Delivered:
             wanted.publish,
             wanted.sharing_group,
             adopted,
+            restricted_parts=wanted.restricted_parts,
         )
 
     def as_wanted(self) -> Wanted:
         """The same event as something to be delivered."""
-        return Wanted(self.body, self.restricted, self.clusters, self.publish, self.sharing_group)
+        return Wanted(
+            self.body,
+            self.restricted,
+            self.clusters,
+            self.publish,
+            self.sharing_group,
+            self.restricted_parts,
+        )
 
 
 @dataclass(frozen=True, slots=True)

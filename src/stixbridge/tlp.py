@@ -5,8 +5,7 @@ The output is never less restricted than the input. All code that compares or jo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 LEVELS = ("clear", "green", "amber", "amber+strict", "red")
 """TLP 2.0, from the least to the most restricted."""
@@ -34,6 +33,8 @@ WELL_KNOWN = {
     "marking-definition--55d920b0-5e8b-4f79-9ee9-91f868d9b421": "amber",
     "marking-definition--939a9414-2ddd-4d32-a0cd-375ea402b003": "amber+strict",
     "marking-definition--e828b379-4e03-4974-9ac4-e53a884c97c1": "red",
+    # the one that every OpenCTI has in addition
+    "marking-definition--826578e1-40ad-459f-bc73-ede076f81f37": "amber+strict",
 }
 
 
@@ -54,38 +55,6 @@ def level_of_name(name: object) -> str | None:
 def is_tlp_tag(name: str) -> bool:
     """Return whether a MISP tag is in the TLP taxonomy, also without a known level (`tlp:ex:chr`)."""
     return name.strip().lower().startswith("tlp:")
-
-
-def level_of_marking(definition: Mapping[str, Any]) -> str | None:
-    """Return the level of a marking-definition object.
-
-    Reads STIX 2.0 and 2.1 (`definition_type` "tlp"), TLP 2.0 as the OASIS extension (`tlp_2_0`), and the form of
-    OpenCTI: `definition_type` "TLP" with only a name, or the name inside `definition`.
-    """
-    known = WELL_KNOWN.get(definition.get("id", ""))
-    if known:
-        return known
-    extensions = definition.get("extensions")
-    if isinstance(extensions, dict):
-        for extension in extensions.values():
-            if isinstance(extension, dict) and (level := level_of_name(extension.get("tlp_2_0"))):
-                return level
-    kind = definition.get("definition_type")
-    if isinstance(kind, str) and kind.lower() == "tlp":
-        inner = definition.get("definition")
-        candidates: list[object] = [definition.get("name"), definition.get("x_opencti_definition")]
-        if isinstance(inner, dict):
-            candidates = [inner.get("tlp"), inner.get("TLP"), *candidates]
-        else:
-            candidates.append(inner)
-        for candidate in candidates:
-            if level := level_of_name(candidate):
-                return level
-        return None
-    name = definition.get("name")
-    if isinstance(name, str) and name.lower().startswith("tlp:"):
-        return level_of_name(name)
-    return None
 
 
 def strictest(levels: Iterable[str | None]) -> str | None:

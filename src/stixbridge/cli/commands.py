@@ -265,7 +265,11 @@ def _write(converted: list[Converted], folder: Path, format_: str, now: int) -> 
 
     sink: Sink = FeedSink(folder) if format_ == "feed" else FilesSink(folder)
     jobs = [
-        Job(Wanted.of(row.event, restricted=row.closed), None, now=now // 1_000_000)
+        Job(
+            Wanted.of(row.event, restricted=row.closed, restricted_parts=row.restricted),
+            None,
+            now=now // 1_000_000,
+        )
         for row in converted
     ]
     for delivery in sink.deliver(jobs):

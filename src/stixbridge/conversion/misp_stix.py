@@ -47,7 +47,7 @@ def convert_entries(entries: Iterable[Entry], options: Options) -> Conversion:
             "engine misp-stix: the package is not installed; pip install 'stixbridge[misp-stix]'"
         ) from None
     ledger = Ledger(times.to_text(options.now))
-    objects = newest(entries, ledger)
+    objects, _ = newest(entries, ledger)
     if not objects:
         return Conversion([], ledger)
     bundle = {"type": "bundle", "id": f"bundle--{_ENVELOPE}", "objects": list(objects.values())}

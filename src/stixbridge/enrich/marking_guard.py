@@ -15,6 +15,7 @@ from stixbridge.misp.model import (
     set_level,
     tag_names,
 )
+from stixbridge.stix.marking_definitions import reading_of
 
 INHERIT = 5
 SHARING_GROUP = 4
@@ -184,13 +185,10 @@ def may_stand(
     if obj.get("granular_markings"):
         return False
     for ref in refs:
-        definition = objects.get(ref, {"id": ref})
-        level = tlp.level_of_marking(definition)
-        inner = definition.get("definition")
-        if level is None and not (
-            isinstance(inner, Mapping) and isinstance(inner.get("statement"), str)
-        ):
+        reading = reading_of(objects.get(ref, {"id": ref}))
+        if reading.restricted or not reading.tags <= set(tag_names(event)):
             return False
+        level = reading.level
         if level is not None and tlp.RANK[level] > tlp.RANK[level_of(event) or "green"]:
             return False
     return True

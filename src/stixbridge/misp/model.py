@@ -32,6 +32,7 @@ class Converted:
         elements: UUID of each attribute and object -> ids of the STIX objects that say it.
         day: of a collecting event by day.
         closed: a marking that is no tag holds the event at distribution 0.
+        restricted: UUIDs of elements that a marking restricts which is no TLP level.
         names: what templates may name (`report.name`, `tlp`, …).
         publish: what a rule says about publishing; None where none does.
         held: why a rule holds it back; empty where none does.
@@ -57,6 +58,7 @@ class Converted:
     left_out: dict[str, str] = field(default_factory=dict)
     touched: list[tuple[str, str, str]] = field(default_factory=list)
     clusters: list[dict[str, Any]] = field(default_factory=list)
+    restricted: list[str] = field(default_factory=list)
 
 
 NAMESPACE = "6f1c7a52-3c5b-5a0e-9d0b-3b1f0b7a7e55"

@@ -422,6 +422,7 @@ def wanted_of(row: Converted | None, held: DeliveryRow | None) -> Wanted | None:
     return Wanted.of(
         row.event,
         restricted=row.closed,
+        restricted_parts=row.restricted,
         clusters=row.clusters if public else (),
         publish=row.publish,
     )

@@ -13,6 +13,9 @@ from stixbridge.sinks.delivery import Note
 from stixbridge.sinks.fields import PARTS, VALUES, Part, rank_of, rows_of, tlp_rank, with_rows
 
 
+_CONTENT = (*VALUES, "EventReport")
+
+
 class Ceiling:
     """Keeps out events and elements that are marked too strictly, or with a marking without a level.
 
@@ -46,19 +49,27 @@ class Ceiling:
             return None
         event: MispEvent = dict(wanted.event)
         for name in VALUES:
-            event[name] = self._allowed_parts(wanted.event, name, notes)
+            event[name] = self._allowed_parts(wanted, name, notes)
         # a report or a note at distribution 0 tells about something that is marked more strictly
         event["EventReport"] = _for_all(wanted.event, "EventReport")
+        had = any(wanted.event.get(name) for name in _CONTENT)
+        if had and not any(event[name] for name in _CONTENT):
+            why = f"nothing in it may go to {self._place}"
+            notes.append((None, Outcome.DROPPED, Reason.MARKING, why))
+            return None
         why = f"it is marked more strictly than what it is about; stays out of {self._place}"
         event = _without_notes(event, notes, why)
         clusters = [row for row in wanted.clusters if tlp_rank(row["level"]) <= self._max]
         return replace(wanted, event=event, clusters=clusters)
 
-    def _allowed_parts(self, event: MispEvent, name: str, notes: list[Note]) -> list[Part]:
-        rank, kept = rank_of(event), []
-        for part in rows_of(event, name):
+    def _allowed_parts(self, wanted: Wanted, name: str, notes: list[Note]) -> list[Part]:
+        rank, kept = rank_of(wanted.event), []
+        restricted = set(wanted.restricted_parts)
+        for part in rows_of(wanted.event, name):
             level = tlp.strictest(map(level_of, rows_of(part, "Attribute") or [part]))
-            held = part.get("distribution") == "0" and tlp_rank(level) <= rank
+            held = part["uuid"] in restricted or (
+                part.get("distribution") == "0" and tlp_rank(level) <= rank
+            )
             why = self._why_out(level, restricted=held)
             if why is None:
                 kept.append(part)

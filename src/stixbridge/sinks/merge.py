@@ -36,6 +36,7 @@ def merge(offers: list[Wanted]) -> Wanted:
     return Wanted(
         event,
         restricted=any(offer.restricted for offer in offers),
+        restricted_parts=sorted({uuid for offer in offers for uuid in offer.restricted_parts}),
         clusters=_union((offer.clusters for offer in ordered), joins=False),
         publish=all(asked) if asked else None,
         sharing_group=group,

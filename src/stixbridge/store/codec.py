@@ -177,6 +177,7 @@ def _filled(row: Mapping[str, Any]) -> dict[str, Any]:
 def _offered(envelope: Wanted | Delivered) -> dict[str, Any]:
     return {
         "restricted": envelope.restricted or None,
+        "restricted_parts": list(envelope.restricted_parts),
         "clusters": envelope.clusters,
         "publish": envelope.publish,
         "sharing_group": envelope.sharing_group,
@@ -184,7 +185,7 @@ def _offered(envelope: Wanted | Delivered) -> dict[str, Any]:
 
 
 def _offer(row: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("restricted", "clusters", "publish", "sharing_group")
+    names = ("restricted", "restricted_parts", "clusters", "publish", "sharing_group")
     return {name: row[name] for name in names if name in row}
 
 

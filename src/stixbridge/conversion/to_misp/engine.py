@@ -238,6 +238,9 @@ class _Engine:
             builder.marking.restricted,
             names,
             clusters=clusters,
+            restricted=sorted(
+                uuid for uuid, element in builder.elements.items() if element.marking.restricted
+            ),
         )
 
     def _info(self, plan: Plan, builder: EventBuilder) -> str:

@@ -200,14 +200,14 @@ class EventBuilder:
 
     def restore_report(self, id_: str, name: str, content: str, marking: Marking) -> str:
         """Add an event report that MISP wrote, by its own UUID where that is free; gives the UUID."""
-        stricter = marking.rank > self.level_rank
+        closed = marking.exceeds(self.marking, self.level_rank)
         uuid = self._own(uuid_of(id_)) or derived_uuid(self.uuid, "report", id_)
         self._restored_reports.append(
             {
                 "uuid": uuid,
                 "name": cut(storable(name), MAX_COMMENT),
                 "content": cut(storable(content), MAX_REPORT),
-                "distribution": _OWN_ORGANISATION if marking.restricted or stricter else _INHERIT,
+                "distribution": _OWN_ORGANISATION if closed else _INHERIT,
             }
         )
         return uuid
@@ -220,7 +220,7 @@ class EventBuilder:
         Analyst data stricter than the event stay in the own organisation.
         """
         on = target.uuid if target is not None else self.uuid
-        closed = marking.restricted or marking.rank > self.level_rank
+        closed = marking.exceeds(self.marking, self.level_rank)
         uuid = derived_uuid(self.uuid, kind, id_, on)
         row = {
             "uuid": uuid,
@@ -456,8 +456,8 @@ class EventBuilder:
         parts: dict[str, list[str]] = {}
         for key in sorted(report.sections):
             text, marking = report.sections[key]
-            stricter = marking.rank > self._rank[1]
-            distribution = _OWN_ORGANISATION if marking.restricted or stricter else _INHERIT
+            closed = marking.exceeds(self.marking, self._rank[1])
+            distribution = _OWN_ORGANISATION if closed else _INHERIT
             parts.setdefault(distribution, []).append(text)
         for distribution, texts in sorted(parts.items(), reverse=True):
             title = report.title if distribution == _INHERIT else f"{report.title}{_RESTRICTED}"

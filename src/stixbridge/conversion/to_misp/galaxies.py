@@ -202,7 +202,7 @@ class Contexts:
         for id_ in sorted(links):
             obj, table = self._objects[id_], self._shapes[id_].table
             marking = self.marking_of_tag(id_).joined(links[id_])
-            closed = marking.restricted or marking.rank > builder.level_rank
+            closed = marking.exceeds(builder.marking, builder.level_rank)
             tag, known = self._tag(id_)
             if known:
                 self._fates.drop(

@@ -5,15 +5,13 @@ The source's default is no matter of an object: it marks an event that nothing e
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from stixbridge import tlp
 from stixbridge.ledger import Drop, Outcome, Reason
-from stixbridge.misp.model import machine_tag
-
-_PAP = ("CLEAR", "WHITE", "GREEN", "AMBER", "RED")
+from stixbridge.stix.marking_definitions import Reading, joined, reading_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +51,15 @@ class Marking:
             self.drops,
         )
 
+    def exceeds(self, event: Marking, rank: int) -> bool:
+        """Whether a text with this marking is for fewer readers than its event: texts, notes and tags have no marking.
+
+        Args:
+            event: the marking of the event.
+            rank: how strict the event is for its readers.
+        """
+        return self.restricted or self.rank > rank or not (self.tags - _OPEN) <= event.tags
+
     def covers(self, other: Marking) -> bool:
         """Whether another marking would not make this one stricter."""
         return (
@@ -61,6 +68,9 @@ class Marking:
             and self.tags >= other.tags
         )
 
+
+_OPEN = frozenset({"PAP:CLEAR"})
+"""Marking tags that restrict nothing."""
 
 UNMARKED = Marking()
 
@@ -71,10 +81,21 @@ def strictness(marking: Marking) -> tuple[bool, int]:
 
 
 class Markings:
-    """Resolves the markings of objects against the marking-definitions of the input; cached by reference lists."""
+    """Resolves the markings of objects against the marking-definitions of the input; cached by reference lists.
 
-    def __init__(self, objects: Mapping[str, Mapping[str, Any]]) -> None:
+    Args (of the constructor):
+        objects: of the input, by id.
+        variants: other texts of marking-definitions, by id: a marking-definition has no versions.
+    """
+
+    def __init__(
+        self,
+        objects: Mapping[str, Mapping[str, Any]],
+        variants: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    ) -> None:
         self._objects = objects
+        self._variants = variants or {}
+        self._readings: dict[str, Reading] = {}
         self._cache: dict[tuple[str, ...], Marking] = {}
         self.used: set[str] = set()
         self.named: set[str] = set()
@@ -122,118 +143,29 @@ class Markings:
         self.named.add(str(ref))
         return name
 
+    def reading(self, ref: str) -> Reading:
+        """The meaning of a marking-definition: the strictest of all texts under its id."""
+        known = self._readings.get(ref)
+        if known is None:
+            texts = [self._objects.get(ref, {"id": ref}), *self._variants.get(ref, ())]
+            known = self._readings[ref] = joined(reading_of(text) for text in texts)
+        return known
+
     def _resolve(self, refs: tuple[str, ...]) -> Marking:
-        levels: list[str | None] = []
-        tags: set[str] = set()
-        statements: list[str] = []
-        restricted = False
         drops: list[Drop] = []
+        readings = []
         for ref in refs:
             self.used.add(ref)
-            definition = self._objects.get(ref, {"id": ref})
-            level = tlp.level_of_marking(definition)
-            if level is not None:
-                levels.append(level)
-                continue
-            pap = pap_tag(definition)
-            acs = acs_tags(definition)
-            if pap is not None:
-                tags.add(pap)
-            elif acs is not None:
-                tags |= acs
-                restricted = restricted or is_closed(definition)
-                colour = definition.get("definition")
-                levels.append(
-                    tlp.level_of_name(colour.get("color")) if isinstance(colour, dict) else None
-                )
-            elif statement_of(definition) is not None:
-                statements.append(ref)
-            else:
-                restricted = True
+            reading = self.reading(ref)
+            readings.append(reading)
+            if reading.unranked:
                 reason = Reason.MARKING if ref in self._objects else Reason.DANGLING
                 drops.append(("object_marking_refs", Outcome.DROPPED, reason))
-        level = tlp.strictest(levels)
-        return Marking(level, frozenset(tags), restricted, tuple(statements), tuple(drops))
-
-
-def pap_tag(definition: Mapping[str, Any]) -> str | None:
-    """The tag of a PAP marking (Permissible Actions Protocol), in the taxonomy's spelling."""
-    name = definition.get("name") or definition.get("x_opencti_definition")
-    if isinstance(name, str) and name.upper().startswith("PAP:") and name.upper()[4:] in _PAP:
-        return f"PAP:{name.upper()[4:].replace('WHITE', 'CLEAR')}"
-    return None
-
-
-ACS = "extension-definition--3a65884d-005a-4290-8335-cb2d778a83ce"
-"""Access Control Specification markings of the US government, as an extension of a marking-definition."""
-
-_CONTROLS = (
-    "classification",
-    "formal_determination",
-    "caveat",
-    "sensitivity",
-    "shareability",
-    "entity",
-)
-_AIS = {"consent": "AISConsent", "color": "TLPMarking"}
-
-
-def acs_tags(definition: Mapping[str, Any]) -> set[str] | None:
-    """The tags of an ACS marking, or of one of CISA's Automated Indicator Sharing; None for any other.
-
-    They are those of the taxonomies `acs-marking` and `ais-marking`.
-    """
-    extensions = definition.get("extensions")
-    acs = extensions.get(ACS) if isinstance(extensions, dict) else None
-    if isinstance(acs, dict):
-        return set(_acs(acs))
-    inner = definition.get("definition")
-    if str(definition.get("definition_type")).lower() == "ais" and isinstance(inner, dict):
-        tags = {
-            machine_tag("ais-marking", predicate, str(inner[name]).upper())
-            for name, predicate in _AIS.items()
-            if isinstance(inner.get(name), str)
-        }
-        if isinstance(inner.get("proprietary"), bool | str):
-            tags.add(
-                machine_tag("ais-marking", "CISA_Proprietary", str(inner["proprietary"]).lower())
-            )
-        return tags
-    return None
-
-
-def _acs(acs: Mapping[str, Any]) -> Iterator[str]:
-    controls = acs.get("control_set")
-    for name in _CONTROLS:
-        value = controls.get(name) if isinstance(controls, dict) else None
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, str) and item:
-                yield machine_tag("acs-marking", name, item)
-    privileges = acs.get("access_privilege")
-    for row in privileges if isinstance(privileges, list) else ():
-        if (
-            isinstance(row, dict)
-            and row.get("rule_effect") == "permit"
-            and isinstance(row.get("privilege_action"), str)
-        ):
-            yield machine_tag("acs-marking", "privilege_action", row["privilege_action"])
-
-
-def is_closed(definition: Mapping[str, Any]) -> bool:
-    """Whether an ACS marking is for some only: a tag says what it permits, and does not enforce it."""
-    extensions = definition.get("extensions")
-    acs = extensions.get(ACS) if isinstance(extensions, dict) else None
-    if not isinstance(acs, dict):
-        return False
-    controls = acs.get("control_set")
-    if not isinstance(controls, dict) or controls.get("classification") != "U":
-        return True
-    return "PUBREL" not in (controls.get("formal_determination") or ())
-
-
-def statement_of(definition: Mapping[str, Any]) -> str | None:
-    """The text of a statement marking (STIX 2.1, section 7.2.1.3)."""
-    inner = definition.get("definition")
-    if isinstance(inner, dict) and isinstance(inner.get("statement"), str):
-        return str(inner["statement"])
-    return None
+        every = joined(readings)
+        return Marking(
+            every.level,
+            every.tags,
+            every.restricted,
+            tuple(ref for ref in refs if self.reading(ref).statement is not None),
+            tuple(drops),
+        )

@@ -12,7 +12,9 @@ from stixbridge.stix.versions import digest_of, version_of
 StixObject = dict[str, Any]
 
 
-def newest(entries: Iterable[Entry], ledger: Ledger) -> dict[str, StixObject]:
+def newest(
+    entries: Iterable[Entry], ledger: Ledger
+) -> tuple[dict[str, StixObject], dict[str, list[StixObject]]]:
     """Choose the newest version of each object; unusable, older and double entries go to the ledger.
 
     Args:
@@ -20,10 +22,13 @@ def newest(entries: Iterable[Entry], ledger: Ledger) -> dict[str, StixObject]:
         ledger: takes a line for each entry that is not chosen.
 
     Returns:
-        id -> object, in the order of the input. Of equal times the greater digest wins, so that the order says nothing.
+        id -> object, in the order of the input; of equal times the greater digest wins, so that the order says nothing.
+        And id -> the other texts of a marking-definition: those have no versions (STIX 2.1, section 7.2.1), and
+        every text counts.
     """
     objects: dict[str, StixObject] = {}
     others: dict[str, list[StixObject]] = {}
+    variants: dict[str, list[StixObject]] = {}
     for entry in entries:
         obj = entry.obj
         if obj is None:
@@ -45,4 +50,6 @@ def newest(entries: Iterable[Entry], ledger: Ledger) -> dict[str, StixObject]:
             if at != chosen:
                 reason = Reason.DUPLICATE if keys[at] == best else Reason.SUPERSEDED
                 ledger.entry(id_, None, Outcome.DROPPED, reason, len(obj))
-    return objects
+                if obj["type"] == "marking-definition" and reason is Reason.SUPERSEDED:
+                    variants.setdefault(id_, []).append(obj)
+    return objects, variants

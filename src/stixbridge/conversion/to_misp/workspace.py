@@ -68,7 +68,7 @@ class Workspace:
         self.shapes: dict[str, Shape] = {
             id_: shape_of(self._table_of(obj), tuple(obj)) for id_, obj in self.objects.items()
         }
-        self.markings = Markings(self.objects)
+        self.markings = Markings(self.objects, self.variants)
         self.contexts = Contexts(self)
         self.tags = Tags(self)
         self.translator = Translator(knowledge)
@@ -95,7 +95,7 @@ class Workspace:
 
     def _choose(self, entries: Iterable[Entry]) -> None:
         """Take the newest version of each object, put it into shape and lift it to STIX 2.1."""
-        chosen = newest(entries, self.ledger)
+        chosen, self.variants = newest(entries, self.ledger)
         if self.options.preserve == "source":
             self.originals = chosen
         observed: list[str] = []

@@ -8,7 +8,7 @@ from typing import Any
 from stixbridge import times
 from stixbridge.conversion.to_misp import misp_export
 from stixbridge.conversion.to_misp.event_builder import EventBuilder
-from stixbridge.conversion.to_misp.markings import UNMARKED, Marking, statement_of
+from stixbridge.conversion.to_misp.markings import UNMARKED, Marking
 from stixbridge.conversion.to_misp.relationships import Link, Links, links_of
 from stixbridge.conversion.to_misp.shapes import Shape
 from stixbridge.conversion.to_misp.supplements import Supplements
@@ -86,7 +86,7 @@ class Handler:
     def state(self, builder: EventBuilder, marking: Marking) -> None:
         """Tell the statement markings of something that is in an event."""
         for ref in marking.statements:
-            text = statement_of(self.workspace.objects[ref]) or ""
+            text = self.workspace.markings.reading(ref).statement or ""
             builder.tell("Statements", ref, text, UNMARKED)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from stixbridge.conversion.to_misp.markings import statement_of
 from stixbridge.conversion.to_misp.roles.base import Handler, StixObject
 from stixbridge.ledger import Outcome, Reason
 
@@ -16,7 +15,10 @@ class MarkingDefinition(Handler):
             super().settle(id_, obj)
             return
         self.fates.mapped(id_)
-        if "name" in obj and statement_of(obj) is not None:
+        reading = self.workspace.markings.reading(id_)
+        if reading.drops:
+            self.fates.drop(id_, reading.drops)
+        if "name" in obj and reading.statement is not None:
             self.fates.drop(id_, [("name", Outcome.DROPPED, Reason.REDUNDANT)])
 
 
