@@ -73,7 +73,7 @@ def convert(
     engine: str = "native",
     default_tlp: str | None = None,
     enrich: Enrich | None = None,
-    labels: Iterable[str] = (),
+    labels: Iterable[str] = ("*",),
     uuid_namespace: str | None = None,
     galaxies: Path | None = None,
     custom: str = "objects",
@@ -89,7 +89,7 @@ def convert(
         engine: `native`, or `misp-stix` for the official converter (the extra `misp-stix`).
         default_tlp: the level of what carries no marking, as `tlp:amber`.
         enrich: settings for every event.
-        labels: labels that become tags (`*`: all).
+        labels: labels that become tags `SOURCE:label="…"` (`*`: all; an empty list: none).
         uuid_namespace: derive all event UUIDs in this namespace.
         galaxies: a JSON file of tags that go before the known galaxies.
         custom: what becomes of types and properties that no table knows: `drop`, `objects` (custom types become MISP
@@ -128,7 +128,7 @@ def options(
     source: str | None = None,
     group: str = "report",
     default_tlp: str | None = None,
-    labels: Iterable[str] = (),
+    labels: Iterable[str] = ("*",),
     uuid_namespace: str | None = None,
     galaxies: Path | None = None,
     custom: str = "objects",

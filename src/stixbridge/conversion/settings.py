@@ -21,7 +21,7 @@ class ConversionSettings(Settings):
         group: a report is an event. Objects in no report are collected by `day` (what `report` means here), by
             `input`, by `creator`, or around each object of a type: `type:malware`.
         engine: `native`, or `misp-stix` for the official converter (extra `misp-stix`).
-        labels: labels that become tags `SOURCE:label="…"`; `["*"]` takes all.
+        labels: labels that become tags `SOURCE:label="…"`; `["*"]` takes all, `[]` none.
         galaxies: a JSON file of tags that come before the known galaxies:
             `{"malware:Emotet": "misp-galaxy:malpedia=\"Emotet\""}`.
         custom: what happens to types and properties that no table knows. `drop` leaves them out, `objects` makes MISP
@@ -33,7 +33,7 @@ class ConversionSettings(Settings):
 
     group: Group = "report"
     engine: Engine = "native"
-    labels: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ("*",)
     galaxies: FilePath | None = None
     custom: Custom = "objects"
     preserve: Preserve = "none"

@@ -11,6 +11,7 @@ from typing import Any
 
 from stixbridge import tlp
 from stixbridge.ledger import Drop, Outcome, Reason
+from stixbridge.mapping import labels
 from stixbridge.stix.marking_definitions import Reading, joined, reading_of
 
 
@@ -75,6 +76,17 @@ _OPEN = frozenset({"PAP:CLEAR"})
 UNMARKED = Marking()
 
 
+LABELS = ("labels", "x_opencti_labels", "indicator_types", "report_types", "malware_types")
+"""Properties with words of the producer, any of which may be a marking level."""
+
+
+def _marking_in(words: tuple[str, ...]) -> Marking:
+    """The marking that the words of a producer say: a level in a label tightens, and never loosens."""
+    level = tlp.strictest(labels.level_of(word) for word in words)
+    paps = frozenset(pap for word in words if (pap := labels.pap_of(word)))
+    return Marking(level, paps) if level is not None or paps else UNMARKED
+
+
 def strictness(marking: Marking) -> tuple[bool, int]:
     """Orders markings: what no tag can express is the strictest."""
     return marking.restricted, marking.rank
@@ -96,7 +108,7 @@ class Markings:
         self._objects = objects
         self._variants = variants or {}
         self._readings: dict[str, Reading] = {}
-        self._cache: dict[tuple[str, ...], Marking] = {}
+        self._cache: dict[tuple[tuple[str, ...], tuple[str, ...]], Marking] = {}
         self.used: set[str] = set()
         self.named: set[str] = set()
 
@@ -104,14 +116,20 @@ class Markings:
         """The markings that hold for an object."""
         refs = obj.get("object_marking_refs")
         granular = obj.get("granular_markings")
-        if not refs and not granular:
-            return UNMARKED
         names = tuple(refs or ())
         if granular:
             names += tuple([row["marking_ref"] for row in granular])
-        known = self._cache.get(names)
+        words: tuple[str, ...] = ()
+        for name in LABELS:
+            values = obj.get(name)
+            if values:
+                words += tuple(values)
+        if not names and not words:
+            return UNMARKED
+        known = self._cache.get((names, words))
         if known is None:
-            known = self._cache[names] = self._resolve(names)
+            known = self._resolve(names) if names else UNMARKED
+            known = self._cache[names, words] = known.joined(_marking_in(words))
         return known
 
     def may_name(self, named: Mapping[str, Any], told: Marking) -> bool:

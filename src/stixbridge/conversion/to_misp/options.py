@@ -38,7 +38,7 @@ class Options:
     group: str = "input"
     default_tlp: str | None = None
     uuid_namespace: str | None = None
-    labels: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ("*",)
     custom: str = "objects"
     preserve: str = "none"
     galaxies: Path | None = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from stixbridge.conversion.to_misp.markings import LABELS
 from stixbridge.ledger import Drop, Outcome, Reason
 from stixbridge.mapping.tables import COMMON, Field, Role, Table
 from stixbridge.stix.references import ORIGIN, referring
@@ -40,7 +41,7 @@ class Shape:
         referring: properties that refer to objects that it needs: neither its producer nor its markings.
         tagging: properties that tags are made of.
         links: whether the table says relationships by properties that are here.
-        marked: whether it has marking references.
+        marked: whether it has marking references, or labels that may say a level.
         supplemented: whether an object can have more than its elements: links, long texts, times, custom properties.
         detailed: whether a relationship can say more than its type.
         scalars: where every value of the object has a field of its own: (property, its field); else None, and the
@@ -82,7 +83,7 @@ def shape_of(table: Table, names: tuple[Any, ...]) -> Shape:
         referring=tuple(name for name in referring(names) if name not in WITHOUT),
         tagging=tuple(name for name in _TAGGING if name in present),
         links=_links(table, present),
-        marked=not present.isdisjoint(("object_marking_refs", "granular_markings")),
+        marked=not present.isdisjoint(("object_marking_refs", "granular_markings", *LABELS)),
         supplemented=_supplemented(table, present),
         detailed=not DETAIL.isdisjoint(present),
         scalars=_scalars(table, names),

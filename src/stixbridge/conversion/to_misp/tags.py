@@ -9,6 +9,7 @@ from stixbridge import tlp
 from stixbridge.conversion.to_misp.markings import Marking
 from stixbridge.conversion.to_misp.translation import NO_TAGS
 from stixbridge.ledger import Drop, Outcome, Reason
+from stixbridge.mapping import labels
 from stixbridge.mapping.dialects.misp_export import WRITTEN_BY_THE_EXPORT
 from stixbridge.mapping.indicator import SAYS_NOTHING
 from stixbridge.misp.model import machine_tag, plain_tag
@@ -90,11 +91,47 @@ class Tags:
             yield from (plain_tag(label) for label in obj.get("labels") or () if is_a_tag(label))
             return
         yield from self._kinds(obj)
-        for label in (*(obj.get("labels") or ()), *(obj.get("x_opencti_labels") or ())):
-            if label and self.label_allowed(label):
-                yield self._known(label) or machine_tag(space, "label", label)
+        for _, tag, _ in self._labelled(obj):
+            if tag is not None:
+                yield tag
         for phase in obj.get("kill_chain_phases") or ():
             yield kill_chain_tag(space, phase["kill_chain_name"], phase["phase_name"])
+
+    def _labelled(self, obj: StixObject) -> Iterator[tuple[str, str | None, Reason | None]]:
+        """(path, tag, reason) of each label: the tag it becomes, or why it becomes none."""
+        marking = self._markings.of(obj)
+        public = not marking.restricted and marking.rank < tlp.RANK["amber+strict"]
+        count = 0
+        for name in ("labels", "x_opencti_labels"):
+            for at, label in enumerate(obj.get(name) or ()):
+                path = f"{name}[{at}]"
+                tag, reason = self._label(label, confidence="confidence" in obj)
+                if tag is None:
+                    yield path, None, reason
+                elif not public and not tag.startswith("misp"):
+                    # MISP shows the names of tags to everyone
+                    yield path, None, Reason.MARKING
+                elif count == labels.MAX_LABELS:
+                    yield path, None, Reason.LIMIT
+                else:
+                    count += 1
+                    yield path, tag, None
+
+    def _label(self, label: str, *, confidence: bool) -> tuple[str | None, Reason | None]:
+        """The tag that a label becomes; else the reason, or nothing where the label marks its object."""
+        if labels.level_of(label) or labels.pap_of(label):
+            return None, None
+        tag = self._cluster(label)
+        if tag:
+            return tag, None
+        percent = labels.confidence_of(label)
+        if percent is not None and not confidence:
+            return confidence_tag(percent), None
+        if not self.label_allowed(label):
+            return None, Reason.FILTERED
+        if not labels.fits_a_tag(label):
+            return None, Reason.NO_PLACE
+        return self._known(label) or machine_tag(self._options.tag_space, "label", label), None
 
     def _kinds(self, obj: StixObject) -> Iterator[str]:
         """The types of an indicator or report, the context of a grouping."""
@@ -103,19 +140,18 @@ class Tags:
         kinds = obj.get("indicator_types") if type_ == "indicator" else obj.get("report_types")
         predicate = "indicator-type" if type_ == "indicator" else "report-type"
         for kind in kinds or ():
-            if kind and kind not in SAYS_NOTHING:
+            if kind and kind not in SAYS_NOTHING and not labels.level_of(kind):
                 yield machine_tag(space, predicate, kind)
         if type_ == "grouping" and isinstance(obj.get("context"), str):
             yield machine_tag(space, "context", obj["context"])
 
     def _drops(self, obj: StixObject, marking: Marking) -> Iterator[Drop]:
         """Labels, producers and types that make no tag."""
-        labels = obj.get("labels")
-        if labels is not None and any(label.startswith("misp:") for label in labels):
+        if any(label.startswith("misp:") for label in obj.get("labels") or ()):
             return  # MISP wrote it: its labels are fields and tags, all of them used
-        for at, label in enumerate(labels or ()):
-            if not self.label_allowed(label):
-                yield f"labels[{at}]", Outcome.DROPPED, Reason.FILTERED
+        for path, _, reason in self._labelled(obj):
+            if reason is not None:
+                yield path, Outcome.DROPPED, reason
         creator = obj.get("created_by_ref")
         if creator is not None and not self.producer(creator, marking):
             reason = Reason.MARKING if creator in self._objects else Reason.DANGLING
@@ -126,11 +162,19 @@ class Tags:
                 if kind in SAYS_NOTHING:
                     yield f"{name}[{at}]", Outcome.DROPPED, Reason.REDUNDANT
 
+    def _cluster(self, label: str) -> str | None:
+        """The known galaxy cluster that a label names, by its number or by a kind before its name."""
+        technique = labels.technique_of(label)
+        if technique is not None:
+            return self._knowledge.cluster_tag("attack-pattern", "", [technique], [])
+        named = labels.named_in(label)
+        return self._knowledge.cluster_tag(named[0], "", [], [named[1]]) if named else None
+
     def _known(self, label: str) -> str | None:
-        """A label that is a tag of a taxonomy, in its spelling; never one that marks or steers MISP itself."""
-        if label.lower().startswith(_NEVER_BY_LABEL):
+        """A label that is a tag of a taxonomy of the allow-list, in its spelling."""
+        if labels.space_of(label) not in labels.TAXONOMIES:
             return None
-        return self._knowledge.taxonomy_tag(label)
+        return self._knowledge.taxonomy_tag(labels.plain(label))
 
     def label_allowed(self, label: str) -> bool:
         """Whether a label becomes a tag."""
@@ -166,9 +210,6 @@ def _frozen(value: Any) -> Any:
     if type(value) is str:
         return value
     return repr(value)
-
-
-_NEVER_BY_LABEL = ("tlp:", "pap:", "misp:", "workflow:", "misp-galaxy:")
 
 
 def is_a_tag(label: str) -> bool:
