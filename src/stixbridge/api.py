@@ -16,6 +16,7 @@ from stixbridge.conversion.settings import ConversionSettings
 from stixbridge.conversion.to_misp.options import Options
 from stixbridge.enrich import Enrich, Enrichment
 from stixbridge.ledger import Ledger
+from stixbridge.mapping.labels import RESERVED, plain
 from stixbridge.misp.model import Converted, MispEvent
 from stixbridge.settings.checks import Check, Tlp
 from stixbridge.stix.reader import Document, Entry, read_bytes, read_value
@@ -135,7 +136,10 @@ def options(
     preserve: str = "none",
     rest: str = "input",
 ) -> Options:
-    """Check and gather the settings of a conversion; `rest` is what `report` means for what is in none.
+    """Check and gather the settings of a conversion; `rest` is what `report` means for objects that no report has.
+
+    With `rest="input"`, which files have, expired indicators are kept without `to_ids`; a pipeline (`"day"`) does not
+    create them.
 
     Raises:
         ConfigError: naming every wrong one.
@@ -150,6 +154,9 @@ def options(
         custom=custom,  # type: ignore[arg-type]  # it is checked there
         preserve=preserve,  # type: ignore[arg-type]
     )
+    if source is not None and plain(source).strip() in RESERVED:
+        problem = f"source: {source!r} is a name space of tags that MISP acts on; choose another"
+        raise ConfigError([problem])
     return Options(
         now=_moment(given.now),
         source=source,
@@ -160,6 +167,7 @@ def options(
         galaxies=given.galaxies,
         custom=given.custom,
         preserve=given.preserve,
+        keep_expired=rest == "input",
     )
 
 

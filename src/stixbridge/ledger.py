@@ -42,6 +42,7 @@ class Reason(StrEnum):
     INVALID_PATTERN = "invalid-pattern"
     ENGINE = "engine"
     LOST = "lost"
+    UUID_TAKEN = "uuid-taken"
     # properties
     NO_PLACE = "no-place"
     CUSTOM = "custom"
@@ -90,6 +91,7 @@ MEANING: Mapping[Reason, str] = {
     Reason.NOT_STIX: "JSON, but neither a STIX object nor a list or envelope of STIX objects",
     Reason.INVALID_PATTERN: "the STIX pattern does not follow the grammar",
     Reason.ENGINE: "the misp-stix engine did not convert it",
+    Reason.UUID_TAKEN: "another element already has its UUID, so it has a derived one",
     Reason.LOST: "a fault of the conversion lost it: please report it, with the object",
     Reason.NO_PLACE: "MISP has no field for this property",
     Reason.CUSTOM: "a custom property or extension that no table describes",

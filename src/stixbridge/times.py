@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -19,17 +20,42 @@ def microseconds(text: str) -> int | None:
     Returns:
         Microseconds since the epoch, or None if the text is not a timestamp.
     """
+    plain = text.strip().upper()
+    leap = _LEAP.fullmatch(plain)
+    if leap is not None:  # a leap second; it counts as the second after it
+        plain = f"{leap[1]}:59{leap[2]}"
+    if _EPOCH_TEXT.fullmatch(plain):
+        return int(plain) * (1_000_000 if len(plain) == _SECONDS else 1_000)
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(plain)
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return (moment - _EPOCH) // _MICROSECOND + (1_000_000 if leap is not None else 0)
     except (ValueError, OverflowError):
         return None
-    return (moment - _EPOCH) // _MICROSECOND
+
+
+_LEAP = re.compile(
+    r"(\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}):60((?:\.\d+)?(?:Z|[+-]\d{2}:?\d{2})?)", re.ASCII
+)
+_EPOCH_TEXT = re.compile(r"\d{10}|\d{13}", re.ASCII)
+"""Seconds or milliseconds since 1970, as some producers write them; no date has this form."""
+_SECONDS = 10
 
 
 def read(value: object) -> int | None:
     """Read a timestamp from a value of any JSON type; see `microseconds`."""
     return microseconds(value) if isinstance(value, str) and len(value) <= 64 else None
+
+
+def past(value: object, now: int) -> int | None:
+    """`read` for a time that something happened at: None for one before 1970 or after `now`, which nobody meant.
+
+    Args:
+        value: of any JSON type; Go and .NET write the year 1 where they have no time.
+        now: microseconds.
+    """
+    moment = read(value)
+    return moment if moment is not None and 0 <= moment <= now else None
 
 
 @lru_cache(maxsize=65536)

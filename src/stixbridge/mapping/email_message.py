@@ -1,5 +1,7 @@
 """STIX 2.1, section 6.6. Addresses and names of files come into the `email` object; attached files stand beside it."""
 
+import re
+
 from stixbridge.ledger import Reason
 from stixbridge.mapping.tables import Field, Role, Table
 
@@ -12,6 +14,15 @@ _HEADERS = {
     "Thread-Index": Field("email-thread-index", "thread-index"),
     "X-Originating-IP": Field(None, "ip-src", selects=True),
 }
+
+_FILE_NAME = re.compile(r"filename\*?\s*=\s*(?:[\w-]*'[\w-]*')?\"?([^\";]+)", re.IGNORECASE)
+
+
+def file_name_in(disposition: str) -> str:
+    """The name of a file in a Content-Disposition (RFC 2183); the whole text where it names none."""
+    match = _FILE_NAME.search(disposition)
+    return match[1].strip() if match is not None else disposition
+
 
 TABLE = Table(
     "email-message",
@@ -31,9 +42,17 @@ TABLE = Table(
         "date": Field(None, "send-date"),
         "message_id": Field("email-message-id", "message-id"),
         "received_lines[*]": Field("email-header", "header"),
-        **{f"additional_header_fields.{name}": field for name, field in _HEADERS.items()},
+        # header fields of STIX 2.1 are lists of texts, those of 2.0 texts
+        **{
+            f"additional_header_fields.{name}{several}": field
+            for name, field in _HEADERS.items()
+            for several in ("", "[*]")
+        },
         "additional_header_fields.*": Field(None, "header"),
         "body_multipart[*].body_raw_ref.name": Field("email-attachment", "attachment"),
+        "body_multipart[*].content_disposition": Field(
+            "email-attachment", "attachment", convert=file_name_in
+        ),
         "body_multipart[*].body": Field(None, "email-body"),
         "content_type": Field(None, "header"),
     },
@@ -41,6 +60,5 @@ TABLE = Table(
     links={"raw_email_ref": "raw-content", "body_multipart[*].body_raw_ref": "contains"},
     unmapped={
         "body_multipart[*].content_type": Reason.NO_PLACE,
-        "body_multipart[*].content_disposition": Reason.NO_PLACE,
     },
 )

@@ -1,9 +1,11 @@
 """STIX 2.1, section 6.7 with its five extensions. A name beside a hash is context: only hashes select."""
 
 from stixbridge.ledger import Reason
-from stixbridge.mapping.hashes import HASHES, hash_fields
+from stixbridge.mapping.hashes import HASHES, UNCOMMON, hash_fields
 from stixbridge.mapping.tables import Composite, Field, Part, Role, Table
 
+_NO_RELATION = frozenset({"pehash", "cdhash"})
+_NO_RELATION_OF_SECTIONS = UNCOMMON | {"sha3-224", "sha3-256", "sha3-384", "sha3-512", "tlsh"}
 _PE = "extensions.windows-pebinary-ext"
 _OPTIONAL = (
     "major_linker_version", "minor_linker_version", "size_of_code", "size_of_initialized_data",
@@ -25,7 +27,7 @@ TABLE = Table(
     template="file",
     fields={
         "name": Field("filename", "filename"),
-        **hash_fields(),
+        **hash_fields(_NO_RELATION),
         "size": Field(None, "size-in-bytes"),
         "mime_type": Field("mime-type", "mimetype"),
         "name_enc": Field(None, "file-encoding"),
@@ -85,7 +87,7 @@ TABLE = Table(
                 "name": Field(None, "name"),
                 "size": Field(None, "size-in-bytes"),
                 "entropy": Field(None, "entropy"),
-                **hash_fields(frozenset({"sha3-224", "sha3-256", "sha3-384", "sha3-512", "tlsh"})),
+                **hash_fields(_NO_RELATION_OF_SECTIONS),
             },
         ),
         "extensions.ntfs-ext.alternate_data_streams[*]": Part(
@@ -94,7 +96,7 @@ TABLE = Table(
             {
                 "name": Field("filename", "filename"),
                 "size": Field("size-in-bytes", "size-in-bytes"),
-                **hash_fields(),
+                **hash_fields(_NO_RELATION),
             },
         ),
         "extensions.raster-image-ext.exif_tags": Part(

@@ -17,7 +17,25 @@ HASHES = {
     "SHA3-512": "sha3-512",
     "SSDEEP": "ssdeep",
     "TLSH": "tlsh",
+    # not in the vocabulary, but in the field, and types of MISP
+    "IMPHASH": "imphash",
+    "AUTHENTIHASH": "authentihash",
+    "VHASH": "vhash",
+    "TELFHASH": "telfhash",
+    "PEHASH": "pehash",
+    "CDHASH": "cdhash",
 }
+"""STIX's name of an algorithm -> MISP's type."""
+
+STRONGEST = (
+    "sha512", "sha3-512", "sha384", "sha3-384", "sha256", "sha3-256", "sha512/256", "sha224", "sha3-224",
+    "sha512/224", "sha1", "md5",
+)  # fmt: skip
+"""Types of hashes that identify a file, the strongest first."""
+
+
+UNCOMMON = frozenset({"imphash", "authentihash", "vhash", "telfhash", "pehash", "cdhash"})
+"""Types that most object templates have no relation for."""
 
 
 def hash_fields(without: frozenset[str] = frozenset(), prefix: str = "") -> dict[str, Field]:

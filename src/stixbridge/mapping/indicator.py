@@ -30,13 +30,8 @@ LANGUAGES = {
 }
 """Pattern languages other than STIX (pattern-type-ov) and the attribute type of each; others are kept as `other`."""
 
-NEVER_DETECTED = frozenset({"benign", "anonymization"})
-"""indicator_types (section 10.7) that never carry `to_ids`."""
-
-HARDLY_DETECTED = frozenset({"anomalous-activity", "attribution"})
-"""Types that carry `to_ids` only beside `malicious-activity`."""
+NEVER_DETECTED = frozenset({"benign", "anonymization", "anomalous-activity", "attribution"})
+"""indicator_types (section 10.7) of which no indicator carries `to_ids`, whatever other types it has."""
 
 SAYS_NOTHING = frozenset({"malicious-activity", "unknown"})
 """Types that add nothing to an indicator; dropped as redundant."""
-
-MALICIOUS = "malicious-activity"

@@ -244,6 +244,7 @@ _HASH_NAMES = {
     for name in (
         "MD5", "SHA-1", "SHA-224", "SHA-256", "SHA-384", "SHA-512", "SHA-512/224", "SHA-512/256",
         "SHA3-224", "SHA3-256", "SHA3-384", "SHA3-512", "SSDEEP", "TLSH",
+        "IMPHASH", "AUTHENTIHASH", "VHASH", "TELFHASH", "PEHASH", "CDHASH",
     )
 }  # fmt: skip
 

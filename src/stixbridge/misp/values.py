@@ -10,7 +10,7 @@ import re
 from base64 import b64decode
 from collections.abc import Callable
 from datetime import datetime
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 
 MAX_LENGTH = 65_535
 """Bytes of a value or comment that MISP's columns hold."""
@@ -109,9 +109,14 @@ def _ip(value: str) -> str:
     value = refang(value)
     address, slash, bits = value.partition("/")
     try:
-        compressed = str(ip_address(address))
+        parsed = ip_address(address)
     except ValueError:
         raise BadValue("IP address has an invalid format") from None
+    if "%" in address:
+        raise BadValue("IP address has a zone, which MISP refuses")
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    # one spelling on every Python, that of PHP's inet_ntop
+    compressed = f"::ffff:{mapped}" if mapped is not None else str(parsed)
     if not slash:
         return compressed
     if not _DIGITS.fullmatch(bits):
@@ -141,10 +146,16 @@ def _domain(value: str) -> str:
 
 
 def _url(value: str) -> str:
+    """MISP checks no format of URLs; a character that its columns can't hold is written as the same URL has it."""
     value = refang(value)
-    if not value or any(char.isspace() for char in value):
-        raise BadValue("URL holds white space")
-    return value
+    if value.isascii():
+        return value
+    return "".join(
+        "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "replace"))
+        if char > "\uffff"
+        else char
+        for char in value
+    )
 
 
 def _email(value: str) -> str:
@@ -236,7 +247,7 @@ def _link(value: str) -> str:
 def _filename(value: str) -> str:
     if "\n" in value or "\r" in value:
         raise BadValue("a file name is one line")
-    return value if value.isprintable() else "".join(char for char in value if char.isprintable())
+    return value
 
 
 def _text(value: str) -> str:
@@ -287,7 +298,7 @@ def normalise(type_: str, value: str) -> str:
     if not value:
         raise BadValue("empty")
     if not value.isascii():
-        value = storable(value)
+        value = _url(value) if type_ in ("url", "uri", "link") else storable(value)
         if len(value.encode()) > MAX_LENGTH:
             raise BadValue(f"over {MAX_LENGTH:,} bytes")
     elif len(value) > MAX_LENGTH:
@@ -316,12 +327,58 @@ COMPOSITES = {
 
 
 def storable(text: str) -> str:
-    """Replace what MISP's columns can't hold: characters outside the Basic Multilingual Plane (emoji) become `?`."""
+    r"""A text without characters that MISP's columns can't hold: `\u{1F642}` stands for one of four bytes in UTF-8.
+
+    Two different texts stay different.
+    """
     if text.isascii():
         return text
     return "".join(
-        char if ord(char) < 0x10000 and not 0xD800 <= ord(char) < 0xE000 else "?" for char in text
+        char
+        if ord(char) < 0x10000 and not 0xD800 <= ord(char) < 0xE000
+        else f"\\u{{{ord(char):X}}}"
+        for char in text
     )
+
+
+def reclassified(type_: str, value: str) -> tuple[str, str] | None:
+    """(type, value) of a network name that plainly says what it is, though it was given as something else.
+
+    An address in a domain name, a URL in one, `host:port`, `ip:port`, a name in place of an address.
+
+    Args:
+        type_: the attribute type that refused it.
+        value: as the document has it.
+    """
+    if type_ not in _NETWORK:
+        return None
+    text = refang(value.strip())
+    if re.match(r"[a-z][a-z0-9+.-]{1,20}://", text, re.IGNORECASE):
+        return "url", normalise("url", value)
+    found = kind(text)
+    if found == "ip":
+        return ("ip-src" if type_ == "ip-src" else "ip-dst"), normalise("ip-dst", text)
+    if found == "domain" and not _MASKED.match(text):
+        return "domain", normalise("domain", text)
+    host, colon, port = text.strip("/").rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if colon and _DIGITS.fullmatch(port) and kind(host) in ("ip", "domain"):
+        pair = "hostname|port" if kind(host) == "domain" else "ip-dst|port"
+        if type_ == "ip-src" and pair == "ip-dst|port":
+            pair = "ip-src|port"
+        try:
+            return pair, normalise(pair, f"{host}|{port}")
+        except BadValue:
+            return None
+    return None
+
+
+# An address with letters in place of its last parts is no name.
+_MASKED = re.compile(r"\d{1,3}\.\d{1,3}\.", re.ASCII)
+_NETWORK = frozenset({"domain", "hostname", "ip-dst", "ip-src"})
+
+EVERYTHING = frozenset({"0.0.0.0/0", "::/0"})
+"""Ranges that hold every address, and so detect nothing."""
 
 
 def cut(text: str, limit: int = MAX_LENGTH, *, mark: str = "…") -> str:

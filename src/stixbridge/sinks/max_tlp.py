@@ -12,7 +12,6 @@ from stixbridge.misp.model import ANALYST_DATA, MispEvent, level_of
 from stixbridge.sinks.delivery import Note
 from stixbridge.sinks.fields import PARTS, VALUES, Part, rank_of, rows_of, tlp_rank, with_rows
 
-
 _CONTENT = (*VALUES, "EventReport")
 
 

@@ -27,6 +27,10 @@ class PatternError(ValueError):
         self.position = position
 
 
+class PatternLimit(PatternError):
+    """The pattern is over a limit that protects against hostile input; it may be right."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timestamp:
     """A literal `t'…'`."""
@@ -164,7 +168,7 @@ def parse(text: str) -> ObservationExpression:
         PatternError: the text is not a pattern; the error has the position.
     """
     if len(text) > MAX_LENGTH:
-        raise PatternError(f"longer than {MAX_LENGTH:,} characters", MAX_LENGTH)
+        raise PatternLimit(f"longer than {MAX_LENGTH:,} characters", MAX_LENGTH)
     single = single_comparison(text)
     if single is not None:
         object_type, path, value = single
@@ -259,9 +263,12 @@ class _Parser:
         while (keyword := self._peek()) in ("START", "WITHIN", "REPEATS"):
             self._at += 1
             if keyword == "START":
-                self._expect("timestamp")
+                # STIX 2.0 has strings here, 2.1 timestamps; not both in one pattern
+                self._belongs_to("2.0" if self._peek() == "string" else "2.1")
+                self._expect("timestamp", "string")
                 self._expect("STOP")
-                self._expect("timestamp")
+                self._belongs_to("2.0" if self._peek() == "string" else "2.1")
+                self._expect("timestamp", "string")
             elif keyword == "WITHIN":
                 self._positive("int", "float")
                 self._expect("SECONDS")
@@ -398,14 +405,14 @@ class _Parser:
 
     def _belongs_to(self, version: str) -> None:
         if self._only not in ("", version):
-            self._fail("EXISTS is a word in 2.0 and an operator in 2.1, not both")
+            self._fail("the pattern mixes the grammars of STIX 2.0 and 2.1")
         self._only = version
 
     def _enter(self) -> None:
         self._at += 1
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            self._fail(f"nested deeper than {MAX_DEPTH}")
+            raise PatternLimit(f"nested deeper than {MAX_DEPTH}", self._tokens[self._at][2])
 
     def _fail(self, message: str) -> NoReturn:
         _, text, position = self._tokens[self._at]

@@ -32,7 +32,7 @@ from stixbridge.conversion.to_misp.workspace import Workspace
 from stixbridge.ledger import Ledger, Outcome, Reason
 from stixbridge.mapping.tables import Role
 from stixbridge.misp.knowledge import Knowledge
-from stixbridge.misp.model import Converted, one_line
+from stixbridge.misp.model import Converted, derived_uuid, one_line
 from stixbridge.misp.values import storable
 from stixbridge.stix.reader import Entry
 
@@ -76,6 +76,7 @@ class _Engine:
         workspace = self._workspace
         self._translate()
         plans = Grouping(workspace).plan()
+        self._taken = self._reserved(plans)
         for plan in plans:
             workspace.builders[plan.uuid] = self._place(plan)
         self._observe()
@@ -89,6 +90,20 @@ class _Engine:
         self._settle(kept)
         return Conversion(converted, workspace.ledger, workspace.objects)
 
+    def _reserved(self, plans: list[Plan]) -> set[str]:
+        """UUIDs that are derived for something in this conversion: none that a document brings takes them over."""
+        translations = self._workspace.translations
+        if not any(row.uuids for row in translations.values()):
+            return set()
+        reserved = {plan.uuid for plan in plans}
+        for plan in plans:
+            for id_ in plan.members:
+                translation = translations.get(id_)
+                if translation is not None and not translation.uuids:
+                    rows = (*translation.attributes, *translation.excluded)
+                    reserved.update(derived_uuid(plan.uuid, row.type, row.value) for row in rows)
+        return reserved
+
     def _translate(self) -> None:
         """Translate each object, and record references of its lists that lead nowhere."""
         workspace, fates = self._workspace, self._workspace.fates
@@ -98,6 +113,9 @@ class _Engine:
             shape = shapes[id_]
             if shape.marked and (drops := workspace.markings.of(obj).drops):
                 fates.drop(id_, drops)
+            for name in shape.times:
+                if times.read(obj[name]) is None:
+                    fates.drop(id_, [(name, Outcome.DROPPED, Reason.INVALID_VALUE)])
             by_role[shape.table.role](id_, obj)
             for name in shape.reference_lists:
                 rows = obj[name]
@@ -195,13 +213,12 @@ class _Engine:
         moments = [element.timestamp for element in builder.elements.values()]
         if container is not None:
             self._handlers[Role.CONTAINER].close(builder, container)
-            changed = times.read(container.get("modified")) or times.read(container.get("created"))
-            moments.append((changed or 0) // 1_000_000)
+            moments.append(self._workspace.seconds_of(str(container["id"]), container))
         timestamp = max(moments, default=0) or options.now // 1_000_000
         info = self._info(plan, builder)
         fields: dict[str, Any] = {
             "info": info,
-            "date": _day(plan, timestamp),
+            "date": _day(plan, timestamp, options.now),
             "threat_level_id": _UNDEFINED_THREAT,
             "analysis": _REPORT if container is not None else _FEED,
             "distribution": "0",
@@ -269,6 +286,8 @@ class _Engine:
             for id_, uuids in builder.by_stix.items():
                 if uuids:
                     fates.mapped(id_, uuids)
+            for id_, uuids in builder.excluded.items():
+                fates.mapped(id_, uuids)
         objects = workspace.objects
         for id_ in objects:
             if not fates.decided(id_):
@@ -278,11 +297,11 @@ class _Engine:
         )
 
 
-def _day(plan: Plan, timestamp: int) -> str:
+def _day(plan: Plan, timestamp: int, now: int) -> str:
     """The date of an event: that of its report's publication, or the day that it collects."""
     if plan.container is None:
         return plan.day or times.to_day(timestamp * 1_000_000)
-    published = times.read(plan.container.get("published"))
+    published = times.past(plan.container.get("published"), now)
     if published is None:
-        published = times.read(plan.container.get("created"))
+        published = times.past(plan.container.get("created"), now)
     return times.to_day(published if published is not None else timestamp * 1_000_000)

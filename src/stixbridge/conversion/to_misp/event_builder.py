@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha1
 from typing import Any
@@ -11,7 +11,13 @@ from typing import Any
 from stixbridge import tlp
 from stixbridge.conversion.to_misp.element import Element
 from stixbridge.conversion.to_misp.markings import UNMARKED, Marking
-from stixbridge.conversion.to_misp.translation import NO_TAGS, Attribute, Object, Translation
+from stixbridge.conversion.to_misp.translation import (
+    NO_TAGS,
+    Attribute,
+    Object,
+    Translation,
+    unique,
+)
 from stixbridge.misp.knowledge import Knowledge
 from stixbridge.misp.model import (
     MispAttribute,
@@ -66,6 +72,7 @@ class EventBuilder:
         self.marking = UNMARKED
         self.creator: str | None = None
         self.observed: set[str] = set()
+        self.excluded: dict[str, list[str]] = {}
         self.shown: set[str] = set()
 
     @property
@@ -110,6 +117,7 @@ class EventBuilder:
         for attribute in translation.excluded:
             element = self._element(attribute, translation)
             self._contribute(element, id_, "excluded by a pattern (!=)", translation, NO_TAGS)
+            self.excluded.setdefault(id_, []).append(element.uuid)
         if translation.objects or translation.hub is not None:
             self._place_objects(id_, translation, tags, uuids)
         return uuids
@@ -121,7 +129,7 @@ class EventBuilder:
         hub = translation.hub
         for obj in (*translation.objects, *((hub,) if hub is not None else ())):
             element = self._place_object(obj, id_, translation)
-            element.to_ids = translation.live
+            element.to_ids = element.to_ids or translation.live
             self._contribute(element, id_, translation.comment, translation, tags)
             if obj is hub:
                 for at, uuid in enumerate(uuids):
@@ -174,8 +182,15 @@ class EventBuilder:
 
     def _place_object(self, obj: Object, id_: str, translation: Translation) -> Element:
         uuids = translation.uuids or {}
-        uuid = self._own(uuids.get(("", ""))) or derived_uuid(self.uuid, obj.template, id_, obj.key)
-        self._restored.update({(uuid, *key): own for key, own in uuids.items() if own})
+        key = (obj.identity,) if obj.identity else (id_, obj.key)
+        own = self._own(uuids.get(("", "")))
+        uuid = own or derived_uuid(self.uuid, obj.template, *key)
+        self._restored.update({(uuid, *row): found for row, found in uuids.items() if found})
+        element = self.elements.get(uuid) if obj.identity else None
+        if element is not None and element.obj is not None:
+            rows = unique((*element.obj.attributes, *obj.attributes))
+            element.obj = replace(element.obj, attributes=rows)
+            return element
         element = self.elements[uuid] = Element(uuid, obj=obj)
         return element
 

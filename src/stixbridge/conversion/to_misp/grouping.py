@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from stixbridge import times, tlp
 from stixbridge.conversion.to_misp.markings import UNMARKED
 from stixbridge.conversion.to_misp.shapes import WITHOUT
+from stixbridge.ledger import Outcome, Reason
 from stixbridge.mapping.tables import Role
 from stixbridge.misp.model import NAMESPACE, derived_uuid, uuid_of
 from stixbridge.stix.references import parts, references
@@ -115,8 +116,22 @@ class Grouping:
             # a report in a report has an event of its own, and is no part of this one
             plan.members = sorted(ref for ref in members if self._roles[ref] is not Role.CONTAINER)
             in_reports.update(plan.members)
-        plans.extend(self._collect(self._free(in_reports)))
-        return plans
+        collecting = list(self._collect(self._free(in_reports)))
+        self._give_way(plans, {plan.uuid for plan in collecting})
+        return [*plans, *collecting]
+
+    def _give_way(self, plans: list[Plan], collecting: set[str]) -> None:
+        """Derive the UUID of a report whose id has the UUID of a collecting event: a document can't take that over."""
+        for plan in plans:
+            if plan.uuid not in collecting or plan.container is None:
+                continue
+            id_ = str(plan.container["id"])
+            moved = derived_uuid(NAMESPACE, "event", self._options.source or "", id_)
+            for child in plans:
+                if child.extends == plan.uuid:
+                    child.extends = moved
+            plan.uuid = moved
+            self._workspace.fates.drop(id_, [("id", Outcome.PRESERVED, Reason.UUID_TAKEN)])
 
     def _free(self, in_reports: set[str]) -> list[str]:
         """Ids of the content that no report has, sorted.
@@ -262,9 +277,12 @@ class Grouping:
         ]
 
     def _day(self, id_: str) -> str:
-        moment = times.read(self._objects[id_].get("created"))
+        now = self._options.now
+        moment = times.past(self._objects[id_].get("created"), now)
         if moment is None:
-            moment = self._options.date_added.get(id_, self._options.now)
+            moment = self._workspace.observed_at.get(id_)
+        if moment is None:
+            moment = self._options.date_added.get(id_, now)
         return times.to_day(moment)
 
 

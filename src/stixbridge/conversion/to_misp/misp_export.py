@@ -25,7 +25,7 @@ from stixbridge.conversion.to_misp.misp_export_values import (
     relation_of,
 )
 from stixbridge.conversion.to_misp.translate import NO_CORRELATION
-from stixbridge.conversion.to_misp.translation import Attribute, Draft, Object
+from stixbridge.conversion.to_misp.translation import Attribute, Draft, Object, unique
 from stixbridge.conversion.to_misp.walk import text_of
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.mapping.dialects import misp_export
@@ -333,11 +333,8 @@ class Restorer:
         verb: str = "",
     ) -> None:
         if rows:
-            rows.sort(key=lambda row: (row[0], row[1].value))
             custom = not self._knowledge.relations(name)
-            draft.objects.append(
-                Object(name, tuple(dict.fromkeys(rows)), key, parent, verb, custom)
-            )
+            draft.objects.append(Object(name, unique(rows), key, parent, verb, custom))
             if not key:
                 draft.uuids["", ""] = uuid_of(str(obj["id"])) or ""
 

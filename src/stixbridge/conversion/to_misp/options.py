@@ -30,6 +30,7 @@ class Options:
         containers: ids that make events, where not all of them shall; the others are there to be referred to.
         collect: ids that may go to a collecting event, where not all may.
         placed: events that an id is in already, beyond this conversion.
+        keep_expired: whether expired indicators that were never delivered are kept, without `to_ids`.
         describe: whether what no galaxy knows is described as clusters.
     """
 
@@ -50,6 +51,7 @@ class Options:
     containers: Container[str] | None = None
     collect: Container[str] | None = None
     placed: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    keep_expired: bool = False
     describe: bool = False
 
     @property

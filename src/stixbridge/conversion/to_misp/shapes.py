@@ -41,6 +41,7 @@ class Shape:
         referring: properties that refer to objects that it needs: neither its producer nor its markings.
         tagging: properties that tags are made of.
         links: whether the table says relationships by properties that are here.
+        times: properties that are timestamps.
         marked: whether it has marking references, or labels that may say a level.
         supplemented: whether an object can have more than its elements: links, long texts, times, custom properties.
         detailed: whether a relationship can say more than its type.
@@ -54,6 +55,7 @@ class Shape:
     referring: tuple[str, ...]
     tagging: tuple[str, ...]
     links: bool
+    times: tuple[str, ...]
     marked: bool
     supplemented: bool
     detailed: bool
@@ -83,12 +85,30 @@ def shape_of(table: Table, names: tuple[Any, ...]) -> Shape:
         referring=tuple(name for name in referring(names) if name not in WITHOUT),
         tagging=tuple(name for name in _TAGGING if name in present),
         links=_links(table, present),
+        times=tuple(name for name in names if name in TIMES),
         marked=not present.isdisjoint(("object_marking_refs", "granular_markings", *LABELS)),
         supplemented=_supplemented(table, present),
         detailed=not DETAIL.isdisjoint(present),
         scalars=_scalars(table, names),
     )
 
+
+TIMES = frozenset(
+    {
+        "created",
+        "modified",
+        "valid_from",
+        "valid_until",
+        "published",
+        "first_seen",
+        "last_seen",
+        "first_observed",
+        "last_observed",
+        "start_time",
+        "stop_time",
+    }
+)
+"""Properties that are timestamps (STIX 2.1, section 3.13)."""
 
 DETAIL = frozenset(
     {"description", "start_time", "stop_time", "first_seen", "last_seen", "confidence"}

@@ -5,27 +5,31 @@ The translation does not depend on the event that it goes to. A translator holds
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from stixbridge.conversion.to_misp.shapes import Shape
-from stixbridge.conversion.to_misp.translation import Attribute, Draft, Object, Translation
+from stixbridge.conversion.to_misp.translation import Attribute, Draft, Object, Translation, unique
 from stixbridge.conversion.to_misp.walk import Found, Objects, Piece, Walk, text_of
 from stixbridge.ledger import Drop, Outcome, Reason
 from stixbridge.mapping import TABLES
+from stixbridge.mapping.hashes import HASHES, STRONGEST
 from stixbridge.mapping.indicator import LANGUAGES
 from stixbridge.mapping.tables import COMMON, ByKind, Composite, Field, Table, canonical_path
 from stixbridge.misp.knowledge import Knowledge
 from stixbridge.misp.values import (
     COMPOSITES,
+    EVERYTHING,
     BadValue,
     base64_of,
     coin,
     cut,
     kind,
     normalise,
+    reclassified,
     storable,
 )
 from stixbridge.stix.pattern import MAX_LENGTH, PatternError, single_comparison
@@ -78,7 +82,7 @@ class Translator:
         pattern = obj.get("pattern")
         if not isinstance(pattern, str) or not pattern.strip():
             raise PatternError("no pattern", 0)
-        language = obj.get("pattern_type", "stix")
+        language = str(obj.get("pattern_type", "stix")).strip().lower()
         if language == "stix":
             attribute = self._comparison(pattern, detects)
             if attribute is not None:
@@ -87,8 +91,8 @@ class Translator:
             self._pattern(draft, pattern, meaning_of(pattern), detects)
             return draft.done()
         draft = Draft()
-        type_ = LANGUAGES.get(str(language).lower(), "other")
-        attribute = self._attribute(type_, pattern, detects, draft.drops, "pattern")
+        type_ = LANGUAGES.get(language, "other")
+        attribute = self._attribute(type_, pattern, detects, draft, "pattern")
         if attribute is not None:
             draft.attributes.append(attribute)
         if type_ == "other":
@@ -104,12 +108,23 @@ class Translator:
         if single is None:
             return None
         type_ = _type_of(single[0], single[1])
-        return None if type_ is None else self._attribute(type_, single[2], detects, [], "pattern")
+        if type_ is None:
+            return None
+        try:
+            value = normalise(type_, single[2])
+        except BadValue:
+            return None
+        if not _says_the_same(type_, single[2], value):
+            return None
+        return self._made(type_, value, detects)
 
     def _pattern(self, draft: Draft, pattern: str, means: Meaning, detects: bool) -> None:
         complete = means.exact
         part_detects = detects and means.detects
-        for at, alternative in enumerate(means.alternatives):
+        hashes = _hashes_of_one_file(means)
+        for at, alternative in enumerate(
+            ((hashes,),) if hashes is not None else means.alternatives
+        ):
             for place, group in enumerate(alternative):
                 key = f"{at}.{place}.{group.object_type}" if at or place else group.object_type
                 complete &= self._group(draft, group, part_detects, key)
@@ -121,7 +136,7 @@ class Translator:
             draft.excluded = list(dict.fromkeys(draft.excluded))
         if not complete:
             text = self._attribute(
-                "stix2-pattern", pattern, detects and means.pattern_detects, draft.drops, "pattern"
+                "stix2-pattern", pattern, detects and means.pattern_detects, draft, "pattern"
             )
             if text is not None:
                 draft.hub = Object("stix2-pattern", (("stix2-pattern", text),), "pattern")
@@ -141,17 +156,22 @@ class Translator:
             return complete & self._parts(draft, table, group, resolved, detects, key)
         if not complete and not fields:
             return False
-        drops: list[Drop] = []
-        element = self._element(table, fields, detects, drops, key)
-        if drops:
-            complete = False
-            draft.drops.extend(("pattern", outcome, reason) for _, outcome, reason in drops)
+        inner = Draft()
+        element = self._element(table, fields, detects, inner, key)
+        complete &= not self._took(draft, inner)
         if isinstance(element, Object):
-            draft.objects.append(element)
+            draft.objects.append(_identified(element))
             return complete
         draft.attributes.extend(element)
         # nothing came out, or two values of a property that has one: only the text says what is meant
         return complete and len(element) == 1 and not _commented(fields)
+
+    @staticmethod
+    def _took(draft: Draft, inner: Draft) -> bool:
+        """Take over the losses of a part of a pattern; True where something is lost that only the text says."""
+        draft.drops.extend(("pattern", outcome, reason) for _, outcome, reason in inner.drops)
+        draft.kept.extend(inner.kept)
+        return any(outcome is Outcome.DROPPED for _, outcome, _ in inner.drops)
 
     def _excluded(self, draft: Draft, group: Group) -> None:
         """Translate a value that the pattern excludes, where one attribute holds it."""
@@ -162,9 +182,9 @@ class Translator:
         if resolved.parts or not resolved.fields:
             return
         fields = [(path, field, group.tests[at][1]) for path, field, at in resolved.fields]
-        drops: list[Drop] = []
-        element = self._element(table, fields, False, drops, "not")
-        draft.drops.extend(("pattern", outcome, reason) for _, outcome, reason in drops)
+        inner = Draft()
+        element = self._element(table, fields, False, inner, "not")
+        self._took(draft, inner)
         if not isinstance(element, Object):
             draft.excluded.extend(element)
 
@@ -178,7 +198,7 @@ class Translator:
         key: str,
     ) -> bool:
         """Translate tests on an observable's parts; one part alone is an attribute where one holds it all."""
-        drops: list[Drop] = []
+        inner = Draft()
         parts = {
             where: [(path, field, group.tests[at][1]) for path, field, at in rows]
             for where, rows in resolved.parts
@@ -187,17 +207,17 @@ class Translator:
         if not fields and len(parts) == 1:
             ((path, found),) = parts.items()
             if len(found) == 1 and found[0][1].type is not None:
-                attribute = self._attribute(found[0][1].type, found[0][2], detects, drops, path)
+                attribute = self._attribute(found[0][1].type, found[0][2], detects, inner, path)
                 if attribute is not None:
                     draft.attributes.append(attribute)
-                draft.drops.extend(("pattern", outcome, reason) for _, outcome, reason in drops)
+                self._took(draft, inner)
                 return attribute is not None
-        main = self._object(table.template, fields, detects, drops, key) if fields else None
+        main = self._object(table.template, fields, detects, inner, key) if fields else None
         if main is not None:
             draft.objects.append(main)
         for path, found in sorted(parts.items()):
             part = table.parts[path]
-            made = self._object(part.template, found, detects, drops, f"{key}/{path}")
+            made = self._object(part.template, found, detects, inner, f"{key}/{path}")
             if made is not None:
                 above = max(
                     (where for where in parts if path.startswith(f"{where}.")),
@@ -207,8 +227,7 @@ class Translator:
                 parent = f"{key}/{above}" if above is not None else key if main is not None else ""
                 draft.objects.append(replace(made, parent=parent, verb=part.verb))
         every = [row for found in (fields, *parts.values()) for row in found]
-        draft.drops.extend(("pattern", outcome, reason) for _, outcome, reason in drops)
-        return not drops and not _commented(every)
+        return not self._took(draft, inner) and not _commented(every)
 
     # observables and details
 
@@ -223,12 +242,11 @@ class Translator:
         table = shape.table
         found = _scalars(obj, shape)
         if found is not None:
-            drops: list[Drop] = []
-            element = self._element(table, found, False, drops, table.stix_type)
-            comment = _comment(found) if _commented(found) else ""
-            if isinstance(element, Object):
-                return Translation(objects=(element,), comment=comment, drops=drops)
-            return Translation(element, comment=comment, drops=drops)
+            draft = Draft()
+            self._add(draft, self._element(table, found, False, draft, table.stix_type))
+            if _commented(found):
+                draft.comment = _comment(found)
+            return draft.done()
         walk = Walk(table, obj, get, CHOOSERS)
         draft = Draft(drops=walk.drops, sources=walk.taken)
         main, *pieces = walk.pieces
@@ -236,15 +254,13 @@ class Translator:
         key = str(obj["type"])
         if pieces:
             made = (
-                self._object(table.template, main.found, False, draft.drops, key)
-                if main.found
-                else None
+                self._object(table.template, main.found, False, draft, key) if main.found else None
             )
             if made is not None:
                 draft.objects.append(made)
             self._pieces(draft, pieces, key)
         else:
-            self._add(draft, self._element(table, main.found, False, draft.drops, key))
+            self._add(draft, self._element(table, main.found, False, draft, key))
         draft.comment = _comment(row for piece in walk.pieces for row in piece.found)
         # an object that does not fit in here has to stand by itself
         lost = {path.rpartition(".")[0] for path, _, _ in draft.drops}
@@ -268,7 +284,7 @@ class Translator:
                 above = above.parent
             parent = "" if above is None else f"{key}/{above.key}" if above.key else key
             made = self._object(
-                piece.part.template, piece.found, False, draft.drops, f"{key}/{piece.key}"
+                piece.part.template, piece.found, False, draft, f"{key}/{piece.key}"
             )
             if made is not None:
                 draft.objects.append(replace(made, parent=parent, verb=piece.part.verb))
@@ -277,9 +293,7 @@ class Translator:
         """Translate a type with an object template (identity, infrastructure) in full: to the object."""
         walk = Walk(table, obj, lambda _: None, CHOOSERS)
         draft = Draft(drops=walk.drops)
-        made = self._object(
-            table.template, walk.pieces[0].found, False, draft.drops, str(obj["type"])
-        )
+        made = self._object(table.template, walk.pieces[0].found, False, draft, str(obj["type"]))
         if made is not None:
             draft.objects.append(made)
         draft.comment = _comment(row for piece in walk.pieces for row in piece.found)
@@ -290,24 +304,23 @@ class Translator:
 
         Properties that STIX gives every object (times, markings, labels) go where they always go.
         """
-        drops: list[Drop] = []
+        draft = Draft()
         attributes: list[tuple[str, Attribute]] = []
         for name, value in obj.items():
             if name in COMMON or value in (None, "", [], {}):
                 continue
             for item in value if isinstance(value, list) else [value]:
-                made = self._attribute("text", text_of(item), False, drops, name)
+                made = self._attribute("text", text_of(item), False, draft, name)
                 if made is not None:
                     attributes.append((cut(storable(name), MAX_RELATION), made))
-        attributes.sort(key=lambda row: (row[0], row[1].value))
-        rows = tuple(dict.fromkeys(attributes))
-        objects = [Object(str(obj["type"]), rows, "", custom=True)] if rows else []
-        return Translation(objects=objects, drops=drops)
+        if attributes:
+            draft.objects.append(Object(str(obj["type"]), unique(attributes), "", custom=True))
+        return draft.done()
 
     # elements
 
     def _element(
-        self, table: Table, fields: list[Found], detects: bool, drops: list[Drop], key: str
+        self, table: Table, fields: list[Found], detects: bool, draft: Draft, key: str
     ) -> list[Attribute] | Object:
         """One attribute where one value (or a composite) says it all, otherwise an object."""
         if _commented(fields):
@@ -315,21 +328,30 @@ class Translator:
         if len(fields) == 1:
             path, field, value = fields[0]
             if field.type is not None:
-                attribute = self._attribute(field.type, value, detects, drops, path)
+                attribute = self._attribute(field.type, value, detects, draft, path)
                 return [attribute] if attribute is not None else []
         elif len(fields) == 2:
             attribute = self._composite(table, fields, detects)
             if attribute is not None:
                 return [attribute]
-        if table.template is None:
-            found = [
-                self._attribute(field.type, value, detects, drops, path)
-                for path, field, value in fields
-                if field.type is not None
-            ]
-            return [attribute for attribute in found if attribute is not None]
-        made = self._object(table.template, fields, detects, drops, key)
-        return made if made is not None else []
+        if table.template is not None:
+            made = self._object(table.template, fields, detects, draft, key)
+            if made is not None or not draft.kept:
+                return made if made is not None else []
+            # no field of the object took its value: the values stand as they are
+            return self._as_text(fields, draft)
+        found = [
+            self._attribute(field.type, value, detects, draft, path)
+            for path, field, value in fields
+            if field.type is not None
+        ]
+        return [attribute for attribute in found if attribute is not None]
+
+    def _as_text(self, fields: list[Found], draft: Draft) -> list[Attribute]:
+        """Values that fit no field, as attributes of the type `other`."""
+        draft.kept.clear()
+        found = [self._other(value) for _, _, value in fields]
+        return [attribute for attribute in found if attribute is not None]
 
     def _composite(self, table: Table, fields: list[Found], detects: bool) -> Attribute | None:
         """One attribute of two values; None where one half does not fit (a name that resolves to a name)."""
@@ -337,11 +359,19 @@ class Translator:
         if composite is None:
             return None
         by_path = {path: value for path, _, value in fields}
-        joined = f"{by_path[composite.left].replace('|', '%7C')}|{by_path[composite.right]}"
-        return self._attribute(composite.type, joined, detects, [], composite.left)
+        left, right = by_path[composite.left], by_path[composite.right]
+        if "|" in left:
+            return None  # MISP separates the halves by it
+        joined = f"{left}|{right}"
+        try:
+            value = normalise(composite.type, joined)
+        except BadValue:
+            return None
+        same = _says_the_same(composite.type, joined, value)
+        return self._made(composite.type, value, detects) if same else None
 
     def _object(
-        self, name: str | None, fields: list[Found], detects: bool, drops: list[Drop], key: str
+        self, name: str | None, fields: list[Found], detects: bool, draft: Draft, key: str
     ) -> Object | None:
         if name is None:
             return None
@@ -350,21 +380,21 @@ class Translator:
         for path, field, value in fields:
             if field.relation is None:
                 if field.comment is None:
-                    drops.append((path, Outcome.DROPPED, Reason.NO_PLACE))
+                    draft.lose(path, Outcome.DROPPED, Reason.NO_PLACE)
                 continue
             content = base64_of(value) if field.data else None
             if field.data and content is None:
-                drops.append((path, Outcome.DROPPED, Reason.INVALID_VALUE))
+                draft.lose(path, Outcome.DROPPED, Reason.INVALID_VALUE)
                 continue
             if field.data:
                 value = f"{key}.bin"
             elif field.convert is not None:
                 value = field.convert(value)
             type_, template_ids, no_correlation, category = template.relations[field.relation]
-            attribute = self._attribute(
-                type_, value, detects and field.selects and template_ids is not False, drops, path
-            )
+            selects = detects and field.selects and template_ids is not False
+            attribute = self._in_object(type_, value, selects, draft, path)
             if attribute is None:
+                draft.kept.append(f"{field.relation}: {value}")
                 continue
             if category and category in self._knowledge.allowed[type_]:
                 attribute = attribute._replace(category=category)
@@ -375,29 +405,123 @@ class Translator:
             attributes.append((field.relation, attribute))
         if not attributes:
             return None
-        attributes.sort(key=lambda row: (row[0], row[1].value))
-        return Object(name, tuple(dict.fromkeys(attributes)), key)
+        return Object(name, unique(attributes), key)
+
+    def _in_object(
+        self, type_: str, value: str, detects: bool, draft: Draft, path: str
+    ) -> Attribute | None:
+        """An attribute of an object, whose type its relation fixes; None where the value is none of that type."""
+        try:
+            normal = normalise(type_, value)
+        except BadValue:
+            draft.lose(path, Outcome.PRESERVED, Reason.INVALID_VALUE)
+            return None
+        if not _says_the_same(type_, value, normal):
+            draft.lose(path, Outcome.PRESERVED, Reason.MENDED)
+            detects = False
+        return self._made(type_, normal, detects)
 
     def _attribute(
-        self, type_: str, value: str, detects: bool, drops: list[Drop], path: str
+        self, type_: str, value: str, detects: bool, draft: Draft, path: str
     ) -> Attribute | None:
+        """A lone attribute. A value that is none of the type gets the type it plainly has, or else `other`.
+
+        None only where the value holds nothing.
+        """
         try:
-            value = normalise(type_, value)
+            normal = normalise(type_, value)
         except BadValue:
-            drops.append((path, Outcome.DROPPED, Reason.INVALID_VALUE))
+            fitting = reclassified(type_, value)
+            if fitting is not None:
+                return self._made(fitting[0], fitting[1], detects)
+            made = self._other(value)
+            outcome = Outcome.DROPPED if made is None else Outcome.PRESERVED
+            draft.lose(path, outcome, Reason.INVALID_VALUE)
+            return made
+        if not _says_the_same(type_, value, normal):
+            draft.lose(path, Outcome.PRESERVED, Reason.MENDED)
+            detects = False
+        return self._made(type_, normal, detects)
+
+    def _other(self, value: str) -> Attribute | None:
+        """A value that MISP takes under no type of its own: kept, without `to_ids`."""
+        try:
+            return self._made("other", normalise("other", value), False)
+        except BadValue:
             return None
+
+    def _made(self, type_: str, value: str, detects: bool) -> Attribute:
         knowledge = self._knowledge
         return Attribute(
             type_,
             value,
             knowledge.categories[type_],
-            detects and type_ in knowledge.to_ids,
+            detects and type_ in knowledge.to_ids and value not in EVERYTHING,
             type_ not in NO_CORRELATION,
         )
 
     def value(self, type_: str, value: str, drops: list[Drop], path: str) -> Attribute | None:
         """A lone attribute without `to_ids` (links, CVEs); None with a drop where MISP would refuse the value."""
-        return self._attribute(type_, value, False, drops, path)
+        try:
+            return self._made(type_, normalise(type_, value), False)
+        except BadValue:
+            drops.append((path, Outcome.DROPPED, Reason.INVALID_VALUE))
+            return None
+
+    def unreadable(self, pattern: str) -> Attribute | None:
+        """The text of a pattern outside the grammar: kept for a reader, without `to_ids`."""
+        try:
+            value = normalise("stix2-pattern", pattern)
+        except BadValue:
+            return None
+        return Attribute("stix2-pattern", value, "Payload delivery", False, False)
+
+
+def _says_the_same(type_: str, value: str, normal: str) -> bool:
+    """Whether a value still is what the source wrote, once characters that MISP can't hold are written otherwise."""
+    if value.isascii() or type_ in ("url", "uri", "link"):
+        return True
+    return storable(value) == value or "\\u{" not in normal
+
+
+_ALGORITHM = re.compile(r"hashes\.[A-Za-z0-9/-]+")
+
+
+def _hashes_of_one_file(means: Meaning) -> Group | None:
+    """Alternatives that are different hash algorithms of a file, each once: they are one file.
+
+    None for any other pattern.
+    """
+    if len(means.alternatives) < 2 or means.excluded:
+        return None
+    tests: dict[str, tuple[str, str]] = {}
+    for alternative in means.alternatives:
+        if len(alternative) != 1 or alternative[0].object_type != "file":
+            return None
+        group = alternative[0]
+        if len(group.tests) != 1:
+            return None
+        path = canonical_path(group.tests[0][0])
+        if _ALGORITHM.fullmatch(path) is None or path in tests:
+            return None
+        tests[path] = group.tests[0]
+    return Group("file", tuple(tests.values()))
+
+
+def _identified(element: Object) -> Object:
+    """A file of hashes alone is the same object in its event, whichever STIX object says it."""
+    if element.template != "file":
+        return element
+    hashes = {row.type: row.value for relation, row in element.attributes if relation in _HASHES}
+    if len(hashes) != len(element.attributes):
+        return element
+    strongest = next((name for name in STRONGEST if name in hashes), None)
+    if strongest is None:
+        return element
+    return replace(element, identity=f"{strongest}|{hashes[strongest]}")
+
+
+_HASHES = frozenset(HASHES.values())
 
 
 def _scalars(obj: Mapping[str, Any], shape: Shape) -> list[Found] | None:

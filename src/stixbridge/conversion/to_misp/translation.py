@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from stixbridge.conversion.to_misp.markings import UNMARKED, Marking
-from stixbridge.ledger import Drop
+from stixbridge.ledger import Drop, Outcome, Reason
 
 NO_TAGS: frozenset[str] = frozenset()
 
@@ -33,6 +33,8 @@ class Object:
         key: tells the objects of one STIX object apart.
         parent: key of the object that refers to this one, by `verb`.
         custom: MISP has no template of that name.
+        identity: identifies the object within its event, whatever STIX object it comes from (the strongest hash of a
+            file); empty where the STIX object does.
     """
 
     template: str
@@ -41,6 +43,18 @@ class Object:
     parent: str = ""
     verb: str = ""
     custom: bool = False
+    identity: str = ""
+
+
+def unique(rows: Iterable[tuple[str, Attribute]]) -> tuple[tuple[str, Attribute], ...]:
+    """Attributes of an object in order, each relation and value once: it detects if any of equal ones does."""
+    found: dict[tuple[str, str, str], tuple[str, Attribute]] = {}
+    for relation, row in sorted(rows, key=lambda pair: (pair[0], pair[1].value)):
+        key = (relation, row.type, row.value)
+        known = found.get(key)
+        if known is None or (row.to_ids and not known[1].to_ids):
+            found[key] = (relation, row)
+    return tuple(found.values())
 
 
 @dataclass(slots=True)
@@ -92,7 +106,7 @@ class Translation:
 
 @dataclass(slots=True)
 class Draft:
-    """A translation that is being made; lists that grow."""
+    """A translation that is being made; lists that grow. `kept` are texts that no attribute takes."""
 
     attributes: list[Attribute] = field(default_factory=list)
     objects: list[Object] = field(default_factory=list)
@@ -100,13 +114,20 @@ class Draft:
     excluded: list[Attribute] = field(default_factory=list)
     comment: str = ""
     drops: list[Drop] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
     consumed: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     uuids: dict[tuple[str, str], str] = field(default_factory=dict)
 
+    def lose(self, path: str, outcome: Outcome, reason: Reason) -> None:
+        """Record that a part of a property is not carried over, or not as it was."""
+        self.drops.append((path, outcome, reason))
+
     def done(self) -> Translation:
-        """The translation."""
+        """The translation; values that fit no attribute stand in the comment."""
+        kept = ", ".join(dict.fromkeys(self.kept))
+        comment = ", ".join(text for text in (self.comment, kept) if text)
         return Translation(
-            self.attributes, self.objects, self.hub, self.excluded, self.comment,
+            self.attributes, self.objects, self.hub, self.excluded, comment,
             self.drops, self.consumed, self.sources, self.uuids or None,
         )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stixbridge import times
@@ -46,6 +46,7 @@ class Workspace:
         translations: of content objects, by id.
         ended: ids of content objects and containers that are revoked or expired, and which of both.
         mentioned: ids that relationships, reports, sightings and notes refer to.
+        observed_at: when the first observed-data that holds an observable was made, microseconds, by its id.
         records: ids of observables that are part of a record of MISP's.
         linked_clusters: ids of clusters that an export puts on attributes and objects, and so not on the event.
         builders: the events, by UUID.
@@ -74,6 +75,7 @@ class Workspace:
         self.translator = Translator(knowledge)
         self.translations: dict[str, Translation] = {}
         self.ended: dict[str, Reason] = {}
+        self.observed_at: dict[str, int] = {}
         self.records: set[str] = set()
         self.mentioned: set[str] = set()
         self.linked_clusters = self._clusters_of_elements() if self.from_misp else frozenset[str]()
@@ -84,6 +86,22 @@ class Workspace:
     def role(self, id_: str) -> Role:
         """The role of an object of the input."""
         return self.shapes[id_].table.role
+
+    def seconds_of(self, id_: str, obj: Mapping[str, Any]) -> int:
+        """When an object was changed last, in seconds.
+
+        Its `modified`, else `created`, else when the server got it; the reference time where it says a time that
+        nobody can use, and 0 where it says none, as observables do.
+        """
+        now = self.options.now
+        modified = times.past(obj.get("modified"), now)
+        if modified is None:
+            modified = times.past(obj.get("created"), now)
+        if modified is None:
+            modified = self.options.date_added.get(id_)
+        if modified is None:
+            modified = now if "modified" in obj or "created" in obj else 0
+        return modified // 1_000_000
 
     def _clusters_of_elements(self) -> frozenset[str]:
         records = {id_ for id_ in self.objects if self.role(id_) is Role.RECORD}

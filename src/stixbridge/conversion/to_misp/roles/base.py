@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stixbridge import times
 from stixbridge.conversion.to_misp import misp_export
 from stixbridge.conversion.to_misp.event_builder import EventBuilder
 from stixbridge.conversion.to_misp.markings import UNMARKED, Marking
@@ -18,6 +17,10 @@ from stixbridge.conversion.to_misp.workspace import Workspace
 from stixbridge.ledger import Outcome, Reason
 
 StixObject = Mapping[str, Any]
+
+
+_EXPIRED = frozenset({"retention:expired"})
+"""The tag of MISP's taxonomy `retention` for what is past its time."""
 
 
 class Handler:
@@ -71,7 +74,8 @@ class Handler:
     def ends(self, id_: str, reason: Reason) -> bool:
         """Record that a content object or container has ended; True where it does not come out for that."""
         self.workspace.ended[id_] = reason
-        if id_ in self.workspace.options.delivered:
+        options = self.workspace.options
+        if id_ in options.delivered or (reason is Reason.EXPIRED and options.keep_expired):
             return False
         self.fates.outcome(id_, Outcome.DROPPED, reason)
         return True
@@ -118,12 +122,13 @@ class Content(Handler):
         translation.live = id_ not in workspace.ended
         own = workspace.markings.of(obj) if shape.marked else UNMARKED
         translation.marking = self.marking(obj, own, translation)
-        modified = times.read(obj.get("modified")) or times.read(obj.get("created"))
-        added = workspace.options.date_added
-        translation.timestamp = (modified or added.get(id_, 0)) // 1_000_000
+        translation.timestamp = workspace.seconds_of(id_, obj)
         if shape.tagging:
             translation.tags, translation.tags_beside = self.tags(id_, obj, own)
             translation.creator = creator_of(obj)
+        if reason is Reason.EXPIRED:
+            translation.tags |= _EXPIRED
+            translation.tags_beside |= _EXPIRED
         translation.supplemented = self.supplemented(id_, obj, shape)
 
     def end_of(self, obj: StixObject) -> Reason | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from stixbridge import times
@@ -10,9 +11,9 @@ from stixbridge.conversion.to_misp.shapes import Shape
 from stixbridge.conversion.to_misp.supplements import COMMENT_LINE, fits_a_comment
 from stixbridge.conversion.to_misp.translation import Attribute, Translation
 from stixbridge.ledger import Outcome, Reason
-from stixbridge.mapping.indicator import HARDLY_DETECTED, MALICIOUS, NEVER_DETECTED
+from stixbridge.mapping.indicator import NEVER_DETECTED
 from stixbridge.misp.values import refang
-from stixbridge.stix.pattern import PatternError
+from stixbridge.stix.pattern import PatternError, PatternLimit
 
 
 class Indicator(Content):
@@ -33,11 +34,8 @@ class Indicator(Content):
             translation = self.workspace.translator.indicator(
                 obj, detects=live and _may_detect(obj)
             )
-        except PatternError:
-            translation = Translation()
-            text = isinstance(obj.get("pattern"), str)
-            reason = Reason.INVALID_PATTERN if text else Reason.INVALID_OBJECT
-            self.fates.outcome(id_, Outcome.INVALID, reason)
+        except PatternError as error:
+            translation = self._unreadable(id_, obj, error)
         else:
             if translation.empty:
                 self.fates.outcome(id_, Outcome.DROPPED, Reason.INVALID_VALUE)
@@ -51,6 +49,20 @@ class Indicator(Content):
             comment = f"{comment} ({translation.comment})"
         translation.comment = comment or translation.comment
         return translation
+
+    def _unreadable(self, id_: str, obj: StixObject, error: PatternError) -> Translation:
+        """Keep the text of a pattern that can't be read, with everything else that the indicator says."""
+        pattern = obj.get("pattern")
+        if not isinstance(pattern, str) or not pattern.strip():
+            self.fates.outcome(id_, Outcome.INVALID, Reason.INVALID_OBJECT)
+            return Translation()
+        text = self.workspace.translator.unreadable(pattern)
+        if isinstance(error, PatternLimit):
+            kept = Outcome.DROPPED if text is None else Outcome.PRESERVED
+            self.fates.outcome(id_, kept, Reason.LIMIT, str(error))
+        else:
+            self.fates.outcome(id_, Outcome.INVALID, Reason.INVALID_PATTERN, str(error))
+        return Translation(attributes=() if text is None else (text,))
 
     def supplemented(self, id_: str, obj: StixObject, shape: Shape) -> bool:
         """Links, a text that does not fit the comment, custom properties, or an end."""
@@ -68,13 +80,14 @@ def _may_detect(obj: StixObject) -> bool:
     """Whether the types of an indicator (section 10.7) and OpenCTI's flag let it detect."""
     if obj.get("x_opencti_detection") is False:
         return False
-    kinds = obj.get("indicator_types")
-    if not kinds:
-        return True
-    found = set(kinds)
-    if found & NEVER_DETECTED:
-        return False
-    return MALICIOUS in found or not found & HARDLY_DETECTED
+    until = obj.get("valid_until")
+    if until is not None and times.read(until) is None:
+        return False  # nobody knows whether it is still valid
+    return NEVER_DETECTED.isdisjoint(obj.get("indicator_types") or ())
+
+
+_TYPE_BEFORE = re.compile(r"[A-Za-z][\w/ -]{0,23}[:=]\s*(?!//)")
+"""`SHA256: …`, `url: …` and the like before the value that a name repeats."""
 
 
 def _comment_of(obj: StixObject, attributes: Sequence[Attribute]) -> tuple[str, bool]:
@@ -86,10 +99,11 @@ def _comment_of(obj: StixObject, attributes: Sequence[Attribute]) -> tuple[str, 
     name = obj.get("name") or ""
     redundant = False
     if name:
-        plain = refang(name.strip()).lower()
+        whole = name.strip().lower()
+        plain = refang(_TYPE_BEFORE.sub("", name.strip())).lower()
         for row in attributes:
             value = row.value.lower()
-            if plain == value or ("|" in value and plain in value.split("|")):
+            if value in (plain, whole) or ("|" in value and plain in value.split("|")):
                 name, redundant = "", True
                 break
     first = str(obj.get("description") or "").strip().partition("\n")[0].strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stixbridge import times
 from stixbridge.conversion.to_misp.roles.base import Handler, StixObject
 from stixbridge.ledger import Reason
 
@@ -15,6 +16,11 @@ class ObservedData(Handler):
         """Record whether it lives."""
         if obj.get("revoked") is True:
             self.ends(id_, Reason.REVOKED)
+        workspace = self.workspace
+        made = times.past(obj.get("created"), workspace.options.now)
+        if made is not None:
+            for ref in obj.get("object_refs") or ():
+                workspace.observed_at[ref] = min(made, workspace.observed_at.get(ref, made))
 
     def observe(self, id_: str, obj: StixObject) -> None:
         """Put times, count and marking on the elements of its observables, once all are placed."""
@@ -23,6 +29,7 @@ class ObservedData(Handler):
         workspace = self.workspace
         refs = obj.get("object_refs") or ()
         marking = workspace.markings.of(obj)
+        seconds = workspace.seconds_of(id_, obj)
         count = obj.get("number_observed")
         comment = f"observed {count} times" if isinstance(count, int) and count > 1 else ""
         for uuid in dict.fromkeys(at for ref in refs for at in workspace.events_of.get(ref, ())):
@@ -34,6 +41,7 @@ class ObservedData(Handler):
             builder.observed.add(id_)
             for element in elements.values():
                 element.mark(marking)
+                element.timestamp = max(element.timestamp, seconds)
                 element.seen(obj.get("first_observed"), obj.get("last_observed"))
                 if comment:
                     element.comments.append(comment)
