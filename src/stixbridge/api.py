@@ -15,6 +15,7 @@ from stixbridge import times, tlp
 from stixbridge.conversion.settings import ConversionSettings
 from stixbridge.conversion.to_misp.options import Options
 from stixbridge.enrich import Enrich, Enrichment
+from stixbridge.errors import ConfigError
 from stixbridge.ledger import Ledger
 from stixbridge.mapping.labels import RESERVED, plain
 from stixbridge.misp.model import Converted, MispEvent
