@@ -113,8 +113,7 @@ OR = {
         f"ip-dst=!{A}",
     ],
     f"[file:hashes.MD5 = '{MD5}' OR file:hashes.'SHA-1' = '{SHA1}']": [
-        f"md5=!{MD5}",
-        f"sha1=!{SHA1}",
+        f"file(md5=!{MD5} sha1=!{SHA1})",
     ],
     f"[(file:name = 'a' OR file:name = 'b') AND file:hashes.MD5 = '{MD5}']": [
         f"filename|md5=!a|{MD5}",

@@ -3,6 +3,7 @@
 from stixbridge.ledger import Reason
 from stixbridge.mapping.hashes import HASHES, UNCOMMON, hash_fields
 from stixbridge.mapping.tables import Composite, Field, Part, Role, Table
+from stixbridge.misp.values import COMPOSITES
 
 _NO_RELATION = frozenset({"pehash", "cdhash"})
 _NO_RELATION_OF_SECTIONS = UNCOMMON | {"sha3-224", "sha3-256", "sha3-384", "sha3-512", "tlsh"}
@@ -117,7 +118,9 @@ TABLE = Table(
         ),
     },
     composites=tuple(
-        Composite(f"filename|{misp}", "name", f"hashes.{name}") for name, misp in HASHES.items()
+        Composite(f"filename|{misp}", "name", f"hashes.{name}")
+        for name, misp in HASHES.items()
+        if f"filename|{misp}" in COMPOSITES
     ),
     guards=frozenset({"parent_directory_ref.type"}),
     properties={"content_ref": "relationship has-content"},

@@ -7,6 +7,7 @@ that MISP has nothing to drop. Rules are those of a MISP 2.5 server, observed; e
 from __future__ import annotations
 
 import re
+import unicodedata
 from base64 import b64decode
 from collections.abc import Callable
 from datetime import datetime
@@ -18,6 +19,10 @@ MAX_TAG = 255
 """Bytes of the name of a tag; MISP cuts longer ones, and fails where that is inside a character."""
 MAX_REPORT = 16_000_000
 """Bytes of an event report that they hold."""
+
+
+# Control characters and the separators of lines and paragraphs (Unicode categories).
+_BREAKS = frozenset({"Cc", "Zl", "Zp"})
 
 
 class BadValue(ValueError):
@@ -148,6 +153,8 @@ def _domain(value: str) -> str:
 def _url(value: str) -> str:
     """MISP checks no format of URLs; a character that its columns can't hold is written as the same URL has it."""
     value = refang(value)
+    if any(unicodedata.category(char) in _BREAKS for char in value):
+        raise BadValue("a URL is one line")
     if value.isascii():
         return value
     return "".join(
@@ -247,7 +254,7 @@ def _link(value: str) -> str:
 def _filename(value: str) -> str:
     if "\n" in value or "\r" in value:
         raise BadValue("a file name is one line")
-    return value
+    return "".join(char for char in value if unicodedata.category(char) not in _BREAKS)
 
 
 def _text(value: str) -> str:

@@ -263,12 +263,9 @@ class _Parser:
         while (keyword := self._peek()) in ("START", "WITHIN", "REPEATS"):
             self._at += 1
             if keyword == "START":
-                # STIX 2.0 has strings here, 2.1 timestamps; not both in one pattern
-                self._belongs_to("2.0" if self._peek() == "string" else "2.1")
-                self._expect("timestamp", "string")
+                self._expect("timestamp")
                 self._expect("STOP")
-                self._belongs_to("2.0" if self._peek() == "string" else "2.1")
-                self._expect("timestamp", "string")
+                self._expect("timestamp")
             elif keyword == "WITHIN":
                 self._positive("int", "float")
                 self._expect("SECONDS")
@@ -405,7 +402,7 @@ class _Parser:
 
     def _belongs_to(self, version: str) -> None:
         if self._only not in ("", version):
-            self._fail("the pattern mixes the grammars of STIX 2.0 and 2.1")
+            self._fail("EXISTS is a word in 2.0 and an operator in 2.1, not both")
         self._only = version
 
     def _enter(self) -> None:

@@ -80,9 +80,16 @@ LABELS = ("labels", "x_opencti_labels", "indicator_types", "report_types", "malw
 """Properties with words of the producer, any of which may be a marking level."""
 
 
-def _marking_in(words: tuple[str, ...]) -> Marking:
-    """The marking that the words of a producer say: a level in a label tightens, and never loosens."""
+def _marking_in(words: tuple[str, ...], least: int) -> Marking:
+    """The marking that the words of a producer say: a level in a label tightens, and never loosens.
+
+    Args:
+        words: labels and types.
+        least: the rank of the level that holds without them; a level that is not stricter says nothing.
+    """
     level = tlp.strictest(labels.level_of(word) for word in words)
+    if level is not None and tlp.RANK[level] <= least:
+        level = None
     paps = frozenset(pap for word in words if (pap := labels.pap_of(word)))
     return Marking(level, paps) if level is not None or paps else UNMARKED
 
@@ -97,6 +104,7 @@ class Markings:
 
     Args (of the constructor):
         objects: of the input, by id.
+        default: the level of objects without a marking.
         variants: other texts of marking-definitions, by id: a marking-definition has no versions.
     """
 
@@ -104,9 +112,11 @@ class Markings:
         self,
         objects: Mapping[str, Mapping[str, Any]],
         variants: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+        default: str | None = None,
     ) -> None:
         self._objects = objects
         self._variants = variants or {}
+        self._default = tlp.RANK[default or "clear"]
         self._readings: dict[str, Reading] = {}
         self._cache: dict[tuple[tuple[str, ...], tuple[str, ...]], Marking] = {}
         self.used: set[str] = set()
@@ -129,7 +139,8 @@ class Markings:
         known = self._cache.get((names, words))
         if known is None:
             known = self._resolve(names) if names else UNMARKED
-            known = self._cache[names, words] = known.joined(_marking_in(words))
+            least = known.rank if known.rank >= 0 else self._default
+            known = self._cache[names, words] = known.joined(_marking_in(words, least))
         return known
 
     def may_name(self, named: Mapping[str, Any], told: Marking) -> bool:

@@ -159,6 +159,9 @@ class Translator:
         inner = Draft()
         element = self._element(table, fields, detects, inner, key)
         complete &= not self._took(draft, inner)
+        if not isinstance(element, Object) and inner.drops:
+            # the text of the pattern has the values that are none of their type
+            element = [row for row in element if row.type != "other"]
         if isinstance(element, Object):
             draft.objects.append(_identified(element))
             return complete
@@ -171,7 +174,7 @@ class Translator:
         """Take over the losses of a part of a pattern; True where something is lost that only the text says."""
         draft.drops.extend(("pattern", outcome, reason) for _, outcome, reason in inner.drops)
         draft.kept.extend(inner.kept)
-        return any(outcome is Outcome.DROPPED for _, outcome, _ in inner.drops)
+        return any(reason is not Reason.MENDED for _, _, reason in inner.drops)
 
     def _excluded(self, draft: Draft, group: Group) -> None:
         """Translate a value that the pattern excludes, where one attribute holds it."""

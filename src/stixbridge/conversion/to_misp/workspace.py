@@ -69,7 +69,7 @@ class Workspace:
         self.shapes: dict[str, Shape] = {
             id_: shape_of(self._table_of(obj), tuple(obj)) for id_, obj in self.objects.items()
         }
-        self.markings = Markings(self.objects, self.variants)
+        self.markings = Markings(self.objects, self.variants, options.default_tlp)
         self.contexts = Contexts(self)
         self.tags = Tags(self)
         self.translator = Translator(knowledge)
