@@ -300,6 +300,11 @@ class Ledger:
         return self._entries, self._notes
 
     @property
+    def line_counts(self) -> tuple[Mapping[Outcome, int], Mapping[Outcome, int]]:
+        """By outcome, how many entries are no accounted object, and how many properties they have."""
+        return self._counts, self._properties
+
+    @property
     def reasons(self) -> dict[str, int]:
         """Objects that did not come out, by reason, the most frequent first."""
         counts: Counter[str] = Counter(str(entry[3]) for entry in self._entries)

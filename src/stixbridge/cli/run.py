@@ -21,8 +21,8 @@ from stixbridge.ledger import counted
 
 if TYPE_CHECKING:
     from stixbridge.config.reader import Config
-    from stixbridge.pipeline.pipeline import Summary
     from stixbridge.pipeline.schedule import Scheduled
+    from stixbridge.pipeline.summary import Summary
     from stixbridge.store import Store
 
 _LINES = 40
@@ -296,17 +296,18 @@ def _report(summary: Summary, dry_run: bool) -> None:
                 emit(f"    {line}", colour=_COLOURS.get(line[:1]))
             if len(delivery.changes) > _LINES:
                 emit(f"    … and {len(delivery.changes) - _LINES} more; --json has them all")
-    for entry in ledger.entries:
+    notes = ledger.notes
+    for entry in notes:
         if "target" in entry and entry.get("path", "").find(": ") > 0:
             emit(f"  note     {entry['path']}: {entry['reason']}: {entry['target']}")
     refused = Counter(
         f"{entry['path']}: {entry['reason']}: {entry['target']}"
-        for entry in ledger.entries
+        for entry in notes
         if "target" in entry and entry.get("path", "").startswith("enrich.")
     )
     for text, times in refused.most_common(_REFUSED):
         emit(f"  note     {text}" + (f" ({times} times)" if times > 1 else ""))
-    tell_bad(ledger.entries, emit)
+    tell_bad(ledger.invalid, emit)
     for error in summary.errors:
         emit(f"  error    {error}")
 

@@ -12,7 +12,7 @@ from stixbridge.errors import ConfigError, ServerError
 from stixbridge.ledger import counted
 
 if TYPE_CHECKING:
-    from stixbridge.pipeline.pipeline import Summary
+    from stixbridge.pipeline.summary import Summary
 
 Emit = Callable[[str], None]
 
