@@ -1,6 +1,7 @@
 """The Traffic Light Protocol: the order of the levels, and their names in markings.
 
-The output is never less restricted than the input. All code that compares or joins levels uses this module.
+The output is never less restricted than the input. All code that compares or joins levels uses
+this module.
 """
 
 from __future__ import annotations
@@ -52,15 +53,16 @@ def level_of_name(name: object) -> str | None:
 
 
 def is_tlp_tag(name: str) -> bool:
-    """Return whether a MISP tag is in the TLP taxonomy, also without a known level (`tlp:ex:chr`)."""
+    """Return whether a tag is in the TLP taxonomy, known level or not (`tlp:ex:chr`)."""
     return name.strip().lower().startswith("tlp:")
 
 
 def level_of_marking(definition: Mapping[str, Any]) -> str | None:
     """Return the level of a marking-definition object.
 
-    Reads STIX 2.0 and 2.1 (`definition_type` "tlp"), TLP 2.0 as the OASIS extension (`tlp_2_0`), and the form of
-    OpenCTI: `definition_type` "TLP" with only a name, or the name inside `definition`.
+    Reads STIX 2.0 and 2.1 (`definition_type` "tlp"), TLP 2.0 as the OASIS extension (`tlp_2_0`),
+    and the form of OpenCTI: `definition_type` "TLP" with only a name, or the name inside
+    `definition`.
     """
     known = WELL_KNOWN.get(definition.get("id", ""))
     if known:

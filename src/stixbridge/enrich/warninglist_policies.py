@@ -12,7 +12,7 @@ from stixbridge.errors import ConfigError
 from stixbridge.settings.mistakes import near
 
 ACTIONS = ("drop", "to_ids_off", "tag", "report")
-"""What can be done with a hit."""
+"""The actions for a hit."""
 
 _KEYS = ("lists", "category", "action", "tag")
 DEFAULT_TAG = 'false-positive:risk="medium"'
@@ -20,11 +20,11 @@ DEFAULT_TAG = 'false-positive:risk="medium"'
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What to do with hits: the chosen lists, an action, a tag.
+    """The action for hits in some lists.
 
     Attributes:
         action: one of `ACTIONS`.
-        slugs: of the lists it is for.
+        slugs: the lists it applies to.
         tag: for the action `tag`.
     """
 
@@ -34,10 +34,12 @@ class Policy:
 
 
 def policies(settings: Sequence[Mapping[str, Any]]) -> list[Policy]:
-    """Read `enrich.warninglists`: `{ lists = [...], category = "...", action = "..." }`; the first that fits counts.
+    """Read `enrich.warninglists`: `{ lists = [...], category = "...", action = "..." }`.
+
+    The first policy that applies to a hit counts.
 
     Raises:
-        ConfigError: naming every mistake.
+        ConfigError: the message lists every mistake.
     """
     lists = load().lists
     problems: list[str] = []
@@ -60,7 +62,7 @@ def _mistakes(row: Mapping[str, Any]) -> Iterator[str]:
             yield f"unknown setting {key!r}{near(key, dict.fromkeys(_KEYS))}"
     action = row.get("action", "to_ids_off")
     if action not in ACTIONS:
-        yield f"action {action!r} is none of {', '.join(ACTIONS)}"
+        yield f"action {action!r} is not one of {', '.join(ACTIONS)}"
     if not _is_list_of_names(row.get("lists", [])):
         yield 'lists is a list of names, as ["*"]'
     if not isinstance(row.get("category", ""), str) or not isinstance(row.get("tag", ""), str):

@@ -1,7 +1,7 @@
 """The JSON types of STIX properties (STIX 2.1, sections 3.2 and 4 to 7).
 
-`shaped` removes and reports each property with a wrong type. Later stages can therefore rely on the types,
-and a wrong property affects neither the rest of its object nor other objects.
+`shaped` removes and reports each property with a wrong type. Later stages can therefore rely on
+the types, and a wrong property affects neither the rest of its object nor other objects.
 """
 
 from __future__ import annotations
