@@ -101,6 +101,9 @@ TABLES: dict[str, Table] = {
 }
 """STIX type -> its table. Types that STIX does not define come from the dialects: OpenCTI's and ATT&CK's."""
 
+DIALECT_TYPES = frozenset(table.stix_type for table in (*mitre.TABLES, *opencti.TABLES))
+"""Types that STIX does not define: a producer may use such a name with properties of its own."""
+
 
 def table_of(obj: Mapping[str, Any]) -> Table:
     """The table of an object: that of its type, but for what stands for a sector or an area; `CUSTOM` without one."""
