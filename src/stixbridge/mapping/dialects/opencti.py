@@ -1,6 +1,7 @@
-"""Observables that OpenCTI has beside those of STIX, under its names of today and its older ones (`x-opencti-…`).
+"""Observables that OpenCTI adds to STIX, under current and older names (`x-opencti-…`).
 
-DOGESEC's `stix2extensions` had types of the same names, whose value is in `string`, `address`, `number`, `iban_number`.
+DOGESEC's `stix2extensions` has types with the same names. Their value is in `string`, `address`,
+`number` or `iban_number`.
 """
 
 from stixbridge.mapping.tables import ByKind, Field, Role, Table
