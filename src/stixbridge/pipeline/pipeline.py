@@ -36,7 +36,7 @@ from stixbridge.pipeline.select import placements
 from stixbridge.pipeline.summary import Summary
 from stixbridge.sinks.base import Sink
 from stixbridge.sinks.delivery import Delivery, Job
-from stixbridge.sinks.misp.foreign import event_in_misp
+from stixbridge.sinks.places import event_in_sink
 from stixbridge.sources.base import Source
 from stixbridge.stix.reader import Entry
 
@@ -435,7 +435,7 @@ class Pipeline:
         summary.deliveries.append((sink.name, slim))
         if job is not None:
             adopted = delivery.delivered.adopted is not None
-            place = event_in_misp(delivery.delivered) if adopted else delivery.event
+            place = event_in_sink(delivery.delivered) if adopted else delivery.event
             self.say(f"{sink.name}: {delivery.action} {place} {title}")
 
 

@@ -9,7 +9,7 @@ from stixbridge.envelopes import Delivered, Edit, Wanted
 from stixbridge.misp.model import Converted
 from stixbridge.sinks.base import Sink
 from stixbridge.sinks.delivery import State
-from stixbridge.sinks.misp.foreign import carriers
+from stixbridge.sinks.places import carriers
 from stixbridge.stix.versions import digest_of
 from stixbridge.store import Store
 from stixbridge.store.placements import Element

@@ -9,7 +9,7 @@ from stixbridge.config.build import make_maker
 from stixbridge.config.reader import Config
 from stixbridge.envelopes import Delivered
 from stixbridge.pipeline.run_ledger import RunLedger
-from stixbridge.sinks.misp.foreign import place_of
+from stixbridge.sinks.places import place_of
 from stixbridge.store import Store
 
 
