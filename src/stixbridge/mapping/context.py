@@ -10,6 +10,17 @@ from stixbridge.ledger import Reason
 from stixbridge.mapping.tables import Fate, Role, Table
 
 NAMES = ("name", "aliases", "x_mitre_aliases", "x_opencti_aliases")
+NUMBER_PROPERTIES = frozenset(
+    {
+        "x_mitre_id",
+        "x_mitre_attack_id",
+        "x_opencti_mitre_id",
+        "mitre_id",
+        "technique_id",
+        "external_id",
+    }
+)
+"""Properties in which producers write the number of a technique, group or program in ATT&CK."""
 CLUSTER_GALAXIES: Mapping[str, str] = {
     "attack-pattern": "mitre-attack-pattern",
     "campaign": "campaigns",
@@ -48,6 +59,7 @@ def context(
         "name": "tag misp-galaxy",
         **dict.fromkeys(_RETOLD + retold, _TEXT),
         "x_mitre_aliases": "tag misp-galaxy",
+        **dict.fromkeys(sorted(NUMBER_PROPERTIES | {"x_mitre_domains"}), "tag misp-galaxy"),
         "x_opencti_aliases": "tag misp-galaxy",
         "revoked": "left out when true",
         "modified": Reason.LIFECYCLE,

@@ -17,7 +17,9 @@ TABLE = Table(
     },
 )
 
-SECTOR = context("identity", ("identity_class", "roles", "sectors", "contact_information"))
+SECTOR = context(
+    "identity", ("identity_class", "roles", "sectors", "contact_information"), names=("name",)
+)
 """The table for identities of the class `class`, which are sectors of industry."""
 
 OF_A_PRODUCER = frozenset(

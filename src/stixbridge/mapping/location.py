@@ -51,7 +51,7 @@ AREA = context(
         "street_address",
         "postal_code",
     ),
-    names=("country", "name", "region", "administrative_area", "x_opencti_aliases"),
+    names=("name", "country", "region", "administrative_area"),
     x_opencti_location_type="tag misp-galaxy",
 )
 """The table for a country or region, which becomes a galaxy cluster."""

@@ -17,7 +17,8 @@ from stixbridge.enrich.rules.actions.base import (
     tag_problems,
 )
 from stixbridge.enrich.rules.conditions import Template, as_pattern
-from stixbridge.misp.knowledge import GALAXIES, Knowledge
+from stixbridge.misp.clusters import GALAXIES
+from stixbridge.misp.knowledge import Knowledge
 from stixbridge.misp.model import tag_names
 from stixbridge.settings.mistakes import near
 
