@@ -620,9 +620,8 @@ def test_a_tlp_tag_goes_one_way_only() -> None:
             "198.51.100.1",
         )
         assert [tag for tag in tag_names(row) if tag.lower().startswith("tlp")] == ["tlp:red"], then
-    hits = Enrich(warninglists=[{"action": "tag", "tag": "tlp:clear"}])
     with pytest.raises(ConfigError, match="can't be put on a hit"):
-        convert([], NOW, enrich=hits)
+        Enrich(warninglists=[{"action": "tag", "tag": "tlp:clear"}])
 
 
 def test_a_value_that_is_there_gets_no_tags_made_of_something_red() -> None:
@@ -737,7 +736,7 @@ def test_mistakes_in_every_part_are_told_at_once() -> None:
     wrong = Enrich(
         rules=({"name": "a", "when": "x", "then": {"drop": True}}, "/no/such.toml"),
         mappings={"admirality": True},
-        warninglists=[{"action": "delete"}],
+        warninglists=[{"lists": ["no-such-list"]}],
         plugins=["no_such_module:f"],
     )
     with pytest.raises(ConfigError, match="enrich: 5 mistakes") as raised:
@@ -746,7 +745,7 @@ def test_mistakes_in_every_part_are_told_at_once() -> None:
         "unknown name 'x'",
         "/no/such.toml",
         "admiralty",
-        "delete",
+        "no-such-list",
         "no_such_module",
     ):
         assert text in str(raised.value)

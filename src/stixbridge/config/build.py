@@ -1,4 +1,4 @@
-"""From a configuration to running parts: each component is looked up by its settings and made of them."""
+"""From a configuration to running parts: each is looked up by its settings and made of them."""
 
 from __future__ import annotations
 

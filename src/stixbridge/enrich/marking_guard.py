@@ -69,7 +69,9 @@ def tag_event(event: MispEvent, tag: str, *, closed: bool) -> str | None:
 
 def _looser(tag: str, current: str, wanted: str) -> str | None:
     """Why a TLP tag is refused: it is looser than the current level; None where it is the same."""
-    return f"{tag} is looser than {tlp.tag(current)}" if current != wanted else None
+    if current == wanted:
+        return None
+    return f"tag {tag} not added: it is looser than {tlp.tag(current).upper()}"
 
 
 def narrow(event: MispEvent, level: str) -> None:
@@ -144,7 +146,9 @@ def distribute_event(event: MispEvent, wanted: int, *, closed: bool) -> str | No
     widest = tlp.WIDEST[level] if level is not None else 3
     event["distribution"] = str(min(wanted, widest))
     event.pop("sharing_group", None)
-    return f"{wanted} is wider than tlp:{level} allows" if wanted > widest else None
+    if wanted <= widest:
+        return None
+    return f"distribution {wanted} not set: TLP:{str(level).upper()} allows {widest} at the most"
 
 
 def share_event(event: MispEvent, group: str, *, closed: bool) -> str | None:
@@ -174,7 +178,9 @@ def distribute_element(
     widest = tlp.WIDEST[level] if level is not None else 3
     allowed = wanted if wanted in (INHERIT, 0) else min(wanted, widest)
     element["distribution"] = str(allowed)
-    return f"{wanted} is wider than tlp:{level} allows" if allowed != wanted else None
+    if allowed == wanted:
+        return None
+    return f"distribution {wanted} not set: TLP:{str(level).upper()} allows {widest} at the most"
 
 
 def is_stricter(event: MispEvent, elements: list[Element], holder: Element | None = None) -> bool:
