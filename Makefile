@@ -52,10 +52,13 @@ contract: setup
 
 check: lint types contract test
 
-# write docs/mapping.md and docs/rules.md from the tables
+# write the pages and the JSON Schema that come from the code
 reference: setup
 	$(BIN)/python -m stixbridge.mapping.reference > docs/mapping.md
 	$(BIN)/python -m stixbridge.enrich.rules.reference > docs/rules.md
+	$(BIN)/python -m stixbridge.config.reference > docs/configuration.md
+	$(BIN)/python -m stixbridge.cli.reference > docs/cli.md
+	$(BIN)/stixbridge schema > src/stixbridge/config/stixbridge.schema.json
 
 # coverage-guided fuzzing of the reader and the pattern parser: make fuzz SECONDS=600
 SECONDS ?= 60

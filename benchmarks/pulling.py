@@ -123,14 +123,14 @@ def measured(work: Callable[[], int]) -> dict[str, float]:
 
 def ours(url: str, file: str) -> dict[str, float]:
     """Our source and our store."""
-    from stixbridge.pipeline.pull import Puller, Reach  # noqa: PLC0415
+    from stixbridge.pipeline.pull import Puller, PullPolicy  # noqa: PLC0415
     from stixbridge.sources.taxii.v21 import Taxii21  # noqa: PLC0415
     from stixbridge.store import Store  # noqa: PLC0415
 
     store = Store(file)
     source = Taxii21(f"{url}/collections/c/", page_size=PAGE, name="bench")
     return measured(
-        lambda: Puller(source, store, Reach(ask=False)).pull(1_770_000_000_000_000).entries
+        lambda: Puller(source, store, PullPolicy(ask=False)).pull(1_770_000_000_000_000).entries
     )
 
 
@@ -220,7 +220,7 @@ def quiet(url: str, file: str) -> dict[str, float]:
 
 def poll(url: str, file: str) -> dict[str, float]:
     """A run of a pipeline with a files sink for 1,000 objects that are new to the store."""
-    from stixbridge.pipeline.make import Maker  # noqa: PLC0415
+    from stixbridge.pipeline.make import ConversionSettings, Maker  # noqa: PLC0415
     from stixbridge.pipeline.pipeline import Pipeline  # noqa: PLC0415
     from stixbridge.sinks.files import FilesSink  # noqa: PLC0415
     from stixbridge.sources.base import Collection, Page  # noqa: PLC0415
@@ -245,11 +245,11 @@ def poll(url: str, file: str) -> dict[str, float]:
             pass
 
     store = Store(file)
-    seq = store.last_seq("bench")
-    store.set_progress("bench", seq, 1_770_000_000_000_000)
+    seq = store.objects.last_seq("bench")
+    store.runs.set_progress("bench", seq, 1_770_000_000_000_000)
     sink = FilesSink(Path(file).parent / "out")
     pipeline = Pipeline(
-        Maker("bench", "bench", store, settings={"group": "input"}), Fresh(), [sink]
+        Maker("bench", "bench", store, settings=ConversionSettings(group="input")), Fresh(), [sink]
     )  # type: ignore[arg-type]
     pipeline.run(1_770_000_000_000_001)
     runs = []

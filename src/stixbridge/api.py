@@ -1,4 +1,4 @@
-"""`convert`: STIX in any shape to MISP events, in memory. The function behind `stixbridge convert`."""
+"""`convert`: STIX in any shape to MISP events, in memory; `stixbridge convert` calls it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Result:
         return [row.event for row in self.converted]
 
     def misp_events(self) -> list[MISPEvent]:
-        """The events as `pymisp.MISPEvent`, for scripts that use PyMISP; nothing goes through a file."""
+        """The events as `pymisp.MISPEvent`, for scripts that use PyMISP."""
         from pymisp import MISPEvent
 
         made = []
@@ -84,19 +84,25 @@ def convert(
     """Convert STIX 2.0 or 2.1 to MISP events.
 
     Args:
-        stix: a path, JSON as bytes or text, a dict, a list, an open file, a `stix2` Bundle or MemoryStore.
-        now: the reference time, which decides what has expired: text, a datetime, or microseconds; the clock when None.
-        source: the name of the source: it names collecting events and tags and is part of derived UUIDs.
-        group: what is in no report goes by `input` (what `report` means), `day`, `creator` or `type:NAME`.
+        stix: a path, JSON as bytes or text, a dict, a list, an open file, a `stix2` Bundle or
+            MemoryStore.
+        now: the reference time, which decides what has expired: text, a datetime, or microseconds;
+            the clock when None.
+        source: the name of the source: it names collecting events and tags and is part of derived
+            UUIDs.
+        group: what is in no report goes by `input` (what `report` means), `day`, `creator` or
+            `type:NAME`.
         engine: `native`, or `misp-stix` for the official converter (the extra `misp-stix`).
         default_tlp: the level of what carries no marking, as `tlp:amber`.
         enrich: settings for every event.
         labels: labels that become tags `SOURCE:label="…"` (`*`: all; an empty list: none).
         uuid_namespace: derive all event UUIDs in this namespace.
         galaxies: a JSON file of tags that go before the known galaxies.
-        custom: what becomes of types and properties that no table knows: `drop`, `objects` (custom types become MISP
-            objects), `all` (custom properties are told in an event report as well).
-        preserve: `source` attaches the original objects to each event; `preserved_objects` reads them back.
+        custom: what becomes of types and properties that no table knows: `drop`, `objects` (custom
+            types become MISP objects), `all` (custom properties are told in an event report as
+            well).
+        preserve: `source` attaches the original objects to each event; `preserved_objects` reads
+            them back.
 
     Returns:
         The events and the ledger.
@@ -137,10 +143,20 @@ def options(
     preserve: str = "none",
     rest: str = "input",
 ) -> Options:
-    """Check and gather the settings of a conversion; `rest` is what `report` means for objects that no report has.
+    """Check and gather the settings of a conversion; see `convert`.
 
-    With `rest="input"`, which files have, expired indicators are kept without `to_ids`; a pipeline (`"day"`) does not
-    create them.
+    Args:
+        now: the reference time.
+        source: the name of the source.
+        group: how objects in no report are collected.
+        default_tlp: the level of what carries no marking.
+        labels: labels that become tags.
+        uuid_namespace: of event UUIDs.
+        galaxies: a JSON file of tags.
+        custom: what happens to unknown types.
+        preserve: whether original objects are attached.
+        rest: what `report` as `group` means for objects in no report. With `input`, which files
+            have, expired indicators are kept without `to_ids`; a pipeline (`day`) makes none.
 
     Raises:
         ConfigError: naming every wrong one.
@@ -229,9 +245,12 @@ def convert_documents(
 
 @contextmanager
 def without_collector() -> Iterator[None]:
-    """Keep the cycle collector out of a conversion: it makes no cycles, and many objects that live to its end.
+    """Keep Python's cycle collector out of a conversion.
 
-    The collector walks over all of them again and again: a quarter of the time, and more than linear.
+    A conversion makes no cycles, and many objects that live to its end.
+
+    The collector walks over all of them again and again: a quarter of the time, and more than
+    linear.
     """
     running = gc.isenabled()
     gc.disable()

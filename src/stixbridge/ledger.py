@@ -1,7 +1,8 @@
-"""The ledger: what became of every object of the input and of every property of it.
+"""The ledger: the outcome of every object of the input and of each of its properties.
 
-Each entry of the input has exactly one outcome, and so has each of its properties. `entries` lists what is not
-plainly mapped. Reasons are a closed list, each with its meaning, so that a report can be read without the code.
+Each entry of the input, and each of its properties, has exactly one outcome. `entries` lists those
+that are not simply mapped. The list of reasons is closed, and each reason has a meaning in words,
+so that a reader of a report does not need the code.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 
 
 class Outcome(StrEnum):
-    """What became of an object or a property."""
+    """The outcome of an object or a property."""
 
     MAPPED = "mapped"
     PRESERVED = "preserved"
@@ -22,7 +23,7 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why something is not plainly mapped. `MEANING` says each in words."""
+    """The reason why an object or property is not simply mapped; `MEANING` explains each."""
 
     # whole objects
     SUPERSEDED = "superseded"
@@ -80,13 +81,22 @@ MEANING: Mapping[Reason, str] = {
     Reason.NO_TABLE: "no table describes this STIX type, and `custom` is `drop`",
     Reason.REVOKED: "the producer revoked it and it was never delivered, so it is not created",
     Reason.EXPIRED: "valid_until has passed and it was never delivered, so it is not created",
-    Reason.UNLINKED: "context (actor, malware, technique, identity …) that no element in the output refers to",
-    Reason.DANGLING: "refers to an object that is missing from the input or has no element in the output",
+    Reason.UNLINKED: (
+        "context (actor, malware, technique, identity …) that no element in the output refers to"
+    ),
+    Reason.DANGLING: (
+        "refers to an object that is missing from the input or has no element in the output"
+    ),
     Reason.FILTERED: "excluded by the settings of the source or pipeline",
     Reason.VANISHED: "the source no longer has it, and `vanished` is `delete`",
-    Reason.DEAD_LETTER: "the conversion failed on it because of a fault in stixbridge; see `stixbridge dead-letters`",
+    Reason.DEAD_LETTER: (
+        "the conversion failed on it because of a fault in stixbridge; see"
+        " `stixbridge dead-letters`"
+    ),
     Reason.UNDONE: "removed by `stixbridge undo`",
-    Reason.INVALID_OBJECT: "not a usable STIX object: the id, the type or a required property is missing",
+    Reason.INVALID_OBJECT: (
+        "not a usable STIX object: the id, the type or a required property is missing"
+    ),
     Reason.INVALID_JSON: "the text is not JSON",
     Reason.NOT_STIX: "JSON, but neither a STIX object nor a list or envelope of STIX objects",
     Reason.INVALID_PATTERN: "the STIX pattern does not follow the grammar",
@@ -108,20 +118,27 @@ MEANING: Mapping[Reason, str] = {
     Reason.RULE_REFUSED: "the action of a rule is not possible, or would loosen a marking",
     Reason.RULE_FAILED: "a rule failed on its input and did nothing",
     Reason.WARNINGLIST: "on a warninglist of known harmless or common values",
-    Reason.SUPPRESSED: "an analyst marked the value as harmless; it gets no `to_ids`, whichever feed contains it",
+    Reason.SUPPRESSED: (
+        "an analyst marked the value as harmless; it gets no `to_ids`, whichever feed contains it"
+    ),
     Reason.PLUGIN: "a plug-in failed on it; the changes of the plug-in were undone",
     Reason.MODULE: "a misp-module failed, was too slow, or exceeded its budget",
-    Reason.MARKING: "a change would have loosened a marking of the source and was refused, or a part is too strict for the sink",
+    Reason.MARKING: (
+        "a change would have loosened a marking of the source and was refused, or a part is "
+        "too strict for the sink"
+    ),
     Reason.HELD_MARKING: "held back, because the sink can't store the marking",
     Reason.FOREIGN: "somebody else created the event in the sink; it was not changed",
     Reason.ADOPTED: "an event of somebody else was taken over or extended, as `foreign` is set",
     Reason.BLOCKED: "the event is on the sink's blocklist",
     Reason.REFUSED: "the sink refused it",
     Reason.MISP_DROPPED: "MISP answered 200 but did not store it",
-    Reason.CONFLICT: "both the source and an analyst changed it; `target` says whose value was kept",
+    Reason.CONFLICT: (
+        "both the source and an analyst changed it; `target` says whose value was kept"
+    ),
 }
 
-# What makes `convert` and `run` exit with status 1.
+# Reasons that make `convert` and `run` exit with status 1.
 ALARMING = frozenset(
     {Reason.FOREIGN, Reason.BLOCKED, Reason.REFUSED, Reason.MISP_DROPPED, Reason.HELD_MARKING}
 )
@@ -131,55 +148,56 @@ Entry = tuple[str | None, str | None, Outcome, Reason | None, str | None]
 
 
 Account = tuple[Outcome, "Reason | None", str | None, int, tuple["Drop", ...]]
-"""What became of an object: (outcome, reason, target, number of its properties, those not plainly mapped)."""
+"""The outcome of an object: (outcome, reason, target, number of properties, drops)."""
 
 
 class Readable(Protocol):
-    """What a ledger says, wherever it is kept."""
+    """A ledger that can be read, whether it is in memory or in a database."""
 
     reference_time: str | None
 
     @property
     def objects(self) -> int:
-        """Entries of the input."""
+        """The number of entries in the input."""
         ...
 
     @property
     def outcomes(self) -> dict[str, int]:
-        """Objects by outcome."""
+        """The number of objects by outcome."""
         ...
 
     @property
     def properties(self) -> dict[str, int]:
-        """Properties by outcome."""
+        """The number of properties by outcome."""
         ...
 
     @property
     def reasons(self) -> dict[str, int]:
-        """Objects that did not come out, by reason."""
+        """The number of objects that are not mapped, by reason."""
         ...
 
     @property
     def kinds(self) -> set[str]:
-        """What `--fail-on` is held against."""
+        """The outcomes and reasons that `--fail-on` looks for."""
         ...
 
     @property
     def alarming(self) -> bool:
-        """Whether something is invalid, refused or held."""
+        """Whether an entry is invalid, refused or held back."""
         ...
 
     @property
     def entries(self) -> Iterable[dict[str, str]]:
-        """Everything that is not plainly mapped, in order."""
+        """All entries, in a fixed order."""
         ...
 
 
 class Ledger:
     """Counts and entries of one conversion or run.
 
-    The conversion accounts each object once (`account`), however many events it is in; entries that are no object
-    (bad JSON, say) and notes about delivery come by `entry` and `note`.
+    The conversion calls `account` once for each object, even if several events contain it. `entry`
+    is for entries that are not objects (for example bad JSON), and `note` for notes about
+    delivery.
     """
 
     __slots__ = ("_accounts", "_counts", "_entries", "_notes", "_properties", "reference_time")
@@ -190,7 +208,7 @@ class Ledger:
         self._notes: list[Entry] = []
         self._counts: Counter[Outcome] = Counter()
         self._properties: Counter[Outcome] = Counter()
-        # id -> (outcome, reason, target, number of properties, drops); the last word is written by `close`
+        # id -> (outcome, reason, target, number of properties, drops)
         self._accounts: dict[str, Account] = {}
 
     def entry(
@@ -202,15 +220,15 @@ class Ledger:
         properties: int = 0,
         where: str | None = None,
     ) -> None:
-        """Account an entry of the input that is no object to convert: invalid, superseded, duplicate.
+        """Record an entry of the input that is not converted: invalid, superseded or duplicate.
 
         Args:
-            id_: the STIX id, where it has one.
-            path: where in the document it stands (`$.objects[3]`).
+            id_: the STIX id, if it has one.
+            path: its place in the document (`$.objects[3]`).
             outcome: usually `invalid` or `dropped`.
-            reason: why.
-            properties: how many properties go the same way.
-            where: the input it stands in; given as the entry's `target`.
+            reason: the reason.
+            properties: the number of properties with the same outcome.
+            where: the name of the input; it becomes the `target` of the entry.
         """
         self._counts[outcome] += 1
         self._properties[outcome] += properties
@@ -225,13 +243,15 @@ class Ledger:
         reason: Reason | None = None,
         target: str | None = None,
     ) -> None:
-        """Account one object; a second account of the same id stands only if it is better (mapped beats dropped).
+        """Record the outcome of one object.
+
+        A second call for the same id counts only if it is mapped.
 
         Args:
             id_: the STIX id.
-            outcome: of the object as a whole.
-            properties: how many top-level properties the object has.
-            drops: its properties that are not plainly mapped.
+            outcome: the outcome of the object as a whole.
+            properties: the number of its top-level properties.
+            drops: its properties that are not simply mapped.
             reason: required unless the outcome is `mapped`.
             target: the MISP element, in a few words.
         """
@@ -244,7 +264,7 @@ class Ledger:
         self._accounts.update(accounts)
 
     def leave_out(self, id_: str, reason: Reason) -> None:
-        """Change the account of an object that came out of the conversion and was left out afterwards."""
+        """Change the outcome of a mapped object that a later step dropped."""
         known = self._accounts.get(id_)
         if known is not None and known[0] is Outcome.MAPPED:
             self._accounts[id_] = (Outcome.DROPPED, reason, None, known[3], ())
@@ -257,12 +277,12 @@ class Ledger:
         reason: Reason,
         target: str | None = None,
     ) -> None:
-        """Record something about an element or an event (delivery, enrichment): listed, not counted as an object."""
+        """Record a note about an element or event; it is listed, but not counted as an object."""
         self._notes.append((id_, path, outcome, reason, target))
 
     @property
     def outcomes(self) -> dict[str, int]:
-        """Objects by outcome; the four add up to `objects`."""
+        """The number of objects by outcome; the four numbers add up to `objects`."""
         counts = Counter(self._counts)
         for account in self._accounts.values():
             counts[account[0]] += 1
@@ -270,12 +290,12 @@ class Ledger:
 
     @property
     def objects(self) -> int:
-        """Entries of the input."""
+        """The number of entries in the input."""
         return sum(self._counts.values()) + len(self._accounts)
 
     @property
     def properties(self) -> dict[str, int]:
-        """Properties by outcome; those of an object that is dropped as a whole are dropped with it."""
+        """The number of properties by outcome; those of a dropped object are dropped with it."""
         counts = Counter(self._properties)
         for account in self._accounts.values():
             count_properties(account, counts)
@@ -283,7 +303,7 @@ class Ledger:
 
     @property
     def entries(self) -> list[dict[str, str]]:
-        """Everything that is not plainly mapped, in a fixed order."""
+        """All entries, in a fixed order."""
         rows: list[Entry] = list(self._entries)
         for id_, account in self._accounts.items():
             rows.extend(entries_of(id_, account))
@@ -293,17 +313,22 @@ class Ledger:
 
     @property
     def accounts(self) -> Mapping[str, Account]:
-        """What became of each object."""
+        """The outcome of each object."""
         return self._accounts
 
     @property
     def lines(self) -> tuple[list[Entry], list[Entry]]:
-        """Entries that are no accounted object, and notes."""
+        """The entries that are not objects, and the notes."""
         return self._entries, self._notes
 
     @property
+    def line_counts(self) -> tuple[Mapping[Outcome, int], Mapping[Outcome, int]]:
+        """By outcome, how many entries are no accounted object, and how many properties they have."""
+        return self._counts, self._properties
+
+    @property
     def reasons(self) -> dict[str, int]:
-        """Objects that did not come out, by reason, the most frequent first."""
+        """The number of objects that are not mapped, by reason, the most frequent first."""
         counts: Counter[str] = Counter(str(entry[3]) for entry in self._entries)
         counts.update(
             str(account[1]) for account in self._accounts.values() if account[1] is not None
@@ -312,7 +337,7 @@ class Ledger:
 
     @property
     def kinds(self) -> set[str]:
-        """What `--fail-on` is held against: the outcomes of objects, and every reason that occurs anywhere."""
+        """The outcomes of objects and the reasons anywhere that `--fail-on` looks for."""
         found: set[str] = {outcome for outcome, count in self.outcomes.items() if count}
         found.update(row[2] for row in self._notes)
         found.update(row[3] for row in (*self._entries, *self._notes) if row[3] is not None)
@@ -324,15 +349,15 @@ class Ledger:
 
     @property
     def alarming(self) -> bool:
-        """Whether something is invalid, refused or held (exit status 1)."""
+        """Whether an entry is invalid, refused or held back (exit status 1)."""
         return bool(self.outcomes["invalid"]) or any(note[3] in ALARMING for note in self._notes)
 
     def restrict(self, ids: Container[str]) -> None:
-        """Forget the accounts of all other objects: a run accounts what changed, not what it looked at."""
+        """Remove the outcomes of all other objects: a run reports only the changed objects."""
         self._accounts = {id_: account for id_, account in self._accounts.items() if id_ in ids}
 
     def merge(self, other: Ledger) -> None:
-        """Add what another ledger says (of one event of a run, say)."""
+        """Add the content of another ledger, for example of one event of a run."""
         self._entries.extend(other._entries)
         self._notes.extend(other._notes)
         self._counts.update(other._counts)
@@ -343,7 +368,7 @@ class Ledger:
                 self._accounts[id_] = account
 
     def to_dict(self) -> dict[str, Any]:
-        """The ledger in the form of the command's `--ledger FILE`."""
+        """Return the ledger in the format of `--ledger FILE`."""
         return {
             "objects": self.objects,
             "outcomes": self.outcomes,
@@ -354,8 +379,8 @@ class Ledger:
 
 
 def written(ledger: Readable) -> Iterator[bytes]:
-    """The ledger as the text of `--ledger FILE`, piece by piece."""
-    import orjson  # the command line names kinds of the ledger without it
+    """Yield the text of `--ledger FILE`, piece by piece."""
+    import orjson  # imported here, because the command line uses this module without orjson
 
     head = {
         "objects": ledger.objects,
@@ -372,21 +397,21 @@ def written(ledger: Readable) -> Iterator[bytes]:
 
 
 Drop = tuple[str, Outcome, Reason]
-"""A property (a dotted path below the object) that is not plainly mapped."""
+"""A property (a dotted path below the object) that is not simply mapped."""
 
 
 def counted(counts: Mapping[str, int]) -> str:
-    """Counts as a person reads them: `3 mapped, 1 dropped`."""
+    """Write counts for a reader: `3 mapped, 1 dropped`."""
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none"
 
 
 def top_level(path: str) -> str:
-    """The property that a path stands in: `hashes.MD5` and `hashes[0]` stand in `hashes`."""
+    """Return the top-level property of a path: `hashes` for `hashes.MD5` and `hashes[0]`."""
     return path.split(".", 1)[0].split("[", 1)[0]
 
 
 def count_properties(account: Account, counts: Counter[Outcome]) -> None:
-    """Count the properties of an object by outcome; those of an object that is dropped as a whole go with it."""
+    """Count the properties of an object by outcome; a dropped object drops them all."""
     outcome, _, _, total, drops = account
     if outcome is not Outcome.MAPPED:
         counts[outcome] += total
@@ -401,7 +426,7 @@ def count_properties(account: Account, counts: Counter[Outcome]) -> None:
 
 
 def entries_of(id_: str, account: Account) -> Iterator[Entry]:
-    """The entries of one object: that it did not come out, or what of it did not."""
+    """Return the entries of one object: one for the object, or one for each dropped property."""
     outcome, reason, target, _, drops = account
     if outcome is not Outcome.MAPPED:
         yield id_, None, outcome, reason, target
@@ -411,12 +436,12 @@ def entries_of(id_: str, account: Account) -> Iterator[Entry]:
 
 
 def order_of(row: Entry) -> tuple[str, ...]:
-    """The order of entries."""
+    """Return the sort key of an entry."""
     return tuple(part or "" for part in row)
 
 
 def plain(row: Entry) -> dict[str, str]:
-    """An entry as the ledger file has it."""
+    """Return an entry in the format of the ledger file."""
     id_, path, outcome, reason, target = row
     plain: dict[str, str] = {"id": id_ or ""}
     if path is not None:

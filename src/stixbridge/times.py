@@ -12,7 +12,9 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @lru_cache(maxsize=65536)
 def microseconds(text: str) -> int | None:
-    """Read a timestamp. Real data have offsets, missing fractions and missing zones; all are accepted.
+    """Read a timestamp.
+
+    Real data have offsets, missing fractions and missing zones; all are accepted.
 
     Args:
         text: RFC 3339 text; without a zone it counts as UTC.

@@ -1,6 +1,7 @@
 """The Traffic Light Protocol: the order of the levels, and their names in markings.
 
-The output is never less restricted than the input. All code that compares or joins levels uses this module.
+The output is never less restricted than the input. All code that compares or joins levels uses
+this module.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def level_of_name(name: object) -> str | None:
 
 
 def is_tlp_tag(name: str) -> bool:
-    """Return whether a MISP tag is in the TLP taxonomy, also without a known level (`tlp:ex:chr`)."""
+    """Return whether a tag is in the TLP taxonomy, known level or not (`tlp:ex:chr`)."""
     return name.strip().lower().startswith("tlp:")
 
 

@@ -161,7 +161,7 @@ sinks = ["out"]
     assert main(["run", "-c", str(path), "no-such"]) == 2
     capsys.readouterr()
     assert main(["status", "-c", str(path)]) == 0
-    assert "sink out: 1 events delivered" in capsys.readouterr().out
+    assert "sink out: 1 event delivered" in capsys.readouterr().out
     for what in (INDICATOR["id"], "198.51.100.1"):
         assert main(["find", "-c", str(path), what]) == 0
         assert "ip-dst = 198.51.100.1" in capsys.readouterr().out
@@ -250,7 +250,7 @@ def test_nothing_heavy_for_help(tmp_path: Path) -> None:
         "sqlalchemy",
         "httpx",
         "orjson",
-        "cattrs",
+        "stixbridge.config.reader",
         "stixbridge.conversion.to_misp.engine",
     }
 

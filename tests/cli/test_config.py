@@ -68,7 +68,7 @@ def test_the_smallest_configuration() -> None:
         (
             "sources.acme.type",
             "taxi",
-            r"type 'taxi' is none of files, taxii20, taxii21; did you mean 'taxii21'",
+            r"type 'taxi' is not one of files, taxii20, taxii21; did you mean 'taxii21'",
         ),
         (
             "sources.acme.auth",
@@ -76,14 +76,14 @@ def test_the_smallest_configuration() -> None:
             r"missing setting @ \$.sources.acme.auth.password",
         ),
         ("sinks.misp.key", "0123456789secret", r"a secret is a reference: .* @ \$.sinks.misp.key"),
-        ("sinks.misp.mode", "fast", r"'fast' is none of api, upload_stix"),
+        ("sinks.misp.mode", "fast", r"'fast' is not one of api, upload_stix"),
         ("pipelines.acme.sinks", ["mips"], r"there is no sink 'mips'; did you mean 'misp'\?"),
         ("pipelines.acme.sinks", [], r"at least one sink"),
         ("pipelines.acme.source", "acne", r"there is no source 'acne'; did you mean 'acme'\?"),
         (
             "pipelines.acme.group",
             "week",
-            r"'week' is none of report, input, day, creator, type:NAME",
+            r"'week' is not one of report, input, day, creator, type:NAME",
         ),
         (
             "pipelines.acme.enrich",
@@ -160,9 +160,12 @@ def test_python_has_the_same_checks_with_the_same_words() -> None:
             "overlap: 'soon' is not a duration",
         ),
         (lambda: Taxii21("t.example"), "url: not a URL; write it as https://host/path/"),
-        (lambda: MispSink("https://m.example", "k", foreign="take"), "foreign: 'take' is none of"),
+        (
+            lambda: MispSink("https://m.example", "k", foreign="take"),
+            "foreign: 'take' is not one of",
+        ),
         (lambda: convert([], default_tlp="pink"), "default_tlp: 'pink' is not a TLP level"),
-        (lambda: convert([], engine="steam"), "engine: 'steam' is none of native, misp-stix"),
+        (lambda: convert([], engine="steam"), "engine: 'steam' is not one of native, misp-stix"),
     ):
         with pytest.raises(ConfigError, match=message):
             make()

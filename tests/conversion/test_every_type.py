@@ -13,6 +13,8 @@ from helpers.stix import Stix
 from helpers.stix_classes import CLASSES
 
 from stixbridge import Result, convert
+from stixbridge.mapping import DIALECT_TYPES
+from stixbridge.mapping.dialects import mitre
 
 # `tlp` markings and the parts of objects are classes of the library, and no types of objects
 TYPES = sorted(
@@ -157,3 +159,19 @@ def told(result: Result, id_: str, path: tuple[str | int, ...]) -> bool:
     return any(
         line is None or text == line or text.startswith((f"{line}.", f"{line}[")) for line in lines
     )
+
+
+@pytest.mark.parametrize(
+    "kind", sorted(DIALECT_TYPES - {table.stix_type for table in mitre.TABLES})
+)
+@pytest.mark.parametrize("value", ["a text", 17])
+def test_an_observable_of_a_dialect_never_vanishes(kind: str, value: object) -> None:
+    """With properties that its table does not know, it comes out as an unknown type does."""
+    obj = {
+        "type": kind,
+        "id": f"{kind}--00000000-0000-4000-8000-000000000001",
+        "never_seen": value,
+    }
+    result = run([obj])
+    assert str(value) in everything(result)
+    assert result.ledger.outcomes["mapped"] == 1

@@ -9,7 +9,8 @@ from helpers.stix_classes import CLASSES
 from stixbridge.ledger import Reason
 from stixbridge.mapping import TABLES, identity, location, malware
 from stixbridge.mapping.tables import ByKind, Field, Table
-from stixbridge.misp.knowledge import GALAXIES, build, load
+from stixbridge.misp.clusters import GALAXIES
+from stixbridge.misp.knowledge import build, load
 
 
 def fields(table: Table) -> list[tuple[str, str | None, Field]]:

@@ -23,8 +23,8 @@ from helpers.delivering import (
 from stixbridge.envelopes import Wanted
 from stixbridge.errors import ServerError
 from stixbridge.sinks.delivery import Job, LastDelivery, State
-from stixbridge.sinks.misp.chunks import pieces
-from stixbridge.sinks.misp.parallel import Flight
+from stixbridge.sinks.misp.chunks import chunks
+from stixbridge.sinks.misp.parallel import Parallel
 from stixbridge.sinks.misp.tags import NewTags
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
@@ -71,15 +71,15 @@ def sizes(misp: MispDouble) -> list[int]:
 
 def test_pieces_hold_everything_once_and_references_last() -> None:
     whole = large()
-    found = pieces(whole, 10, 10**9)
+    found = chunks(whole, 10, 10**9)
     assert [len(piece.get("Attribute", ())) for piece in found] == [10, 10, 5, 0]
     assert found[0]["info"] == whole["info"]
     assert all("info" not in piece for piece in found[1:])
     assert [row for piece in found for row in piece.get("Attribute", ())] == whole["Attribute"]
     heads = [obj for piece in found for obj in piece.get("Object", ()) if "ObjectReference" in obj]
     assert [obj["uuid"] for obj in heads] == [whole["Object"][0]["uuid"]]
-    assert pieces(whole, 100, 10**9) == [whole]
-    by_size = pieces(whole, 10**6, 1_200)
+    assert chunks(whole, 100, 10**9) == [whole]
+    by_size = chunks(whole, 10**6, 1_200)
     assert len(by_size) > 5
     assert [row for piece in by_size for row in piece.get("Attribute", ())] == whole["Attribute"]
 
@@ -184,7 +184,7 @@ def test_no_more_than_the_limit_and_fewer_when_the_server_is_busy() -> None:
                 raise ServerError("too many requests", status=429)
         return job.now
 
-    flight = Flight(act, 4)
+    flight = Parallel(act, 4)
     import stixbridge.sinks.misp.parallel as module
 
     waits: list[float] = []
@@ -293,7 +293,7 @@ def test_slow_answers_bring_fewer_events_at_a_time() -> None:
         flight.ease()
         return job.now
 
-    flight = Flight(act, 4)
+    flight = Parallel(act, 4)
     assert list(flight.run([Job(Wanted({}), None, now=at) for at in range(30)])) == list(range(30))
     assert met == []
     with MispDouble(cost_per_attribute=0.02) as misp:

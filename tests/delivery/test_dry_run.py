@@ -16,7 +16,7 @@ from helpers.command import run as command
 from stixbridge import times
 from stixbridge.config.build import make_pipelines
 from stixbridge.pipeline.dry_run import rehearse
-from stixbridge.pipeline.pipeline import Summary
+from stixbridge.pipeline.summary import Summary
 from stixbridge.sinks.event_diff import event_diff
 
 pytestmark = pytest.mark.misp_double(clusters={'misp-galaxy:threat-actor="known"': {}})

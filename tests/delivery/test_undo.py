@@ -16,8 +16,8 @@ from helpers.command import run
 from stixbridge import times
 from stixbridge.config.build import make_pipelines
 from stixbridge.errors import ConfigError
-from stixbridge.pipeline.guard import Guard, Toll
-from stixbridge.pipeline.pipeline import Summary
+from stixbridge.pipeline.guard import ChangeCount, Guard
+from stixbridge.pipeline.summary import Summary
 
 A, B, C, POISON = "198.51.100.1", "198.51.100.2", "198.51.100.3", "8.8.8.8"
 Json = dict[str, Any]
@@ -137,7 +137,7 @@ def test_what_a_ceiling_lets_in_is_added(misp: MispDouble, tmp_path: Path) -> No
 def test_the_guard_looks_at_all_parts_of_a_large_run_before_the_first_is_written(
     misp: MispDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stixbridge.pipeline.make._BATCH", 5)
+    monkeypatch.setattr("stixbridge.pipeline.batches.BATCH", 5)
     bridge = bridge_to(misp, tmp_path, guard={"add": "30"})
     many = [stix.indicator(f"198.51.100.{at}") for at in range(31)]
     reports = [stix.report(f"report {at}", many[at * 3 : at * 3 + 3]) for at in range(10)]
@@ -151,8 +151,8 @@ def test_the_guard_looks_at_all_parts_of_a_large_run_before_the_first_is_written
     [("5", 0, True), ("6", 0, False), ("10%", 59, True), ("10%", 60, False), ("1%", 0, False)],
 )
 def test_limits(limit: str, there: int, stops: bool) -> None:
-    assert (Guard(add=limit).problem(Toll(added=6), there) is not None) is stops
-    assert (Guard(withdraw=limit).problem(Toll(withdrawn=6), there) is not None) is stops
+    assert (Guard(add=limit).problem(ChangeCount(added=6), there) is not None) is stops
+    assert (Guard(withdraw=limit).problem(ChangeCount(withdrawn=6), there) is not None) is stops
 
 
 # Undo

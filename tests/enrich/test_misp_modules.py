@@ -210,7 +210,7 @@ def test_the_budget_and_the_types() -> None:
             max_tlp="tlp:red",
         )
         assert len(double.asked) == 2
-        assert told(result) == ["over the budget of 2 questions a run: 3 not asked"]
+        assert told(result) == ["over the budget of 2 queries a run: 3 not sent"]
         double.asked.clear()
         ask(double, "198.51.100.1", types=("domain",), max_tlp="tlp:red")
         assert double.asked == []

@@ -210,7 +210,7 @@ def test_rules_commands(folder: Path) -> None:
     failed = command("rules", "test", "bad.toml", cwd=folder)
     assert failed.returncode == 1
     assert "does not hold: events[0]" in failed.stdout
-    assert "nothing is called 'event'; did you mean 'events'" in failed.stdout
+    assert "unknown name 'event'; did you mean 'events'" in failed.stdout
     explained = command("rules", "explain", "in/a.json", "--rules", "good.toml", cwd=folder)
     assert "first  on ip-dst 198.51.100.1" in explained.stdout
     assert "- to_ids: True" in explained.stdout

@@ -9,6 +9,7 @@ from helpers.stix import Stix, indicator
 from pymispwarninglists import WarningLists as Official
 
 from stixbridge import ConfigError, Enrich, convert
+from stixbridge.enrich.settings import WarninglistSettings
 from stixbridge.enrich.warninglist_policies import policies
 from stixbridge.enrich.warninglists import load
 from stixbridge.misp.model import tag_names
@@ -102,6 +103,11 @@ def test_the_first_policy_that_fits_counts() -> None:
 
 
 def test_wrong_settings_are_told_at_once() -> None:
-    with pytest.raises(ConfigError, match="4 mistakes") as raised:
-        policies([{"lists": ["no-such"], "action": "delete"}, {"category": "nice", "tags": 1}])
-    assert "did you mean" in str(raised.value)
+    with pytest.raises(ConfigError, match="2 mistakes") as raised:
+        Enrich(warninglists=[{"action": "delete"}, {"tags": 1}])
+    assert "warninglists[0].action: 'delete' is not one of drop" in str(raised.value)
+    assert "warninglists[1].tags: unknown setting 'tags'; did you mean 'tag'?" in str(raised.value)
+    with pytest.raises(ConfigError, match="2 mistakes") as raised:
+        policies([WarninglistSettings(("no-such",)), WarninglistSettings(category="nice")])
+    assert "warninglists[0]: there is no list 'no-such'" in str(raised.value)
+    assert "warninglists[1]: there is no category 'nice'" in str(raised.value)

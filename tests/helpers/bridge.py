@@ -9,7 +9,7 @@ from doubles.misp import MispDouble
 from stixbridge import times
 from stixbridge.config.build import make_pipelines, open_store
 from stixbridge.config.reader import Config, parse
-from stixbridge.pipeline.pipeline import Summary
+from stixbridge.pipeline.summary import Summary
 
 from .stix import Stix, bundle
 

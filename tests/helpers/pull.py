@@ -5,8 +5,9 @@ from typing import Any
 
 from stixbridge import times
 from stixbridge.pipeline.make import Maker
-from stixbridge.pipeline.pipeline import Pipeline, Summary
-from stixbridge.pipeline.pull import Reach
+from stixbridge.pipeline.pipeline import Pipeline
+from stixbridge.pipeline.pull import PullPolicy
+from stixbridge.pipeline.summary import Summary
 from stixbridge.sources.taxii.client import Taxii
 from stixbridge.sources.taxii.v21 import Taxii21
 from stixbridge.store import Store
@@ -30,14 +31,16 @@ class Pull:
         url: str,
         *,
         kind: type[Taxii] = Taxii21,
-        reach: Reach | None = None,
+        pull_policy: PullPolicy | None = None,
         now: str = NOW,
         full: bool = False,
         **settings: Any,
     ) -> Summary:
         """Poll once, as a run of a pipeline does."""
         source = kind(url, name=SOURCE, **settings)
-        pipeline = Pipeline(Maker("pipeline", SOURCE, self.store), source, [], reach=reach)
+        pipeline = Pipeline(
+            Maker("pipeline", SOURCE, self.store), source, [], pull_policy=pull_policy
+        )
         try:
             return pipeline.run(times.microseconds(now), full=full)
         finally:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from stixbridge import times
 from stixbridge.envelopes import Delivered
-from stixbridge.pipeline.make import Maker
+from stixbridge.pipeline.make import ConversionSettings, Maker
 from stixbridge.pipeline.pipeline import Pipeline
 from stixbridge.sinks.base import Sink
 from stixbridge.sinks.delivery import Delivery, Job, State
@@ -84,7 +84,7 @@ def polled(
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "s.db")
         source, sink = Polls(), Held()
-        maker = Maker("p", "acme", store, settings={"group": group})
+        maker = Maker("p", "acme", store, settings=ConversionSettings(group=group))
         for objects in polls:
             source.waiting = objects
             summary = Pipeline(maker, source, [sink]).run(NOW)
@@ -154,7 +154,7 @@ def test_bit_by_bit_at_length(objects: list[Stix], chance: Any, count: int, grou
 @given(bundles(), st.integers(1, 9), st.sampled_from(["report", "creator", "day"]))
 def test_in_parts_ends_where_all_at_once_does(objects: list[Stix], batch: int, group: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stixbridge.pipeline.make._BATCH", batch)
+        patch.setattr("stixbridge.pipeline.batches.BATCH", batch)
         in_parts: list[Any] = []
         parts = polled([objects], group, in_parts)
     at_once: list[Any] = []
@@ -181,7 +181,9 @@ def test_what_is_taken_back_leaves_what_was_there_before(
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "s.db")
         source, sink = Polls(), Held()
-        pipeline = Pipeline(Maker("p", "acme", store, settings={"group": group}), source, [sink])
+        pipeline = Pipeline(
+            Maker("p", "acme", store, settings=ConversionSettings(group=group)), source, [sink]
+        )
         source.waiting = first
         pipeline.run(NOW)
         source.waiting = second

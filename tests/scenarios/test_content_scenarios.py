@@ -58,8 +58,8 @@ def test_8_clusters_are_those_that_the_server_has(misp: MispDouble, bridge: Brid
     assert emotet is not None and technique is not None
     # an older server: the same cluster under another name
     renamed = emotet.replace('"Emotet', '"Emotet of old')
-    misp.store.add_cluster(renamed, {"uuid": knowledge.uuid_of_tag(emotet)})
-    misp.store.add_cluster(technique, {"uuid": knowledge.uuid_of_tag(technique)})
+    misp.store.add_cluster(renamed, {"uuid": knowledge.clusters.uuid_of(emotet)})
+    misp.store.add_cluster(technique, {"uuid": knowledge.clusters.uuid_of(technique)})
     malware, phishing = context("malware", "Emotet", is_family=True), context(
         "attack-pattern", "Phishing", external_references=[{"source_name": "mitre-attack",
                                                             "external_id": "T1566"}]

@@ -23,7 +23,8 @@ from stixbridge.cli import main
 from stixbridge.errors import InputError
 from stixbridge.ledger import Reason
 from stixbridge.pipeline.make import Maker
-from stixbridge.pipeline.pipeline import Pipeline, Summary
+from stixbridge.pipeline.pipeline import Pipeline
+from stixbridge.pipeline.summary import Summary
 from stixbridge.sources.files import Files, Input, expand, read
 from stixbridge.stix.reader import Document
 from stixbridge.store import Store

@@ -423,7 +423,7 @@ def test_every_preset_makes_a_source(
     [
         (
             {"match": {"typ": ["x"]}},
-            "'typ' is none of type, id, version, spec_version; did you mean 'type'",
+            "'typ' is not one of type, id, version, spec_version; did you mean 'type'",
         ),
         ({"match": {"type": "x"}}, 'expected a list, got text; write \\["x"\\]'),
         ({"min_confidence": 200}, "200 is not between 0 and 100"),

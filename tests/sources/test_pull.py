@@ -15,8 +15,8 @@ from helpers.bridge import Bridge, actions
 from helpers.pull import Pull
 
 from stixbridge import times
-from stixbridge.pipeline import make
-from stixbridge.pipeline.pull import Reach
+from stixbridge.pipeline import batches
+from stixbridge.pipeline.pull import PullPolicy
 from stixbridge.sources.base import Page
 from stixbridge.sources.read_ahead import ahead
 from stixbridge.sources.window import Window
@@ -48,7 +48,7 @@ def test_a_window_by_type_lets_markings_and_identities_in(pull: Pull, server: Ta
         "name": "X",
     }
     server.add("All", [stix.indicator(A), stix.report("wave", [stix.indicator(A)]), identity])
-    summary = pull(server.url, reach=Reach(Window(frozenset({"indicator"}))))
+    summary = pull(server.url, pull_policy=PullPolicy(Window(frozenset({"indicator"}))))
     assert pull.ids == ids(stix.indicator(A), identity)
     assert (summary.entries, summary.ledger.reasons["filtered"]) == (3, 1)
 
@@ -68,7 +68,7 @@ def test_a_window_by_confidence_and_age(pull: Pull, server: TaxiiDouble) -> None
     old = stix.indicator("198.51.100.4", modified="2025-01-01T00:00:00.000Z")
     server.add("All", [low, high, unsaid, old, {**actor, "modified": "2020-01-01T00:00:00.000Z"}])
     window = Window(max_age=times.duration("30d"), min_confidence=50)
-    summary = pull(server.url, reach=Reach(window, ask=False))
+    summary = pull(server.url, pull_policy=PullPolicy(window, ask=False))
     assert pull.ids == ids(high, unsaid, actor)
     assert summary.ledger.reasons["filtered"] == 2
 
@@ -77,10 +77,10 @@ def test_a_newer_version_of_what_is_here_comes_in_though_the_window_is_smaller(
     pull: Pull, server: TaxiiDouble
 ) -> None:
     server.add("All", [stix.indicator(A, confidence=80)])
-    reach = Reach(Window(min_confidence=50))
-    pull(server.url, reach=reach)
+    pull_policy = PullPolicy(Window(min_confidence=50))
+    pull(server.url, pull_policy=pull_policy)
     server.add("All", [stix.indicator(A, confidence=10, revoked=True, modified=stix.LATER)])
-    assert pull(server.url, reach=reach).changed == 1
+    assert pull(server.url, pull_policy=pull_policy).changed == 1
     assert pull.store.objects.load("acme", pull.ids)[pull.ids[0]][0]["revoked"] is True
 
 
@@ -173,7 +173,7 @@ def test_what_a_report_refers_to_is_asked_for_once(pull: Pull, server: TaxiiDoub
 
 def test_nothing_is_asked_for_where_that_is_off(pull: Pull, server: TaxiiDouble) -> None:
     server.add("All", [stix.report("wave", [stix.indicator(A)])])
-    pull(server.url, reach=Reach(ask=False))
+    pull(server.url, pull_policy=PullPolicy(ask=False))
     assert asked_by_id(server) == []
 
 
@@ -202,9 +202,9 @@ def test_what_the_window_leaves_out_is_asked_for_once(
     good = [stix.indicator(f"10.0.1.{at}") for at in range(12)]
     server.add("All", old + good, "2025-01-01T00:00:00.000000Z")
     server.add("All", [stix.report("wave", old + good)], "2026-01-09T00:00:00.000000Z")
-    reach = Reach(Window(max_age=times.duration("30d")))
+    pull_policy = PullPolicy(Window(max_age=times.duration("30d")))
     for _ in range(6):
-        pull(server.url, since="2026-01-05T00:00:00Z", reach=reach)
+        pull(server.url, since="2026-01-05T00:00:00Z", pull_policy=pull_policy)
     assert len(pull.ids) == 13
     asked = [id_ for ids in asked_by_id(server) for id_ in ids.split(",")]
     assert len(asked) == len(set(asked)) == 24
@@ -492,5 +492,5 @@ def test_a_large_change_is_worked_on_in_parts_with_the_same_end(
             return misp.snapshot(), summary.ledger.outcomes, summary.ledger.reasons
 
     whole = end(tmp_path / "whole")
-    monkeypatch.setattr(make, "_BATCH", batch)
+    monkeypatch.setattr(batches, "BATCH", batch)
     assert end(tmp_path / "parts") == whole

@@ -15,7 +15,7 @@ from servers.reading import INDICATORS, Stix, ids, indicator
 from stixbridge import times
 from stixbridge.errors import ConfigError
 from stixbridge.http import Auth
-from stixbridge.pipeline.pull import Reach
+from stixbridge.pipeline.pull import PullPolicy
 from stixbridge.sources.taxii.v20 import STIX_TYPE, Taxii20
 
 OLD = [{key: value for key, value in item.items() if key != "spec_version"} for item in INDICATORS]
@@ -62,9 +62,14 @@ def test_newer_versions_are_found_in_the_manifest(
     shows another.
     """
     with medallion20({"Old": DATED}, page_size=10, dir=tmp_path_factory.mktemp("newer")) as server:
-        reach = Reach(compare_every=times.duration("1d"))
+        pull_policy = PullPolicy(compare_every=times.duration("1d"))
         poll = partial(
-            pull, server.url, kind=Taxii20, auth=basic(server), reach=reach, overlap="1s"
+            pull,
+            server.url,
+            kind=Taxii20,
+            auth=basic(server),
+            pull_policy=pull_policy,
+            overlap="1s",
         )
         poll(now="2026-01-10T00:00:00Z")
         server.add(

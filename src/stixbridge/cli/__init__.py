@@ -1,4 +1,7 @@
-"""The command line: thin, every command ends in one library call. Heavy modules are imported by the commands."""
+"""The command line. It is thin: every command ends in one call of the library.
+
+The commands import heavy modules themselves, so that `stixbridge --help` is quick.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,11 @@ INTERRUPTED = 130
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="stixbridge")
 def stixbridge() -> None:
-    """From STIX 2 and TAXII to MISP: pull, convert, enrich, create or update events; account for everything."""
+    """From STIX 2 and TAXII to MISP.
+
+    Pulls, converts and enriches STIX, creates and updates MISP events, and accounts for every
+    object.
+    """
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> None:
@@ -29,7 +36,9 @@ def _interrupted(_number: int, _frame: FrameType | None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status is that of the contract: 0 done, 1 alarming, 2 wrong use, 3 server, 130 interrupt.
+    """Run a command.
+
+    The exit status: 0 done, 1 needs attention, 2 wrong use, 3 a server fails, 130 interrupted.
 
     Args:
         arguments: of the command line; those of the process when None.
@@ -59,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(error.format_message())
         status = 2
     except (click.Abort, KeyboardInterrupt):
-        complain("interrupted; nothing is lost, run it again")
+        complain("interrupted; nothing is lost, run the command again")
         status = INTERRUPTED
     except StixbridgeError as error:
         complain(str(error))
@@ -69,11 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = INTERRUPTED
     except Exception as error:
-        # no traceback for a user; STIXBRIDGE_TRACEBACK=1 shows it to whoever looks for the mistake
+        # no traceback for a user; STIXBRIDGE_TRACEBACK=1 shows it to a developer
         if os.environ.get("STIXBRIDGE_TRACEBACK"):
             raise
         complain(
-            f"a mistake in stixbridge itself, please report it: {type(error).__name__}: {error}"
+            f"this is a fault of stixbridge, please report it: {type(error).__name__}: {error}"
         )
         status = 2
     if arguments is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stixbridge.cli.options import NOW
-from stixbridge.cli.screen import emit, emit_bytes, say, tell_bad
+from stixbridge.cli.screen import count_of, emit, emit_bytes, say, tell_bad
 from stixbridge.errors import ConfigError
 from stixbridge.ledger import counted, written
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from stixbridge.misp.model import Converted
 
 LARGE = 50_000_000
-"""Bytes of input, unpacked, above which `convert` goes by a temporary store instead of memory."""
+"""Bytes of input, unpacked, above which `convert` uses a temporary store instead of memory."""
 
 
 def register(group: click.Group) -> None:
@@ -35,6 +35,7 @@ def register(group: click.Group) -> None:
         rules,
         demo,
         init,
+        schema,
         status,
         find,
         dead_letters,
@@ -48,14 +49,14 @@ def register(group: click.Group) -> None:
 
 
 def spread(arguments: list[str]) -> list[str]:
-    """Let `--fail-on` and `--set` take several values: `--fail-on marking dropped`, `--set a=1 b=2`.
+    """Let `--fail-on` and `--set` take several values, as in `--fail-on marking dropped`.
 
     Args:
         arguments: of the command line.
 
     Returns:
-        The same with the option repeated, as the parser wants it. What follows belongs to the option as long as it
-        is a kind of the ledger, or of the form KEY=VALUE with a known key.
+        The same with the option repeated, as the parser wants it. What follows belongs to the
+        option as long as it is a kind of the ledger, or of the form KEY=VALUE with a known key.
     """
     from stixbridge.ledger import Outcome, Reason
 
@@ -88,7 +89,7 @@ def spread(arguments: list[str]) -> list[str]:
     default="-",
     show_default=True,
     metavar="DIR",
-    help="A folder, or - for one line an event.",
+    help="A folder; - writes each event as a line to standard output.",
 )
 @click.option(
     "--format",
@@ -96,12 +97,19 @@ def spread(arguments: list[str]) -> list[str]:
     type=click.Choice(["events", "feed"]),
     default="events",
     show_default=True,
+    help="Files of events, or a MISP feed.",
 )
 @click.option(
-    "--engine", type=click.Choice(["native", "misp-stix"]), default="native", show_default=True
+    "--engine",
+    type=click.Choice(["native", "misp-stix"]),
+    default="native",
+    show_default=True,
+    help="The converter; misp-stix is the official one (extra misp-stix).",
 )
 @click.option(
-    "--source", metavar="NAME", help="The source's name: in titles, tags and derived UUIDs."
+    "--source",
+    metavar="NAME",
+    help="The name of the source: it stands in titles and tags, and is part of derived UUIDs.",
 )
 @NOW
 @click.option(
@@ -109,33 +117,34 @@ def spread(arguments: list[str]) -> list[str]:
     default="report",
     show_default=True,
     metavar="HOW",
-    help="report, input, day, creator or type:NAME.",
+    help="How objects in no report are collected: report, input, day, creator or type:NAME.",
 )
 @click.option(
     "--rules",
     "rule_files",
     multiple=True,
     metavar="FILE",
-    help="A file of rules; may be given several times.",
+    help="A file of rules; can be repeated.",
 )
 @click.option(
     "--ledger",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write what became of everything.",
+    help="Write a ledger of every object to this file.",
 )
 @click.option(
     "--fail-on",
     multiple=True,
     metavar="KIND",
-    help="Exit with 1 when the ledger has this outcome or reason.",
+    help="Exit with 1 when the ledger has this outcome or reason; can be repeated.",
 )
 @click.option(
     "--set",
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A setting of enrich, or default_tlp, labels, uuid_namespace, galaxies, custom, preserve; lists with commas.",
+    help="A setting of enrich, or default_tlp, labels, uuid_namespace, galaxies, custom or"
+    " preserve; lists with commas.",
 )
 def convert(
     files: tuple[str, ...],
@@ -150,7 +159,10 @@ def convert(
     fail_on: tuple[str, ...],
     settings: tuple[str, ...],
 ) -> int:
-    """Convert STIX files, folders, globs or standard input (-) to MISP events. All inputs are one."""
+    """Convert STIX files, folders, globs or standard input (-) to MISP events.
+
+    All inputs are converted together. Objects that no report mentions are collected in one event.
+    """
     import orjson
 
     from stixbridge.api import options
@@ -160,7 +172,7 @@ def convert(
     enrich, conversion = _settings(settings, rule_files)
     chosen = options(now=now, source=source, group=group, **conversion)
     if format_ == "feed" and output == "-":
-        raise ConfigError("a feed is a folder: give one with -o")
+        raise ConfigError("--format feed writes a folder: name it with -o")
     inputs = [Input(path, LARGE) for path in expand(files)]
 
     def put(converted: list[Converted]) -> int:
@@ -187,20 +199,17 @@ def convert(
 
 
 def _end(ledger: Readable, events: int, file: Path | None, kinds: set[str]) -> int:
-    """Write the ledger, say what became of the objects, and give the exit status."""
+    """Write the ledger and the counts; the exit status."""
     if file is not None:
         from stixbridge.sinks.folder import make_folder, replacing
 
         make_folder(file.parent)
         with replacing(file) as out:
             out.writelines(written(ledger))
-    count, reasons = ledger.objects, ledger.reasons
-    say(
-        f"{count} object{'' if count == 1 else 's'}: {counted(ledger.outcomes)}"
-        + (f" ({counted(reasons)})" if reasons else "")
-    )
+    reasons = f" ({counted(ledger.reasons)})" if ledger.reasons else ""
+    say(f"{count_of(ledger.objects, 'object')}: {counted(ledger.outcomes)}{reasons}")
     tell_bad(ledger.entries if ledger.outcomes["invalid"] else (), say)
-    say(f"{events} event{'' if events == 1 else 's'}")
+    say(count_of(events, "event"))
     return 1 if ledger.alarming or kinds & ledger.kinds else 0
 
 
@@ -212,7 +221,8 @@ def _kinds(names: tuple[str, ...]) -> set[str]:
     unknown = sorted(wanted - known)
     if unknown:
         raise ConfigError(
-            f"--fail-on: nothing is called {', '.join(unknown)}; kinds are {', '.join(sorted(known))}"
+            f"--fail-on: no outcome or reason is called {', '.join(unknown)};"
+            f" there are {', '.join(sorted(known))}"
         )
     return wanted
 
@@ -232,7 +242,8 @@ def _settings(pairs: tuple[str, ...], rule_files: tuple[str, ...]) -> tuple[Any,
         key, sign, text = pair.partition("=")
         if not sign or key not in (*_OF_ENRICH, *_OF_CONVERSION):
             raise ConfigError(
-                f"--set {pair!r}: write KEY=VALUE; keys are {', '.join((*_OF_ENRICH, *_OF_CONVERSION))}"
+                f"--set {pair!r}: write KEY=VALUE;"
+                f" keys are {', '.join((*_OF_ENRICH, *_OF_CONVERSION))}"
             )
         value: Any = text
         if key in _LISTS:
@@ -243,7 +254,7 @@ def _settings(pairs: tuple[str, ...], rule_files: tuple[str, ...]) -> tuple[Any,
             value = tuple(part.strip() for part in text.split(",") if part.strip())
         elif key in _NUMBERS:
             if not text.isdigit():
-                raise ConfigError(f"--set {key}: {text!r} is no number")
+                raise ConfigError(f"--set {key}: {text!r} is not a number")
             value = int(text)
         elif key == "publish":
             if text.lower() not in ("true", "false"):
@@ -279,28 +290,43 @@ def _write(converted: list[Converted], folder: Path, format_: str, now: int) -> 
 
 @click.command()
 @click.option(
-    "-o", "--output", default="demo-out", show_default=True, type=click.Path(path_type=Path)
+    "-o",
+    "--output",
+    default="demo-out",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The folder to write to.",
 )
 def demo(output: Path) -> int:
-    """Show the whole way on a sample: a TAXII server in this process, a feed folder, and a second run."""
+    """Show everything on a sample: a TAXII server in this process, a feed folder, and two runs."""
     from stixbridge.demo import show
 
     return show(output, emit)
 
 
 @click.command()
+def schema() -> None:
+    """Print a JSON Schema of the configuration, for editors that complete and check TOML."""
+    import orjson
+
+    from stixbridge.config.schema import schema as made
+
+    emit_bytes(orjson.dumps(made(), option=orjson.OPT_INDENT_2))
+
+
+@click.command()
 @click.argument("path", default="stixbridge.toml", type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
 def init(path: Path, force: bool) -> None:
-    """Write a commented configuration to start from."""
+    """Write an example of a configuration, with comments."""
     from stixbridge.cli.template import CONFIGURATION
 
     if path.exists() and not force:
-        raise ConfigError(f"{path} is there already; --force overwrites it")
+        raise ConfigError(f"{path} exists already; --force overwrites it")
     try:
         path.write_text(CONFIGURATION)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}") from None
-    emit(
-        f"{path} written. Fill in the URLs, export the secrets it names, then: stixbridge run -c {path} --dry-run"
-    )
+    emit(f"{path} written. Fill in the URLs and export the secrets that it names. Then:")
+    emit(f"  stixbridge run -c {path} --dry-run")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stixbridge.cli.screen import emit, say
+from stixbridge.cli.screen import count_of, emit, say
 from stixbridge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ def check(files: tuple[Path, ...]) -> int:
         except ConfigError as error:
             problems.extend(error.problems)
             continue
-        emit(f"{file}: {len(found.rules)} rules, {len(found.tests)} tests")
+        rule_count, test_count = count_of(len(found.rules), "rule"), len(found.tests)
+        emit(f"{file}: {rule_count}, {count_of(test_count, 'test')}")
         for rule in found.rules:
             types = f" on {', '.join(sorted(rule.types))}" if rule.types else ""
-            emit(
-                f"  {rule.name}  ({rule.target}{types}: {', '.join(action.name for action in rule.actions)})"
-            )
+            actions = ", ".join(action.name for action in rule.actions)
+            emit(f"  {rule.name}  ({rule.target}{types}: {actions})")
     if problems:
         raise ConfigError(problems)
     return 0
@@ -65,7 +65,7 @@ def test_(files: tuple[Path, ...]) -> int:
                 emit(f"          {failure}")
             failed += bool(trial.failures)
     if failed:
-        say(f"{failed} failed")
+        say(f"{count_of(failed, 'test')} failed")
     return 1 if failed else 0
 
 
@@ -105,7 +105,7 @@ def explain(
     for entry in result.ledger.entries:
         if entry.get("reason") == "rule:failed":
             emit(f"failed: {entry['path']}: {entry['target']}")
-    say(f"{len(result.events)} event{'' if len(result.events) == 1 else 's'}, {len(steps)} steps")
+    say(f"{count_of(len(result.events), 'event')}, {count_of(len(steps), 'step')}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`stixbridge run` and `replay`: once, by schedule, or as a rehearsal."""
+"""`stixbridge run`, `replay` and `undo`: once, by schedule, or as a dry run."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import os
 import signal
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,34 +13,33 @@ import click
 
 from stixbridge import stopping
 from stixbridge.cli.options import CONFIG, JSON, NOW, PIPELINES, moment
-from stixbridge.cli.screen import ReaderGone, complain, emit, emit_bytes, finish, say, tell_bad
+from stixbridge.cli.report import show
+from stixbridge.cli.screen import ReaderGone, complain, finish, say
 from stixbridge.errors import ConfigError
-from stixbridge.ledger import counted
 
 if TYPE_CHECKING:
     from stixbridge.config.reader import Config
-    from stixbridge.pipeline.pipeline import Summary
     from stixbridge.pipeline.schedule import Scheduled
+    from stixbridge.pipeline.summary import Summary
     from stixbridge.store import Store
 
-_LINES = 40
-_REFUSED = 10
-"""Different refusals of settings that are shown; --json has them all."""
-_SECONDS_AN_ATTRIBUTE = 0.003
-"""What a MISP takes to store one, as measured."""
-_COLOURS = {"+": "green", "-": "red", "~": "yellow"}
+_NOT_WITH_WATCH = ("once", "dry_run", "now", "full", "confirm")
 
 
 @click.command()
 @CONFIG
 @PIPELINES
 @click.option(
-    "--dry-run", is_flag=True, help="Show as a diff what would be done; write nothing anywhere."
+    "--dry-run", is_flag=True, help="Show as a diff what would change; write nothing anywhere."
 )
-@click.option("--once", is_flag=True, help="One pass, as for cron (what happens anyway).")
-@click.option("--watch", is_flag=True, help="Run by the schedule of each pipeline, until stopped.")
+@click.option("--once", is_flag=True, help="Run once, as for cron; this is the default.")
 @click.option(
-    "--full", is_flag=True, help="Ask for everything again, from `since` on, not for what is new."
+    "--watch", is_flag=True, help="Run by the schedule of each pipeline, until it is stopped."
+)
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Ask for everything again, from `since` on, and not only for what is new.",
 )
 @click.option(
     "--confirm", is_flag=True, help="Go on where the guard of a pipeline would stop the run."
@@ -60,13 +57,12 @@ def run(
     now: str | None,
     as_json: bool,
 ) -> int:
-    """Pull, convert, enrich and deliver. What was done before is not done again."""
+    """Pull, convert, enrich and deliver what is new since the last run."""
     import stamina
 
     stamina.instrumentation.set_on_retry_hooks([])  # our errors say what a retry could not mend
-    if watch and (once or dry_run or now is not None or full or confirm):
-        raise ConfigError("--watch goes with none of --once, --dry-run, --now, --full, --confirm")
     if watch:
+        _check_alone()
         return _watch(config_path, pipelines, as_json=as_json)
     return _passes(
         config_path,
@@ -77,6 +73,22 @@ def run(
         full=full,
         confirmed=confirm,
     )
+
+
+def _check_alone() -> None:
+    """Refuse the options that make no sense beside `--watch`.
+
+    Raises:
+        ConfigError: naming each of them.
+    """
+    given = click.get_current_context().params
+    problems = [
+        f"--watch can't be combined with --{name.replace('_', '-')}"
+        for name in _NOT_WITH_WATCH
+        if given[name]
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 @click.command()
@@ -98,7 +110,7 @@ def replay(
     now: str | None,
     as_json: bool,
 ) -> int:
-    """Make and deliver everything in the store again, asking no source: after a change of rules or version."""
+    """Make and deliver all events again from the store, for example after a change of rules."""
     return _passes(
         config_path,
         pipelines,
@@ -119,7 +131,7 @@ def replay(
 @NOW
 @JSON
 def undo(config_path: Path, number: int, dry_run: bool, now: str | None, as_json: bool) -> int:
-    """Take back what a run brought, out of every event; a newer version of it comes in as ever."""
+    """Take what a run brought out of every event again. A newer version of it comes in as usual."""
     from stixbridge.config.build import check_secrets, make_pipelines, open_store
     from stixbridge.config.reader import load
     from stixbridge.pipeline.dry_run import rehearse
@@ -143,7 +155,7 @@ def undo(config_path: Path, number: int, dry_run: bool, now: str | None, as_json
             pipeline.close()
     finally:
         store.close()
-    _show([summary], dry_run=dry_run, as_json=as_json)
+    show([summary], dry_run=dry_run, as_json=as_json)
     return summary.status
 
 
@@ -184,7 +196,7 @@ def _passes(
         else:
             path = Path(config.store.path).expanduser()
             if not path.exists():
-                say(f"a new store: {path.resolve()}")
+                say(f"made a new store: {path.resolve()}")
             store = open_store(config)
             try:
                 with store.claimed():
@@ -192,7 +204,7 @@ def _passes(
                     summaries = run_once(made, now, replay=again, full=full, confirmed=confirmed)
             finally:
                 store.close()
-    _show(summaries, dry_run=dry_run, as_json=as_json)
+    show(summaries, dry_run=dry_run, as_json=as_json)
     return max((summary.status for summary in summaries), default=0)
 
 
@@ -209,7 +221,7 @@ def _watch(config_path: Path, names: tuple[str, ...], *, as_json: bool) -> int:
         return _scheduled(load(config_path), config, store, names)
 
     def report(summary: Summary) -> None:
-        _show([summary], dry_run=False, as_json=as_json)
+        show([summary], dry_run=False, as_json=as_json)
         finish()
 
     daemon = Watch(scheduled, report, complain)
@@ -222,7 +234,7 @@ def _watch(config_path: Path, names: tuple[str, ...], *, as_json: bool) -> int:
         say(
             "stopped"
             if ended
-            else "stopped in the middle of something; nothing is lost, the next start goes on with it"
+            else "stopped in the middle of a run; nothing is lost, the next start goes on with it"
         )
         finish()
     except (OSError, ReaderGone):  # nobody reads it; Python would complain of that at its end
@@ -243,7 +255,9 @@ def _scheduled(
     from stixbridge.times import duration
 
     if config.store != first.store:
-        raise ConfigError("store: can't be changed while it is in use; stop and start again")
+        raise ConfigError(
+            "store: it can't be changed while it is in use; stop the bridge and start it again"
+        )
     check_secrets(config, names)
     return [
         Scheduled(
@@ -253,66 +267,3 @@ def _scheduled(
         )
         for pipeline in make_pipelines(config, store, names)
     ]
-
-
-def _show(summaries: Sequence[Summary], *, dry_run: bool, as_json: bool) -> None:
-    import orjson
-
-    if as_json:
-        emit_bytes(
-            orjson.dumps([summary.to_dict() for summary in summaries], option=orjson.OPT_INDENT_2)
-        )
-        return
-    for summary in summaries:
-        _report(summary, dry_run)
-
-
-def _report(summary: Summary, dry_run: bool) -> None:
-    """The end of a run, for a person."""
-    ledger = summary.ledger
-    would = "would be " if dry_run else ""
-    emit(
-        f"{summary.pipeline}: {summary.entries} entries in {summary.pages} pages, {summary.changed} new or newer"
-    )
-    if ledger.objects:
-        emit(f"  objects  {counted(ledger.outcomes)}")
-        if ledger.reasons:
-            emit(f"  reasons  {counted(ledger.reasons)}")
-    emit(f"  events   {would}{counted(summary.events)}")
-    if dry_run:
-        seconds = summary.volume.get("attributes", 0) * _SECONDS_AN_ATTRIBUTE
-        new = {
-            key.removeprefix("new "): count
-            for key, count in summary.volume.items()
-            if key.startswith("new ")
-        }
-        sent = {key: count for key, count in summary.volume.items() if not key.startswith("new ")}
-        there = f"; new there: {counted(new)}" if new else ""
-        emit(f"  sends    {counted(sent)}; a MISP needs about {_shown(seconds)} for that{there}")
-    for sink, delivery in summary.deliveries if dry_run else ():
-        if delivery.changes:
-            emit(f"  {sink}: {delivery.action} {delivery.event} {delivery.body.get('info', '')}")
-            for line in delivery.changes[:_LINES]:
-                emit(f"    {line}", colour=_COLOURS.get(line[:1]))
-            if len(delivery.changes) > _LINES:
-                emit(f"    … and {len(delivery.changes) - _LINES} more; --json has them all")
-    for entry in ledger.entries:
-        if "target" in entry and entry.get("path", "").find(": ") > 0:
-            emit(f"  note     {entry['path']}: {entry['reason']}: {entry['target']}")
-    refused = Counter(
-        f"{entry['path']}: {entry['reason']}: {entry['target']}"
-        for entry in ledger.entries
-        if "target" in entry and entry.get("path", "").startswith("enrich.")
-    )
-    for text, times in refused.most_common(_REFUSED):
-        emit(f"  note     {text}" + (f" ({times} times)" if times > 1 else ""))
-    tell_bad(ledger.entries, emit)
-    for error in summary.errors:
-        emit(f"  error    {error}")
-
-
-def _shown(seconds: float) -> str:
-    """A time as a person says it."""
-    if seconds < 90:
-        return f"{max(seconds, 1):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

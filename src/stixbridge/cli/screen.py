@@ -1,4 +1,7 @@
-"""What a person sees. Names in documents and server answers are hostile: no control character reaches the terminal."""
+"""What a person sees.
+
+Names in documents and answers of servers are hostile: no control character reaches the terminal.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ def complain(text: str) -> None:
 
 
 class ReaderGone(Exception):
-    """Whoever read our output has gone."""
+    """The reader of our output has gone."""
 
 
 @contextmanager
@@ -35,7 +38,7 @@ def _output() -> Iterator[None]:
     """Errors of standard output in words.
 
     Raises:
-        ReaderGone: when nobody reads it any more.
+        ReaderGone: when its reader has gone.
         ConfigError: when it can't be written for another reason, as a full disk.
     """
     try:
@@ -64,11 +67,22 @@ def finish() -> None:
         sys.stdout.flush()
 
 
+def count_of(count: int, noun: str, plural: str = "") -> str:
+    """`1 page`, `2 pages`.
+
+    Args:
+        count: how many.
+        noun: for one.
+        plural: for several, where that is not the noun with an s.
+    """
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
 _SHOWN = 10
 
 
 def tell_bad(entries: Iterable[dict[str, str]], out: Callable[[str], None]) -> None:
-    """Say what is no usable STIX, and where it stands."""
+    """List entries that are not usable STIX, and where they stand."""
     count = 0
     for entry in entries:
         if entry["outcome"] == "invalid":
@@ -79,4 +93,4 @@ def tell_bad(entries: Iterable[dict[str, str]], out: Callable[[str], None]) -> N
                 )
                 out(f"  invalid  {place}: {entry['reason']}")
     if count > _SHOWN:
-        out(f"  invalid  … and {count - _SHOWN} more; --ledger FILE or --json has them all")
+        out(f"  invalid  … and {count - _SHOWN} more; --ledger FILE or --json lists them all")

@@ -9,7 +9,7 @@ path = "stixbridge.db"                      # SQLite: what came in, what was del
 
 [sources.acme]
 type = "taxii21"                            # or "taxii20", or "files" with paths = ["inbox/*.json"]
-# preset = "opencti"                        # what a known server needs; docs/configuration.md lists them
+# preset = "opencti"                        # what a known server needs; see docs/configuration.md
 url = "https://taxii.example.com/taxii2/"   # discovery, API root or collection
 collections = ["indicators"]                # by title or id; all readable ones when left out
 since = "5d"                                # first run only: how far back
@@ -20,7 +20,7 @@ auth = { type = "basic", user = "me", password = { env = "ACME_PASSWORD" } }
 # ca = "/etc/ssl/acme-ca.pem"               # the server's own certificate authority
 # cert = "/etc/ssl/me.pem"                  # a client certificate, with its key
 # proxy = "http://proxy.example.com:3128"
-# types = ["indicator", "report"]           # a smaller window; also max_age = "90d", min_confidence = 50
+# types = ["indicator", "report"]           # let in less; also max_age = "90d", min_confidence = 50
 # vanished = "to_ids_off"                   # what the server has no longer; also keep, tag, delete
 
 [sinks.misp]
@@ -39,8 +39,8 @@ path = "feed"
 source = "acme"
 sinks = ["misp"]                            # or ["misp", "feed"]
 # every = "15m"                             # with stixbridge run --watch
-# guard = { add = "10000", withdraw = "20%" } # stop before a run that would do more; run --confirm goes on
-# group = "report"                          # what is in no report goes by day; or input, creator, type:malware
+# guard = { add = "10000", withdraw = "20%" } # stop a run that would do more; --confirm goes on
+# group = "report"                          # objects in no report: by day; or input, creator
 # labels = ["*"]                            # labels that become tags
 # preserve = "source"                       # attach the STIX objects behind each event
 # custom = "drop"                           # types no table knows: "objects" (MISP objects), "all"

@@ -1,4 +1,4 @@
-"""Looking after a bridge: how things stand, where something went, what can't pass, and a copy of the store."""
+"""Looking after a bridge: `status`, `find`, `dead-letters`, `backup` and `restore`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stixbridge.cli.options import CONFIG, JSON
-from stixbridge.cli.screen import emit, emit_bytes
+from stixbridge.cli.screen import count_of, emit, emit_bytes
 from stixbridge.errors import ConfigError
 from stixbridge.ledger import counted
 
@@ -34,7 +34,7 @@ def _mark(row: dict[str, Any]) -> str:
 @CONFIG
 @JSON
 def status(config_path: Path, as_json: bool) -> None:
-    """How things stand: collections, deliveries, the last runs."""
+    """Show collections, deliveries and the last runs."""
     import orjson
 
     from stixbridge.queries.status import status as look
@@ -46,36 +46,43 @@ def status(config_path: Path, as_json: bool) -> None:
         return
     emit(f"store {found['store']}")
     for row in found["collections"]:
-        emit(f"collection {row['source']} / {row['title'] or row['collection']}")
-        emit(f"  polled {row['polled']}  {_mark(row)}")
-        if row["error"]:
-            emit(f"  last error: {row['error']}")
+        _show_collection(row)
     for row in found["sources"]:
-        removed = row["vanished"] or "none"
-        emit(f"source {row['source']}: {row['objects']} objects, {removed} removed at the server")
-    for row in found["pipelines"]:
-        state = (
-            "never run"
-            if not row["last_run"]
-            else row["last_run"] + ("" if row["finished"] else " (was cut)")
-        )
-        emit(f"pipeline {row['pipeline']}: last run {state}; events {counted(row['events'])}")
-        for one in row["brought"]:
-            how = "undone" if one["undone"] else f"stixbridge undo {one['number']}"
-            emit(f"  run {one['number']} brought {one['objects']} objects ({how})")
-        emit(f"  next run {row['next_run'] or 'at once'} with --watch")
-        for error in row["errors"]:
-            emit(f"  error: {error}")
-    for row in found["deliveries"]:
-        emit(f"sink {row['sink']}: {row['events']} events {row['state']}")
-    for row in found["rejects"]:
+        objects = count_of(row["objects"], "object")
         emit(
-            f"bad entries in {row['source']} / {row['collection']}: {row['count']} {row['reason']}"
+            f"source {row['source']}: {objects}, {row['vanished'] or 'none'} removed at the server"
         )
+    for row in found["pipelines"]:
+        _show_pipeline(row)
+    for row in found["deliveries"]:
+        emit(f"sink {row['sink']}: {count_of(row['events'], 'event')} {row['state']}")
+    for row in found["rejects"]:
+        place = f"{row['source']} / {row['collection']}"
+        emit(f"bad entries in {place}: {row['count']} {row['reason']}")
     for row in found["notes"]:
         emit(f"notes: {row['count']} {row['reason']}")
     if found["dead_letters"]:
         emit(f"dead letters: {found['dead_letters']}; stixbridge dead-letters lists them")
+
+
+def _show_collection(row: dict[str, Any]) -> None:
+    emit(f"collection {row['source']} / {row['title'] or row['collection']}")
+    emit(f"  polled {row['polled']}  {_mark(row)}")
+    if row["error"]:
+        emit(f"  last error: {row['error']}")
+
+
+def _show_pipeline(row: dict[str, Any]) -> None:
+    last = "none yet"
+    if row["last_run"]:
+        last = row["last_run"] + ("" if row["finished"] else " (interrupted)")
+    emit(f"pipeline {row['pipeline']}: last run {last}; events {counted(row['events'])}")
+    for run in row["brought"]:
+        how = "undone" if run["undone"] else f"stixbridge undo {run['number']}"
+        emit(f"  run {run['number']} brought {count_of(run['objects'], 'object')} ({how})")
+    emit(f"  next run {row['next_run'] or 'at once'} with --watch")
+    for error in row["errors"]:
+        emit(f"  error: {error}")
 
 
 @click.command(name="find")
@@ -83,7 +90,10 @@ def status(config_path: Path, as_json: bool) -> None:
 @JSON
 @click.argument("what")
 def find(config_path: Path, as_json: bool, what: str) -> int:
-    """Find a STIX id, a value or a MISP UUID: where it is, and what of it is missing and why."""
+    """Find a STIX id, a value or a MISP UUID.
+
+    Shows the events that it is in, and what of it is missing there and why.
+    """
     import orjson
 
     from stixbridge.queries.find import find as look
@@ -104,22 +114,20 @@ def find(config_path: Path, as_json: bool, what: str) -> int:
 def _found(row: dict[str, Any]) -> None:
     emit(f"{row['id']}  {row['name']}")
     ended = ", revoked" if row["revoked"] else ""
-    emit(f"  source {row['source']}, modified {row['modified'] or 'never said'}{ended}")
+    emit(f"  source {row['source']}, modified {row['modified'] or 'at an unknown time'}{ended}")
     for event in row["events"]:
         for sink in event["sinks"]:
             emit(f"  event {sink['event']} in {sink['sink']}: {sink['state']}  {sink['info']}")
             for ours, theirs in sink["elements"].items():
                 emit(f"    {ours} is {theirs} there")
         for element in event["elements"]:
-            emit(
-                f"    {element['kind']} {element['uuid']}  {element['type']} = {element['value'][:120]}"
-            )
+            value = f"{element['type']} = {element['value'][:120]}"
+            emit(f"    {element['kind']} {element['uuid']}  {value}")
         for note in event["notes"]:
             emit(f"    note ({note['sink']}): {note['reason']}: {note['target']}")
     for entry in row["touched"]:
-        emit(
-            f"  rule {entry['rule']}: {entry['action']}{' (the event)' if entry['uuid'] == entry['event'] else ''}"
-        )
+        place = " (the event)" if entry["uuid"] == entry["event"] else ""
+        emit(f"  rule {entry['rule']}: {entry['action']}{place}")
     if not row["events"]:
         emit("  in no event")
     for entry in row["missing"]:
@@ -133,7 +141,10 @@ def _found(row: dict[str, Any]) -> None:
 @JSON
 @click.pass_context
 def dead_letters(context: click.Context, config_path: Path, as_json: bool) -> int | None:
-    """What can't pass: bad entries, objects the conversion fails on, events a sink refused. Lists them."""
+    """List what can't be delivered.
+
+    These are bad entries, objects that the conversion fails on, and events that a sink refused.
+    """
     context.obj = config_path
     if context.invoked_subcommand is not None:
         return None
@@ -149,7 +160,7 @@ def dead_letters(context: click.Context, config_path: Path, as_json: bool) -> in
     for letter in found:
         emit(f"{letter.key}  {letter.what}")
         emit(f"  {letter.reason}{f' (since {letter.since})' if letter.since else ''}")
-    emit(f"{len(found)} dead letter{'' if len(found) == 1 else 's'}")
+    emit(count_of(len(found), "dead letter"))
     return 0
 
 
@@ -157,7 +168,7 @@ def dead_letters(context: click.Context, config_path: Path, as_json: bool) -> in
 @click.argument("key")
 @click.pass_obj
 def show_letter(config_path: Path, key: str) -> None:
-    """Show all that is known of one, as JSON."""
+    """Show everything about a dead letter, as JSON."""
     import orjson
 
     from stixbridge.queries.dead_letters import show
@@ -170,7 +181,7 @@ def show_letter(config_path: Path, key: str) -> None:
 @click.argument("keys", nargs=-1, required=True, metavar="KEY…")
 @click.pass_obj
 def retry_letters(config_path: Path, keys: tuple[str, ...]) -> None:
-    """Let the next run try again."""
+    """Let the next run try dead letters again."""
     from stixbridge.queries.dead_letters import retry
 
     with opened(config_path) as (_, store), store.claimed():
@@ -182,7 +193,7 @@ def retry_letters(config_path: Path, keys: tuple[str, ...]) -> None:
 @click.argument("keys", nargs=-1, required=True, metavar="KEY…")
 @click.pass_obj
 def drop_letters(config_path: Path, keys: tuple[str, ...]) -> None:
-    """Leave out for good, and list no longer."""
+    """Leave dead letters out for good, and list them no longer."""
     from stixbridge.queries.dead_letters import drop
 
     with opened(config_path) as (_, store), store.claimed():
@@ -194,7 +205,7 @@ def drop_letters(config_path: Path, keys: tuple[str, ...]) -> None:
 @CONFIG
 @click.argument("file", type=click.Path(path_type=Path))
 def backup(config_path: Path, file: Path) -> None:
-    """Write a copy of the store, while a run may be under way; `restore` puts it back."""
+    """Write a copy of the store, also during a run; `restore` puts it back."""
     if not file.parent.is_dir():
         raise ConfigError(f"{file}: the folder {file.parent} does not exist; make it first")
     with opened(config_path) as (_, store):
@@ -206,7 +217,7 @@ def backup(config_path: Path, file: Path) -> None:
 @CONFIG
 @click.argument("file", type=click.Path(path_type=Path))
 def restore(config_path: Path, file: Path) -> None:
-    """Put a copy that `backup` wrote in the place of the store; what came since is forgotten."""
+    """Replace the store by a copy that `backup` wrote; what came since is lost."""
     from stixbridge.config.reader import load
     from stixbridge.store import Store
 

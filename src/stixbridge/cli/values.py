@@ -1,4 +1,4 @@
-"""`stixbridge overlaps`, `suppress` and `serve`: what feeds have in common, what is harmless, and a feed for others."""
+"""`stixbridge overlaps`, `suppress` and `serve`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from stixbridge.cli.options import CONFIG, JSON
-from stixbridge.cli.screen import emit, emit_bytes, say
+from stixbridge.cli.screen import count_of, emit, emit_bytes, say
 from stixbridge.cli.upkeep import opened
 from stixbridge.errors import ConfigError
 
@@ -18,7 +18,7 @@ _SHOWN = 50
 @CONFIG
 @JSON
 def overlaps(config_path: Path, as_json: bool) -> None:
-    """Values that several pipelines deliver."""
+    """List the values that several pipelines deliver."""
     import orjson
 
     from stixbridge.queries.overlaps import overlaps as look
@@ -30,13 +30,15 @@ def overlaps(config_path: Path, as_json: bool) -> None:
         emit_bytes(orjson.dumps({"values": rows, "pipelines": common}, option=orjson.OPT_INDENT_2))
         return
     for row in common:
+        common_count = count_of(row["common"], "value")
         emit(
-            f"{row['one']} and {row['other']}: {row['common']} values of {row['of_one']} and {row['of_other']}"
+            f"{row['one']} and {row['other']}: {common_count} in common,"
+            f" of {row['of_one']} and {row['of_other']}"
         )
     for row in rows[:_SHOWN]:
         emit(f"  {row['value']}  {', '.join(row['types'])}: {', '.join(row['pipelines'])}")
     if len(rows) > _SHOWN:
-        emit(f"  … and {len(rows) - _SHOWN} more; --json has them all")
+        emit(f"  … and {len(rows) - _SHOWN} more; --json lists them all")
     if not rows:
         emit("no value is in more than one pipeline")
 
@@ -45,12 +47,12 @@ def overlaps(config_path: Path, as_json: bool) -> None:
 @CONFIG
 @JSON
 @click.argument("values", nargs=-1, metavar="[VALUE…]")
-@click.option("--why", default="", help="Why; shown in the list.")
-@click.option("--remove", is_flag=True, help="Take values off the list.")
+@click.option("--why", default="", help="The reason; shown in the list.")
+@click.option("--remove", is_flag=True, help="Remove the values from the list.")
 def suppress(
     config_path: Path, as_json: bool, values: tuple[str, ...], why: str, remove: bool
 ) -> int:
-    """Values that are harmless whichever feed says them: they lose `to_ids`. Without a value: the list."""
+    """Take `to_ids` from values, whichever feed they come from. Without a value: show the list."""
     import orjson
 
     from stixbridge import times
@@ -82,16 +84,22 @@ def suppress(
                     unknown += 1
                     emit(f"{value}: was not on the list")
     if unknown < len(values):
-        say("the next run brings it to what was delivered")
+        say("the next run changes what was delivered")
     return 1 if unknown else 0
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="The port to listen at; 0 takes a free one.",
+)
 def serve(folder: Path, host: str, port: int) -> int:
-    """Serve a feed folder, read-only, for a MISP to subscribe to. A web server of your own does as well."""
+    """Serve a feed folder, read-only, for a MISP to subscribe to."""
     from stixbridge.sinks.feed.server import FeedServer
 
     if not (folder / "manifest.json").is_file():

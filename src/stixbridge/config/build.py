@@ -1,4 +1,4 @@
-"""From a configuration to running parts: each component is looked up by its settings and made of them."""
+"""From a configuration to running parts: each is looked up by its settings and made of them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from stixbridge import times
 from stixbridge.config.reader import Config
 from stixbridge.enrich import Enrich, Enrichment
 from stixbridge.errors import ConfigError
-from stixbridge.pipeline.make import Maker
+from stixbridge.pipeline.lifecycle import Policy
+from stixbridge.pipeline.make import ConversionSettings, Maker
 from stixbridge.pipeline.pipeline import Pipeline
-from stixbridge.pipeline.pull import Progress, Reach
+from stixbridge.pipeline.pull import Progress, PullPolicy
 from stixbridge.settings.registry import SINKS, SOURCES
 from stixbridge.settings.secret import secret_in, secrets_in
 from stixbridge.sinks.base import Sink
@@ -92,17 +93,17 @@ def _pipeline(config: Config, store: Store, name: str, progress: Progress | None
         maker,
         make_source(settings.source, source),
         [make_sink(sink, config.sinks[sink]) for sink in settings.sinks],
-        reach=_reach(source),
+        pull_policy=_pull_policy(source),
         guard=settings.guard,
         progress=progress,
     )
 
 
-def _reach(settings: SourceSettings) -> Reach:
+def _pull_policy(settings: SourceSettings) -> PullPolicy:
     """What a source is asked for besides what is new."""
     if not isinstance(settings, ServerSettings):
-        return Reach(settings.window())
-    return Reach(settings.window(), settings.ask, settings.compare_interval())
+        return PullPolicy(settings.window())
+    return PullPolicy(settings.window(), settings.ask, settings.compare_interval())
 
 
 def make_maker(config: Config, store: Store, name: str, *, offline: bool = False) -> Maker:
@@ -129,21 +130,21 @@ def make_maker(config: Config, store: Store, name: str, *, offline: bool = False
         settings.source,
         store,
         enrich=enrich,
-        settings={
-            "group": settings.group,
-            "default_tlp": source.default_tlp,
-            "labels": settings.labels,
-            "uuid_namespace": settings.uuid_namespace,
-            "custom": settings.custom,
-            "preserve": settings.preserve,
-            "galaxies": settings.galaxies,
-        },
-        engine=settings.engine,
-        vanished=source.vanished if isinstance(source, ServerSettings) else "keep",
-        expired_after=times.duration(settings.expired_after)
-        if settings.expired_after is not None
-        else None,
-        describe=any(config.sinks[sink].describes_unknown for sink in settings.sinks),
+        settings=ConversionSettings(
+            group=settings.group,
+            default_tlp=source.default_tlp,
+            labels=settings.labels,
+            uuid_namespace=settings.uuid_namespace,
+            custom=settings.custom,
+            preserve=settings.preserve,
+            galaxies=settings.galaxies,
+            engine=settings.engine,
+            describe=any(config.sinks[sink].describes_unknown for sink in settings.sinks),
+        ),
+        policy=Policy(
+            source.vanished if isinstance(source, ServerSettings) else "keep",
+            times.duration(settings.expired_after) if settings.expired_after is not None else None,
+        ),
     )
 
 

@@ -1,6 +1,7 @@
 """The lines at which the settings of a TOML file stand (TOML 1.0), for messages about them.
 
-`tomllib` keeps no positions. This walks over a text that it has read already, so that only valid TOML comes here.
+`tomllib` keeps no positions. This walks over a text that it has read already, so that only valid
+TOML comes here.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Lines:
         self._starts = starts
 
     def line(self, path: Path) -> int | None:
-        """The line of a setting; of the nearest table around it where it is not in the file, None without one."""
+        """The line of a setting, or of the nearest table around it that is in the file."""
         for end in range(len(path), 0, -1):
             if path[:end] in self._starts:
                 return self._starts[path[:end]]

@@ -1,7 +1,7 @@
 """The configuration: TOML, one typed section for each component, secrets by reference.
 
-Every mistake is reported at once, each with its line, its place (`$.sources.acme.url`) and what to do. Nothing here
-opens a connection; secrets are looked up only when a component is made.
+Every mistake is reported at once, each with its line, its place (`$.sources.acme.url`) and what to
+do. Nothing here opens a connection; secrets are looked up only when a component is made.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _beside(config: Config, folder: Path) -> Config:
 
 
 def _check_names(value: Mapping[str, Any], mistakes: Mistakes) -> None:
-    """Check that pipelines name sources and sinks that are there, also where those have mistakes themselves."""
+    """Check that pipelines name sources and sinks that are there, mistaken ones included."""
     sources, sinks, pipelines = (_tables(value, name) for name in ("sources", "sinks", "pipelines"))
     for name, table in pipelines.items():
         way: Way = ("pipelines", name)
@@ -155,8 +155,6 @@ def _check_names(value: Mapping[str, Any], mistakes: Mistakes) -> None:
                 mistakes.add(
                     (*way, "sinks", number), f"there is no sink {sink!r}{near(sink, sinks)}"
                 )
-        if wanted == []:
-            mistakes.add((*way, "sinks"), "at least one sink is needed")
     if not pipelines:
         mistakes.add(
             ("pipelines",),

@@ -12,7 +12,7 @@ from stixbridge.errors import ConfigError, ServerError
 from stixbridge.ledger import counted
 
 if TYPE_CHECKING:
-    from stixbridge.pipeline.pipeline import Summary
+    from stixbridge.pipeline.summary import Summary
 
 Emit = Callable[[str], None]
 
@@ -99,12 +99,12 @@ def show(folder: Path, emit: Emit) -> int:
                     _summarise(summary, emit)
         finally:
             store.close()
-    emit(
-        f"\n{time.perf_counter() - started:.1f} s. The feed is in {feed}: any MISP can subscribe to it."
-    )
+    seconds = time.perf_counter() - started
+    emit(f"\n{seconds:.1f} s. The feed is in {feed}: any MISP can subscribe to it.")
     if any("foreign" in summary.events for summary in summaries):
         emit(
-            "A demo starts with a new store, so the events of an earlier one in that MISP are somebody else's to it."
+            "A demo starts with a new store. It takes the events of an earlier demo in that MISP"
+            " for those of somebody else."
         )
     if not with_misp:
         emit("Export MISP_URL and MISP_KEY, and the demo delivers to that MISP too.")
@@ -125,7 +125,8 @@ def show(folder: Path, emit: Emit) -> int:
 
 def _summarise(summary: Summary, emit: Emit) -> None:
     emit(
-        f"   = {summary.entries} entries, {summary.changed} new or newer; events: {counted(summary.events)}"
+        f"   = {summary.entries} entries, {summary.changed} new or newer;"
+        f" events: {counted(summary.events)}"
     )
     ledger = summary.ledger
     if ledger.objects:
@@ -133,9 +134,8 @@ def _summarise(summary: Summary, emit: Emit) -> None:
         emit(f"   = properties: {counted(ledger.properties)}")
     for entry in ledger.entries:
         if "target" in entry:
-            emit(
-                f"   ! {entry['id']} {entry.get('path', '')}: {entry.get('reason', '')}: {entry['target']}"
-            )
+            place = f"{entry['id']} {entry.get('path', '')}"
+            emit(f"   ! {place}: {entry.get('reason', '')}: {entry['target']}")
 
 
 def _remove_earlier(store: Path, feed: Path) -> None:

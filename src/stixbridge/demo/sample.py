@@ -1,7 +1,7 @@
-"""The demo's collection: invented threat intelligence with every supported type and the hard cases of real feeds.
+"""The collection of the demo: every supported type, and the hard cases of real feeds.
 
-All names are invented, but for ATT&CK's ids and the malware family Emotet, which show known galaxy clusters; all
-addresses are from the ranges for documentation (RFC 5737, RFC 3849, RFC 2606).
+All names are invented, but for ATT&CK's ids and the malware family Emotet, which show known galaxy
+clusters; all addresses are from the ranges for documentation (RFC 5737, RFC 3849, RFC 2606).
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def _link(source: StixObject, verb: str, target: StixObject, **properties: Any) 
 def pages() -> list[list[StixObject]]:
     """The collection in the order in which its server got it, page by page.
 
-    The report comes on the first page and its members on later ones; one indicator comes twice, in two versions; one
-    is revoked; a RED indicator and an unmarked address say the same value.
+    The report comes on the first page and its members on later ones; one indicator comes twice, in
+    two versions; one is revoked; a RED indicator and an unmarked address say the same value.
     """
     producer = _sdo(
         "identity", "producer", name="Heliotrope Research", identity_class="organization"
@@ -134,7 +134,8 @@ def pages() -> list[list[StixObject]]:
 
     c2 = _indicator(
         "c2",
-        "[network-traffic:dst_ref.type = 'ipv4-addr' AND network-traffic:dst_ref.value = '192.0.2.10']",
+        "[network-traffic:dst_ref.type = 'ipv4-addr'"
+        " AND network-traffic:dst_ref.value = '192.0.2.10']",
         title="Command and control",
         confidence=85,
         object_marking_refs=[_GREEN],
@@ -161,7 +162,8 @@ def pages() -> list[list[StixObject]]:
     gate = _indicator("gate", "[url:value LIKE 'http://%.example.org/gate.php']", title="Panel")
     sequence = _indicator(
         "sequence",
-        "[domain-name:value = 'first.example.net'] FOLLOWEDBY [ipv4-addr:value = '192.0.2.77'] WITHIN 300 SECONDS",
+        "[domain-name:value = 'first.example.net']"
+        " FOLLOWEDBY [ipv4-addr:value = '192.0.2.77'] WITHIN 300 SECONDS",
         title="Two steps",
     )
     rule = _sdo(
@@ -248,8 +250,9 @@ def pages() -> list[list[StixObject]]:
         _link(actor, "targets", victim),
     ]
     members = [
-        c2, dropper, domains, gate, sequence, rule, emotet, loader, phishing, psexec, actor, intrusion, campaign, flaw,
-        victim, host, name, link, mail, sample, lock, flow, seen, sighted, *links,
+        c2, dropper, domains, gate, sequence, rule, emotet, loader, phishing, psexec, actor,
+        intrusion, campaign, flaw, victim, host, name, link, mail, sample, lock, flow, seen,
+        sighted, *links,
     ]  # fmt: skip
     report = _sdo(
         "report",

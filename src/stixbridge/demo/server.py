@@ -1,4 +1,4 @@
-"""A small TAXII 2.1 server in this process, for the demo: one API root, one collection, pages as they are given."""
+"""A small TAXII 2.1 server in this process, for the demo: one API root with one collection."""
 
 from __future__ import annotations
 

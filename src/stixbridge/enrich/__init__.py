@@ -1,4 +1,4 @@
-"""What the user adds between conversion and delivery."""
+"""Changes events between conversion and delivery, as the user configured it."""
 
 from stixbridge.enrich.enrichment import Enrichment
 from stixbridge.enrich.settings import Enrich

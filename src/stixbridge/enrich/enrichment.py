@@ -1,7 +1,8 @@
-"""Everything that happens to an event between conversion and delivery, in one order.
+"""Applies all enrichment to an event, in a fixed order.
 
-Settings (title, levels, tags), mappings, rules, warninglists, modules, plug-ins. Each changes the event in place,
-within the limits that markings set; each failure is a line in the ledger and takes nothing else with it.
+The order is: settings (title, levels, tags), mappings, rules, warninglists, modules, plug-ins.
+Each step changes the event in place, within the limits of its markings. A failure becomes a line
+in the ledger and does not affect the other steps.
 """
 
 from __future__ import annotations
@@ -34,16 +35,17 @@ StixObject = Mapping[str, Any]
 
 
 class Enrichment:
-    """What a pipeline, or a call of `convert`, does to its events.
+    """The enrichment of a pipeline, or of a call of `convert`.
 
     Args (of the constructor):
         settings: see `Enrich`.
-        galaxies: the file of tags that go before the known galaxies.
-        answers: what modules answered before; kept by the caller.
+        galaxies: a file of tags that take precedence over the known galaxies.
+        answers: earlier answers of modules; the caller stores them.
         trace: called with each step of a rule.
 
     Raises:
-        ConfigError: naming every mistake in rules, mappings and warninglists; plug-ins that are not there.
+        ConfigError: the message lists every mistake in rules, mappings and warninglists, and
+            missing plug-ins.
     """
 
     def __init__(
@@ -89,7 +91,7 @@ class Enrichment:
             raise ConfigError(problems, "enrich")
 
     def keeping(self, answers: MutableMapping[str, tuple[int, Any]]) -> Enrichment:
-        """The same, with what modules answer kept elsewhere: a dry run writes to no store but its copy."""
+        """Return a copy with another store for the answers of modules, for dry runs."""
         if not self._modules:
             return self
         return Enrichment(self.settings, galaxies=self._galaxies, answers=answers)
@@ -100,16 +102,16 @@ class Enrichment:
 
     @property
     def publish(self) -> bool:
-        """Whether events are published, where no rule says otherwise."""
+        """Whether events are published, unless a rule decides otherwise."""
         return self.settings.publish
 
     def routes(self) -> set[str]:
-        """The sinks that rules route to."""
+        """The names of all sinks in `route` actions."""
         actions = [action for rule in self.rules.rules for action in rule.actions]
         return {name for action in actions if isinstance(action, Route) for name in action.to}
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         for module in self._modules:
             module.close()
 
@@ -120,16 +122,16 @@ class Enrichment:
         ledger: Ledger,
         source: str | None,
     ) -> list[Converted]:
-        """Shape events in place.
+        """Change events in place.
 
         Args:
-            rows: from a conversion.
-            objects: its STIX objects, by id.
-            ledger: its ledger; takes lines.
+            rows: the events of a conversion.
+            objects: the STIX objects of the conversion, by id.
+            ledger: the ledger of the conversion; receives lines.
             source: the name of the source.
 
         Returns:
-            The events that no rule leaves out.
+            The events without those that a rule drops.
         """
         rows = list(rows)
         now = (times.read(ledger.reference_time) or 0) // 1_000_000
@@ -207,10 +209,10 @@ def _record_left_out(rows: list[Converted], kept: list[Converted], ledger: Ledge
 
 
 def _rules(settings: Enrich, knowledge: Callable[[], Knowledge]) -> list[Rule]:
-    """All rules, files and tables, in order.
+    """Return all rules from files and tables, in order.
 
     Raises:
-        ConfigError: naming every mistake.
+        ConfigError: the message lists every mistake.
     """
     if not settings.rules:
         return []
@@ -233,6 +235,6 @@ def _rules(settings: Enrich, knowledge: Callable[[], Knowledge]) -> list[Rule]:
 
 
 def _in_order(event: MispEvent) -> None:
-    """The order that a conversion gives: what was added must not depend on when."""
+    """Sort the parts as a conversion does; the order of additions then has no effect."""
     for name in ("Attribute", "Object"):
         event[name].sort(key=lambda part: str(part["uuid"]))

@@ -1,4 +1,4 @@
-"""Mappings ready to use: what STIX says in its own words, as tags that MISP users filter by. Each is opt-in."""
+"""Ready-made mappings from STIX vocabularies to tags that MISP users filter by. Each is opt-in."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ADMIRALTY = ((80, "1"), (60, "2"), (40, "3"), (20, "4"), (0, "5"))
 
 _RELIABILITY = "abcdefg"
 
-# The `indicator_types` of STIX 2.1 (section 10.14), and labels that feeds use, as tags of taxonomies.
+# `indicator_types` of STIX 2.1 (section 10.14) and common labels of feeds -> tags of taxonomies.
 INDICATOR_TYPES: Mapping[str, str] = {
     "compromised": 'rsit:intrusions="system-compromise"',
     "phishing": 'rsit:fraud="phishing"',
@@ -38,7 +38,7 @@ INDICATOR_TYPES: Mapping[str, str] = {
     "ddos": 'rsit:availability="ddos"',
 }
 
-# The industry sectors of STIX 2.1 (section 10.6), as what the NIS directive calls them.
+# Industry sectors of STIX 2.1 (section 10.6) -> the names in the NIS directive.
 SECTORS: Mapping[str, str] = {
     "energy": 'nis:impact-sectors-impacted="energy"',
     "utilities": 'nis:impact-sectors-impacted="energy"',
@@ -55,7 +55,7 @@ SECTORS: Mapping[str, str] = {
     "government": 'nis:impact-sectors-impacted="government"',
 }
 
-# ATT&CK tactics by the phase of the Lockheed Martin kill chain that they serve.
+# ATT&CK tactics -> the phase of the Lockheed Martin kill chain that they belong to.
 KILL_CHAIN: Mapping[str, str] = {
     "reconnaissance": "kill-chain:Reconnaissance",
     "resource-development": "kill-chain:Weaponization",
@@ -88,7 +88,7 @@ PRIORITIES = (
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """What a mapping works on."""
+    """The input of a mapping."""
 
     row: Converted
     objects: Mapping[str, StixObject]
@@ -97,15 +97,15 @@ class Mapped:
     setting: Any
 
     def markings_allow(self, obj: StixObject) -> bool:
-        """Whether what an object says may stand on the event: it is marked no more strictly (law 2)."""
+        """Return whether an object may add text to the event: its marking is not stricter."""
         return may_stand(self.row.event, obj, self.objects)
 
     def behind(self, uuid: str) -> Iterable[StixObject]:
-        """The STIX objects behind an element."""
+        """Return the STIX objects that an element was made from."""
         return [self.objects[id_] for id_ in self.row.elements.get(uuid, ()) if id_ in self.objects]
 
     def tag_elements(self, tags_of: Callable[[StixObject], Iterable[str | None]]) -> None:
-        """Tag each attribute with what the objects behind it say; in an object, all of its attributes."""
+        """Tag each attribute from its STIX objects; in a MISP object, tag all of its attributes."""
         event = self.row.event
         for element in (*event["Attribute"], *event["Object"]):
             tags = {tag for obj in self.behind(element["uuid"]) for tag in tags_of(obj) if tag}
@@ -115,7 +115,10 @@ class Mapped:
 
 
 def _credibility(at: Mapped) -> None:
-    """`admiralty = true`: confidence as `admiralty-scale:information-credibility` (STIX 2.1, appendix A)."""
+    """`admiralty = true`: confidence as `admiralty-scale:information-credibility`.
+
+    The scale is that of STIX 2.1, appendix A.
+    """
     at.tag_elements(lambda obj: [_credible(obj.get("confidence"))])
 
 
@@ -131,17 +134,23 @@ def _credible(confidence: object) -> str | None:
 
 
 def _reliability(at: Mapped) -> None:
-    """`reliability = "b"`: the source's, as `admiralty-scale:source-reliability` on each event."""
+    """`reliability = "b"`: the reliability of the source.
+
+    It becomes a tag `admiralty-scale:source-reliability` on each event.
+    """
     put_tag(at.row.event, f'admiralty-scale:source-reliability="{at.setting}"')
 
 
 def _priority(at: Mapped) -> None:
-    """`priority = "high"`: of everything from the source, as `priority-level` on each event."""
+    """`priority = "high"`: the priority of the source, as `priority-level` on each event."""
     put_tag(at.row.event, f"priority-level:{at.setting}")
 
 
 def _tlp_distribution(at: Mapped) -> None:
-    """`tlp_distribution = { green = 3, amber = "sharing group" }`: by the level of an event, never wider than it."""
+    """`tlp_distribution = { green = 3, amber = "sharing group" }`: distribution by TLP level.
+
+    It is never wider than the level allows.
+    """
     level = level_of(at.row.event)
     if level is None or level not in at.setting:
         return
@@ -153,7 +162,10 @@ def _tlp_distribution(at: Mapped) -> None:
 
 
 def _indicator_types(at: Mapped) -> None:
-    """`indicator_types = true`: types and labels as tags of the taxonomy `rsit`; a table adds to them or overrides."""
+    """`indicator_types = true`: types and labels as tags of the taxonomy `rsit`.
+
+    A table adds or overrides entries.
+    """
     table = INDICATOR_TYPES if at.setting is True else {**INDICATOR_TYPES, **at.setting}
     at.tag_elements(
         lambda obj: [table.get(word.lower()) for word in _words(obj, "indicator_types", "labels")]
@@ -161,7 +173,10 @@ def _indicator_types(at: Mapped) -> None:
 
 
 def _sectors(at: Mapped) -> None:
-    """`sectors = true`: sectors of identities in the event as tags of the taxonomy `nis`; a table adds or overrides."""
+    """`sectors = true`: sectors of identities in the event as tags of the taxonomy `nis`.
+
+    A table adds or overrides entries.
+    """
     table = SECTORS if at.setting is True else {**SECTORS, **at.setting}
     for id_ in at.row.stix_ids:
         obj = at.objects.get(id_, {})
@@ -172,7 +187,7 @@ def _sectors(at: Mapped) -> None:
 
 
 def _kill_chain(at: Mapped) -> None:
-    """`kill_chain = true`: tactics of ATT&CK as the phase of the Lockheed Martin kill chain that they serve."""
+    """`kill_chain = true`: tactics of ATT&CK as phases of the Lockheed Martin kill chain."""
     at.tag_elements(
         lambda obj: [
             KILL_CHAIN.get(str(phase.get("phase_name")).lower())
@@ -183,7 +198,10 @@ def _kill_chain(at: Mapped) -> None:
 
 
 def _licence(at: Mapped) -> None:
-    """`licence = true`: an event with something under an IEP licence (`iep2-policy`) stays at distribution 0."""
+    """`licence = true`: events with content under an IEP licence stay at distribution 0.
+
+    Such content has a marking with `iep2-policy`.
+    """
     if any(_licensed(at.objects, id_) for id_ in at.row.stix_ids):
         at.row.event["distribution"] = "0"
         at.row.event.pop("sharing_group", None)
@@ -207,7 +225,10 @@ def _words(obj: StixObject, *names: str) -> Iterable[str]:
 
 
 def _attack_ids(at: Mapped) -> None:
-    """`attack_ids = true`: techniques of ATT&CK named by id in texts and references (`T1566.001`) as clusters."""
+    """`attack_ids = true`: ids of ATT&CK techniques become clusters.
+
+    The ids (`T1566.001`) are found in texts and references.
+    """
     for id_ in at.row.stix_ids:
         obj = at.objects.get(id_, {})
         if at.markings_allow(obj):
@@ -247,18 +268,18 @@ MAPPINGS: Mapping[str, Callable[[Mapped], None]] = {
     "tlp_distribution": _tlp_distribution,
     "licence": _licence,
 }
-"""By the name of their setting, in the order in which they are applied."""
+"""Name of the setting -> mapping, in the order of application."""
 
 
 def mapping_problems(settings: Mapping[str, Any]) -> list[str]:
-    """Every mistake in `enrich.mappings`."""
+    """Return every mistake in `enrich.mappings`."""
     problems: list[str] = []
     for name, value in settings.items():
         if name in MAPPINGS:
             problems.extend(_SETTING_PROBLEMS.get(name, _switch_problems)(name, value))
         else:
             problems.append(
-                f"mappings: no mapping {name!r}{near(name, MAPPINGS)};"
+                f"mappings: unknown mapping {name!r}{near(name, MAPPINGS)};"
                 f" there are {', '.join(MAPPINGS)}"
             )
     return problems
@@ -278,7 +299,7 @@ def _table_problems(name: str, value: Any) -> Iterable[str]:
 def _choice_problems(name: str, value: Any) -> Iterable[str]:
     choices = tuple(_RELIABILITY) if name == "reliability" else tuple(PRIORITIES)
     if value not in choices:
-        yield f"mappings.{name}: {value!r} is none of {', '.join(choices)}"
+        yield f"mappings.{name}: {value!r} is not one of {', '.join(choices)}"
 
 
 def _distribution_problems(name: str, value: Any) -> Iterable[str]:
@@ -310,14 +331,14 @@ def apply_mappings(
     ledger: Ledger,
     knowledge: Knowledge,
 ) -> None:
-    """Apply the chosen mappings to one event."""
+    """Apply the configured mappings to one event."""
     for name, mapping in MAPPINGS.items():
         if name in settings:
             mapping(Mapped(row, objects, ledger, knowledge, settings[name]))
 
 
 def tags_of_mappings() -> Iterable[str]:
-    """Every tag that a mapping can give, to hold them against the taxonomies."""
+    """Return every tag that a mapping can add, for a check against the taxonomies."""
     yield from INDICATOR_TYPES.values()
     yield from SECTORS.values()
     yield from KILL_CHAIN.values()

@@ -1,4 +1,7 @@
-"""What no setting and no rule may do: loosen a marking (law 2). Each function answers why it refused, or nothing."""
+"""Prevents settings and rules from loosening a marking.
+
+Each function returns the reason for a refusal, or None.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ Element = dict[str, Any]
 
 
 def put_tag(element: Element, tag: str) -> None:
-    """Add a plain tag, as long as MISP stores; a TLP tag is none (`tag_event`, `tag_element`)."""
+    """Add an ordinary tag, cut to the length that MISP stores.
+
+    For TLP tags see `tag_event`, `tag_element`.
+    """
     name = plain_tag(tag)
     if name and name not in tag_names(element) and not tlp.is_tlp_tag(name):
         element["Tag"] = sorted(
@@ -34,12 +40,12 @@ def put_tag(element: Element, tag: str) -> None:
 
 
 def tag_event(event: MispEvent, tag: str, *, closed: bool) -> str | None:
-    """Add a tag to an event; a TLP tag only where it does not loosen.
+    """Add a tag to an event. A TLP tag may not loosen the marking.
 
     Args:
-        event: changed in place; attributes with a looser tag are tightened with it.
+        event: changed in place; attributes with a looser tag get the new one, too.
         tag: its name.
-        closed: a marking that is no TLP level holds the event.
+        closed: whether a marking without a TLP level restricts the event.
     """
     tag = one_line(tag)
     if not tlp.is_tlp_tag(tag):
@@ -64,11 +70,16 @@ def tag_event(event: MispEvent, tag: str, *, closed: bool) -> str | None:
 
 def _looser(tag: str, current: str, wanted: str) -> str | None:
     """Why a TLP tag is refused: it is looser than the current level; None where it is the same."""
-    return f"{tag} is looser than {tlp.tag(current)}" if current != wanted else None
+    if current == wanted:
+        return None
+    return f"tag {tag} not added: it is looser than {tlp.tag(current).upper()}"
 
 
 def narrow(event: MispEvent, level: str) -> None:
-    """Bring the distribution of an event within what a level allows; a sharing group stays one, or is none."""
+    """Reduce the distribution of an event to the widest that a level allows.
+
+    A sharing group stays if the level allows it; otherwise it is removed.
+    """
     held = str(event.get("distribution", "0"))
     if held == str(SHARING_GROUP):
         if not tlp.WIDEST[level]:
@@ -81,13 +92,15 @@ def narrow(event: MispEvent, level: str) -> None:
 def tag_element(
     event: MispEvent, element: Element, tag: str, holder: Element | None = None
 ) -> str | None:
-    """Add a tag to an attribute; a TLP tag only where it tightens, and then at distribution 0 beside a looser event.
+    """Add a tag to an attribute. A TLP tag may only tighten the marking.
+
+    An attribute that gets stricter than its event also gets distribution 0.
 
     Args:
-        event: that it is in.
+        event: the event of the attribute.
         element: the attribute.
         tag: its name.
-        holder: the object that it is in.
+        holder: the object of the attribute, if it is in one.
     """
     tag = one_line(tag)
     if not tlp.is_tlp_tag(tag):
@@ -110,12 +123,12 @@ def tag_element(
 
 
 def is_marking(tag: str) -> bool:
-    """Whether a tag is a marking, which nothing takes away."""
+    """Return whether a tag is a marking. Markings can't be removed."""
     return tag.lower().startswith(_MARKINGS)
 
 
 def untag(element: Element, names: list[str]) -> str | None:
-    """Take tags away; never a marking."""
+    """Remove tags except markings."""
     kept = [name for name in names if is_marking(name)]
     gone = set(names) - set(kept)
     rows = [row for row in element.get("Tag") or [] if row["name"] not in gone]
@@ -123,22 +136,24 @@ def untag(element: Element, names: list[str]) -> str | None:
         element["Tag"] = rows
     else:
         element.pop("Tag", None)
-    return f"{', '.join(kept)}: a marking is never taken away" if kept else None
+    return f"{', '.join(kept)}: a marking can't be removed" if kept else None
 
 
 def distribute_event(event: MispEvent, wanted: int, *, closed: bool) -> str | None:
-    """Set the distribution of an event, no wider than its level allows."""
+    """Set the distribution of an event, at most to the widest that its level allows."""
     if closed:
         return "the event has a marking that holds it at distribution 0" if wanted else None
     level = level_of(event)
     widest = tlp.WIDEST[level] if level is not None else 3
     event["distribution"] = str(min(wanted, widest))
     event.pop("sharing_group", None)
-    return f"{wanted} is wider than tlp:{level} allows" if wanted > widest else None
+    if wanted <= widest:
+        return None
+    return f"distribution {wanted} not set: TLP:{str(level).upper()} allows {widest} at the most"
 
 
 def share_event(event: MispEvent, group: str, *, closed: bool) -> str | None:
-    """Give an event to a sharing group; never what is RED or held by another marking."""
+    """Assign an event to a sharing group, unless it is RED or restricted by another marking."""
     if closed:
         return "the event has a marking that holds it at distribution 0"
     level = level_of(event)
@@ -152,7 +167,7 @@ def share_event(event: MispEvent, group: str, *, closed: bool) -> str | None:
 def distribute_element(
     event: MispEvent, element: Element, wanted: int, holder: Element | None = None
 ) -> str | None:
-    """Set the distribution of an attribute or object: tighter, or back to what its event has."""
+    """Set the distribution of an attribute or object: narrower, or inherited from its event."""
     if wanted and holder is not None and holder.get("distribution") == "0":
         return "a marking holds the object that it is in at distribution 0"
     current = int(element.get("distribution") or INHERIT)
@@ -164,11 +179,16 @@ def distribute_element(
     widest = tlp.WIDEST[level] if level is not None else 3
     allowed = wanted if wanted in (INHERIT, 0) else min(wanted, widest)
     element["distribution"] = str(allowed)
-    return f"{wanted} is wider than tlp:{level} allows" if allowed != wanted else None
+    if allowed == wanted:
+        return None
+    return f"distribution {wanted} not set: TLP:{str(level).upper()} allows {widest} at the most"
 
 
 def is_stricter(event: MispEvent, elements: list[Element], holder: Element | None = None) -> bool:
-    """Whether something is marked more strictly than the event it is in: what is made of it may not stand there."""
+    """Return whether an element has a stricter marking than its event.
+
+    The event may then not show any text from the element.
+    """
     shown = tlp.RANK[level_of(event) or "green"]
     for element in (*elements, *([holder] if holder is not None else ())):
         level = level_of(element)
@@ -180,7 +200,7 @@ def is_stricter(event: MispEvent, elements: list[Element], holder: Element | Non
 def may_stand(
     event: MispEvent, obj: Mapping[str, Any], objects: Mapping[str, Mapping[str, Any]]
 ) -> bool:
-    """Whether what a STIX object says may stand on an event: it is marked no more strictly."""
+    """Return whether an event may show text from a STIX object: its marking is not stricter."""
     refs = obj.get("object_marking_refs") or ()
     if obj.get("granular_markings"):
         return False

@@ -1,7 +1,8 @@
-"""misp-modules: expansion and hover modules of a running server, asked for chosen attribute types.
+"""Queries the expansion and hover modules of a misp-modules server.
 
-Answers become attributes, objects or tags, marked with a comment of ours; they are kept, so that the same value is
-asked for once in a while only. A module that fails or is too slow is a line in the ledger.
+Answers become attributes, objects or tags with a comment that names the module. They are cached,
+so that the same value is queried only once in a while. A module that fails or is too slow becomes
+a line in the ledger.
 """
 
 from __future__ import annotations
@@ -38,11 +39,12 @@ class Module:
     """One module of a server.
 
     Args (of the constructor):
-        settings: see there.
-        cache: (module, type, value) as text -> (second it was asked, answer); kept in the store by a pipeline.
+        settings: see `ModuleSettings`.
+        cache: (module, type, value) as text -> (second of the query, answer). A pipeline keeps it
+            in the store.
 
     Raises:
-        ConfigError: when the server has no such module.
+        ConfigError: the server does not have this module.
     """
 
     def __init__(
@@ -56,15 +58,15 @@ class Module:
         self._left = settings.budget
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Close the connections."""
         self._http.close()
 
     def apply(self, row: Converted, ledger: Ledger, knowledge: Knowledge, now: int) -> None:
-        """Ask for the attributes of one event, and add what comes back.
+        """Query the attributes of one event, and add the answers.
 
         Args:
             row: the event.
-            ledger: takes lines for failures.
+            ledger: receives lines for failures.
             knowledge: MISP's types.
             now: seconds.
         """
@@ -74,7 +76,9 @@ class Module:
             self._failed(row, ledger, str(error))
             return
         except _NONSENSE:
-            self._failed(row, ledger, "the server does not say which types it takes; set types")
+            self._failed(
+                row, ledger, "the server does not list the attribute types of the module; set types"
+            )
             return
         attributes = [
             attribute
@@ -89,7 +93,9 @@ class Module:
             try:
                 self._add(row, attribute, answer, knowledge)
             except _NONSENSE as error:
-                self._failed(row, ledger, f"{attribute['value']}: its answer is nonsense ({error})")
+                self._failed(
+                    row, ledger, f"{attribute['value']}: the answer can't be read ({error})"
+                )
 
     def _answers(
         self, row: Converted, attributes: list[dict[str, Any]], ledger: Ledger, now: int
@@ -121,7 +127,7 @@ class Module:
         if left_out > 0:
             budget = self.settings.budget
             self._failed(
-                row, ledger, f"over the budget of {budget} questions a run: {left_out} not asked"
+                row, ledger, f"over the budget of {budget} queries a run: {left_out} not sent"
             )
         allowed = waiting[: self._left]
         self._left -= len(allowed)
@@ -142,10 +148,10 @@ class Module:
         return f"{self.settings.url} {self.settings.name} {attribute['type']} {attribute['value']}"
 
     def _module(self) -> dict[str, Any]:
-        """What the server says of the module.
+        """Return the server's description of the module.
 
         Raises:
-            ConfigError: when it has none of that name.
+            ConfigError: the server does not have this module.
         """
         if self._about is None:
             listed = _parsed(self._http.get(f"{self.settings.url.rstrip('/')}/modules"))
@@ -158,7 +164,7 @@ class Module:
         return self._about
 
     def _ask(self, attribute: Mapping[str, Any]) -> dict[str, Any] | str:
-        """The answer, or what went wrong."""
+        """Query one value; return the answer, or a text about the failure."""
         body: dict[str, Any] = {"module": self.settings.name}
         if self.settings.config:
             body["config"] = dict(self.settings.config)
@@ -182,7 +188,7 @@ class Module:
             str(row.event["uuid"]), place, Outcome.DROPPED, Reason.MODULE, one_line(storable(text))
         )
 
-    # what comes back
+    # answers
 
     def _add(
         self, row: Converted, asked: dict[str, Any], answer: Mapping[str, Any], knowledge: Knowledge
@@ -318,10 +324,10 @@ class Module:
 
 
 def _parsed(answer: Answer) -> Any:
-    """The JSON of an answer.
+    """Return the JSON of an answer.
 
     Raises:
-        ServerError: when it is none, or says that something went wrong.
+        ServerError: the answer is not JSON, or it reports an error.
     """
     try:
         value = orjson.loads(answer.body)

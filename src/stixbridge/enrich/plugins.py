@@ -1,7 +1,9 @@
-"""Python plug-ins: `module:function`, or an entry point of the group `stixbridge.plugins`, given each event.
+"""Python plug-ins: functions that get each event.
 
-A function that takes a `pymisp.MISPEvent` (by its annotation) gets one, and changes it or returns another; any other
-gets the plain event, which is faster. What fails is undone for that event, and is a line in the ledger.
+A plug-in is named as `module:function`, or by an entry point of the group `stixbridge.plugins`. If
+its parameter is annotated with `pymisp.MISPEvent`, the function gets such an object and changes it
+or returns another one. Otherwise it gets the plain event, which is faster. If a plug-in fails, its
+changes to that event are undone, and the ledger gets a line.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ class Plugin:
         name: `module:function`, or the name of an entry point.
 
     Raises:
-        ConfigError: when there is none of that name, or it can't be imported.
+        ConfigError: the plug-in does not exist, or can't be imported.
     """
 
     def __init__(self, name: str) -> None:
@@ -44,7 +46,7 @@ class Plugin:
             row.event.update(self._run(row.event))
             _check(row.event, before, closed=row.closed)
         except (Exception, SystemExit) as error:
-            # somebody else's code: whatever it raises is a line in the ledger, and the event is as it was
+            # foreign code can raise anything: the event is restored and the ledger gets a line
             row.event.clear()
             row.event.update(before)
             text = f"{type(error).__name__}: {error}"[:300]
@@ -69,7 +71,7 @@ class Plugin:
         misp_event.from_dict(**copy.deepcopy(event))
         returned = self._function(misp_event)
         plain: dict[str, Any] = orjson.loads((returned or misp_event).to_json())
-        # PyMISP leaves empty lists out, and adds what MISP computes
+        # PyMISP omits empty lists, and adds fields that MISP computes
         plain.setdefault("Attribute", [])
         plain.setdefault("Object", [])
         for name in [name for name in event if name in _LISTS and name not in plain]:
@@ -164,7 +166,7 @@ def _complete(
     space: str,
     timestamp: str,
 ) -> None:
-    """Check an attribute, and complete one that was not there."""
+    """Check an attribute, and complete a new one."""
     type_, value = attribute["type"], attribute["value"]
     if not isinstance(type_, str) or not isinstance(value, str) or not value:
         raise ValueError("an attribute has no type or value")
@@ -181,7 +183,7 @@ def _complete(
 
 
 def _tighten(part: dict[str, Any], before: dict[str, Any]) -> None:
-    """Give a part its TLP level back where it has a looser one, or none."""
+    """Restore the TLP level of a part that has a looser level now, or none."""
     earlier, level = level_of(before), level_of(part)
     if earlier is not None and (level is None or tlp.RANK[level] < tlp.RANK[earlier]):
         set_level(part, earlier)

@@ -1,7 +1,7 @@
-"""The `enrich` settings of a pipeline: title, threat level, analysis, distribution, sharing group, tags, publishing.
+"""The `enrich` settings of a pipeline: title, threat level, distribution, tags, publishing.
 
-Law 2 holds: a TLP tag or a distribution fills where there is none, or tightens; a looser one is refused, with a line
-in the ledger.
+Law 2 holds: a TLP tag or a distribution fills where there is none, or tightens; a looser one is
+refused, with a line in the ledger.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from stixbridge.enrich.marking_guard import distribute_event, share_event, tag_event
 from stixbridge.ledger import Ledger, Outcome, Reason
 from stixbridge.misp.model import MispEvent, one_line
 from stixbridge.misp.values import cut, storable
 from stixbridge.settings.base import Settings
-from stixbridge.settings.checks import Count, Seconds, Tag, Template, Tlp, Url, between
+from stixbridge.settings.checks import Check, Count, Seconds, Tag, Template, Tlp, Url, between
+from stixbridge.tlp import is_tlp_tag
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,9 @@ class ModuleSettings(Settings):
     """A module of a misp-modules server.
 
     Attributes:
-        name: of the module.
+        name: the name of the module.
         types: the attribute types to ask about; all that the module takes when empty.
-        url: of the server.
+        url: the URL of the server.
         timeout: seconds that a question may take.
         concurrency: questions at a time.
         budget: questions in a run.
@@ -34,7 +35,8 @@ class ModuleSettings(Settings):
         config: settings of the module itself; a value may be a reference to a secret.
         only_to_ids: ask only about attributes with `to_ids`.
         tag: put on what the module adds. Without it, `stixbridge:module="NAME"`.
-        max_tlp: values that are marked more strictly are not asked about, since many modules ask somebody else.
+        max_tlp: values that are marked more strictly are not asked about, since many modules ask
+            somebody else.
     """
 
     name: str
@@ -50,29 +52,59 @@ class ModuleSettings(Settings):
     max_tlp: Tlp = "tlp:green"
 
 
+def _hit_tag_problem(value: str) -> str | None:
+    return "a TLP tag can't be put on a hit; choose another tag" if is_tlp_tag(value) else None
+
+
+ALL = ("*",)
+"""In place of names: every warninglist."""
+
+
+@dataclass(frozen=True)
+class WarninglistSettings(Settings):
+    """What to do with values on some warninglists.
+
+    Attributes:
+        lists: names or folders of lists; `["*"]` stands for all of them.
+        category: only lists of this category.
+        action: `drop` leaves the value out, `to_ids_off` switches `to_ids` off, `tag` adds the tag,
+            `report` only adds a line to the ledger.
+        tag: for the action `tag`.
+    """
+
+    lists: tuple[str, ...] = ALL
+    category: str | None = None
+    action: Literal["drop", "to_ids_off", "tag", "report"] = "to_ids_off"
+    tag: Annotated[Tag, Check("a tag", _hit_tag_problem)] = 'false-positive:risk="medium"'
+
+
 @dataclass(frozen=True)
 class Enrich(Settings):
     """What is done to each event.
 
     Attributes:
-        info: a template of the title: `{report.name}`, `{report.id}`, `{source.name}`, `{event.info}`, `{event.date}`,
-            `{event.tlp}`, `{event.uuid}`. An event that lacks what it names keeps its own title.
+        info: a template of the title: `{report.name}`, `{report.id}`, `{source.name}`,
+            `{event.info}`, `{event.date}`, `{event.tlp}`, `{event.uuid}`. An event that lacks what
+            it names keeps its own title.
         threat_level: 1 high, 2 medium, 3 low, 4 undefined. Without it, events have 4.
-        analysis: 0 initial, 1 ongoing, 2 completed. Without it, 2 for a report and 0 for a collecting event.
-        distribution: 0 own organisation, 1 this community, 2 connected communities, 3 all communities. Without it,
-            events have 0.
-        sharing_group: UUID or name of a sharing group; goes before `distribution`. An unknown group refuses the event:
-            it is never silently widened.
+        analysis: 0 initial, 1 ongoing, 2 completed. Without it, 2 for a report and 0 for a
+            collecting event.
+        distribution: 0 own organisation, 1 this community, 2 connected communities, 3 all
+            communities. Without it, events have 0.
+        sharing_group: UUID or name of a sharing group; goes before `distribution`. An unknown group
+            refuses the event: it is never silently widened.
         tags: added to every event. A TLP tag is added only where it does not loosen the marking.
         publish: publish each event once it is complete, without e-mail.
         rules: files of [rules](rules.md), looked for beside the configuration, or rules as tables.
-        mappings: [mappings ready to use](rules.md#mappings-ready-to-use), by name, with their settings:
-            `{ admiralty = true, reliability = "b", priority = "high" }`.
-        warninglists: what to do with values on MISP's warninglists (extra `warninglists`); the first that fits counts:
-            `[{ lists = ["*"], action = "to_ids_off" }]`, see [warninglists](#warninglists).
-        plugins: Python functions that get each event, `["my_module:my_function"]`, or names of entry points of the
-            group `stixbridge.plugins`. A parameter annotated with `MISPEvent` gets a `pymisp.MISPEvent`, any other
-            the plain event, which is faster. When a function fails, what it did to that event is undone.
+        mappings: [ready-made mappings](rules.md#ready-made-mappings), by name, with their
+            settings: `{ admiralty = true, reliability = "b", priority = "high" }`.
+        warninglists: what to do with values on MISP's warninglists (extra `warninglists`); the
+            first that fits counts: `[{ lists = ["*"], action = "to_ids_off" }]`, see
+            [warninglists](#warninglists).
+        plugins: Python functions that get each event, `["my_module:my_function"]`, or names of
+            entry points of the group `stixbridge.plugins`. A parameter annotated with `MISPEvent`
+            gets a `pymisp.MISPEvent`, any other the plain event, which is faster. When a function
+            fails, what it did to that event is undone.
         modules: modules of a running misp-modules server to ask, see [modules](#modules).
     """
 
@@ -87,7 +119,7 @@ class Enrich(Settings):
     publish: bool = False
     rules: Sequence[str | Mapping[str, Any]] = ()
     mappings: Mapping[str, Any] = field(default_factory=dict)
-    warninglists: Sequence[Mapping[str, Any]] = ()
+    warninglists: Sequence[WarninglistSettings] = ()
     plugins: Sequence[str] = ()
     modules: Sequence[ModuleSettings] = ()
 
@@ -100,7 +132,8 @@ class Enrich(Settings):
             event: the event.
             names: what the template may name.
             ledger: takes a line for each refusal.
-            closed: a marking that is no TLP level holds the event: no level and no distribution loosens that.
+            closed: a marking that is no TLP level holds the event: no level and no distribution
+                loosens that.
         """
         if self.info is not None:
             title = _render(self.info, names)
@@ -144,7 +177,7 @@ class Enrich(Settings):
 
 
 def _render(template: str, names: Mapping[str, str]) -> str | None:
-    """The title; None where a name has no value for this event. Names are looked up, never evaluated."""
+    """The title; None where the event lacks a name. Names are looked up, never evaluated."""
     parts: list[str] = []
     for literal, name, _, _ in string.Formatter().parse(template):
         parts.append(literal)

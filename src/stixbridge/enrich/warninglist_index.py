@@ -1,7 +1,7 @@
 """The index of the warninglists: one file, written once into the user's cache folder.
 
-Sorted hashes for exact values and host names with the list that each belongs to, segments of the address space for
-networks, and the texts and patterns that are searched for one by one.
+Sorted hashes for exact values and host names with the list that each belongs to, segments of the
+address space for networks, and the texts and patterns that are searched for one by one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from stixbridge.errors import ConfigError
 from stixbridge.misp.knowledge import package
 
 FORMAT = 2
-"""Counted up when the form of the index changes."""
+"""The version of the index format."""
 
 HEAD = struct.Struct("<4sQQ")
 MAGIC = b"SBWL"
@@ -38,10 +38,10 @@ def hash_of(key: str) -> int:
 
 
 def build_index(path: Path) -> None:
-    """Read all lists into an index (some seconds).
+    """Build an index of all lists; this takes some seconds.
 
     Raises:
-        ConfigError: when it can't be written.
+        ConfigError: the index can't be written.
     """
     folder = package("pymispwarninglists") / "data" / "misp-warninglists" / "lists"
     buckets = [(array("Q"), array("H")) for _ in range(_BUCKETS)]
@@ -89,7 +89,7 @@ def _keys(
     substrings: list[tuple[str, int]],
     patterns: list[tuple[str, int]],
 ) -> Iterator[str]:
-    """What of a list is looked up by its hash; the rest goes where it belongs."""
+    """Yield the values of a list that are looked up by hash; store the others elsewhere."""
     for value in dict.fromkeys(values):
         if kind == "string":
             yield f"={value}"
@@ -111,7 +111,7 @@ def _keys(
 def _segments(
     networks: list[tuple[int, int, int]], top: int, sets: dict[tuple[int, ...], int]
 ) -> tuple[list[int], list[int]]:
-    """Starts of segments of the address space, and the number of the set of lists that each is in."""
+    """Return the starts of segments of the address space, and the set of lists of each segment."""
     moves: dict[int, list[tuple[int, int]]] = {}
     for first, after, owner in networks:
         moves.setdefault(first, []).append((owner, 1))
@@ -149,5 +149,5 @@ def _write(path: Path, buckets: list[tuple[array[int], array[int]]], rest: bytes
         Path(temporary).replace(path)
     except OSError as error:
         raise ConfigError(
-            f"{path}: {error.strerror or error}; the index of the warninglists goes there"
+            f"{path}: {error.strerror or error}; stixbridge writes the index of the warninglists there"
         ) from None

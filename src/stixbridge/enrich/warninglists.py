@@ -1,7 +1,8 @@
-"""Warninglists offline: MISP's lists of harmless and common values (`pymispwarninglists`), all of them in one index.
+"""Looks up values in MISP's lists of harmless and common values (`pymispwarninglists`), offline.
 
-The lists are found without importing the package. The index is built once, into the user's cache folder, and mapped
-into memory: sorted hashes for exact values and host names, segments of the address space for networks.
+The lists are found without importing the package. An index of all lists is built once in the
+user's cache folder and mapped into memory. It has sorted hashes of exact values and host names,
+and segments of the address space for networks.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from stixbridge.misp.knowledge import cache_folder
 
 _PREFIX = 4
 _SHIFT = 52
-"""What is left of a hash after the bits by which the search for it begins."""
+"""The bits of a hash after those that select the start of the search."""
 _OF_AN_ADDRESS = frozenset("0123456789abcdefABCDEF:")
 
 
@@ -38,7 +39,7 @@ class WarningList:
         slug: the name of its folder.
         kind: `string`, `substring`, `hostname`, `cidr`, `regex`.
         category: `false_positive` or `known`.
-        types: attribute types it is for; empty for all.
+        types: the attribute types that it applies to; empty for all.
     """
 
     name: str
@@ -49,7 +50,7 @@ class WarningList:
 
 
 class WarningLists:
-    """All lists, to look values up in.
+    """Looks up values in all lists.
 
     Args (of the constructor):
         path: of the index.
@@ -89,13 +90,13 @@ class WarningLists:
         ]
 
     def search(self, value: str) -> list[WarningList]:
-        """Every list that has a value, whatever the type."""
+        """Return every list that contains a value, for any type."""
         found = set(self._found(value))
         found.update(owner for pattern, owner in self._patterns if pattern.search(value))
         return [self.lists[at] for at in sorted(found)]
 
     def hits(self, type_: str, value: str) -> list[WarningList]:
-        """The lists that have the value of an attribute and are for its type; of a composite, either half."""
+        """Return the lists for a type that contain a value, or a half of a composite."""
         values = {type_: value}
         if "|" in type_ and "|" in value:
             values.update(zip(type_.split("|"), value.split("|"), strict=False))
@@ -105,7 +106,7 @@ class WarningLists:
     def _hits_of(self, kind: str, text: str, type_: str) -> list[int]:
         """The numbers of the lists that have one value and are for its type or that of its composite."""
         numbers = self._found(text)
-        # patterns are looked at for the types they are for only: most are for telephone numbers
+        # patterns are tried for their own types only: most are for telephone numbers
         numbers += [owner for pattern, owner in self._patterns_of(kind) if pattern.search(text)]
         return [
             at for at in numbers if not self.lists[at].types or self.lists[at].types & {kind, type_}
@@ -167,7 +168,7 @@ class WarningLists:
     def _owners_of(self, key: str) -> list[int]:
         digest = hash_of(key)
         hashes = self._hashes
-        # hashes are spread evenly: the first bits say where to look
+        # hashes are spread evenly: the first bits select the place to search
         part = digest >> _SHIFT
         at = bisect_left(hashes, digest, self._starts[part], self._starts[part + 1])
         found = []
@@ -177,7 +178,7 @@ class WarningLists:
         return found
 
     def _networks(self, value: str) -> list[int] | None:
-        """The lists with a network that an address is in; None for what is no address."""
+        """Return the lists with a network that contains an address; None for other values."""
         if not value or value[0] not in _OF_AN_ADDRESS:
             return None
         try:
@@ -200,7 +201,7 @@ def _host_of(value: str) -> str:
 
 
 def _pattern(text: str) -> re.Pattern[str] | None:
-    """A pattern of a list, as PHP writes it (`/…/i`) or bare; None for one that is not for this engine."""
+    """Compile a pattern of a list, in PHP form (`/…/i`) or bare; None if Python can't use it."""
     found = re.fullmatch(r"/(.*)/([a-z]*)", text, re.DOTALL)
     with contextlib.suppress(re.error):
         return (
@@ -213,10 +214,10 @@ def _pattern(text: str) -> re.Pattern[str] | None:
 
 @lru_cache(maxsize=1)
 def load() -> WarningLists:
-    """The lists of the installed package, from the index where there is one.
+    """Load the lists of the installed package; build the index if it does not exist.
 
     Raises:
-        ConfigError: when the package is not installed, or the index can't be written.
+        ConfigError: the package is not installed, or the index can't be written.
     """
     try:
         version = metadata.version("pymispwarninglists")

@@ -1,4 +1,4 @@
-"""What each STIX type becomes in MISP: one file a type, and this list of them."""
+"""The mapping of each STIX type to MISP: one file for each type, and this list of them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -99,11 +99,18 @@ TABLES: dict[str, Table] = {
     table.stix_type: table
     for table in (*(module.TABLE for module in _MODULES), *mitre.TABLES, *opencti.TABLES)
 }
-"""STIX type -> its table. Types that STIX does not define come from the dialects: OpenCTI's and ATT&CK's."""
+"""STIX type -> its table. The dialects add the types of OpenCTI and ATT&CK."""
+
+DIALECT_TYPES = frozenset(table.stix_type for table in (*mitre.TABLES, *opencti.TABLES))
+"""Types outside STIX; another producer may use the same name with other properties."""
 
 
 def table_of(obj: Mapping[str, Any]) -> Table:
-    """The table of an object: that of its type, but for what stands for a sector or an area; `CUSTOM` without one."""
+    """Return the table of an object.
+
+    It is the table of its type, except for identities of a sector and locations of an area. A type
+    without a table gets `CUSTOM`.
+    """
     type_ = obj["type"]
     if type_ == "identity" and obj.get("identity_class") == "class":
         return identity.SECTOR

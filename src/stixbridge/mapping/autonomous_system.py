@@ -9,6 +9,6 @@ TABLE = Table(
     fields={
         "number": Field("AS", "asn"),
         "name": Field(None, "description"),
-        "rir": Field(None, "organization"),
+        "rir": Field(None, comment="registry"),
     },
 )

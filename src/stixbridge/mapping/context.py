@@ -1,7 +1,7 @@
-"""What all context types share: what says who and how is a galaxy cluster where one is known.
+"""The common part of all context types. Context objects become galaxy clusters.
 
-A known cluster carries its own description; an unknown one is a plain tag, and its texts are retold in the event
-report "Context".
+A known cluster has its own description. An unknown one becomes an ordinary tag, and its texts go
+to the event report "Context".
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,17 @@ from stixbridge.ledger import Reason
 from stixbridge.mapping.tables import Fate, Role, Table
 
 NAMES = ("name", "aliases", "x_mitre_aliases", "x_opencti_aliases")
+NUMBER_PROPERTIES = frozenset(
+    {
+        "x_mitre_id",
+        "x_mitre_attack_id",
+        "x_opencti_mitre_id",
+        "mitre_id",
+        "technique_id",
+        "external_id",
+    }
+)
+"""Properties in which producers write the number of a technique, group or program in ATT&CK."""
 CLUSTER_GALAXIES: Mapping[str, str] = {
     "attack-pattern": "mitre-attack-pattern",
     "campaign": "campaigns",
@@ -19,7 +30,7 @@ CLUSTER_GALAXIES: Mapping[str, str] = {
     "threat-actor": "threat-actor",
     "tool": "tool",
 }
-"""The galaxy that a private cluster goes to which stands for what no galaxy knows, by STIX type."""
+"""STIX type -> the galaxy for private clusters of this type."""
 
 _TEXT = "event report, where no cluster is known"
 _RETOLD = (
@@ -36,18 +47,19 @@ _RETOLD = (
 def context(
     stix_type: str, retold: tuple[str, ...], names: tuple[str, ...] = NAMES, **more: Fate
 ) -> Table:
-    """A table for a context type.
+    """Make a table for a context type.
 
     Args:
-        stix_type: its name.
-        retold: its own properties that are retold where no cluster is known.
-        names: properties that hold its names, the first being the name.
-        more: other fates.
+        stix_type: the name of the type.
+        retold: its text properties; they go to the event report if no cluster is known.
+        names: the properties with its names; the first is the main name.
+        more: the fates of other properties.
     """
     own: Mapping[str, Fate] = {
         "name": "tag misp-galaxy",
         **dict.fromkeys(_RETOLD + retold, _TEXT),
         "x_mitre_aliases": "tag misp-galaxy",
+        **dict.fromkeys(sorted(NUMBER_PROPERTIES | {"x_mitre_domains"}), "tag misp-galaxy"),
         "x_opencti_aliases": "tag misp-galaxy",
         "revoked": "left out when true",
         "modified": Reason.LIFECYCLE,

@@ -1,4 +1,4 @@
-"""STIX 2.1, section 6.4. The pair of a name and the address it resolves to is MISP's `domain|ip`."""
+"""STIX 2.1, section 6.4. A name together with its address becomes `domain|ip`."""
 
 from stixbridge.mapping.tables import Composite, Field, Role, Table
 

@@ -1,4 +1,7 @@
-"""STIX 2.1, section 6.5. An address with no role is taken for a sender: that is what gateways block."""
+"""STIX 2.1, section 6.5.
+
+An address without a role counts as a sender, because gateways block those.
+"""
 
 from stixbridge.mapping.tables import Field, Role, Table
 

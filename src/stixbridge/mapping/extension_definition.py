@@ -1,4 +1,4 @@
-"""STIX 2.1, section 7.3: says what an extension is. Told where custom properties are (`custom = "all"`)."""
+"""STIX 2.1, section 7.3: the description of an extension, shown only with `custom = "all"`."""
 
 from stixbridge.ledger import Reason
 from stixbridge.mapping.tables import Role, Table

@@ -1,4 +1,4 @@
-"""STIX 2.1, section 4.6: a producer is a tag, a sector a cluster, anyone else an identity object."""
+"""STIX 2.1, section 4.6: a tag for a producer, a cluster for a sector, else an object."""
 
 from stixbridge.mapping.context import context
 from stixbridge.mapping.tables import Field, Role, Table
@@ -17,10 +17,12 @@ TABLE = Table(
     },
 )
 
-SECTOR = context("identity", ("identity_class", "roles", "sectors", "contact_information"))
-"""An identity of the class `class`: a sector of industry, not somebody."""
+SECTOR = context(
+    "identity", ("identity_class", "roles", "sectors", "contact_information"), names=("name",)
+)
+"""The table for identities of the class `class`, which are sectors of industry."""
 
 OF_A_PRODUCER = frozenset(
     {"type", "spec_version", "id", "name", "created", "modified", "object_marking_refs"}
 )
-"""Properties that an identity keeps which is in the output only by its name, as a producer."""
+"""Properties that count as mapped for an identity that is only a producer."""

@@ -1,4 +1,4 @@
-"""STIX 2.1, section 4.7 (a stub there), and the properties of the incident extension where they stand at the top."""
+"""STIX 2.1, section 4.7, a stub, with the incident extension's properties at the top level."""
 
 from stixbridge.mapping.tables import Field, Role, Table
 

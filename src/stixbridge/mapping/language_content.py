@@ -1,4 +1,4 @@
-"""STIX 2.1, section 7.1: translations are told in an event report of each event that holds the translated object."""
+"""STIX 2.1, section 7.1: translations go to an event report beside the translated object."""
 
 from stixbridge.ledger import Reason
 from stixbridge.mapping.tables import Role, Table

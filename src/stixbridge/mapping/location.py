@@ -1,11 +1,14 @@
-"""STIX 2.1, section 4.10: a place with coordinates or an address is an object, a country or region a cluster."""
+"""STIX 2.1, section 4.10.
+
+A place with coordinates or an address becomes an object, a country or region a cluster.
+"""
 
 from stixbridge.mapping.context import context
 from stixbridge.mapping.tables import Field, Role, Table
 
 
 def _kilometres(metres: str) -> str:
-    """STIX has metres, the template kilometres."""
+    """Convert metres (STIX) to kilometres (the template)."""
     try:
         return f"{float(metres) / 1_000:g}"
     except ValueError:
@@ -48,12 +51,15 @@ AREA = context(
         "street_address",
         "postal_code",
     ),
-    names=("country", "name", "region", "administrative_area", "x_opencti_aliases"),
+    names=("name", "country", "region", "administrative_area"),
     x_opencti_location_type="tag misp-galaxy",
 )
-"""A country or region: a known galaxy cluster."""
+"""The table for a country or region, which becomes a galaxy cluster."""
 
 PLACES = ("latitude", "longitude", "city", "street_address", "postal_code")
-"""What makes a location a place and not an area, unless its `x_opencti_location_type` says so."""
+"""Properties that make a location a place instead of an area.
+
+`x_opencti_location_type` takes precedence.
+"""
 
 AREA_TYPES = frozenset({"Country", "Region", "Administrative-Area"})

@@ -1,4 +1,4 @@
-"""STIX 2.1, section 7.2.1: a tag, or a line of the event report for a statement."""
+"""STIX 2.1, section 7.2.1: a tag, or a line in an event report for a statement."""
 
 from stixbridge.ledger import Reason
 from stixbridge.mapping.tables import Role, Table

@@ -1,6 +1,6 @@
 """STIX 2.1, section 6.12 with its four extensions.
 
-One end with an address only is an attribute; anything more is a network-connection.
+A single address at one end becomes an attribute; everything else becomes a `network-connection`.
 """
 
 from stixbridge.ledger import Reason
@@ -91,7 +91,7 @@ TABLE = Table(
         Composite("ip-src|port", "src_ref.value", "src_port"),
     ),
     guards=frozenset({"src_ref.type", "dst_ref.type"}),
-    properties={"encapsulated_by_ref": Reason.REDUNDANT},  # the other end says encapsulates_refs
+    properties={"encapsulated_by_ref": Reason.REDUNDANT},  # the other object has encapsulates_refs
     links={
         "encapsulates_refs": "encapsulates",
         "src_payload_ref": "sends",

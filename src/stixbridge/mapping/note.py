@@ -1,4 +1,4 @@
-"""STIX 2.1, section 4.13: an analyst note on what it speaks of (MISP 2.5), or in an event report for clusters."""
+"""STIX 2.1, section 4.13: an analyst note (MISP 2.5), or an event report for clusters."""
 
 from stixbridge.ledger import Reason
 from stixbridge.mapping.tables import Role, Table

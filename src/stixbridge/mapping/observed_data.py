@@ -1,4 +1,4 @@
-"""STIX 2.1, section 4.14: when its observables were seen, and how often."""
+"""STIX 2.1, section 4.14: the times and the count of its observables."""
 
 from stixbridge.ledger import Reason
 from stixbridge.mapping.tables import Role, Table

@@ -1,4 +1,4 @@
-"""STIX 2.1, section 4.15: an analyst opinion (MISP 2.5) on what it speaks of, from 0 to 100."""
+"""STIX 2.1, section 4.15: an analyst opinion (MISP 2.5) on its subject, from 0 to 100."""
 
 from stixbridge.ledger import Reason
 from stixbridge.mapping.tables import Role, Table
@@ -20,4 +20,4 @@ TABLE = Table(
 )
 
 SCALE = {"strongly-disagree": 0, "disagree": 25, "neutral": 50, "agree": 75, "strongly-agree": 100}
-"""opinion-enum (section 10.20) on MISP's scale."""
+"""opinion-enum (section 10.20) -> the number on MISP's scale."""

@@ -15,10 +15,10 @@ TABLE = Table(
         "summary": Reason.NO_PLACE,
         "description": Reason.NO_PLACE,
         "observed_data_refs": Reason.NO_PLACE,
-        "revoked": "left out when true",
+        "revoked": "true: not converted",
         **dict.fromkeys(("confidence", "labels", "external_references"), Reason.NO_PLACE),
         "modified": Reason.LIFECYCLE,
-        "created_by_ref": "sighting source, where nothing else says who saw it",
+        "created_by_ref": "sighting source, if the object names no other observer",
         "x_opencti_negative": "false-positive sighting",
     },
 )

@@ -1,4 +1,7 @@
-"""STIX 2.1, section 6.17. One value stays with its key; of several each is an object of its own."""
+"""STIX 2.1, section 6.17.
+
+A single value stays in the object of its key; several become own objects.
+"""
 
 from stixbridge.mapping.tables import Composite, Field, Part, Role, Table
 

@@ -1,4 +1,7 @@
-"""STIX 2.1, section 6.18. What the template has no relation for is told in the object's `text`."""
+"""STIX 2.1, section 6.18.
+
+Properties without a relation in the template go to the attribute `text`.
+"""
 
 from stixbridge.mapping.tables import Field, Role, Table
 

@@ -21,39 +21,11 @@ from typing import Any
 import orjson
 
 from stixbridge.errors import ConfigError
+from stixbridge.misp.clusters import FILES, GALAXIES, Clusters, index_galaxy, new_index
 from stixbridge.misp.model import NAMESPACE, derived_uuid
 
-_FORMAT = 4
+_FORMAT = 5
 """Counted up when the form of the index changes."""
-
-# The galaxies that names are looked up in, in this order, by STIX type. The deprecated `mitre-enterprise-*`,
-# `mitre-mobile-*` and `mitre-pre-*` are never used. A user file can override (see `overrides`).
-GALAXIES: dict[str, tuple[str, ...]] = {
-    "attack-pattern": ("mitre-attack-pattern",),
-    "campaign": ("campaigns",),
-    "course-of-action": ("mitre-course-of-action",),
-    "intrusion-set": ("mitre-intrusion-set", "threat-actor"),
-    "malware": (
-        "mitre-malware",
-        "malpedia",
-        "ransomware",
-        "stealer",
-        "rat",
-        "banker",
-        "botnet",
-        "tool",
-    ),
-    "threat-actor": ("threat-actor", "mitre-intrusion-set"),
-    "tool": ("mitre-tool", "tool"),
-    "identity": ("sector",),
-    "location": ("country", "region"),
-    "x-mitre-asset": ("mitre-ics-assets",),
-    "x-mitre-tactic": ("mitre-ics-tactics",),
-    "x-mitre-data-source": ("mitre-data-source",),
-    "x-mitre-data-component": ("mitre-data-component",),
-    "producer": ("producer",),
-}
-_CLUSTER_FILES = {"campaigns": "tidal-campaigns"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +50,9 @@ class Knowledge:
             type_: frozenset(categories) for type_, categories in index["allowed"].items()
         }
         self._templates: dict[str, Any] = index["templates"]
-        self._tags: list[str] = index["tags"]
-        self._by_uuid: dict[str, dict[str, int]] = index["by_uuid"]
-        self._by_external_id: dict[str, dict[str, int]] = index["by_external_id"]
-        self._by_name: dict[str, dict[str, int]] = index["by_name"]
         self._taxonomies: dict[str, str] = index["taxonomies"]
         self._spaces: dict[str, list[str]] | None = None
-        self._uuids: dict[str, str] | None = None
-        self._overrides = overrides or {}
+        self.clusters = Clusters(index["clusters"], overrides or {})
         self._loaded: dict[str, Template] = {}
 
     def template(self, name: str) -> Template:
@@ -106,14 +73,6 @@ class Knowledge:
             )
             self._loaded[name] = known
         return known
-
-    def uuid_of_tag(self, tag: str) -> str | None:
-        """The UUID of the cluster that a tag names, within its galaxy; None where it names none."""
-        if self._uuids is None:
-            self._uuids = {
-                self._tags[at]: uuid for rows in self._by_uuid.values() for uuid, at in rows.items()
-            }
-        return self._uuids.get(tag)
 
     def taxonomy_tag(self, text: str) -> str | None:
         """The exact spelling of a taxonomy's tag, whatever the case; None where no taxonomy has it."""
@@ -149,24 +108,8 @@ class Knowledge:
         Returns:
             `misp-galaxy:<type>="<value>"`, or None where no cluster is known.
         """
-        for name in names:
-            override = self._overrides.get(f"{stix_type}:{name}".lower())
-            if override is not None:
-                return override
-        galaxies = GALAXIES.get(stix_type, ())
-        for table, keys in (
-            (self._by_uuid, [uuid]),
-            (self._by_external_id, external_ids),
-            (self._by_name, [name.lower() for name in names[:1]]),
-            (self._by_name, [name.lower() for name in names[1:]]),
-        ):
-            for galaxy in galaxies:
-                rows = table.get(galaxy, {})
-                for key in keys:
-                    found = rows.get(key)
-                    if found is not None:
-                        return self._tags[found]
-        return None
+        match = self.clusters.find(stix_type, uuid, external_ids, names)
+        return match.tag if match is not None else None
 
 
 @lru_cache(maxsize=4)
@@ -213,10 +156,7 @@ def build() -> dict[str, Any]:
         "allowed": allowed,
         "templates": {},
         "taxonomies": {},
-        "tags": [],
-        "by_uuid": {},
-        "by_external_id": {},
-        "by_name": {},
+        "clusters": new_index(),
     }
     for file in sorted(
         (package("pymisp") / "data" / "misp-objects" / "objects").glob("*/definition.json")
@@ -242,10 +182,10 @@ def build() -> dict[str, Any]:
         _index_taxonomy(index["taxonomies"], orjson.loads(file.read_bytes()))
     clusters = package("pymispgalaxies") / "data" / "misp-galaxy" / "clusters"
     for galaxy in sorted({galaxy for group in GALAXIES.values() for galaxy in group}):
-        _index_galaxy(
-            index,
+        index_galaxy(
+            index["clusters"],
             galaxy,
-            orjson.loads((clusters / f"{_CLUSTER_FILES.get(galaxy, galaxy)}.json").read_bytes()),
+            orjson.loads((clusters / f"{FILES.get(galaxy, galaxy)}.json").read_bytes()),
         )
     return index
 
@@ -262,43 +202,6 @@ def _index_taxonomy(tags: dict[str, str], raw: dict[str, Any]) -> None:
         for entry in row["entry"]:
             tag = f'{namespace}:{row["predicate"]}="{entry["value"]}"'
             tags.setdefault(tag.lower(), tag)
-
-
-def _index_galaxy(index: dict[str, Any], galaxy: str, raw: dict[str, Any]) -> None:
-    uuids: dict[str, int] = {}
-    ids: dict[str, int] = {}
-    names: dict[str, int] = {}
-    synonyms: dict[str, int] = {}
-    for cluster in raw["values"]:
-        meta = cluster.get("meta") or {}
-        at = len(index["tags"])
-        index["tags"].append(f'misp-galaxy:{raw["type"]}="{cluster["value"]}"')
-        if cluster.get("uuid"):
-            uuids[cluster["uuid"].lower()] = at
-        external = meta.get("external_id")
-        for external_id in external if isinstance(external, list) else [external]:
-            if external_id:
-                ids.setdefault(external_id, at)
-        value = cluster["value"]
-        names.setdefault(value.lower(), at)
-        head, dash, tail = value.rpartition(" - ")
-        if dash and tail == external:  # "APT28 - G0007" is found by "APT28"
-            names.setdefault(head.lower(), at)
-        number, dash, plain = value.partition(" - ")
-        if dash and number.isdigit():  # regions: "150 - Europe"
-            names.setdefault(plain.lower(), at)
-        for code in (meta.get("ISO"), meta.get("ISO3")):
-            if isinstance(code, str):
-                synonyms.setdefault(code.lower(), at)
-        for synonym in meta.get("synonyms") or []:
-            if isinstance(synonym, str):
-                synonyms.setdefault(synonym.lower(), at)
-    index["by_uuid"][galaxy] = uuids
-    index["by_external_id"][galaxy] = ids
-    index["by_name"][galaxy] = {
-        **synonyms,
-        **names,
-    }  # a cluster's own name goes before a synonym of another
 
 
 def package(name: str) -> Path:

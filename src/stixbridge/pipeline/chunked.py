@@ -27,7 +27,9 @@ from stixbridge.errors import ConfigError, StoreError
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.knowledge import load
 from stixbridge.misp.model import Converted
-from stixbridge.pipeline.select import Affected, Selector, placements
+from stixbridge.pipeline.affected import container_types
+from stixbridge.pipeline.batches import Batch
+from stixbridge.pipeline.select import Selection, Selector, placements
 from stixbridge.sources.files import Input
 from stixbridge.stix.reader import Entry
 from stixbridge.stix.schema import shaped
@@ -71,10 +73,7 @@ class LargeConversion:
                 f"no temporary folder for a large input: {error.strerror or error}; set TMPDIR to a folder with space"
             ) from None
         self._knowledge = load(settings.galaxies)
-        self._container = (
-            settings.group.removeprefix("type:") if settings.group.startswith("type:") else None
-        )
-        self._types = {"report", "grouping"} | ({self._container} if self._container else set())
+        self._types = container_types(settings.group)
         self._lines: set[int] = set()
         self._begin()
 
@@ -100,7 +99,7 @@ class LargeConversion:
         path = Path(self._temporary.name) / "input.db"
         path.unlink(missing_ok=True)
         self._spool = Spool(path, times.to_text(self._settings.now))
-        self._selector = Selector(self._spool, PIPELINE, SOURCE, self._container)
+        self._selector = Selector(self._spool, PIPELINE, SOURCE, self._types)
         self._bundles: set[str] = set()
 
     # 1. read
@@ -204,26 +203,29 @@ class LargeConversion:
         later: list[set[str]] = []
         refused: set[str] = set()
         for group in self._groups():
-            found = self._selector.whole(group)
+            found = self._selector.select(Batch(group))
             conversion = self._convert(found)
             refused |= group - {str(row.container) for row in conversion.converted}
             for row in conversion.converted:
                 self._spool.put_inside(row.members)
-                self._spool.placements.add(PIPELINE, str(row.event["uuid"]), placements(row))
-            if self._selector.reaches_in(found, _inside(found, conversion)):
+            self._place(conversion)
+            if found.reaches_out(_inside(found, conversion)):
                 later.append(group)  # what joins it from outside depends on where that will be
             else:
                 yield self._done(found, conversion)
         # a report that makes no event still speaks of what it lists
-        free = self._selector.whole(refused, self._spool.free(self._types))
+        free = self._selector.select(Batch(refused, loose=set(self._spool.free(self._types))))
         conversion = self._convert(free)
-        for row in conversion.converted:
-            self._spool.placements.add(PIPELINE, str(row.event["uuid"]), placements(row))
+        self._place(conversion)
         yield self._done(free, conversion)
         for group in later:
-            found = self._selector.whole(group)
+            found = self._selector.select(Batch(group))
             yield self._done(found, self._convert(found))
         self._account_the_rest()
+
+    def _place(self, conversion: Conversion) -> None:
+        contents = {str(row.event["uuid"]): placements(row) for row in conversion.converted}
+        self._spool.placements.add_all(PIPELINE, contents)
 
     def _groups(self) -> Iterator[set[str]]:
         """Containers that are converted together: about as many objects each, with those that are in each other."""
@@ -251,7 +253,7 @@ class LargeConversion:
         if group:
             yield group
 
-    def _convert(self, found: Affected) -> Conversion:
+    def _convert(self, found: Selection) -> Conversion:
         settings = replace(
             self._settings,
             containers=found.containers,
@@ -262,7 +264,7 @@ class LargeConversion:
         with without_collector():
             return convert_entries(entries, settings, self._knowledge)
 
-    def _done(self, found: Affected, conversion: Conversion) -> list[Converted]:
+    def _done(self, found: Selection, conversion: Conversion) -> list[Converted]:
         inside = _inside(found, conversion)
         rows = conversion.converted
         if self._enrich is not None:
@@ -279,13 +281,13 @@ class LargeConversion:
         """What is in no event: links and context that nothing shows."""
         last = ""
         while ids := self._spool.unaccounted(last):
-            found = self._selector.whole((), ids)
+            found = self._selector.select(Batch(loose=set(ids)))
             found.collect = set()
             self.ledger.account(self._convert(found).ledger, set(ids))
             last = ids[-1]
 
 
-def _inside(found: Affected, conversion: Conversion) -> set[str]:
+def _inside(found: Selection, conversion: Conversion) -> set[str]:
     """What the events are, and what belongs to them."""
     inside = found.containers | found.collect
     for row in conversion.converted:

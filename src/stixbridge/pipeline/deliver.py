@@ -30,7 +30,7 @@ from stixbridge.sinks.delivery import (
 )
 from stixbridge.sinks.fields import wider
 from stixbridge.sinks.merge import merge
-from stixbridge.sinks.misp.foreign import carriers
+from stixbridge.sinks.places import carriers
 from stixbridge.sinks.withdrawal import (
     CLOSED,
     WITHDRAWN,

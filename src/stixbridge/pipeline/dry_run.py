@@ -11,7 +11,8 @@ from typing import Any
 from stixbridge.envelopes import Delivered, Wanted
 from stixbridge.errors import ServerError
 from stixbridge.misp.model import MispEvent, all_attributes, tag_names
-from stixbridge.pipeline.pipeline import Pipeline, Summary
+from stixbridge.pipeline.pipeline import Pipeline
+from stixbridge.pipeline.summary import Summary
 from stixbridge.sinks.base import Sink
 from stixbridge.sinks.delivery import Delivery, Job, Note, State
 from stixbridge.sinks.event_diff import event_diff
@@ -48,7 +49,7 @@ def rehearse(
                 pipeline.maker.on(copy),
                 pipeline.source,
                 sinks,
-                reach=pipeline.reach,
+                pull_policy=pipeline.pull_policy,
                 guard=pipeline.guard,
                 guard_stops=False,
                 progress=pipeline.say,

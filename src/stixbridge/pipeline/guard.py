@@ -12,7 +12,7 @@ from stixbridge.settings.checks import Share
 
 
 @dataclass(slots=True)
-class Toll:
+class ChangeCount:
     """What a run would do to the attributes in a sink.
 
     Attributes:
@@ -47,23 +47,23 @@ class Guard(Settings):
     add: Share | None = None
     withdraw: Share | None = None
 
-    def problem(self, toll: Toll, there: int) -> str | None:
+    def problem(self, changes: ChangeCount, existing: int) -> str | None:
         """Why a run has to stop; None where it may go on.
 
         Args:
-            toll: what it would do.
-            there: attributes that are there; a share of nothing is no limit.
+            changes: that it would make.
+            existing: attributes that the pipeline has; a share of nothing is no limit.
         """
         for what, limit, count in (
-            ("add", self.add, toll.added),
-            ("withdraw", self.withdraw, toll.withdrawn),
+            ("add", self.add, changes.added),
+            ("withdraw", self.withdraw, changes.withdrawn),
         ):
-            most = _most(limit, there)
+            most = _most(limit, existing)
             if most is not None and count > most:
                 shown = (
                     f"{most:,}"
                     if limit is None or not limit.endswith("%")
-                    else f"{limit} of {there:,}"
+                    else f"{limit} of {existing:,}"
                 )
                 return f"guard: this run would {what} {count:,} attributes, more than {shown}; nothing was written"
         return None

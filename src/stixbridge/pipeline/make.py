@@ -1,72 +1,101 @@
 """From changed ids to events: the part of a pipeline between the store and the sinks, with no connection to either.
 
-`Maker` is what a run, `find` and a dry run share: it selects what a change affects, converts that, and enriches it.
+`Maker` is what a run, `find` and a dry run share: it finds what a change affects, converts that, and enriches it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from stixbridge import times
 from stixbridge.api import options
 from stixbridge.conversion.to_misp.engine import Conversion
+from stixbridge.conversion.to_misp.options import Options
 from stixbridge.enrich import Enrich, Enrichment
-from stixbridge.errors import StixbridgeError
-from stixbridge.ledger import Ledger, Outcome, Reason
-from stixbridge.mapping import table_of
-from stixbridge.mapping.tables import LINK_TYPES, Role
-from stixbridge.misp.model import (
-    NAMESPACE,
-    Converted,
-    all_attributes,
-    derived_uuid,
-    tag_names,
-    uuid_of,
-)
-from stixbridge.misp.values import COMPOSITES
-from stixbridge.pipeline.select import Affected, Loaded, Selector
+from stixbridge.ledger import Ledger, Outcome
+from stixbridge.mapping.tables import LINK_TYPES
+from stixbridge.misp.model import NAMESPACE, Converted, derived_uuid, uuid_of
+from stixbridge.pipeline import quarantine
+from stixbridge.pipeline.affected import Search, container_types, slices, type_of
+from stixbridge.pipeline.batches import Batch, Packing
+from stixbridge.pipeline.lifecycle import Lifecycle, Policy
+from stixbridge.pipeline.select import Selection, Selector
+from stixbridge.pipeline.suppress import suppress
 from stixbridge.stix.reader import Entry
 from stixbridge.stix.references import everything
 from stixbridge.store import Store
 
 _ROUNDS = 20
-_BATCH = 20_000
-"""Objects after which a batch is closed."""
-_NEEDED = ("marking-definition", "extension-definition", "identity")
-"""Types that others need to be understood: they stay though their source has them no longer."""
-_NAMED = (Role.CONTEXT, Role.MARKING, Role.DEFINITION)
-"""What events name, and what is in none of them by itself."""
-_TAG = 'stixbridge:source="vanished"'
-_CULPRITS = 20
-"""Objects that the conversion fails on, of one batch; more are no accident of the data."""
+_AT_ONCE = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionSettings:
+    """How a pipeline converts; the same settings as those of `stixbridge.convert`."""
+
+    group: str = "report"
+    default_tlp: str | None = None
+    labels: Sequence[str] = ()
+    uuid_namespace: str | None = None
+    galaxies: Path | None = None
+    custom: str = "objects"
+    preserve: str = "none"
+    engine: str = "native"
+    describe: bool = False
+    """Whether events describe what no galaxy knows, for a sink that makes clusters of it."""
+
+    def options(self, now: int, source: str) -> Options:
+        """The options of a conversion at a moment.
+
+        Raises:
+            ConfigError: naming every setting that makes no sense.
+        """
+        settings = asdict(self)
+        del settings["engine"], settings["describe"]
+        made = options(now=now, source=source, rest="day", **settings)
+        return replace(made, describe=self.describe)
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a run makes.
+
+    Attributes:
+        changed: ids of the objects that the run accounts for.
+        batches: the events to make, in order.
+        emptied: events of reports that are no more.
+        now: the reference time, microseconds.
+        in_reports: ids that turned out to be in an event of a report.
+    """
+
+    changed: set[str]
+    batches: list[Batch]
+    emptied: set[str]
+    now: int
+    in_reports: set[str] = field(default_factory=set)
+
+    def is_first(self, batch: Batch) -> bool:
+        """Whether a batch is made before all others."""
+        return not self.batches or batch is self.batches[0]
 
 
 @dataclass(slots=True)
 class Made:
-    """What a change makes.
+    """What a batch makes.
 
     Attributes:
         wanted: events by UUID; None for a collecting event that is empty now.
-        ledger: of the changed objects only.
+        ledger: of what was converted.
+        inside: ids that are in the events, or belong to them.
+        open: something that no event holds yet is joined to what is inside.
     """
 
     wanted: dict[str, Converted | None] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
-
-
-@dataclass(slots=True)
-class Batch:
-    """A part of what changed.
-
-    Attributes:
-        changed: ids of objects whose events are to be made.
-        named: ids of changed objects that events name; accounted wherever that is.
-    """
-
-    changed: set[str] = field(default_factory=set)
-    named: set[str] = field(default_factory=set)
+    inside: set[str] = field(default_factory=set)
+    open: bool = False
 
 
 class Maker:
@@ -77,11 +106,8 @@ class Maker:
         source: the name of its source.
         store: where the objects are.
         enrich: settings for every event.
-        settings: keyword arguments of `stixbridge.api.options`.
-        engine: `native` or `misp-stix`.
-        vanished: what becomes of objects that the source has no longer: `keep`, `tag`, `to_ids_off`, `delete`.
-        expired_after: microseconds after its `valid_until` at which an indicator is left out; None for never.
-        describe: whether events describe what no galaxy knows, for a sink that makes clusters of it.
+        settings: how it converts.
+        policy: what becomes of objects whose life has ended.
     """
 
     def __init__(
@@ -91,160 +117,86 @@ class Maker:
         store: Store,
         *,
         enrich: Enrich | Enrichment | None = None,
-        settings: Mapping[str, Any] | None = None,
-        engine: str = "native",
-        vanished: str = "keep",
-        expired_after: int | None = None,
-        describe: bool = False,
+        settings: ConversionSettings | None = None,
+        policy: Policy | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.source = source
         self.store = store
-        self.settings = dict(settings or {})
+        self.settings = settings or ConversionSettings()
+        self.policy = policy or Policy()
         self.enrich = (
             enrich
             if isinstance(enrich, Enrichment)
-            else Enrichment(enrich or Enrich(), galaxies=self.settings.get("galaxies"))
+            else Enrichment(enrich or Enrich(), galaxies=self.settings.galaxies)
         )
-        self.engine = engine
-        self.vanished = vanished
-        self.expired_after = expired_after
-        self.describe = describe
-        self._now = 0
-        self._gone: set[str] = set()
-        self._emptied: set[str] = set()
+        self._types = container_types(self.settings.group)
+        self._selector = Selector(store, pipeline, source, self._types)
 
     def on(self, store: Store) -> Maker:
         """The same on another store."""
-        enrich = self.enrich.keeping(store.answers)
         return Maker(
             self.pipeline,
             self.source,
             store,
-            enrich=enrich,
+            enrich=self.enrich.keeping(store.answers),
             settings=self.settings,
-            engine=self.engine,
-            vanished=self.vanished,
-            expired_after=self.expired_after,
-            describe=self.describe,
+            policy=self.policy,
         )
 
-    def batches(self, changed: set[str], *, whole: bool = False) -> list[Batch]:
-        """Changed objects in parts that fit into memory, one after the other giving what all at once would.
+    # 1. plan
 
-        Reports come first, each with what its event is made of, so that nothing of that is collected elsewhere
-        before; then the rest, those of one day together, since they go to one event.
-
-        Args:
-            changed: ids.
-            whole: whether that is everything in the store. Then every report is made, and an actor or malware that
-                half of them name need not make all of those again.
-        """
-        if len(changed) <= _BATCH:
-            return [Batch(changed)] if changed else []
-        containers = (
-            "report",
-            "grouping",
-            str(self.settings.get("group", "")).removeprefix("type:"),
-        )
-        batches = [Batch()]
-        left = set(changed)
-
-        def put(ids: set[str], named: set[str]) -> None:
-            batches[-1].changed |= ids
-            batches[-1].named |= named
-            if len(batches[-1].changed) >= _BATCH:
-                batches.append(Batch())
-
-        for container, inside in self.store.objects.groups(self.source, containers):
-            if container in changed:
-                named = {
-                    id_
-                    for id_, type_ in inside
-                    if whole and id_ in left and self._is_named(id_, type_)
-                }
-                ids = {container, *(id_ for id_, _ in inside)} & left - named
-                left -= ids | named
-                put(ids, named)
-        for ids in self.store.objects.days_of_changed(self.source, left):
-            put(ids, {id_ for id_ in ids if self._is_named(id_, id_.partition("--")[0])})
-        return [batch for batch in batches if batch.changed or batch.named]
-
-    def _is_named(self, id_: str, type_: str) -> bool:
-        if table_of({"type": type_}).role not in _NAMED:
-            return False
-        if type_ != "malware":
-            return True
-        rows = self.store.objects.load(self.source, [id_])
-        return id_ in rows and rows[id_][0].get("is_family") is not False
-
-    def make(
-        self,
-        changed: set[str],
-        rejected: Sequence[Entry],
-        moment: int,
-        named: Container[str] = frozenset(),
-    ) -> Made:
-        """Make the affected events.
+    def plan(self, changed: set[str], now: int, *, whole: bool = False) -> Plan:
+        """Find what is to be made, ids only.
 
         Args:
             changed: ids of the changed objects.
-            rejected: bad entries, for the ledger.
-            moment: the reference time, microseconds.
-            named: ids that are accounted too, where they are in those events.
+            now: the reference time, microseconds.
+            whole: whether that is everything in the store.
         """
-        self._gone = set()
-        self._now = moment
-        aside = self.store.quarantine.left_out(self.pipeline, self.source)
-        emptied = self._emptied = self._without_container(changed)
-        # what was in them goes elsewhere, and so may what hung on anything else that is left out now
-        drawn_in = {id_ for id_, _, _, _ in self.store.placements.members(self.pipeline, emptied)}
-        if aside or self.vanished == "delete" or self.expired_after is not None:
-            drawn_in |= self._hung_on_left_out(changed)
-        affected, conversion = self._survived(changed | drawn_in, rejected, moment)
-        if self.vanished == "tag":
-            _tag(conversion.converted, self._gone)
-        self.enrich.apply(conversion.converted, conversion.objects, conversion.ledger, self.source)
-        self._suppress(conversion.converted, conversion.ledger)
-        conversion.ledger.restrict(
-            {id_ for id_ in affected.objects if id_ in changed or id_ in named}
-        )
-        aside |= self.store.quarantine.left_out(self.pipeline, self.source)  # by this conversion
-        for id_ in sorted(changed - affected.objects.keys()):
-            conversion.ledger.entry(
-                id_, None, Outcome.DROPPED, aside.get(id_) or self._why_left_out(id_)
-            )
-        made = Made(ledger=conversion.ledger)
-        for row in conversion.converted:
-            made.wanted[str(row.event["uuid"])] = row
-        for uuid in sorted((affected.events | emptied) - made.wanted.keys()):
-            made.wanted[uuid] = None
-        return made
+        emptied = self._without_container(changed, now)
+        search = Search(self.store, self.pipeline, self.source, self._types)
+        if whole:
+            affected = search.everything(changed)
+        else:
+            # what was in the event of a report that is no more goes elsewhere
+            homeless = {
+                id_ for id_, *_ in self.store.placements.members(self.pipeline, emptied)
+            } | self._hung_on_left_out(changed, now)
+            affected = search.affected(changed | homeless, homeless)
+        group = self.settings.group
+        by = "day" if group == "report" else group
+        packing = Packing(self.store, self.pipeline, self.source, self._types, by, now)
+        return Plan(changed, packing.batches(affected), emptied, now)
 
-    def _suppress(self, rows: Iterable[Converted], ledger: Ledger) -> None:
-        """Let values on the suppression list detect nothing."""
-        detecting = [
-            (row, part) for row in rows for part in all_attributes(row.event) if part.get("to_ids")
-        ]
-        harmless = self.store.suppression.matching(
-            {text for _, part in detecting for text in _detected(part)}
-        )
-        for row, part in detecting if harmless else ():
-            if harmless & _detected(part):
-                part["to_ids"] = False
-                row.touched.append(("suppression list", str(part["uuid"]), "to_ids off"))
-                ledger.note(
-                    str(part["uuid"]),
-                    "to_ids",
-                    Outcome.DROPPED,
-                    Reason.SUPPRESSED,
-                    f"{part['value']}: to_ids off",
-                )
+    def _without_container(self, changed: set[str], now: int) -> set[str]:
+        """The events of changed reports and the like that take no part any more."""
+        found: set[str] = set()
+        for ids in slices((id_ for id_ in changed if type_of(id_) in self._types), _AT_ONCE):
+            missing = self._lifecycle(now).missing(ids)
+            uuids = {uuid for id_ in missing for uuid in self._uuids(id_)}
+            members = self.store.placements.members(self.pipeline, uuids)
+            found.update(event for _, event, _, _ in members)
+        return found
 
-    def _hung_on_left_out(self, changed: set[str]) -> set[str]:
-        """What changed objects refer to that are left out, at any depth."""
-        stored = self.store.objects.load(self.source, changed)
-        waiting = stored.keys() - self._mend(stored).keys()
+    def _uuids(self, container: str) -> set[str]:
+        """The UUIDs that the event of a container may have."""
+        space = self.settings.uuid_namespace
+        uuids = (
+            uuid_of(container),
+            derived_uuid(space.lower(), container) if space else None,
+            derived_uuid(NAMESPACE, "event", self.source, container),
+        )
+        return {uuid for uuid in uuids if uuid is not None}
+
+    def _hung_on_left_out(self, changed: set[str], now: int) -> set[str]:
+        """What changed objects refer to that take no part any more, at any depth."""
+        lifecycle = self._lifecycle(now)
+        if not lifecycle.may_leave_out:
+            return set()
+        waiting: set[str] = set()
+        for ids in slices(changed, _AT_ONCE):
+            waiting |= lifecycle.missing(ids)
         found: set[str] = set()
         while waiting:
             rows = self.store.objects.load(self.source, waiting)
@@ -252,186 +204,145 @@ class Maker:
             found |= waiting
         return found
 
-    def _without_container(self, changed: set[str]) -> set[str]:
-        """The events of changed reports and the like that are there no longer: vanished, taken back, put aside."""
-        kinds = ("report", "grouping", str(self.settings.get("group", "")).removeprefix("type:"))
-        containers = {id_ for id_ in changed if id_.partition("--")[0] in kinds}
-        if not containers:
-            return set()
-        there = self._mend(self.store.objects.load(self.source, containers))
-        space = self.settings.get("uuid_namespace")
-        uuids = {
-            uuid
-            for id_ in containers - there.keys()
-            for uuid in (
-                uuid_of(id_),
-                derived_uuid(str(space).lower(), id_) if space else None,
-                derived_uuid(NAMESPACE, "event", self.source, id_),
+    # 2. make
+
+    def make(self, plan: Plan, batch: Batch, rejected: Sequence[Entry] = ()) -> Made:
+        """Make the events of a batch.
+
+        Args:
+            plan: that it is of.
+            batch: the events.
+            rejected: bad entries, for the ledger.
+        """
+        lifecycle = self._lifecycle(plan.now)
+        selection, conversion = self._survived(plan, batch, lifecycle, rejected)
+        lifecycle.tag(conversion.converted)
+        self.enrich.apply(conversion.converted, conversion.objects, conversion.ledger, self.source)
+        suppress(conversion.converted, self.store.suppression, conversion.ledger)
+        made = Made(ledger=conversion.ledger, inside=selection.containers | selection.collect)
+        for row in conversion.converted:
+            made.wanted[str(row.event["uuid"])] = row
+            made.inside.update(row.stix_ids, row.members)
+            if row.container is not None:
+                plan.in_reports.update(row.members)
+        emptied = plan.emptied if plan.is_first(batch) else set[str]()
+        for uuid in sorted((selection.events | emptied) - made.wanted.keys()):
+            made.wanted[uuid] = None
+        made.open = len(plan.batches) > 1 and selection.reaches_out(made.inside)
+        return made
+
+    def account(self, plan: Plan, ids: Iterable[str]) -> Ledger:
+        """What became of changed objects that no event holds or shows."""
+        found = Ledger()
+        for some in slices(ids, _AT_ONCE):
+            lifecycle = self._lifecycle(plan.now)
+            selection, conversion = self._survived(
+                plan, Batch(loose=some), lifecycle, (), collect=False
             )
-            if uuid is not None
-        }
-        return {event for _, event, _, _ in self.store.placements.members(self.pipeline, uuids)}
+            conversion.ledger.restrict(some)
+            for id_ in sorted(some - selection.objects.keys()):
+                conversion.ledger.entry(id_, None, Outcome.DROPPED, lifecycle.reason(id_))
+            found.merge(conversion.ledger)
+        return found
+
+    def _lifecycle(self, now: int) -> Lifecycle:
+        return Lifecycle(self.store, self.pipeline, self.source, self.policy, now)
 
     def _survived(
-        self, changed: set[str], rejected: Sequence[Entry], moment: int
-    ) -> tuple[Affected, Conversion]:
-        """Convert, without the objects that the conversion fails on: those are put aside, for a person to look at."""
-        before = False
-        for _ in range(_CULPRITS):
-            try:
-                return self._converted(changed, rejected, moment)
-            except (StixbridgeError, MemoryError, OSError):
-                raise  # nothing that an object is to blame for
-            except Exception as error:
-                found = self._culprits(changed, moment)
-                if not found and before:
-                    # not by chance, and not found by halving: what just came is put aside
-                    found = sorted(changed)
-                before = not found
-                for id_ in found:
-                    self.store.quarantine.add(
-                        self.pipeline, self.source, id_, f"{type(error).__name__}: {error}", moment
-                    )
-        return self._converted(changed, rejected, moment)
+        self,
+        plan: Plan,
+        batch: Batch,
+        lifecycle: Lifecycle,
+        rejected: Sequence[Entry],
+        *,
+        collect: bool = True,
+    ) -> tuple[Selection, Conversion]:
+        """Convert a batch, without the objects that the conversion fails on."""
 
-    def _culprits(self, changed: set[str], moment: int) -> list[str]:
-        """What the conversion fails on: halved as long as one half alone makes it fail."""
-        affected = self._selected(self._selector(), changed)
+        def select() -> Selection:
+            selection = self._selected(plan, batch, lifecycle)
+            if not collect:
+                selection.collect.clear()
+            return selection
 
-        def fails(ids: list[str]) -> bool:
-            part = replace(affected, objects={id_: affected.objects[id_] for id_ in ids})
-            try:
-                self._convert(part, [], moment)
-            except (StixbridgeError, MemoryError, OSError):
-                raise
-            except Exception:
-                return True
-            return False
+        def convert() -> tuple[Selection, Conversion]:
+            if not collect:
+                selection = select()
+                return selection, self._convert(selection, rejected, plan.now)
+            return self._converted(plan, batch, lifecycle, rejected)
 
-        suspects = sorted(affected.objects)
-        if not fails(suspects):
-            return []  # it does not fail again: nothing in the objects
-        while len(suspects) > 1:
-            middle = len(suspects) // 2
-            half = next(
-                (part for part in (suspects[:middle], suspects[middle:]) if fails(part)), None
-            )
-            if half is None:  # it takes several of them: those that just came are put aside
-                return [id_ for id_ in suspects if id_ in changed] or suspects
-            suspects = half
-        return suspects
+        def culprits() -> list[str]:
+            selection = select()
 
-    def _selector(self) -> Selector:
-        group = str(self.settings.get("group", "report"))
-        container = group.removeprefix("type:") if group.startswith("type:") else None
-        return Selector(self.store, self.pipeline, self.source, container)
+            def some(ids: list[str]) -> None:
+                part = replace(selection, objects={id_: selection.objects[id_] for id_ in ids})
+                self._convert(part, (), plan.now)
 
-    def _selected(self, selector: Selector, touched: set[str]) -> Affected:
-        """What a change affects, what is left out of it as well, and then without that."""
-        affected = selector.select(touched)
-        affected.objects = self._mend(affected.objects)
-        affected.containers &= affected.objects.keys()
-        affected.collect &= affected.objects.keys()
-        # what was in the event of a report that is gone is there no more
-        affected.placed = {
-            id_: left for id_, events in affected.placed.items() if (left := events - self._emptied)
+            return quarantine.culprits(selection.objects, some, plan.changed)
+
+        def put_aside(id_: str, error: Exception) -> None:
+            what = f"{type(error).__name__}: {error}"
+            self.store.quarantine.add(self.pipeline, self.source, id_, what, plan.now)
+
+        new = plan.changed & (batch.containers | batch.loose)
+        return quarantine.survived(convert, culprits, put_aside, new)
+
+    def _selected(self, plan: Plan, batch: Batch, lifecycle: Lifecycle) -> Selection:
+        """What the events of a batch are made of, without what takes no part."""
+        selection = self._selector.select(batch, plan.in_reports)
+        selection.objects = lifecycle.remaining(selection.objects)
+        selection.containers &= selection.objects.keys()
+        selection.collect &= selection.objects.keys()
+        # what was in the event of a report that is no more is there no longer
+        selection.placed = {
+            id_: left for id_, events in selection.placed.items() if (left := events - plan.emptied)
         }
-        return affected
-
-    def _mend(self, rows: Loaded) -> Loaded:
-        """Leave out what is set aside, and treat what vanished as the policy says."""
-        aside = self.store.quarantine.left_out(self.pipeline, self.source)
-        # a marking is never left out: what refers to it would come out less restricted
-        kept = {
-            id_: row
-            for id_, row in rows.items()
-            if row[0]["type"] == "marking-definition"
-            or (
-                id_ not in aside and not self._is_over(row[0]) and not _is_revoked_container(row[0])
-            )
-        }
-        if self.vanished == "keep":
-            return kept
-        gone = self.store.objects.vanished(self.source, kept)
-        self._gone |= gone
-        if self.vanished == "delete":
-            return {
-                id_: row
-                for id_, row in kept.items()
-                if id_ not in gone or row[0]["type"] in _NEEDED
-            }
-        if self.vanished == "to_ids_off":
-            for id_ in gone:
-                obj, added = kept[id_]
-                if obj["type"] == "indicator":
-                    kept[id_] = ({**obj, "revoked": True}, added)
-        return kept
-
-    def _why_left_out(self, id_: str) -> Reason:
-        """Why a changed object is in no event, that nothing else says it of."""
-        obj = self.store.objects.load(self.source, [id_]).get(id_, ({}, None))[0]
-        if _is_revoked_container(obj):
-            return Reason.REVOKED
-        return (
-            Reason.EXPIRED
-            if self.expired_after is not None and id_ not in self._gone
-            else Reason.VANISHED
-        )
-
-    def _is_over(self, obj: Mapping[str, Any]) -> bool:
-        """Whether an indicator expired so long ago that its attributes go."""
-        if self.expired_after is None or obj["type"] != "indicator":
-            return False
-        until = times.read(obj.get("valid_until"))
-        return until is not None and until + self.expired_after <= self._now
+        return selection
 
     def _converted(
-        self, changed: set[str], rejected: Sequence[Entry], moment: int
-    ) -> tuple[Affected, Conversion]:
-        """Convert what is affected, until nothing more is drawn in.
+        self, plan: Plan, batch: Batch, lifecycle: Lifecycle, rejected: Sequence[Entry]
+    ) -> tuple[Selection, Conversion]:
+        """Convert a batch, until nothing more is drawn in.
 
         Drawn in are objects elsewhere that say one of the values, and what is in a collecting event that gets more.
         """
-        selector = self._selector()
-        touched = set(changed)
+        placements = self.store.placements
+        batch = replace(batch, collecting=set(batch.collecting), loose=set(batch.loose))
         for _ in range(_ROUNDS):
-            affected = self._selected(selector, touched)
-            conversion = self._convert(affected, rejected, moment)
+            selection = self._selected(plan, batch, lifecycle)
+            conversion = self._convert(selection, rejected, plan.now)
+            rows = [row for row in conversion.converted if row.container is None]
             values = [
-                str(attribute["value"])
-                for row in conversion.converted
-                if row.container is None
-                for attribute in row.event["Attribute"]
+                str(attribute["value"]) for row in rows for attribute in row.event["Attribute"]
             ]
-            others = set(self.store.placements.with_values(self.pipeline, values))
+            others = set(placements.with_values(self.pipeline, values)) - selection.collect
+            events = {
+                event
+                for _, event, collecting, _ in placements.placed(self.pipeline, others)
+                if collecting
+            }
             # a collecting event that something joins is made again with all that is in it
-            joined = [
-                str(row.event["uuid"]) for row in conversion.converted if row.container is None
-            ]
-            others.update(
-                id_ for id_, _, _, _ in self.store.placements.members(self.pipeline, joined)
-            )
-            others -= affected.collect
-            if not others:
+            joined = {str(row.event["uuid"]) for row in rows} - batch.collecting
+            events.update(event for _, event, _, _ in placements.members(self.pipeline, joined))
+            if events <= batch.collecting:
                 break
-            touched |= others
-        return affected, conversion
+            batch.collecting |= events
+        return selection, conversion
 
-    def _convert(self, affected: Affected, rejected: Sequence[Entry], moment: int) -> Conversion:
+    def _convert(self, selection: Selection, rejected: Sequence[Entry], now: int) -> Conversion:
         settings = replace(
-            options(now=moment, source=self.source, rest="day", **self.settings),
-            delivered=affected.delivered,
-            assigned=affected.assigned,
+            self.settings.options(now, self.source),
+            delivered=selection.delivered,
+            assigned=selection.assigned,
             date_added={
-                id_: added for id_, (_, added) in affected.objects.items() if added is not None
+                id_: added for id_, (_, added) in selection.objects.items() if added is not None
             },
-            containers=affected.containers,
-            collect=affected.collect,
-            placed={id_: frozenset(events) for id_, events in affected.placed.items()},
-            describe=self.describe,
+            containers=selection.containers,
+            collect=selection.collect,
+            placed={id_: frozenset(events) for id_, events in selection.placed.items()},
         )
-        entries = [Entry("$", obj, id=id_) for id_, (obj, _) in affected.objects.items()]
-        if self.engine == "misp-stix":
+        entries = [Entry("$", obj, id=id_) for id_, (obj, _) in selection.objects.items()]
+        if self.settings.engine == "misp-stix":
             from stixbridge.conversion.misp_stix import convert_entries as convert_officially
 
             return convert_officially([*entries, *rejected], settings)
@@ -442,42 +353,14 @@ class Maker:
 
     def behind(self, ids: Sequence[str]) -> list[dict[str, Any]]:
         """The STIX objects behind an event, as they came, with their producers, markings and links."""
-        loaded = self.store.objects.load(self.source, ids)
+        objects = self.store.objects
+        loaded = objects.load(self.source, ids)
         wanted: set[str] = set()
         for obj, _ in loaded.values():
             creator, markings = obj.get("created_by_ref"), obj.get("object_marking_refs")
-            wanted.update(ref for ref in [creator] if isinstance(ref, str))
-            wanted.update(
-                ref
-                for ref in (markings if isinstance(markings, list) else [])
-                if isinstance(ref, str)
-            )
-        rows = self.store.objects.referrers(self.source, ids)
+            refs = [creator, *(markings if isinstance(markings, list) else [])]
+            wanted.update(ref for ref in refs if isinstance(ref, str))
+        rows = objects.referrers(self.source, ids)
         wanted.update(id_ for id_, type_, _ in rows if type_ in LINK_TYPES)
-        loaded.update(self.store.objects.load(self.source, wanted))
+        loaded.update(objects.load(self.source, wanted))
         return [loaded[id_][0] for id_ in sorted(loaded)]
-
-
-def _tag(rows: Iterable[Converted], gone: set[str]) -> None:
-    """Tag what only objects say that their source has no longer."""
-    for row in rows:
-        uuids = {uuid for uuid, ids in row.elements.items() if ids and gone.issuperset(ids)}
-        alone = [part for part in row.event["Attribute"] if part["uuid"] in uuids]
-        inside = [obj for obj in row.event["Object"] if obj["uuid"] in uuids]
-        for attribute in (*alone, *all_attributes({"Object": inside})):
-            if _TAG not in tag_names(attribute):
-                attribute["Tag"] = [*(attribute.get("Tag") or []), {"name": _TAG}]
-
-
-def _detected(part: Mapping[str, Any]) -> set[str]:
-    """What an attribute detects: its value, and the halves of a composite one; of a file its hash, not its name."""
-    value, kind = str(part["value"]), str(part["type"])
-    if kind not in COMPOSITES:
-        return {value}
-    halves = value.split("|", 1)
-    return {value, *(halves[1:] if kind.startswith("filename") else halves)}
-
-
-def _is_revoked_container(obj: Mapping[str, Any]) -> bool:
-    """Whether a report or grouping is revoked: it is no event any more, and what was in it goes elsewhere."""
-    return obj.get("type") in ("report", "grouping") and obj.get("revoked") is True

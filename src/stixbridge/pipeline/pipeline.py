@@ -1,36 +1,42 @@
 """The file to read first: one pipeline, from its source to its sinks.
 
-A run does four things, each of which can be cut at any moment and done again:
+A run takes these steps. Each may be cut at any moment and taken again: the store says what is to be done.
 
-1. `_pull`: pages from the source into the store; the watermark moves in the transaction that stores the page
-   (`pulling`).
-2. `_work`: what the changed objects affect is made again as MISP events, in memory, some at a time (`making`).
-3. `_deliver`: each event to each sink, when it is not what was delivered before; recorded once the sink has
-   confirmed (`delivering`).
-4. `_finish`: only now are the changed objects done.
+1. `begin`: a run has a number and a moment.
+2. `poll`: pages from the source into the store; the watermark moves in the transaction that stores the page (`pull`).
+3. `plan`: the events that the changed objects affect, in batches that fit into memory (`affected`, `batches`).
+4. `make`: the events of a batch (`make`).
+5. `deliver`: each event to each sink, when it is not what was delivered before; recorded once the sink has confirmed
+   (`deliver`).
+6. `settle`: where the objects are is recorded, once every sink has an event.
+7. `finish`: only now are the changed objects done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from stixbridge import stopping, times
+from stixbridge.api import without_collector
 from stixbridge.envelopes import Delivered
-from stixbridge.errors import ConfigError, ServerError, StixbridgeError
-from stixbridge.ledger import Ledger, Outcome, Reason
-from stixbridge.misp.model import Converted
+from stixbridge.errors import ConfigError, ServerError
+from stixbridge.ledger import Account, Outcome, Reason
+from stixbridge.pipeline.batches import Batch
 from stixbridge.pipeline.deliver import Deliverer, Pass
 from stixbridge.pipeline.deliver import Made as MadeEvents
-from stixbridge.pipeline.guard import Guard, Toll
-from stixbridge.pipeline.make import Batch, Made, Maker
-from stixbridge.pipeline.pull import Progress, Puller, Reach
+from stixbridge.pipeline.guard import ChangeCount, Guard
+from stixbridge.pipeline.make import Made, Maker, Plan
+from stixbridge.pipeline.pull import Progress, Puller, PullPolicy
 from stixbridge.pipeline.records import elements
+from stixbridge.pipeline.run_ledger import RunLedger
 from stixbridge.pipeline.select import placements
+from stixbridge.pipeline.summary import Summary
 from stixbridge.sinks.base import Sink
 from stixbridge.sinks.delivery import Delivery, Job
-from stixbridge.sinks.misp.foreign import event_in_misp
+from stixbridge.sinks.places import event_in_sink
 from stixbridge.sources.base import Source
 from stixbridge.stix.reader import Entry
 
@@ -39,64 +45,17 @@ _OVERLAP = 600_000_000
 
 
 @dataclass(slots=True)
-class Summary:
-    """What one run did.
+class Run:
+    """One run of a pipeline.
 
     Attributes:
-        pipeline: its name.
-        run: its number, for `undo`.
-        pages: pages that came.
-        entries: entries in them.
-        changed: objects that were new or newer.
-        events: events by what became of them, over all sinks: created, updated, unchanged, withdrawn, held, …
-        ledger: of the changed objects, and notes about events.
-        errors: what failed; empty after a good run.
-        status: the exit status that this asks for.
-        deliveries: (sink, what became of one event), in order; of the body only the title.
-        waiting: something was left for the next run.
-        volume: in a dry run, what would be sent: attributes, objects, tags, clusters; what of it the sink lacks.
+        number: of the run.
+        moment: the reference time, microseconds.
+        summary: what became of it so far.
+        replay: ask no source, and make everything that is in the store again.
+        full: ask the source for everything, not for what is new.
+        confirmed: whatever the guard says.
     """
-
-    pipeline: str
-    run: int = 0
-    pages: int = 0
-    entries: int = 0
-    changed: int = 0
-    events: dict[str, int] = field(default_factory=dict)
-    ledger: Ledger = field(default_factory=Ledger)
-    errors: list[str] = field(default_factory=list)
-    status: int = 0
-    deliveries: list[tuple[str, Delivery]] = field(default_factory=list)
-    waiting: bool = False
-    volume: dict[str, int] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The summary as JSON data."""
-        return {
-            "pipeline": self.pipeline,
-            "run": self.run,
-            "pages": self.pages,
-            "entries": self.entries,
-            "changed": self.changed,
-            "events": self.events,
-            "changes": self._changes(),
-            "volume": self.volume,
-            "ledger": self.ledger.to_dict(),
-            "errors": self.errors,
-        }
-
-    def _changes(self) -> dict[str, list[str]]:
-        """UUID of an event -> what would change in it, in all sinks."""
-        found: dict[str, list[str]] = {}
-        for _, delivery in self.deliveries:
-            if delivery.changes:
-                found.setdefault(delivery.event, []).extend(delivery.changes)
-        return found
-
-
-@dataclass(slots=True)
-class _Run:
-    """What a run is asked for, and what became of it so far."""
 
     number: int
     moment: int
@@ -106,6 +65,40 @@ class _Run:
     confirmed: bool = False
 
 
+@dataclass(slots=True)
+class Work:
+    """What is to be done in a run, and up to where the pipeline has come when it is done.
+
+    Attributes:
+        plan: the events to make.
+        rejected: bad entries that came.
+        seq: of the newest object.
+        applied: of the newest change of the suppression list; None where it is as it was.
+        news: whether there is anything that no run has done.
+    """
+
+    plan: Plan
+    rejected: list[Entry]
+    seq: int
+    applied: int | None
+    news: bool
+
+
+@dataclass(slots=True)
+class Settling:
+    """What became of the events of a batch in all sinks.
+
+    Attributes:
+        counts: UUID of an event -> how many sinks have dealt with it.
+        staying: UUID of an event -> ids of objects that stay in it, since their new event is not in a sink.
+        complete: no sink failed.
+    """
+
+    counts: dict[str, int]
+    staying: dict[str, set[str]] = field(default_factory=dict)
+    complete: bool = True
+
+
 class Pipeline:
     """Joins a source, the conversion, enrichment and sinks.
 
@@ -113,7 +106,7 @@ class Pipeline:
         maker: makes its events; names the pipeline and has its store.
         source: where objects come from.
         sinks: where events go.
-        reach: what the source is asked for besides what is new.
+        pull_policy: what the source is asked for besides what is new.
         guard: what a run may add and withdraw without being confirmed.
         guard_stops: whether it stops a run, or only says that it would.
         progress: called with a line of text now and then.
@@ -125,7 +118,7 @@ class Pipeline:
         source: Source,
         sinks: Sequence[Sink],
         *,
-        reach: Reach | None = None,
+        pull_policy: PullPolicy | None = None,
         guard: Guard | None = None,
         guard_stops: bool = True,
         progress: Progress | None = None,
@@ -135,11 +128,11 @@ class Pipeline:
         self.store = maker.store
         self.source = source
         self.sinks = list(sinks)
-        self.reach = reach
+        self.pull_policy = pull_policy
         self.guard = guard
         self._guard_stops = guard_stops
         self.say = progress or (lambda _: None)
-        self._puller = Puller(source, maker.store, reach, progress=progress)
+        self._puller = Puller(source, maker.store, pull_policy, progress=progress)
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -156,7 +149,7 @@ class Pipeline:
         full: bool = False,
         confirmed: bool = False,
     ) -> Summary:
-        """One pass. Servers that fail are in the summary's `errors`; what they did not take is done at the next run.
+        """One run. Servers that fail are in the summary's `errors`; what they did not take is done at the next run.
 
         Args:
             now: the reference time, microseconds.
@@ -168,10 +161,11 @@ class Pipeline:
             StoreError: when the store can't be used.
             ConfigError: when the source or a sink can't be used as configured.
         """
-        run = self._begin(now, replay=replay, full=full, confirmed=confirmed)
-        if not replay:
-            self._pull(run)
-        return self._rest(run)
+        with _collected_afterwards():
+            run = self.begin(now, replay=replay, full=full, confirmed=confirmed)
+            if not replay:
+                self.poll(run)
+            return self._rest(run)
 
     def undo(self, number: int, now: int | None = None) -> Summary:
         """Take back what a run brought: the objects of its poll, out of every event they are in.
@@ -193,69 +187,51 @@ class Pipeline:
             raise ConfigError(
                 f"run {number} of pipeline {self.name} brought nothing; stixbridge status lists the runs"
             )
-        run = self._begin(now, confirmed=True)
-        ids, stay = self.store.inbox.take_back(
-            self.source.name, number, row["seq_before"], row["seq_after"]
-        )
-        run.summary.changed = len(ids)
-        if stay:
-            text = f"{stay} objects of run {number} came in a newer version since, which stays: undo those runs, too"
-            run.summary.ledger.note(
-                self.name, f"undo: run {number}", Outcome.PRESERVED, Reason.SUPERSEDED, text
+        with _collected_afterwards():
+            run = self.begin(now, confirmed=True)
+            ids, stay = self.store.inbox.take_back(
+                self.source.name, number, row["seq_before"], row["seq_after"]
             )
-        return self._rest(run)
-
-    def _begin(
-        self, now: int | None, *, replay: bool = False, full: bool = False, confirmed: bool = False
-    ) -> _Run:
-        moment = times.now() if now is None else now
-        summary = Summary(self.name, ledger=Ledger(times.to_text(moment)))
-        summary.run = self.store.runs.begin(self.name, moment)
-        return _Run(summary.run, moment, summary, replay, full, confirmed)
-
-    def _rest(self, run: _Run) -> Summary:
-        """Make, deliver and finish what is to be done."""
-        moment = run.moment
-        self._ask_analysts(run)
-        done, expiry = self.store.runs.progress(self.name)
-        seq = self.store.objects.last_seq(self.source.name)
-        for sink in self.sinks if done and not run.replay else ():
-            if not self.store.deliveries.knows(sink.name) and self.store.placements.attribute_count(
-                self.name
-            ):
-                self.say(
-                    f"{sink.name}: what came before is not there yet; stixbridge replay brings it"
+            run.summary.changed = len(ids)
+            if stay:
+                text = f"{stay} objects of run {number} came in a newer version since, which stays: undo those runs, too"
+                run.summary.ledger.note(
+                    self.name, f"undo: run {number}", Outcome.PRESERVED, Reason.SUPERSEDED, text
                 )
-        changed = set(self.store.objects.changed(self.source.name, 0 if run.replay else done))
-        changed.update(self.store.objects.expired(self.source.name, expiry, moment))
-        told, heard = self.store.suppression.affected(self.name)
-        changed.update(told)
-        after = self.maker.expired_after
-        if after is not None:
-            changed.update(
-                self.store.objects.expired(self.source.name, expiry - after, moment - after)
-            )
-        rejected = self.store.objects.rejected(self.source.name, done)
-        batches = self.maker.batches(changed, whole=run.replay or done == 0) or [Batch()]
-        complete = self._guarded(run, batches) and self._work(run, batches, rejected)
-        if complete and (changed or rejected or seq != done or moment > expiry):
-            self.store.runs.set_progress(self.name, seq, max(moment, expiry))
-        if complete and heard is not None:
-            self.store.suppression.set_applied(self.name, heard)
-        self._finish(run.summary, run.number, moment)
+            return self._rest(run)
+
+    def _rest(self, run: Run) -> Summary:
+        """Make, deliver and finish what is to be done."""
+        self.ask_analysts(run)
+        work = self.plan(run)
+        complete = self._guard_allows(run, work.plan) and self._work(run, work)
+        self.finish(run, work, complete=complete)
         return run.summary
 
-    # 1. pull
+    # the steps
 
-    def _pull(self, run: _Run) -> None:
-        summary = run.summary
+    def begin(
+        self,
+        now: int | None = None,
+        *,
+        replay: bool = False,
+        full: bool = False,
+        confirmed: bool = False,
+    ) -> Run:
+        """Open a run; the arguments are those of `run`."""
+        moment = times.now() if now is None else now
+        number = self.store.runs.begin(self.name, moment)
+        summary = Summary(self.name, number, ledger=RunLedger(times.to_text(moment)))
+        return Run(number, moment, summary, replay, full, confirmed)
+
+    def poll(self, run: Run) -> None:
+        """Pull what is new from the source into the store."""
+        summary, source = run.summary, self.source.name
         # two pipelines of one source don't ask it at the same time
-        with self.store.lease(f"source {self.source.name}"):
-            self.store.runs.begin_poll(
-                run.number, self.source.name, self.store.objects.last_seq(self.source.name)
-            )
+        with self.store.lease(f"source {source}"):
+            self.store.runs.begin_poll(run.number, source, self.store.objects.last_seq(source))
             pulled = self._puller.pull(run.moment, full=run.full)
-            self.store.runs.end_poll(run.number, self.store.objects.last_seq(self.source.name))
+            self.store.runs.end_poll(run.number, self.store.objects.last_seq(source))
         summary.pages, summary.entries, summary.changed = (
             pulled.pages,
             pulled.entries,
@@ -263,20 +239,17 @@ class Pipeline:
         )
         summary.ledger.merge(pulled.ledger)
         for error in pulled.errors:
-            self._failed(summary, error)
+            summary.fail(error)
 
-    # 2. make
-
-    def _ask_analysts(self, run: _Run) -> None:
+    def ask_analysts(self, run: Run) -> None:
         """Put on the suppression list what analysts marked as false positives since they were asked last."""
+        suppression = self.store.suppression
         for sink in self.sinks:
             moment = times.now()
             try:
-                found = sink.false_positives(
-                    self.store.suppression.last_asked(sink.name) - _OVERLAP
-                )
+                found = sink.false_positives(suppression.last_asked(sink.name) - _OVERLAP)
             except ServerError as error:
-                self._failed(run.summary, error)
+                run.summary.fail(error)
                 continue
             if found is None:
                 self.say(
@@ -284,30 +257,159 @@ class Pipeline:
                 )
                 continue
             for value, said in found:
-                self.store.suppression.add(
-                    value, f"marked as a false positive in {sink.name}", moment, said=said
-                )
-            self.store.suppression.set_asked(sink.name, moment)
+                why = f"marked as a false positive in {sink.name}"
+                suppression.add(value, why, moment, said=said)
+            suppression.set_asked(sink.name, moment)
 
-    def _guarded(self, run: _Run, batches: list[Batch]) -> bool:
+    def plan(self, run: Run) -> Work:
+        """Find what changed since the last complete run, and the events that this affects."""
+        objects, moment = self.store.objects, run.moment
+        done, expiry = self.store.runs.progress(self.name)
+        seq = objects.last_seq(self.source.name)
+        for sink in self.sinks if done and not run.replay else ():
+            if not self.store.deliveries.knows(sink.name) and self.store.placements.attribute_count(
+                self.name
+            ):
+                self.say(
+                    f"{sink.name}: what came before is not there yet; stixbridge replay brings it"
+                )
+        changed = set(objects.changed(self.source.name, 0 if run.replay else done))
+        changed.update(objects.expired(self.source.name, expiry, moment))
+        resuppressed, applied = self.store.suppression.affected(self.name)
+        changed.update(resuppressed)
+        after = self.maker.policy.expired_after
+        if after is not None:
+            changed.update(objects.expired(self.source.name, expiry - after, moment - after))
+        rejected = objects.rejected(self.source.name, done)
+        news = bool(changed or rejected) or seq != done or moment > expiry
+        plan = self.maker.plan(changed, moment, whole=run.replay or done == 0)
+        return Work(plan, rejected, seq, applied, news)
+
+    def make(self, run: Run, work: Work, batch: Batch) -> Made:
+        """Make the events of a batch, and account for what is in them."""
+        plan = work.plan
+        made = self.maker.make(plan, batch, work.rejected if plan.is_first(batch) else ())
+        alone = len(plan.batches) <= 1
+
+        def counts(id_: str, account: Account) -> bool:
+            mapped = account[0] is Outcome.MAPPED
+            return id_ in plan.changed and (alone or mapped or id_ in made.inside)
+
+        run.summary.ledger.merge(made.ledger, counts)
+        # on record before any sink has it: after a cut, or while a sink fails, it is known where things are
+        self.store.placements.add_all(
+            self.name,
+            {uuid: placements(row) for uuid, row in made.wanted.items() if row is not None},
+        )
+        return made
+
+    def deliver(
+        self, run: Run, sink: Sink, made: MadeEvents, settling: Settling, *, last: bool
+    ) -> None:
+        """Deliver the events of a batch to a sink."""
+        one = Pass(sink, made, run.moment, run.replay, staying=settling.staying)
+        try:
+            # two pipelines don't deliver to one sink at the same time: they may share an event
+            with self.store.lease(f"sink {sink.name}"):
+                for uuid in self._deliverer(run).deliver(one, last=last):
+                    if uuid in settling.counts:
+                        settling.counts[uuid] += 1
+        except ServerError as error:
+            settling.complete = False
+            run.summary.fail(error)
+        run.summary.waiting |= one.waiting
+
+    def settle(self, made: MadeEvents, settling: Settling) -> None:
+        """Record what is in the events that every sink has, and what had to stay there."""
+        contents = {}
+        for uuid, count in settling.counts.items():
+            if count != len(self.sinks):
+                continue
+            row, staying = made[uuid], settling.staying.get(uuid, set())
+            rows = [] if row is None else placements(row)
+            if staying:
+                rows += [
+                    (id_, int(collecting), day)
+                    for id_, _, collecting, day in self.store.placements.members(self.name, [uuid])
+                    if id_ in staying
+                ]
+            shown = list(elements(row)) if row is not None and not row.dropped else []
+            if staying:
+                shown += [
+                    (row["uuid"], row["id"], row["kind"], row["type"], row["value"])
+                    for row in self.store.placements.elements_of(self.name, uuid, staying)
+                ]
+            contents[uuid] = (rows, shown)
+        self.store.placements.replace_all(self.name, contents)
+
+    def finish(self, run: Run, work: Work, *, complete: bool) -> None:
+        """Record how far the pipeline has come, and close the run."""
+        if complete and work.news:
+            _, expiry = self.store.runs.progress(self.name)
+            self.store.runs.set_progress(self.name, work.seq, max(run.moment, expiry))
+        if complete and work.applied is not None:
+            self.store.suppression.set_applied(self.name, work.applied)
+        summary = run.summary
+        if not summary.status and summary.ledger.alarming:
+            summary.status = 1
+        self.store.runs.end(run.number, max(run.moment, times.now()), summary.to_record())
+        self.store.forget_history(run.moment)
+
+    # one after the other
+
+    def _work(self, run: Run, work: Work) -> bool:
+        """Make and deliver all batches; True when nothing is left to do."""
+        plan, complete = work.plan, True
+        batches = plan.batches or [Batch()]
+        later: list[Batch] = []
+        for at, batch in enumerate(batches, 1):
+            stopping.check()
+            made = self.make(run, work, batch) if self._has_work(work, batch) else Made()
+            if len(batches) > 1:
+                self.say(f"{self.name}: part {at} of {len(batches)}, {len(made.wanted)} events")
+            if made.open:
+                # what joins it from outside depends on where that will be
+                later.append(batch)
+            else:
+                last = at == len(batches) and not later
+                complete &= self._delivered(run, made, last=last)
+        for batch in later:
+            stopping.check()
+            made = self.make(run, work, batch)
+            complete &= self._delivered(run, made, last=batch is later[-1])
+        ledger = run.summary.ledger
+        ledger.merge(self.maker.account(plan, ledger.unaccounted(plan.changed)))
+        return complete and not run.summary.waiting
+
+    def _has_work(self, work: Work, batch: Batch) -> bool:
+        plan = work.plan
+        return bool(
+            work.rejected or plan.emptied or batch.containers or batch.collecting or batch.loose
+        )
+
+    def _delivered(self, run: Run, made: Made, *, last: bool) -> bool:
+        """Deliver the events of a batch to every sink; True when every sink took them."""
+        settling = Settling(dict.fromkeys(made.wanted, 0))
+        for sink in self.sinks:
+            self.deliver(run, sink, made.wanted, settling, last=last)
+        self.settle(made.wanted, settling)
+        gc.collect(0)  # what the batch left, while it is young
+        return settling.complete
+
+    def _guard_allows(self, run: Run, plan: Plan) -> bool:
         """Whether the guard lets a run go on; it looks at all of it before anything is written to a sink."""
         if self.guard is None or run.confirmed:
             return True
-        tolls = [Toll() for _ in self.sinks]
+        counts = [ChangeCount() for _ in self.sinks]
         deliverer = self._deliverer(run)
-        for batch in batches:
+        for batch in plan.batches:
             stopping.check()
-            made = (
-                self.maker.make(batch.changed, [], run.moment, batch.named)
-                if batch.changed
-                else Made()
-            )
-            for uuid, row in made.wanted.items():
-                for sink, toll in zip(self.sinks, tolls, strict=True):
-                    toll.add(*deliverer.preview(sink, uuid, row))
-        there = self.store.placements.attribute_count(self.name)
-        for sink, toll in zip(self.sinks, tolls, strict=True):
-            problem = self.guard.problem(toll, there)
+            for uuid, row in self.maker.make(plan, batch).wanted.items():
+                for sink, count in zip(self.sinks, counts, strict=True):
+                    count.add(*deliverer.preview(sink, uuid, row))
+        existing = self.store.placements.attribute_count(self.name)
+        for sink, count in zip(self.sinks, counts, strict=True):
+            problem = self.guard.problem(count, existing)
             if problem is not None:
                 run.summary.errors.append(
                     f"{sink.name}: {problem}. Look with --dry-run; then stixbridge run --confirm"
@@ -316,75 +418,11 @@ class Pipeline:
                 return not self._guard_stops
         return True
 
-    def _work(self, run: _Run, batches: list[Batch], rejected: list[Entry]) -> bool:
-        """Make and deliver what changed, and what was cut or held before; True when nothing is left to do."""
-        complete = True
-        summary = run.summary
-        # accounted wherever an event names it: it may be shown by another one than that it came with
-        named: set[str] = set().union(*(one.named for one in batches))
-        if len(batches) > 1:
-            named.update(
-                id_ for one in batches for id_ in one.changed if id_.startswith("relationship--")
-            )
-        for at, batch in enumerate(batches, 1):
-            stopping.check()
-            made = Made()
-            if at == len(batches):
-                # what no event named after all is looked at by itself
-                batch.changed |= named - summary.ledger.accounts.keys()
-            if batch.changed or (rejected and at == 1):
-                made = self.maker.make(
-                    batch.changed, rejected if at == 1 else [], run.moment, named
-                )
-                accounts = made.ledger.accounts
-                made.ledger.restrict(
-                    {
-                        id_
-                        for id_ in accounts
-                        if id_ in batch.changed or accounts[id_][0] is Outcome.MAPPED
-                    }
-                    | (accounts.keys() - summary.ledger.accounts.keys())
-                )
-                summary.ledger.merge(made.ledger)
-            if len(batches) > 1:
-                self.say(f"{self.name}: part {at} of {len(batches)}, {len(made.wanted)} events")
-            complete &= self._deliver(run, made.wanted, last=at == len(batches))
-        return complete and not summary.waiting
-
-    # 3. deliver
-
-    def _deliver(self, run: _Run, wanted: MadeEvents, *, last: bool) -> bool:
-        """Deliver some events to every sink, and record where things are; True when every sink took them."""
-        # on record before any sink has it: after a cut, or while one of the sinks fails, it is known where things are
-        for uuid, row in wanted.items():
-            if row is not None:
-                self.store.placements.add(self.name, uuid, placements(row))
-        staying: dict[str, set[str]] = {}
-        complete = True
-        delivered: dict[str, int] = dict.fromkeys(wanted, 0)
-        deliverer = self._deliverer(run)
-        for sink in self.sinks:
-            one = Pass(sink, wanted, run.moment, run.replay, staying=staying)
-            try:
-                # two pipelines don't deliver to one sink at the same time: they may share an event
-                with self.store.lease(f"sink {sink.name}"):
-                    for uuid in deliverer.deliver(one, last=last):
-                        if uuid in delivered:
-                            delivered[uuid] += 1
-            except ServerError as error:
-                complete = False
-                self._failed(run.summary, error)
-            run.summary.waiting |= one.waiting
-        for uuid, count in delivered.items():
-            if count == len(self.sinks):
-                self._place(uuid, wanted[uuid], staying.get(uuid, set()))
-        return complete
-
-    def _deliverer(self, run: _Run) -> Deliverer:
+    def _deliverer(self, run: Run) -> Deliverer:
         def tell(sink: Sink, job: Job | None, delivery: Delivery) -> None:
             self._tell(run.summary, sink, job, delivery)
 
-        return Deliverer(self.maker, tell, self.say, lambda error: self._failed(run.summary, error))
+        return Deliverer(self.maker, tell, self.say, run.summary.fail)
 
     def _tell(self, summary: Summary, sink: Sink, job: Job | None, delivery: Delivery) -> None:
         """Account for what became of an event."""
@@ -397,39 +435,13 @@ class Pipeline:
         summary.deliveries.append((sink.name, slim))
         if job is not None:
             adopted = delivery.delivered.adopted is not None
-            place = event_in_misp(delivery.delivered) if adopted else delivery.event
+            place = event_in_sink(delivery.delivered) if adopted else delivery.event
             self.say(f"{sink.name}: {delivery.action} {place} {title}")
 
-    def _place(self, uuid: str, row: Converted | None, staying: set[str]) -> None:
-        """Record what is in an event, once every sink has it; and what had to stay there."""
-        held = [] if row is None else placements(row)
-        held += [
-            {"id": id_, "collecting": int(collecting), "day": day}
-            for id_, _, collecting, day in self.store.placements.members(self.name, [uuid])
-            if id_ in staying
-        ]
-        kept = self.store.placements.elements_of(self.name, uuid, staying)
-        self.store.placements.replace(
-            self.name,
-            uuid,
-            held,
-            [*(elements(row) if row is not None and not row.dropped else ()), *kept],
-        )
 
-    # 4. finish
-
-    def _failed(self, summary: Summary, error: StixbridgeError) -> None:
-        summary.errors.append(str(error))
-        summary.status = max(summary.status, error.exit_status)
-
-    def _finish(self, summary: Summary, number: int, moment: int) -> None:
-        if not summary.status and summary.ledger.alarming:
-            summary.status = 1
-        plain = summary.to_dict()
-        del plain["changes"], plain["volume"]
-        plain["ledger"] = {
-            key: plain["ledger"][key] for key in ("objects", "outcomes", "properties")
-        }
-        plain["reasons"] = summary.ledger.reasons
-        self.store.runs.end(number, max(moment, times.now()), plain)
-        self.store.forget_history(moment)
+@contextmanager
+def _collected_afterwards() -> Iterator[None]:
+    """Keep the cycle collector out of a run, and let it collect once at the end."""
+    with without_collector():
+        yield
+    gc.collect()

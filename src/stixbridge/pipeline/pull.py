@@ -36,7 +36,7 @@ _UNKNOWN_FILTER = (400, 404, 405, 406, 414, 501)
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class PullPolicy:
     """What a source is asked for besides what is new.
 
     Attributes:
@@ -83,7 +83,7 @@ class Puller:
     Args (of the constructor):
         source: where objects come from.
         store: where they go.
-        reach: what else is asked for.
+        policy: what else is asked for.
         progress: called with a line of text now and then.
     """
 
@@ -91,13 +91,13 @@ class Puller:
         self,
         source: Source,
         store: Store,
-        reach: Reach | None = None,
+        policy: PullPolicy | None = None,
         *,
         progress: Progress | None = None,
     ) -> None:
         self.source = source
         self.store = store
-        self.reach = reach or Reach()
+        self.policy = policy or PullPolicy()
         self._say = progress or (lambda _: None)
         self._begun = 0
 
@@ -133,7 +133,7 @@ class Puller:
                 raise failed
         if not pulled.errors and isinstance(self.source, Server):
             try:
-                if self.reach.ask:
+                if self.policy.ask:
                     self._ask(self.source, collections, pulled, moment)
                 self._compare(self.source, collections, pulled, moment)
             except ServerError as error:
@@ -175,7 +175,7 @@ class Puller:
             self.store.inbox.record_poll(source, collection.id, moment, title=collection.title)
 
     def _store_page(self, pulled: Pulled, collection: Collection, page: Page, moment: int) -> None:
-        entries, outside = self.reach.window.split(page.entries, moment)
+        entries, outside = self.policy.window.split(page.entries, moment)
         if outside:
             # a newer version of what is here comes in: it may be revoked
             known = self.store.objects.known(self.source.name, [str(entry.id) for entry in outside])
@@ -242,7 +242,7 @@ class Puller:
                 return
 
     def _askable(self, id_: str) -> bool:
-        types = self.reach.window.types
+        types = self.policy.window.types
         wanted = not types or id_.partition("--")[0] in types
         return wanted and id_ not in tlp.WELL_KNOWN and _ID.fullmatch(id_) is not None
 
@@ -253,8 +253,8 @@ class Puller:
     ) -> None:
         """Hold the store against the manifests, when it is time for that."""
         if (
-            self.reach.compare_every is None
-            or moment - self.store.inbox.last_comparison(source.name) < self.reach.compare_every
+            self.policy.compare_every is None
+            or moment - self.store.inbox.last_comparison(source.name) < self.policy.compare_every
         ):
             return
         known = self.store.inbox.collections_with_content(source.name)

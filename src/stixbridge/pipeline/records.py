@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from stixbridge.envelopes import Delivered, Edit, Wanted
 from stixbridge.misp.model import Converted
 from stixbridge.sinks.base import Sink
 from stixbridge.sinks.delivery import State
-from stixbridge.sinks.misp.foreign import carriers
+from stixbridge.sinks.places import carriers
 from stixbridge.stix.versions import digest_of
 from stixbridge.store import Store
+from stixbridge.store.placements import Element
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +56,15 @@ def digest_in(wanted: Wanted, sink: Sink) -> bytes:
     return digest_of({"event": wanted.fields(), "settings": sink.settings})
 
 
-def elements(row: Converted) -> Iterator[dict[str, Any]]:
+def elements(row: Converted) -> Iterator[Element]:
     """The values in an event, as the store has them."""
     for attribute in row.event["Attribute"]:
-        for id_ in row.elements.get(str(attribute["uuid"]), ()):
-            yield _element(attribute, id_, "Attribute")
+        uuid = str(attribute["uuid"])
+        for id_ in row.elements.get(uuid, ()):
+            yield uuid, id_, "Attribute", attribute["type"], attribute["value"]
     for obj in row.event["Object"]:
+        kind = f"Object {obj['name']}"
+        ids = row.elements.get(str(obj["uuid"]), ())
         for attribute in obj.get("Attribute") or []:
-            for id_ in row.elements.get(str(obj["uuid"]), ()):
-                yield _element(attribute, id_, f"Object {obj['name']}")
-
-
-def _element(attribute: dict[str, Any], id_: str, kind: str) -> dict[str, Any]:
-    return {
-        "uuid": attribute["uuid"],
-        "id": id_,
-        "kind": kind,
-        "type": attribute["type"],
-        "value": attribute["value"],
-    }
+            for id_ in ids:
+                yield str(attribute["uuid"]), id_, kind, attribute["type"], attribute["value"]

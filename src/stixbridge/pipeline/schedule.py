@@ -13,7 +13,8 @@ from functools import partial
 from stixbridge import stopping, times
 from stixbridge.concurrency import side_by_side
 from stixbridge.errors import StixbridgeError
-from stixbridge.pipeline.pipeline import Pipeline, Summary
+from stixbridge.pipeline.pipeline import Pipeline
+from stixbridge.pipeline.summary import Summary
 from stixbridge.stopping import Stopped
 
 _AT_ONCE = 8

@@ -8,7 +8,8 @@ from stixbridge import times
 from stixbridge.config.build import make_maker
 from stixbridge.config.reader import Config
 from stixbridge.envelopes import Delivered
-from stixbridge.sinks.misp.foreign import place_of
+from stixbridge.pipeline.run_ledger import RunLedger
+from stixbridge.sinks.places import place_of
 from stixbridge.store import Store
 
 
@@ -82,15 +83,19 @@ def _made(
     config: Config, store: Store, pipeline: str, id_: str
 ) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     """What a conversion of today does not carry over of an object, and which rules touch it; nothing is kept of it."""
-    made = make_maker(config, store, pipeline, offline=True).make({id_}, [], times.now())
-    missing = [
-        {"pipeline": pipeline, **entry} for entry in made.ledger.entries if entry["id"] == id_
-    ]
-    touched = [
-        {"pipeline": pipeline, "event": event, "rule": rule, "uuid": uuid, "action": action}
-        for event, row in made.wanted.items()
-        if row is not None and id_ in row.stix_ids
-        for rule, uuid, action in row.touched
-        if uuid == event or id_ in row.elements.get(uuid, ())
-    ]
+    maker = make_maker(config, store, pipeline, offline=True)
+    plan = maker.plan({id_}, times.now())
+    ledger, touched = RunLedger(), list[dict[str, str]]()
+    for batch in plan.batches:
+        made = maker.make(plan, batch)
+        ledger.merge(made.ledger, lambda other, _: other == id_)
+        touched.extend(
+            {"pipeline": pipeline, "event": event, "rule": rule, "uuid": uuid, "action": action}
+            for event, row in made.wanted.items()
+            if row is not None and id_ in row.stix_ids
+            for rule, uuid, action in row.touched
+            if uuid == event or id_ in row.elements.get(uuid, ())
+        )
+    ledger.merge(maker.account(plan, ledger.unaccounted({id_})))
+    missing = [{"pipeline": pipeline, **entry} for entry in ledger.entries if entry["id"] == id_]
     return missing, touched

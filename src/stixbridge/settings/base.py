@@ -1,4 +1,4 @@
-"""`Settings`: a section of the configuration as a dataclass that checks itself, from TOML and from Python alike."""
+"""`Settings`: a section of the configuration, as a dataclass that checks itself."""
 
 from __future__ import annotations
 
@@ -144,7 +144,10 @@ class Section(Kind):
 
 @dataclass(frozen=True)
 class Settings:
-    """The base of all sections. A subclass is a frozen dataclass; its docstring has `Attributes:` for the reference.
+    """The base of all sections.
+
+    A subclass is a frozen dataclass; the reference takes the meanings from `Attributes:` of its
+    docstring. The values are checked the same whether they come from TOML or from Python.
 
     Raises:
         ConfigError: naming every mistake, when one is made with values that are wrong.
@@ -202,7 +205,7 @@ class ByType(Kind):
         cls = self._find(kind) if isinstance(kind, str) else None
         if cls is None:
             known = list(self.every())
-            text = f"type {kind!r} is none of {', '.join(known)}{near(str(kind), known)}"
+            text = f"type {kind!r} is not one of {', '.join(known)}{near(str(kind), known)}"
             mistakes.add(
                 (*way, "type") if kind else way,
                 text if kind else f"type is missing; write one of {', '.join(known)}",
@@ -216,9 +219,13 @@ class ByType(Kind):
         sections = []
         for name, cls in self.every().items():
             schema = cls.KIND.definition(definitions)
-            properties = {"type": {"const": name}, **schema["properties"]}
-            required = ["type", *schema["required"]]
-            sections.append({**schema, "properties": properties, "required": required})
+            schema["properties"] = {"type": {"const": name}, **schema["properties"]}
+            required = ["type", *schema.pop("required")]
+            if "preset" in schema["properties"]:  # a preset can bring what is needed
+                schema |= {"if": {"not": {"required": ["preset"]}}, "then": {"required": required}}
+            else:
+                schema["required"] = required
+            sections.append(schema)
         return {"anyOf": sections}
 
     @property

@@ -1,7 +1,7 @@
-"""The types of settings whose values need more than a Python type: durations, TLP levels, URLs and the like.
+"""The types of settings that need more than a Python type: durations, TLP levels, URLs.
 
-A dataclass of settings uses them as annotations (`max_tlp: Tlp`, `every: Duration`). A check takes a value and answers
-what is wrong with it, or nothing. No check opens a connection or reads a file.
+A dataclass of settings uses them as annotations (`max_tlp: Tlp`, `every: Duration`). A check takes
+a value and answers what is wrong with it, or nothing. No check opens a connection or reads a file.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _uuid_problem(value: str) -> str | None:
 def _group_problem(value: str) -> str | None:
     if value in GROUPS or value.startswith("type:"):
         return None
-    return f"{value!r} is none of {', '.join(GROUPS)}, type:NAME"
+    return f"{value!r} is not one of {', '.join(GROUPS)}, type:NAME"
 
 
 def _share_problem(value: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What other packages add to stixbridge, by entry points (Python packaging, "Entry points specification").
+"""Entry points: other packages add sources, sinks and more to stixbridge.
 
 | group | adds |
 |---|---|
@@ -24,7 +24,8 @@ def load_entry_points(group: str) -> dict[str, Any]:
         group: such as `stixbridge.types`.
 
     Returns:
-        The loaded modules, classes or functions, by the names of their entry points, sorted by name.
+        The loaded modules, classes or functions, by the names of their entry points, sorted by
+        name.
 
     Raises:
         ConfigError: when a package can't be loaded; names the package and the reason.

@@ -1,7 +1,8 @@
-"""What a type annotation of a setting means: how its value is read, shown in the reference, and said in JSON Schema.
+"""What the annotation of a setting means: for reading, for the reference and for JSON Schema.
 
-`kind_of` makes a `Kind` of each annotation that settings may have: `str`, `int`, `float`, `bool`, `Path`, `Any`, a
-`Literal`, one of those with a `Check` (`checks`), a list or table of them, a dataclass of settings, and their unions.
+`kind_of` makes a `Kind` of each annotation that settings may have: `str`, `int`, `float`, `bool`,
+`Path`, `Any`, a `Literal`, one of those with a `Check` (`checks`), a list or table of them, a
+dataclass of settings, and their unions.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ class Choice(Kind):
             return WRONG
         if value not in self._words:
             known = ", ".join(self._words)
-            mistakes.add(way, f"{value!r} is none of {known}{near(value, self._words)}")
+            mistakes.add(way, f"{value!r} is not one of {known}{near(value, self._words)}")
             return WRONG
         return value
 
@@ -211,7 +212,7 @@ class TableOf(Kind):
         for key, item in value.items():
             if self._keys and key not in self._keys:
                 known = ", ".join(self._keys)
-                mistakes.add((*way, key), f"{key!r} is none of {known}{near(key, self._keys)}")
+                mistakes.add((*way, key), f"{key!r} is not one of {known}{near(key, self._keys)}")
             table[key] = self._inner.read(item, (*way, key), mistakes)
         return WRONG if WRONG in table.values() else table
 
@@ -250,7 +251,7 @@ class Maybe(Kind):
 
 
 class Either(Kind):
-    """A value of one of several kinds: the first that has no mistake, else the mistakes of the likeliest."""
+    """A value of one of several kinds; the first that fits counts."""
 
     def __init__(self, inner: Sequence[Kind]) -> None:
         self._inner = inner
@@ -297,8 +298,8 @@ def called(value: Any) -> str:
 
 def plural(name: str) -> str:
     """`texts` for `text`, `tables` for `a table`; other names as they are."""
-    name = name.removeprefix("a ")
-    return f"{name}s" if name.isalpha() else name
+    words = [part.removeprefix("a ") for part in name.split(" or ")]
+    return " or ".join(f"{word}s" if word.isalpha() else word for word in words)
 
 
 _PLAIN: dict[Any, Kind] = {

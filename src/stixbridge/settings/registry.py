@@ -10,9 +10,9 @@ A component registers itself with one decorator on its class:
     class CsvSink(Sink):
         ...
 
-Built-in components are found by being there: a module in `stixbridge.sinks` or `stixbridge.sources`, or the module
-`sink` or `source` of a package in it. Components of other packages are found by their entry points in the groups
-`stixbridge.sinks` and `stixbridge.sources`.
+Built-in components are found by being there: a module in `stixbridge.sinks` or
+`stixbridge.sources`, or the module `sink` or `source` of a package in it. Components of other
+packages are found by their entry points in the groups `stixbridge.sinks` and `stixbridge.sources`.
 """
 
 from __future__ import annotations

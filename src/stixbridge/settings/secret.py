@@ -26,7 +26,8 @@ class SecretKind(Kind):
         if not isinstance(value, Mapping) or len(value) != 1 or next(iter(value)) not in _PLACES:
             mistakes.add(
                 way,
-                'a secret is a reference: { env = "NAME" }, { file = "PATH" } or { keyring = "NAME" }',
+                'a secret is a reference: { env = "NAME" }, { file = "PATH" }'
+                ' or { keyring = "NAME" }',
             )
             return WRONG
         ((place, target),) = value.items()
@@ -38,7 +39,8 @@ class SecretKind(Kind):
     def schema(self, definitions: JsonSchema) -> JsonSchema:
         """A table with one of its three keys."""
         definitions["Secret"] = {
-            "description": "A reference to a secret: an environment variable, a file, or an entry of the keyring.",
+            "description": "A reference to a secret: an environment variable, a file,"
+            " or an entry of the keyring.",
             "type": "object",
             "properties": {place: {"type": "string", "minLength": 1} for place in _PLACES},
             "additionalProperties": False,
@@ -55,13 +57,14 @@ class SecretKind(Kind):
 
 @dataclass(frozen=True)
 class Secret:
-    """A reference to a secret: an environment variable, a file, or an entry of the system's keyring.
+    """A reference to a secret: an environment variable, a file, or an entry of the keyring.
 
     Attributes:
         env: name of an environment variable.
         file: path of a file.
         keyring: name of an entry of the service `stixbridge`.
-        text: the secret itself, given in Python; no configuration can hold it, and `repr` does not show it.
+        text: the secret itself, given in Python; no configuration can hold it, and `repr` does not
+            show it.
     """
 
     KIND: ClassVar[Kind] = SecretKind()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class BasicAuth(Settings):
-    """`auth` with `type = "basic"` (RFC 7617).
+    """User and password (RFC 7617).
 
     Attributes:
         user: the name of the account.
@@ -28,7 +28,7 @@ class BasicAuth(Settings):
     password: Secret
 
     def auth(self, place: str) -> Auth:
-        """Look the credentials up; `place` names the section in the error when they are not there."""
+        """Look the credentials up; `place` names the section in the error."""
         from stixbridge.http import Auth
 
         return Auth(user=self.user, password=self.password.read(f"{place}.password"))
@@ -36,7 +36,7 @@ class BasicAuth(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class BearerAuth(Settings):
-    """`auth` with `type = "bearer"` (RFC 6750): `Authorization: Bearer …`.
+    """The header `Authorization: Bearer …` (RFC 6750).
 
     Attributes:
         token: the token.
@@ -45,7 +45,7 @@ class BearerAuth(Settings):
     token: Secret
 
     def auth(self, place: str) -> Auth:
-        """Look the credentials up; `place` names the section in the error when they are not there."""
+        """Look the credentials up; `place` names the section in the error."""
         from stixbridge.http import Auth
 
         return Auth(token=self.token.read(f"{place}.token"), scheme="Bearer")
@@ -53,7 +53,7 @@ class BearerAuth(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class TokenAuth(Settings):
-    """`auth` with `type = "token"`: `Authorization: Token …`.
+    """The header `Authorization: Token …`.
 
     Attributes:
         token: the token.
@@ -62,7 +62,7 @@ class TokenAuth(Settings):
     token: Secret
 
     def auth(self, place: str) -> Auth:
-        """Look the credentials up; `place` names the section in the error when they are not there."""
+        """Look the credentials up; `place` names the section in the error."""
         from stixbridge.http import Auth
 
         return Auth(token=self.token.read(f"{place}.token"), scheme="Token")
@@ -70,18 +70,18 @@ class TokenAuth(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class HeaderAuth(Settings):
-    """`auth` with `type = "header"`: any header.
+    """Any other header.
 
     Attributes:
-        name: of the header, as `x-api-key`.
-        value: what it holds.
+        name: the name of the header, as `x-api-key`.
+        value: its content.
     """
 
     name: str
     value: Secret
 
     def auth(self, place: str) -> Auth:
-        """Look the credentials up; `place` names the section in the error when they are not there."""
+        """Look the credentials up; `place` names the section in the error."""
         from stixbridge.http import Auth
 
         return Auth(header=self.name, value=self.value.read(f"{place}.value"))
@@ -119,12 +119,15 @@ class Connection(Settings):
     """How a server is reached.
 
     Attributes:
-        ca: a PEM file of the server's own certificate authority. Without it, the system's authorities count.
+        ca: a PEM file of the server's own certificate authority. Without it, the system's
+            authorities count.
         verify_tls: `false` trusts any certificate.
-        cert: a client certificate, a PEM file. Goes with other credentials too; shown to the host of `url` only.
+        cert: a client certificate, a PEM file. Goes with other credentials too; shown to the host
+            of `url` only.
         cert_key: a PEM file with the key of `cert`, where that does not hold it.
         cert_password: the password of the key.
-        proxy: `http://proxy:3128`. Without it, the proxy of the environment (`HTTPS_PROXY`) is used.
+        proxy: `http://proxy:3128`. Without it, the proxy of the environment (`HTTPS_PROXY`) is
+            used.
         proxy_auth: `{ user = "me", password = SECRET }`.
     """
 

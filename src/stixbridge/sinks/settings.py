@@ -24,7 +24,7 @@ class SinkSettings(Settings):
 
     @property
     def describes_unknown(self) -> bool:
-        """Whether the sink makes something of actors and malware that no galaxy knows, so that events describe them."""
+        """Whether events describe actors and malware that no galaxy knows, for this sink."""
         return False
 
     def arguments(self) -> Mapping[str, Any]:

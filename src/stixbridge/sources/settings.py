@@ -1,4 +1,4 @@
-"""Settings that all sources have, and those of all servers: a pipeline applies them to what a source brings."""
+"""Settings that all sources have, and those that all servers have."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ class SourceSettings(Settings):
 
     Attributes:
         default_tlp: the TLP level of an event that nothing marks.
-        types: the STIX types to let in, all of them when empty. Markings, identities and extension definitions
-            always come in.
-        max_age: indicators, reports, sightings and the like that have not changed for so long stay out, as `90d`.
-        min_confidence: objects with a lower `confidence` stay out; objects without `confidence` come in.
+        types: the STIX types to let in, all of them when empty. Markings, identities and extension
+            definitions always come in.
+        max_age: indicators, reports, sightings and the like that have not changed for so long stay
+            out, as `90d`.
+        min_confidence: objects with a lower `confidence` stay out; objects without `confidence`
+            come in.
     """
 
     default_tlp: Tlp | None = None
@@ -39,7 +41,7 @@ class SourceSettings(Settings):
         return Window(frozenset(self.types), age, self.min_confidence)
 
     def arguments(self) -> Mapping[str, Any]:
-        """The settings of the source itself, as arguments of its constructor; those for the pipeline stay out."""
+        """The settings as arguments of the source, without those that the pipeline uses."""
         pipeline = {field.name for field in (*fields(SourceSettings), *_OF_SERVERS)}
         return {name: value for name, value in vars(self).items() if name not in pipeline}
 
@@ -49,13 +51,15 @@ class ServerSettings(SourceSettings, Connection):
     """What every server has as a source.
 
     Attributes:
-        ask: ask by id for objects that others refer to and that never came, such as members of a report from before
-            `since`. The bridge remembers what the server does not have, and does not ask for it again.
-        vanished: what happens to objects that the server's manifest no longer lists: `keep` leaves them, `tag` adds
-            `stixbridge:source="vanished"`, `to_ids_off` treats them as revoked, `delete` soft-deletes them. An object
-            that comes back is restored.
-        compare_every: how often the store is compared with the whole manifest, which also finds newer versions that
-            the server does not announce. Without it: never with `vanished = "keep"`, else every `7d`.
+        ask: ask by id for objects that others refer to and that never came, such as members of a
+            report from before `since`. The bridge remembers what the server does not have, and does
+            not ask for it again.
+        vanished: what happens to objects that the server's manifest no longer lists: `keep` leaves
+            them, `tag` adds `stixbridge:source="vanished"`, `to_ids_off` treats them as revoked,
+            `delete` soft-deletes them. An object that comes back is restored.
+        compare_every: how often the store is compared with the whole manifest, which also finds
+            newer versions that the server does not announce. Without it: never with `vanished =
+            "keep"`, else every `7d`.
     """
 
     ask: bool = True

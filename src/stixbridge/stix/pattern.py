@@ -1,8 +1,8 @@
 """Parses the STIX patterning language (STIX 2.1, section 9) in linear time.
 
 The parser accepts a pattern that the reference grammar of 2.0 or of 2.1 accepts. It refuses nesting
-deeper than `MAX_DEPTH` and text longer than `MAX_LENGTH`, because only hostile patterns need them. It
-never executes any part of a pattern, and that includes regular expressions.
+deeper than `MAX_DEPTH` and text longer than `MAX_LENGTH`, because only hostile patterns need them.
+It never executes any part of a pattern, and that includes regular expressions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ Literal = str | int | float | bool | bytes
 
 
 class PatternError(ValueError):
-    """The text is not a STIX pattern. The message says what was expected, and at which character."""
+    """The text is not a STIX pattern.
+
+    The message says what was expected, and at which character.
+    """
 
     def __init__(self, message: str, position: int) -> None:
         super().__init__(f"{message} at character {position + 1}")
@@ -44,7 +47,8 @@ class Comparison:
 
     Attributes:
         object_type: `file`.
-        path: the object path in one string: `hashes.MD5`, `protocols[*]`, `extensions.windows-pebinary-ext.imphash`.
+        path: the object path in one string: `hashes.MD5`, `protocols[*]`,
+            `extensions.windows-pebinary-ext.imphash`.
         operator: one of = != < > <= >= IN LIKE MATCHES ISSUBSET ISSUPERSET EXISTS.
         values: the literals: one, or any number for IN, or none for EXISTS.
         negated: whether NOT stands before the operator.

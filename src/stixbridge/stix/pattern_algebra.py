@@ -1,8 +1,8 @@
 """Interprets a STIX pattern as alternatives of values on observables.
 
-`OR` and `IN` make alternatives. `AND` joins values on one object, or several objects. Attributes can't
-express some comparisons (`LIKE` with wildcards, `<`, qualifiers, …). Such a comparison makes the meaning
-inexact, and the caller keeps the text of the pattern beside the parts.
+`OR` and `IN` make alternatives. `AND` joins values on one object, or several objects. Attributes
+can't express some comparisons (`LIKE` with wildcards, `<`, qualifiers, …). Such a comparison makes
+the meaning inexact, and the caller keeps the text of the pattern beside the parts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ MAX_ALTERNATIVES = 20_000
 """The most alternatives of a pattern; a pattern with more is kept as text only."""
 
 MAX_PRODUCT = 200
-"""An AND of ORs multiplies. Above this product the parts are listed without `to_ids`, beside the text."""
+"""An AND of ORs multiplies.
+
+Above this product the parts are listed without `to_ids`, beside the text.
+"""
 
 Test = tuple[str, str]
 """(object path, value)."""

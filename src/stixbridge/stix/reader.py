@@ -1,8 +1,8 @@
 """Reads STIX from every kind of document into a flat list of entries.
 
 The reader accepts bundles, TAXII envelopes, lists, single objects and JSON lines, as bytes, text,
-dictionaries, or objects of the `stix2` library. A bad object becomes an entry with a reason and does not
-affect the other objects.
+dictionaries, or objects of the `stix2` library. A bad object becomes an entry with a reason and
+does not affect the other objects.
 """
 
 from __future__ import annotations
@@ -130,8 +130,8 @@ def read_value(value: Any, path: str = "$", *, checked: bool = False) -> Documen
     Args:
         value: any value; one that is not STIX becomes an entry with the reason `not-stix`.
         path: its place in the document.
-        checked: whether the value was parsed from JSON. Other values may contain data that JSON can't
-            express, and are checked.
+        checked: whether the value was parsed from JSON. Other values may contain data that JSON
+            can't express, and are checked.
     """
     value = plain(value)
     if isinstance(value, list):
@@ -197,7 +197,7 @@ def _is_id(id_: str) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """Convert objects of the `stix2` library, or objects with the same `serialize`, to plain data."""
+    """Convert objects of the `stix2` library, or others with `serialize`, to plain data."""
     if isinstance(value, dict | list | str | int | float | bool | type(None) | Entry):
         return value
     if isinstance(value, tuple | set | frozenset):

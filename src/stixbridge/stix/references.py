@@ -66,7 +66,7 @@ def _inside(value: Any, found: list[str], depth: int) -> None:
 
 
 def parts(obj: Mapping[str, Any]) -> list[str]:
-    """Return the references to the parts or ends of an object, without its producer and markings."""
+    """Return the references to parts or ends of an object, without producer and markings."""
     return references(obj, ORIGIN)
 
 

@@ -1,7 +1,7 @@
 """The JSON types of STIX properties (STIX 2.1, sections 3.2 and 4 to 7).
 
-`shaped` removes and reports each property with a wrong type. Later stages can therefore rely on the types,
-and a wrong property affects neither the rest of its object nor other objects.
+`shaped` removes and reports each property with a wrong type. Later stages can therefore rely on
+the types, and a wrong property affects neither the rest of its object nor other objects.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ KINDS: dict[str, str] = {
         ("external_references", "granular_markings", "kill_chain_phases", "body_multipart", "values"), _TABLES
     ),
 }  # fmt: skip
-"""Property -> the JSON type of its value. A name has the same meaning in all STIX types."""
+"""Property -> the JSON type of its value. A name has the same meaning in all types that STIX defines."""
 
 # The texts that a row in a list of tables must have to be useful.
 _NEEDED: dict[str, tuple[str, ...]] = {
@@ -90,6 +90,21 @@ _NEEDED: dict[str, tuple[str, ...]] = {
 }
 UNREADABLE = "?"
 """Replaces a marking reference that can't be read; no definition has this id."""
+
+# The types that have numbers and flags of STIX's own names; in any other type a text may stand there.
+_STANDARD = frozenset(
+    (
+        "attack-pattern", "campaign", "course-of-action", "grouping", "identity", "incident", "indicator",
+        "infrastructure", "intrusion-set", "location", "malware", "malware-analysis", "note", "observed-data",
+        "opinion", "report", "threat-actor", "tool", "vulnerability", "relationship", "sighting", "artifact",
+        "autonomous-system", "directory", "domain-name", "email-addr", "email-message", "file", "ipv4-addr",
+        "ipv6-addr", "mac-addr", "mutex", "network-traffic", "process", "software", "url", "user-account",
+        "windows-registry-key", "x509-certificate", "marking-definition", "language-content", "extension-definition",
+    )
+)  # fmt: skip
+_COMMON = frozenset(
+    {"confidence", "revoked", "defanged", "x_opencti_negative", "x_opencti_detection"}
+)
 
 _MAX_NUMBER = 1e18
 # The Python type of which each value is right, whatever it is.
@@ -115,6 +130,8 @@ def shaped(obj: dict[str, Any]) -> tuple[dict[str, Any], list[Drop]]:
             continue
         if kind == _TEXTS and type(value) is list and _all_texts(value):
             continue
+        if kind in (_NUMBER, _BOOLEAN) and type(value) is str and _own_property(obj, name):
+            continue
         fitted = _fitted(name, kind, value, drops)
         if fitted is not value or value is None:
             changed = dict(obj) if changed is None else changed
@@ -123,6 +140,11 @@ def shaped(obj: dict[str, Any]) -> tuple[dict[str, Any], list[Drop]]:
             else:
                 changed[name] = fitted
     return (obj if changed is None else changed), drops
+
+
+def _own_property(obj: dict[str, Any], name: Any) -> bool:
+    """Return whether a type that STIX does not define has its own property of a name that STIX uses, too."""
+    return obj.get("type") not in _STANDARD and name not in _COMMON
 
 
 def _all_texts(values: list[Any]) -> bool:

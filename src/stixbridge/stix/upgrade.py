@@ -63,8 +63,8 @@ def lift(obj: dict[str, Any]) -> dict[str, Any]:
         obj: any STIX object, with `type` and `id`.
 
     Returns:
-        The same object if it needs no change, otherwise a changed copy. In objects with `spec_version`
-        "2.1" only OpenCTI's extensions are read.
+        The same object if it needs no change, otherwise a changed copy. In objects with
+        `spec_version` "2.1" only OpenCTI's extensions are read.
     """
     if "extensions" in obj and isinstance(obj["extensions"], dict):
         obj = _from_opencti(obj)
@@ -79,7 +79,7 @@ def lift(obj: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_opencti(obj: dict[str, Any]) -> dict[str, Any]:
-    """Return the properties of OpenCTI's extensions under their earlier names (`x_opencti_score`)."""
+    """Return the properties of OpenCTI's extensions under earlier names (`x_opencti_score`)."""
     lifted = obj
     for extension in OPENCTI:
         inner = obj["extensions"].get(extension)
@@ -115,11 +115,12 @@ def observables_of(
     """Return the cyber-observables inside a 2.0 observed-data as 2.1 objects that refer by id.
 
     Args:
-        observed: an observed-data with the 2.0 dictionary in `objects` (STIX 2.0 part 2, section 2.7).
+        observed: an observed-data with the 2.0 dictionary in `objects` (STIX 2.0 part 2, section
+            2.7).
 
     Returns:
-        key in the dictionary -> object, and (key, reason) of each dropped entry. Ids are derived from the
-        observed-data and the key, so the same input gives the same ids.
+        key in the dictionary -> object, and (key, reason) of each dropped entry. Ids are derived
+        from the observed-data and the key, so the same input gives the same ids.
     """
     inner = observed["objects"]
     usable: dict[str, dict[str, Any]] = {}

@@ -201,9 +201,11 @@ def many(connection: Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> N
 def in_slices(
     connection: Connection, sql: str, keys: list[str], values: Mapping[str, Any]
 ) -> Iterator[Sequence[Any]]:
-    """Run a query that ends in `IN` for many keys, a slice of them at a time."""
+    """Run a query for many keys, a slice of them at a time; it ends in `IN`, or has `{keys}` after it."""
     # one parameter for all: a statement with a parameter for each costs more to prepare than to run
-    statement = text(f"{sql} {AMONG_KEYS}")
+    statement = text(
+        sql.replace("{keys}", AMONG_KEYS) if "{keys}" in sql else f"{sql} {AMONG_KEYS}"
+    )
     for start in range(0, len(keys), _SLICE):
         yield connection.execute(
             statement, {**values, "keys": listed(keys[start : start + _SLICE])}

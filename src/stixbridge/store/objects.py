@@ -8,13 +8,24 @@ from typing import Any
 from sqlalchemy import Connection
 
 from stixbridge.ledger import Reason
-from stixbridge.mapping.tables import LINK_TYPES
 from stixbridge.stix.reader import Entry
 from stixbridge.store.codec import unpack
 from stixbridge.store.database import Database, in_slices, listed
-from stixbridge.store.statements import DAYS, INSIDE, JOINING, LAST_SEQ, OF_TYPES, REFERRERS
+from stixbridge.store.statements import (
+    JOINING,
+    LAST_SEQ,
+    LINK_ENDS,
+    REFERRERS,
+    REFERRERS_OF_ONE,
+    REFERRERS_OF_SOME,
+    SIZES,
+    TARGETS,
+)
 
 _ENDS_AT_ONCE = 200
+_TARGETS_AT_ONCE = 500
+_PAGE = 5_000
+"""Rows that are read at a time where there may be any number of them."""
 
 Version = tuple[int, bytes, bool, int]
 """(version, digest, whether the source has it no longer, seq) of a stored object."""
@@ -38,41 +49,6 @@ class Objects:
         """Ids of objects changed after a seq, in the order they came."""
         sql = "SELECT id FROM objects WHERE source = :source AND seq > :after ORDER BY seq"
         return [row["id"] for row in self._database.rows(sql, source=source, after=after)]
-
-    def groups(
-        self, source: str, types: Sequence[str]
-    ) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-        """Each object of some types, in the order they came, with (id, type) of what its event is made of.
-
-        That is what it refers to, the relationships from there, and their other ends.
-        """
-        for row in self._database.rows(OF_TYPES, source=source, types=listed(list(types))):
-            inside = self._database.rows(INSIDE, source=source, id=row["id"])
-            yield row["id"], [(one["id"], one["type"]) for one in inside]
-
-    def days_of_changed(self, source: str, ids: set[str]) -> Iterator[set[str]]:
-        """Some objects, those of one day together, in order of the days: of their version, else of their arrival.
-
-        Links go by themselves, in the order they came: they are in the events of their ends.
-        """
-        days: dict[int, set[str]] = {}
-        links: list[tuple[int, str]] = []
-        with self._database.transaction() as connection:
-            for rows in in_slices(
-                connection,
-                DAYS,
-                list(ids),
-                {"source": source},
-            ):
-                for id_, type_, seq, day in rows:
-                    if type_ in LINK_TYPES:
-                        links.append((seq, id_))
-                    else:
-                        days.setdefault(day, set()).add(id_)
-        for day in sorted(days):
-            yield days[day]
-        for _, id_ in sorted(links):
-            yield {id_}
 
     def expired(self, source: str, after: int, until: int) -> list[str]:
         """Ids of objects whose `valid_until` passed between two times."""
@@ -137,6 +113,60 @@ class Objects:
                 sql = f"{REFERRERS}r.id > :low AND r.id < :high AND r.target IN"
                 for rows in in_slices(connection, sql, wanted, values):
                     found.extend((id_, kind, target) for id_, kind, target in rows)
+        return found
+
+    def referrer_pages(
+        self, source: str, ids: Iterable[str], without: str = ""
+    ) -> Iterator[list[tuple[str, str]]]:
+        """Who refers to any of some ids, as `referrers` says it, a page of (id, its type) at a time.
+
+        Half of a store may refer to one object: such an object is read page by page.
+        """
+        wanted = list(ids)
+        for start in range(0, len(wanted), _TARGETS_AT_ONCE):
+            targets = wanted[start : start + _TARGETS_AT_ONCE]
+            values = {"source": source, "targets": listed(targets), "without": f"{without}--%"}
+            rows = self._database.rows(REFERRERS_OF_SOME, most=_PAGE + 1, **values)
+            if len(rows) <= _PAGE:
+                if rows:
+                    yield [(row["id"], row["type"]) for row in rows]
+                continue
+            for target in targets:
+                after = ""
+                while rows := self._database.rows(
+                    REFERRERS_OF_ONE, target=target, after=after, most=_PAGE, **values
+                ):
+                    yield [(row["id"], row["type"]) for row in rows]
+                    after = rows[-1]["id"]
+
+    def targets(
+        self, source: str, ids: Iterable[str], types: Iterable[str] = ()
+    ) -> list[tuple[str, str]]:
+        """What some objects refer to: (id, the id referred to); where there are types, only what is of them."""
+        bounds = [(f"{type_}--", f"{type_}-.") for type_ in types] or [("", "~")]
+        wanted = list(ids)
+        found: list[tuple[str, str]] = []
+        with self._database.transaction() as connection:
+            for low, high in bounds:
+                values = {"source": source, "low": low, "high": high}
+                for rows in in_slices(connection, TARGETS, wanted, values):
+                    found.extend((id_, target) for id_, target in rows)
+        return found
+
+    def link_ends(self, source: str, ids: Iterable[str]) -> list[tuple[str, str, str]]:
+        """The ends of some relationships: (id, source_ref, target_ref)."""
+        found: list[tuple[str, str, str]] = []
+        with self._database.transaction() as connection:
+            for rows in in_slices(connection, LINK_ENDS, list(ids), {"source": source}):
+                found.extend((id_, one, other) for id_, one, other in rows)
+        return found
+
+    def sizes(self, source: str, ids: Iterable[str]) -> dict[str, int]:
+        """How many objects each of some objects refers to; large ones count more."""
+        found: dict[str, int] = {}
+        with self._database.transaction() as connection:
+            for rows in in_slices(connection, SIZES, list(ids), {"source": source}):
+                found.update(dict(rows))
         return found
 
     def joining(self, source: str, ids: Iterable[str]) -> set[str]:

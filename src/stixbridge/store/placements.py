@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
-from sqlalchemy import text
-
-from stixbridge.store.database import Database, Rows, in_slices
+from stixbridge.store.database import Database, Rows, in_slices, many
 from stixbridge.store.statements import (
     COMMON_COUNTS,
+    DELETE_ELEMENT,
+    DELETE_PLACEMENT,
+    ELEMENTS_IN,
     ELEMENTS_OF_OBJECT,
     IDS_MATCHING,
     INSERT_ELEMENT,
     INSERT_PLACEMENT,
+    PLACEMENTS_IN,
     SHARED_VALUES,
 )
+
+Placement = tuple[str, int, str]
+"""(id of an object, 1 in a collecting event, the day of that)."""
+Element = tuple[str, str, str, str, str]
+"""(UUID, id of an object that says it, kind, type, value)."""
 
 
 class Placements:
@@ -52,6 +60,29 @@ class Placements:
                 )
         return found
 
+    def collecting(self, pipeline: str) -> dict[str, tuple[str, int]]:
+        """Every collecting event: UUID -> (its day, how many objects are in it)."""
+        rows = self._database.rows(
+            "SELECT event, max(day) AS day, count(*) AS size FROM placements"
+            " WHERE pipeline = :pipeline AND collecting = 1 GROUP BY event",
+            pipeline=pipeline,
+        )
+        return {row["event"]: (row["day"], row["size"]) for row in rows}
+
+    def sizes(self, pipeline: str, events: Iterable[str]) -> dict[str, tuple[str, int]]:
+        """Some events: UUID -> (its day, how many objects are in it)."""
+        found: dict[str, tuple[str, int]] = {}
+        with self._database.transaction() as connection:
+            for rows in in_slices(
+                connection,
+                "SELECT event, max(day), count(*) FROM placements WHERE pipeline = :pipeline"
+                " AND event IN {keys} GROUP BY event",
+                list(events),
+                {"pipeline": pipeline},
+            ):
+                found.update({event: (day, size) for event, day, size in rows})
+        return found
+
     def delivered_ids(self, pipeline: str, ids: Iterable[str]) -> set[str]:
         """Those of some objects that are in an event that was delivered."""
         found: set[str] = set()
@@ -82,42 +113,65 @@ class Placements:
                 found.update(row[0] for row in rows)
         return sorted(found)
 
-    def replace(self, pipeline: str, event_uuid: str, placements: Rows, elements: Rows) -> None:
-        """Record what is in an event, in place of what was."""
-        key = {"pipeline": pipeline, "event": event_uuid}
-        with self._database.transaction() as connection:
-            connection.execute(
-                text("DELETE FROM placements WHERE pipeline = :pipeline AND event = :event"), key
-            )
-            connection.execute(
-                text("DELETE FROM elements WHERE pipeline = :pipeline AND event = :event"), key
-            )
-            if placements:
-                connection.execute(text(INSERT_PLACEMENT), [{**key, **row} for row in placements])
-            if elements:
-                connection.execute(text(INSERT_ELEMENT), [{**key, **row} for row in elements])
+    def add_all(self, pipeline: str, contents: Mapping[str, Iterable[Placement]]) -> None:
+        """Record that objects are going to be in events, beside what is in them.
 
-    def add(self, pipeline: str, event_uuid: str, placements: Rows) -> None:
-        """Record that objects are going to be in an event, beside what is in it."""
-        key = {"pipeline": pipeline, "event": event_uuid}
-        if placements:
+        Args:
+            pipeline: its name.
+            contents: UUID of an event -> what is going to be in it.
+        """
+        rows = [(pipeline, event, *row) for event, rows in contents.items() for row in rows]
+        if rows:
             with self._database.transaction() as connection:
-                connection.execute(
-                    text(INSERT_PLACEMENT + " ON CONFLICT DO NOTHING"),
-                    [{**key, **row} for row in placements],
-                )
+                many(connection, INSERT_PLACEMENT, rows)
+
+    def replace_all(
+        self,
+        pipeline: str,
+        contents: Mapping[str, tuple[Collection[Placement], Collection[Element]]],
+    ) -> None:
+        """Record what is in events, in place of what was; only what differs is written.
+
+        Args:
+            pipeline: its name.
+            contents: UUID of an event -> its objects and elements.
+        """
+        with self._database.transaction() as connection:
+            for sql, delete, insert, at in (
+                (PLACEMENTS_IN, DELETE_PLACEMENT, INSERT_PLACEMENT, 0),
+                (ELEMENTS_IN, DELETE_ELEMENT, INSERT_ELEMENT, 1),
+            ):
+                before: dict[str, dict[tuple[str, ...], tuple[Any, ...]]] = {}
+                for rows in in_slices(connection, sql, list(contents), {"pipeline": pipeline}):
+                    for event, *row in rows:
+                        before.setdefault(event, {})[tuple(row[: at + 1])] = tuple(row)
+                gone: list[tuple[Any, ...]] = []
+                new: list[tuple[Any, ...]] = []
+                for event, both in contents.items():
+                    known = before.get(event, {})
+                    wanted = {tuple(row[: at + 1]): tuple(row) for row in reversed([*both[at]])}
+                    gone.extend(
+                        (pipeline, event, *key)
+                        for key, row in known.items()
+                        if wanted.get(key) != row
+                    )
+                    new.extend(
+                        (pipeline, event, *row)
+                        for key, row in wanted.items()
+                        if known.get(key) != row
+                    )
+                many(connection, delete, gone)
+                many(connection, insert, new)
 
     def elements_of(self, pipeline: str, event_uuid: str, ids: Iterable[str]) -> Rows:
-        """The elements of some objects in an event."""
+        """The elements of some objects in an event: `uuid`, `id`, `kind`, `type`, `value`."""
         wanted = set(ids)
-        if not wanted:
-            return []
-        sql = "SELECT uuid, id, kind, type, value FROM elements WHERE pipeline = :pipeline AND event = :event"
-        return [
-            row
-            for row in self._database.rows(sql, pipeline=pipeline, event=event_uuid)
-            if row["id"] in wanted
-        ]
+        sql = (
+            "SELECT uuid, id, kind, type, value FROM elements"
+            " WHERE pipeline = :pipeline AND event = :event"
+        )
+        rows = self._database.rows(sql, pipeline=pipeline, event=event_uuid) if wanted else []
+        return [row for row in rows if row["id"] in wanted]
 
     def attribute_count(self, pipeline: str) -> int:
         """How many attributes a pipeline has in its events."""

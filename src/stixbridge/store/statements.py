@@ -138,12 +138,17 @@ INSERT INTO progress (pipeline, seq, expiry) VALUES (:pipeline, :seq, :expiry)
 ON CONFLICT (pipeline) DO UPDATE SET seq = excluded.seq, expiry = excluded.expiry
 """
 INSERT_PLACEMENT = """
-INSERT INTO placements (pipeline, event, id, collecting, day) VALUES (:pipeline, :event, :id, :collecting, :day)
+INSERT INTO placements (pipeline, event, id, collecting, day) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 INSERT_ELEMENT = """
-INSERT INTO elements (pipeline, event, uuid, id, kind, type, value)
-VALUES (:pipeline, :event, :uuid, :id, :kind, :type, :value) ON CONFLICT DO NOTHING
+INSERT INTO elements (pipeline, event, uuid, id, kind, type, value) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
+PLACEMENTS_IN = (
+    "SELECT event, id, collecting, day FROM placements WHERE pipeline = :pipeline AND event IN"
+)
+ELEMENTS_IN = "SELECT event, uuid, id, kind, type, value FROM elements WHERE pipeline = :pipeline AND event IN"
+DELETE_PLACEMENT = "DELETE FROM placements WHERE pipeline = ? AND event = ? AND id = ?"
+DELETE_ELEMENT = "DELETE FROM elements WHERE pipeline = ? AND event = ? AND uuid = ? AND id = ?"
 UPSERT_WANTED = """
 INSERT INTO wanted (sink, event, pipeline, body) VALUES (:sink, :event, :pipeline, :body)
 ON CONFLICT (sink, event, pipeline) DO UPDATE SET body = excluded.body
@@ -178,18 +183,21 @@ WHERE r.source = :source AND """
 FORGET_RUNS = """
 DELETE FROM runs WHERE started < :before AND number NOT IN (SELECT max(number) FROM runs GROUP BY pipeline)
 """
-INSIDE = """
-WITH members AS (SELECT target AS id FROM refs WHERE source = :source AND id = :id),
-  joined AS (SELECT l.id, l.target_ref FROM members m CROSS JOIN links l ON l.source = :source AND l.source_ref = m.id)
-SELECT o.id, o.type FROM (SELECT id FROM members UNION SELECT id FROM joined UNION SELECT target_ref FROM joined) f
-CROSS JOIN objects o ON o.source = :source AND o.id = f.id
+REFERRERS_OF_SOME = """
+SELECT r.id, o.type FROM refs r JOIN objects o ON o.source = r.source AND o.id = r.id
+WHERE r.source = :source AND r.target IN (SELECT value FROM json_each(:targets)) AND r.id NOT LIKE :without LIMIT :most
 """
-OF_TYPES = """
-SELECT id FROM objects WHERE source = :source AND type IN (SELECT value FROM json_each(:types)) ORDER BY seq
+REFERRERS_OF_ONE = """
+SELECT r.id, o.type FROM refs r JOIN objects o ON o.source = r.source AND o.id = r.id
+WHERE r.source = :source AND r.target = :target AND r.id > :after AND r.id NOT LIKE :without ORDER BY r.id LIMIT :most
 """
-DAYS = """
-SELECT id, type, seq, CASE WHEN version > 0 THEN version ELSE coalesce(date_added, 0) END / 86400000000
-FROM objects WHERE source = :source AND id IN"""
+TARGETS = "SELECT id, target FROM refs WHERE source = :source AND target > :low AND target < :high AND id IN"
+LINK_ENDS = "SELECT id, source_ref, target_ref FROM links WHERE source = :source AND id IN"
+# packed bytes count as well: a thousand as one object
+SIZES = """
+SELECT o.id, (SELECT count(*) + coalesce(sum(length(m.body)), 0) / 1000 FROM refs r LEFT JOIN objects m
+  ON m.source = r.source AND m.id = r.target WHERE r.source = o.source AND r.id = o.id)
+FROM objects o WHERE o.source = :source AND o.id IN"""
 BURY = """
 INSERT INTO dead (pipeline, id, error, since, seq)
 SELECT :pipeline, id, :error, :since, seq FROM objects WHERE source = :source AND id = :id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -23,7 +24,7 @@ from stixbridge.ledger import (
     order_of,
     plain,
 )
-from stixbridge.store.database import Database
+from stixbridge.store.database import Database, many
 
 _TABLES = (
     "CREATE TABLE accounts (id TEXT PRIMARY KEY, outcome TEXT, reason TEXT, target TEXT, size INTEGER, drops BLOB,"
@@ -93,10 +94,10 @@ class StoredLedger:
 
     def lines(self, lines: Iterable[tuple[Entry, int]]) -> None:
         """Record entries of the input that are no object to convert, each with its number of properties."""
-        rows = [_row(line, size, 0) for line, size in lines]
-        if rows:
-            with self._database.transaction() as connection:
-                connection.execute(text(_LINE), rows)
+        rows = (_row(line, size, 0) for line, size in lines)
+        with self._database.transaction() as connection:
+            while piece := list(islice(rows, _MOST)):
+                connection.execute(text(_LINE), piece)
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -157,13 +158,26 @@ class StoredLedger:
     @property
     def entries(self) -> Iterator[dict[str, str]]:
         """Everything that is not plainly mapped, in the order of `Ledger.entries`."""
-        told = (
+        return (plain(row) for row in self.rows())
+
+    def rows(self) -> Iterator[Entry]:
+        """The same, as tuples."""
+        accounts = (
             line
             for id_, account in self._accounts()
             for line in sorted(entries_of(id_, account), key=order_of)
         )
-        for line in heapq.merge(told, self._lines(), key=order_of):
-            yield plain(line)
+        return heapq.merge(accounts, self._lines(), key=order_of)
+
+    def add(self, accounts: Iterable[tuple[str, Account]]) -> None:
+        """Add accounts of objects that have none here."""
+        rows = (
+            (id_, outcome, reason, target, size, orjson.dumps(drops) if drops else None, 0)
+            for id_, (outcome, reason, target, size, drops) in accounts
+        )
+        with self._database.transaction() as connection:
+            while piece := list(islice(rows, _MOST)):
+                many(connection, "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?)", piece)
 
     def _accounts(self) -> Iterator[tuple[str, Account]]:
         last = ""

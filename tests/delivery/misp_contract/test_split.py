@@ -28,7 +28,8 @@ from hypothesis import strategies as st
 from stixbridge.errors import ServerError
 from stixbridge.queries.find import find
 from stixbridge.sinks.delivery import State
-from stixbridge.sinks.misp.split import assigned, share_uuid
+from stixbridge.sinks.misp.split import assigned
+from stixbridge.sinks.places import share_uuid
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
 

@@ -10,13 +10,13 @@ from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any
 
 from stixbridge.conversion.to_misp.event_builder import EventBuilder
+from stixbridge.conversion.to_misp.known_clusters import known_cluster, names_of
 from stixbridge.conversion.to_misp.markings import UNMARKED, Marking, strictness
 from stixbridge.conversion.to_misp.misp_export import cluster_tag
 from stixbridge.conversion.to_misp.private_clusters import cluster_uuid, described, joined, withheld
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.mapping.tables import Role, Table
-from stixbridge.misp.knowledge import Knowledge
-from stixbridge.misp.model import machine_tag, one_line, uuid_of
+from stixbridge.misp.model import machine_tag, one_line
 
 if TYPE_CHECKING:
     from stixbridge.conversion.to_misp.workspace import Workspace
@@ -86,7 +86,8 @@ class Contexts:
         if found is None:
             obj = self._objects[id_]
             names = names_of(obj, self._shapes[id_].table)
-            tag = cluster_tag(obj) or known_cluster(obj, self._shapes[id_].table, self._knowledge)
+            match = known_cluster(obj, self._shapes[id_].table, self._knowledge.clusters)
+            tag = cluster_tag(obj) or (match.tag if match is not None else None)
             name = names[0] if names else id_
             found = self._tags[id_] = (
                 (tag, True) if tag else (machine_tag("stix", obj["type"], name), False)
@@ -184,7 +185,11 @@ class Contexts:
             if cluster["withheld"]:
                 continue
             for verb, target in self._related.get((builder.uuid, id_), ()):
-                uuid = self._knowledge.uuid_of_tag(self.tag(target)) if self.known(target) else None
+                uuid = (
+                    self._knowledge.clusters.uuid_of(self.tag(target))
+                    if self.known(target)
+                    else None
+                )
                 if target in found and not found[target]["withheld"]:
                     uuid = cluster_uuid(self.tag(target))
                 if uuid is not None and uuid != cluster["uuid"]:
@@ -234,34 +239,6 @@ def confining(marking: Marking) -> bool:
         or marking.level == "red"
         or not marking.tags.isdisjoint(("PAP:RED", "PAP:AMBER"))
     )
-
-
-def known_cluster(obj: StixObject, table: Table, knowledge: Knowledge) -> str | None:
-    """The tag of the known galaxy cluster that an object stands for, or None."""
-    uuid = uuid_of(str(obj["id"])) or ""
-    return knowledge.cluster_tag(str(obj["type"]), uuid, external_ids(obj), names_of(obj, table))
-
-
-def names_of(obj: StixObject, table: Table) -> list[str]:
-    """The name of a context object, then its other names."""
-    names: list[str] = []
-    for name in table.names:
-        value = obj.get(name)
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, str) and item.strip():
-                names.append(item.strip().replace("-", " ") if name == "region" else item.strip())
-    return names
-
-
-def external_ids(obj: StixObject) -> list[str]:
-    """The ids of an object in MITRE's catalogues, by its external references."""
-    refs = obj.get("external_references")
-    return [
-        row["external_id"]
-        for row in (refs if isinstance(refs, list) else [])
-        if isinstance(row.get("external_id"), str)
-        and str(row.get("source_name", "")).lower().startswith("mitre")
-    ]
 
 
 def retold(obj: StixObject, table: Table, creator: str | None) -> str:

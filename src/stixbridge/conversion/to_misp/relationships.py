@@ -216,7 +216,7 @@ class Links:
         elements = builder.elements_of(id_)
         if elements and elements[0].attribute is not None:
             return elements[0].label
-        name = obj.get("name") or obj.get("value")
+        name = obj.get("name") or obj.get("value") or obj.get("region") or obj.get("country")
         return f"{name} ({obj['type']})" if isinstance(name, str) and name else id_
 
 

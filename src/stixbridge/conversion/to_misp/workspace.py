@@ -9,7 +9,8 @@ from stixbridge import times
 from stixbridge.conversion.to_misp import misp_export
 from stixbridge.conversion.to_misp.event_builder import EventBuilder
 from stixbridge.conversion.to_misp.fates import Fates
-from stixbridge.conversion.to_misp.galaxies import Contexts, known_cluster
+from stixbridge.conversion.to_misp.galaxies import Contexts
+from stixbridge.conversion.to_misp.known_clusters import known_cluster
 from stixbridge.conversion.to_misp.markings import Markings
 from stixbridge.conversion.to_misp.newest import newest
 from stixbridge.conversion.to_misp.options import Options
@@ -155,6 +156,6 @@ class Workspace:
         table = table_of(obj)
         if table is malware.TABLE and obj.get("is_family") is False:
             # a specimen, unless it goes by the name of a family that MISP knows
-            known = known_cluster(obj, table, self.knowledge)
+            known = known_cluster(obj, table, self.knowledge.clusters)
             return table if known else malware.INSTANCE
         return table

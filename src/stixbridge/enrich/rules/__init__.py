@@ -1,1 +1,1 @@
-"""Rules: read by `loader`, applied by `engine`; conditions, variables and actions."""
+"""Rules: `loader` reads them and `engine` applies them."""

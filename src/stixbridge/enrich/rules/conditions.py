@@ -1,7 +1,7 @@
-"""Conditions and templates: CEL (Common Expression Language), compiled once and checked against the documented names.
+"""Conditions and templates in CEL, the Common Expression Language.
 
-The library checks the syntax. Names, functions and members are checked here, so that a typo is found at load and not
-by a rule that never fires.
+The library checks only the syntax. This module checks names, functions and members, so that a typo
+is found when a rule is loaded, and not by a rule that never fires.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NAMES = {*MEMBERS, *OPEN}
 
 
 class BadExpression(Exception):
-    """What is wrong with an expression."""
+    """An expression is wrong; the message says why."""
 
 
 def _in_network(value: Any, network: Any) -> bool:
@@ -49,13 +49,13 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "lower": lambda text: str(text).lower(),
     "glob": lambda text, pattern: as_pattern(str(pattern)).fullmatch(str(text)) is not None,
 }
-"""Functions beside those of the language; `FUNCTION_HELP` says what each does."""
+"""Functions in addition to those of CEL; `FUNCTION_HELP` describes them."""
 
 FUNCTION_HELP = {
-    "in_network(value, network)": "whether an address is in a network, as `10.0.0.0/8`; false for what is no address",
-    "hostname(value)": "the host of a URL, e-mail address, domain or composite",
+    "in_network(value, network)": "whether an address is in a network such as `10.0.0.0/8`; false if the text is not an address",
+    "hostname(value)": "the host name in a URL, e-mail address, domain or composite",
     "lower(text)": "in lower case",
-    "glob(text, pattern)": "whether all of a text matches a pattern with `*` and `?`",
+    "glob(text, pattern)": "whether the whole text matches a pattern with `*` and `?`",
 }
 
 _LANGUAGE = frozenset(
@@ -108,7 +108,7 @@ _CHAIN = re.compile(r"(?<![\w.])([A-Za-z_]\w*)\s*\.\s*([A-Za-z_]\w*)\s*(\(?)")
 
 
 def as_pattern(pattern: str) -> re.Pattern[str]:
-    """A pattern with `*` and `?`."""
+    """Compile a pattern with `*` and `?`."""
     return re.compile(
         "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern), re.DOTALL
     )
@@ -123,10 +123,10 @@ class Expression:
     names: frozenset[str]
 
     def evaluate(self, context: Context) -> Any:
-        """Its value.
+        """Return the value.
 
         Raises:
-            BadExpression: when it fails on what it is given.
+            BadExpression: the expression fails on these variables.
         """
         try:
             return self.program.execute(context)
@@ -143,7 +143,8 @@ def compiled(text: str) -> Expression:
         text: in CEL.
 
     Raises:
-        BadExpression: for wrong syntax, an unknown name, function or member; with a suggestion.
+        BadExpression: wrong syntax, or an unknown name, function or member; the message has a
+            suggestion.
     """
     return compiled_on(text, NAMES, MEMBERS)
 
@@ -151,7 +152,7 @@ def compiled(text: str) -> Expression:
 def compiled_on(
     text: str, allowed: Collection[str], members_of: Mapping[str, Mapping[str, str]] | None = None
 ) -> Expression:
-    """The same on other names: `allowed`, of which some have documented members."""
+    """Compile an expression for other names: `allowed`; `members` documents the members of some."""
     import cel
 
     try:
@@ -172,7 +173,7 @@ def _check_names(names: set[str], allowed: Collection[str]) -> None:
     for name in sorted(names - set(allowed)):
         listed = ", ".join(sorted(allowed))
         raise BadExpression(
-            f"nothing is called {name!r}{near(name, dict.fromkeys(allowed))}; names are {listed}"
+            f"unknown name {name!r}{near(name, dict.fromkeys(allowed))}; names are {listed}"
         )
 
 
@@ -180,7 +181,7 @@ def _check_functions(names: Iterable[str]) -> None:
     known = {*_LANGUAGE, *FUNCTIONS}
     for name in names:
         if name[0].isalpha() and name not in known:
-            raise BadExpression(f"no function {name!r}{near(name, dict.fromkeys(known))}")
+            raise BadExpression(f"unknown function {name!r}{near(name, dict.fromkeys(known))}")
 
 
 def _check_members(bare: str, bound: set[str], members_of: Mapping[str, Mapping[str, str]]) -> None:
@@ -199,7 +200,7 @@ class Template:
         text: the template.
 
     Raises:
-        BadExpression: for a brace that is not closed, or a wrong expression.
+        BadExpression: a brace is not closed, or an expression is wrong.
     """
 
     def __init__(self, text: str) -> None:
@@ -208,16 +209,16 @@ class Template:
 
     @property
     def names(self) -> frozenset[str]:
-        """The names it uses."""
+        """The names that its expressions use."""
         return frozenset().union(
             *(part.names for part in self.parts if isinstance(part, Expression))
         )
 
     def render(self, context: Context) -> str:
-        """The text.
+        """Return the text.
 
         Raises:
-            BadExpression: when an expression fails, or has no value.
+            BadExpression: an expression fails, or has no value.
         """
         out: list[str] = []
         for part in self.parts:
@@ -249,7 +250,9 @@ def _split(text: str) -> Iterator[str | Expression]:
             yield compiled(text[at + 1 : end])
             at = end + 1
         elif char == "}":
-            raise BadExpression(f"a brace too many in {text!r}; write }}}} for a brace")
+            raise BadExpression(
+                f"unexpected closing brace in {text!r}; write }}}} for a literal brace"
+            )
         else:
             literal += char
             at += 1
@@ -271,4 +274,4 @@ def _closing(text: str, at: int) -> int:
                 return at
             depth -= 1
         at += 1
-    raise BadExpression(f"a brace is not closed in {text!r}; write {{{{ for a brace")
+    raise BadExpression(f"a brace is not closed in {text!r}; write {{{{ for a literal brace")

@@ -1,7 +1,7 @@
-"""Rules: which there are, which can match what, and applying them to one event.
+"""Selects the rules that can match and applies them to one event.
 
-Event rules come first, then, element by element, those of objects and attributes, then those `for = "end"`, which see
-the event once more. Within each the order is that of the files.
+Event rules run first. Then the rules for objects and attributes run, element by element. Rules with
+`for = "end"` run last and see the changed event. Within each group the order is that of the files.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Rule:
     """One rule.
 
     Attributes:
-        name: for people, and for `explain`.
+        name: shown in the ledger and by `explain`.
         target: `event`, `object`, `attribute` or `end`.
-        when: the condition; None is always.
-        actions: what is done, in order.
+        when: the condition; None matches always.
+        actions: the actions, in order.
         types: attribute types or object names that it can match; empty for all.
-        stop: whether no later rule looks at what it matched.
+        stop: whether later rules skip the elements that it matched.
         place: file and line.
     """
 
@@ -70,7 +70,7 @@ class Rule:
 
 
 def templates_of(action: Action) -> Iterable[Template]:
-    """The templates in an action's fields."""
+    """Return the templates in the fields of an action."""
     for name in action.__dataclass_fields__:
         value = getattr(action, name)
         rows = (
@@ -86,7 +86,11 @@ def templates_of(action: Action) -> Iterable[Template]:
 
 
 def types_in(condition: str) -> tuple[str, frozenset[str]]:
-    """The types that the first part of a condition allows: ("attribute" or "object", types); nothing for ("", …)."""
+    """Return the types that the first part of a condition allows.
+
+    Returns:
+        ("attribute" or "object", types), or ("", …) if the condition does not begin with types.
+    """
     one = _ONE_TYPE.match(condition)
     if one is not None and "||" not in condition:
         return one[1].partition(".")[0], frozenset({one[2] if one[2] is not None else one[3]})
@@ -106,7 +110,7 @@ class Group(NamedTuple):
 
 @dataclass(slots=True)
 class Step:
-    """What one rule did to one thing, for `rules explain`."""
+    """The effect of one rule on one element, for `rules explain`."""
 
     rule: str
     on: str
@@ -121,7 +125,7 @@ class Rules:
 
     Args (of the constructor):
         rules: in order.
-        knowledge: gives MISP's types and templates; called when a rule fires.
+        knowledge: returns MISP's types and templates; called when a rule fires.
         trace: called with each step.
     """
 
@@ -141,7 +145,7 @@ class Rules:
         return len(self.rules)
 
     def group(self, target: str, type_: str = "") -> Group:
-        """The rules that can match something of a type: looked for once."""
+        """Return the rules that can match a type; the result is cached."""
         known = self._by_type.get((target, type_))
         if known is None:
             found = [
@@ -161,11 +165,11 @@ class Rules:
         Args:
             row: the event; changed in place.
             objects: the STIX objects of the conversion, by id.
-            ledger: of the conversion; takes lines for what is dropped or refused.
+            ledger: the ledger of the conversion; receives lines about drops and refusals.
             source: the name of the source.
 
         Returns:
-            False where a rule leaves the event out.
+            False if a rule drops the event.
         """
         run = _Run(self, row, objects, ledger, source)
         for target in (EVENT, OBJECT, ATTRIBUTE, END):
@@ -181,7 +185,7 @@ class Rules:
         return True
 
     def report(self, ledger: Ledger) -> None:
-        """Say which rules failed on what they were given, each once, and begin to count anew."""
+        """Add one line to the ledger for each rule that failed, and reset the counts."""
         for (rule, text), count in sorted(self.failed.items()):
             times_ = "once" if count == 1 else f"{count} times"
             ledger.note(
@@ -191,7 +195,7 @@ class Rules:
 
 
 class _Run:
-    """The rules on one event."""
+    """Applies the rules to one event."""
 
     def __init__(
         self,
@@ -211,7 +215,7 @@ class _Run:
         self._now = times.read(ledger.reference_time) or 0
 
     def attributes(self, of: Callable[[str, str], Group]) -> None:
-        """Attributes that stand alone, then those in objects."""
+        """Return the attributes outside objects, then those in objects."""
         event = self._row.event
         for attribute in list(event["Attribute"]):
             self.over(of(ATTRIBUTE, attribute["type"]), ATTRIBUTE, attribute, None)
@@ -227,7 +231,7 @@ class _Run:
         """Apply all rules that can match an event, an object or an attribute to it."""
         context: Context | None = None
         for rule in group.rules:
-            # one context for all rules; made again only after one has changed something
+            # all rules share one context; it is built again only after a change
             if context is None:
                 context = self._context(kind, element, obj, group.names)
             if not self._matches(rule, context):
@@ -288,7 +292,7 @@ class _Run:
         return refusals
 
     def leave_out(self) -> bool:
-        """Take out what was dropped; True where that is the whole event."""
+        """Remove dropped elements; return True if the whole event is dropped."""
         if not self._gone:
             return False
         event = self._row.event
@@ -299,7 +303,7 @@ class _Run:
             drop(event, self._gone, self._row, Reason.RULE)
         return self._row.dropped
 
-    # what conditions see
+    # the variables of conditions
 
     def _context(
         self,
@@ -347,7 +351,7 @@ class _Run:
         return self._row.elements.get(str(holder["uuid"]), [])
 
     def _ended(self, kind: str, element: dict[str, Any] | None, obj: dict[str, Any] | None) -> bool:
-        """Whether all STIX objects behind something are revoked or expired (law 4)."""
+        """Return whether all STIX objects of an element are revoked or expired."""
         if element is None:
             return False
         behind = [
@@ -396,7 +400,7 @@ def drop(event: dict[str, Any], dropped: set[str], row: Converted, reason: str) 
                 element[name] = _without(element[name], dropped, target)
                 if not element[name]:
                     del element[name]
-    # they stay members of the event: a later poll, or a replay, looks at them again
+    # they stay members of the event, so that a later poll or a replay evaluates them again
     row.left_out.update(dict.fromkeys(_lost(row, dropped), reason))
     if row.container is None and not event["Attribute"] and not event["Object"]:
         row.dropped = True

@@ -1,8 +1,8 @@
-"""Rule files: TOML, every mistake at once, each with file, line and what to do.
+"""Reads rule files in TOML, and reports every mistake with file, line and a suggestion.
 
 ```toml
 [[rules]]
-name = "Sinkholes are no indicators"
+name = "Sinkholes never detect"
 when = 'attribute.type == "ip-dst" && in_network(attribute.value, "192.0.2.0/24")'
 then = [{ set_to_ids = false }, { add_tags = ['false-positive:risk="high"'] }]
 ```
@@ -37,7 +37,7 @@ _ABSENT = {
 
 
 class RuleFile:
-    """A parsed rule file: its rules, and its tests as they stand.
+    """A parsed rule file: its rules, and its unparsed tests.
 
     Attributes:
         path: of the file.
@@ -56,10 +56,10 @@ def read_rules(path: Path, knowledge: Callable[[], Knowledge]) -> RuleFile:
 
     Args:
         path: of the file.
-        knowledge: against which tags of taxonomies, types and templates are checked.
+        knowledge: the types, templates and taxonomies for the checks.
 
     Raises:
-        ConfigError: naming every mistake.
+        ConfigError: the message lists every mistake.
     """
     text, value = _read_toml(path)
     lines = [text.count("\n", 0, found.start()) + 1 for found in _HEADER.finditer(text)]
@@ -110,23 +110,23 @@ def _read_all(
 def inline_rules(
     tables: Sequence[Any], where: str, knowledge: Callable[[], Knowledge]
 ) -> list[Rule]:
-    """The rules that stand in the configuration itself.
+    """Read rules from the configuration itself.
 
     Raises:
-        ConfigError: naming every mistake.
+        ConfigError: the message lists every mistake.
     """
     places = (f"{where}[{number}]" for number in range(len(tables)))
     return _read_all(zip(places, tables, strict=True), knowledge)
 
 
 def doubles(rules: Iterable[Rule]) -> list[str]:
-    """What is wrong with the names of rules: each has its own."""
+    """Return a message for each name that two rules share."""
     seen: dict[str, str] = {}
     problems = []
     for rule in rules:
         if rule.name in seen:
             problems.append(
-                f"{rule.place}: a rule is called {rule.name!r} already, at {seen[rule.name]}"
+                f"{rule.place}: another rule has the name {rule.name!r}, at {seen[rule.name]}"
             )
         seen.setdefault(rule.name, rule.place)
     return problems
@@ -135,9 +135,9 @@ def doubles(rules: Iterable[Rule]) -> list[str]:
 def _checked(
     table: Any, place: str, number: int, knowledge: Callable[[], Knowledge], problems: list[str]
 ) -> Iterable[Rule]:
-    """One rule; what is wrong with it goes to `problems`."""
+    """Read one rule; mistakes are added to `problems`."""
     if not isinstance(table, dict):
-        problems.append(f"{place}: a rule is a table")
+        problems.append(f"{place}: a rule must be a table")
         return
     name = table.get("name")
     title = name if isinstance(name, str) and name else f"rule {number}"
@@ -162,9 +162,9 @@ def _wrong_settings(table: Mapping[str, Any]) -> Iterable[str]:
             yield f"unknown setting {key!r}{near(key, dict.fromkeys(_RULE_KEYS))}"
     name = table.get("name")
     if not isinstance(name, str) or not name.strip():
-        yield "a rule has a name"
+        yield "a rule needs a name"
     if not isinstance(table.get("stop", False), bool):
-        yield "stop is true or false"
+        yield "stop must be true or false"
 
 
 def _narrowed(types: frozenset[str], target: str | None, condition: str) -> frozenset[str]:
@@ -179,7 +179,7 @@ def _condition(text: Any, wrong: list[str]) -> Expression | None:
     if text is None:
         return None
     if not isinstance(text, str):
-        wrong.append("when is an expression, as text")
+        wrong.append("when must be an expression, as text")
         return None
     try:
         return compiled(text)
@@ -194,7 +194,7 @@ def _target(value: Any, when: Expression | None, wrong: list[str]) -> str | None
         return ATTRIBUTE if "attribute" in names else OBJECT if "object" in names else EVENT
     if value not in TARGETS:
         wrong.append(
-            f"for: {value!r} is none of {', '.join(TARGETS)}{near(str(value), dict.fromkeys(TARGETS))}"
+            f"for: {value!r} is not one of {', '.join(TARGETS)}{near(str(value), dict.fromkeys(TARGETS))}"
         )
         return None
     return str(value)
@@ -210,7 +210,7 @@ def _misplaced(
             used |= template.names
     for name in _ABSENT.get(target, ()):
         if name in used:
-            yield f"there is no {name!r} in a rule for the {target}"
+            yield f"a rule for the {target} does not have {name!r}"
     kind = EVENT if target == END else target
     for action in actions:
         if not action.on & {kind, EVENT}:
@@ -224,7 +224,7 @@ def _types(value: Any, wrong: list[str]) -> frozenset[str]:
     if value is None:
         return frozenset()
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        wrong.append("types is a list of attribute types or object names")
+        wrong.append("types must be a list of attribute types or object names")
         return frozenset()
     return frozenset(value)
 
@@ -235,7 +235,7 @@ def _known(
     actions: Sequence[Action],
     knowledge: Callable[[], Knowledge],
 ) -> Iterable[str]:
-    """Types, templates, categories and tags of taxonomies that MISP does not have."""
+    """Yield messages about types, templates, categories and tags that MISP does not have."""
     for type_ in sorted(types) if target == ATTRIBUTE else ():
         if type_ not in knowledge().allowed:
             yield f"MISP has no type {type_!r}{near(type_, knowledge().allowed)}"
@@ -253,7 +253,7 @@ def _actions(value: Any, wrong: list[str]) -> list[Action]:
     for row in rows:
         if not isinstance(row, dict) or len(row) != 1:
             wrong.append(
-                f"then: an action is a table of one, as {{ set_to_ids = false }}, not {row!r}"
+                f"then: an action must be a table with one entry, as {{ set_to_ids = false }}, not {row!r}"
             )
             continue
         ((name, given),) = row.items()
@@ -261,7 +261,7 @@ def _actions(value: Any, wrong: list[str]) -> list[Action]:
         if cls is None:
             known = dict.fromkeys(ACTIONS)
             wrong.append(
-                f"then: no action {name!r}{near(name, known)}; actions are {', '.join(sorted(ACTIONS))}"
+                f"then: unknown action {name!r}{near(name, known)}; actions are {', '.join(sorted(ACTIONS))}"
             )
             continue
         try:
@@ -272,10 +272,10 @@ def _actions(value: Any, wrong: list[str]) -> list[Action]:
 
 
 def _action(cls: type[Action], given: Any) -> Action:
-    """Make an action from what stands in the file.
+    """Make an action from its entry in the file.
 
     Raises:
-        ValueError, BadExpression, ConfigError: for what it can't be made of.
+        ValueError, BadExpression, ConfigError: the entry is wrong.
     """
     names = [field.name for field in fields(cls)]
     hints = get_type_hints(cls)
@@ -305,11 +305,11 @@ def _is_mapping(hint: Any) -> bool:
 
 
 def _value(hint: Any, given: Any, name: str) -> Any:
-    """A value of the type that a field has."""
+    """Read a value of the type of a field."""
     args = get_args(hint)
     if _is_mapping(hint):
         if not isinstance(given, dict):
-            raise ValueError(f"{name} is a table")
+            raise ValueError(f"{name} must be a table")
         return {str(key): _value(args[1], value, f"{name}.{key}") for key, value in given.items()}
     if getattr(hint, "__origin__", None) is tuple:
         rows = given if isinstance(given, list) else [given]

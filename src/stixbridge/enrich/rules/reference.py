@@ -15,44 +15,57 @@ from stixbridge.enrich.rules.variables import MEMBERS, OPEN
 
 _HEAD = """# Rules
 
-Written from the code by `make reference`. Recipes: [cookbook.md](cookbook.md).
+`make reference` writes this page from the code. The [cookbook](cookbook.md) has recipes.
 
-A rule says when, and what then. Rules stand in files that a pipeline names (`enrich = { rules = ["rules.toml"] }`, looked for beside the
-configuration), or in the list itself as tables; `stixbridge convert --rules FILE` takes them, too.
+A rule has a condition and actions. Rules are in files that a pipeline names
+(`enrich = { rules = ["rules.toml"] }`, relative to the configuration), or directly in this list as tables.
+`stixbridge convert --rules FILE` accepts rule files, too.
 
 ```toml
 [[rules]]
-name = "Sinkholes are no indicators"
+name = "Sinkholes never detect"
 when = 'attribute.type == "ip-dst" && in_network(attribute.value, "192.0.2.0/24")'
 then = [{ set_to_ids = false }, { add_tags = ['false-positive:risk="high"'] }]
 ```
 
 | setting | meaning |
 |---|---|
-| `name` | needed, and each its own: it is in the ledger, in `find` and in `rules explain` |
-| `for` | `event`, `object`, `attribute`, or `end` (the event once more, after its elements). By itself what `when` speaks of: one that names neither `attribute` nor `object` is for the event, and `drop` leaves the whole event out |
-| `types` | attribute types or object names that the rule is for; a rule costs nothing for others. `attribute.type == "…"` or `attribute.type in […]` at the beginning of `when` does the same |
-| `when` | a condition in CEL, the [Common Expression Language](https://cel.dev); always, where it is left out |
-| `then` | actions, in order |
-| `stop` | true: no later rule looks at what this one matched |
+| `name` | required and unique. The ledger, `find` and `rules explain` show it |
+| `for` | the target: `event`, `object`, `attribute`, or `end` (the event again, after its elements). The default follows from the names in `when`. If it names neither `attribute` nor `object`, the target is the event, and `drop` drops the whole event |
+| `types` | attribute types or object names; the rule costs nothing for other types. `attribute.type == "…"` or `attribute.type in […]` at the beginning of `when` has the same effect |
+| `when` | a condition in CEL, the [Common Expression Language](https://cel.dev). A rule without `when` always matches |
+| `then` | the actions, in order |
+| `stop` | `true`: later rules skip the elements that this rule matched |
 
-Event rules come first, then those of objects, those of attributes, and `end`; within each in the order of the files. A rule that fails on
-what it is given does nothing; the ledger has a line for it (`rule:failed`), once a rule. An action that would loosen a marking, or is not
-possible, does nothing (`rule:refused`). What rules leave out is `rule`. Rules can't run code and can't reach a server: plug-ins and modules
-are settings of the pipeline, and no rule file can switch them on.
+Order: rules for events come first, then rules for objects, for attributes, and for `end`. Within each
+group the order is that of the files.
 
-`stixbridge rules check FILE` finds every mistake, with line and suggestion: syntax, unknown names, members, functions, types, categories,
-templates, and tags that their taxonomy does not have. `rules test FILE` runs the tests in it. `rules explain BUNDLE --rules FILE` shows
-what each rule did. After a change, `stixbridge replay --dry-run` shows what it changes in what was delivered, and `replay` does it.
+Failures and refusals:
+
+- A rule that fails on its input does nothing. The ledger gets one line for each rule (`rule:failed`).
+- An action that is not possible, or would loosen a marking, does nothing (`rule:refused`).
+- Elements that a rule drops have the reason `rule`.
+- Rules can't run code or reach a server. Plug-ins and modules are settings of the pipeline, and no rule
+  file can switch them on.
+
+Commands:
+
+- `stixbridge rules check FILE` lists every mistake with line and suggestion: syntax, unknown names,
+  members, functions, types, categories, templates, and tags that are not in their taxonomy.
+- `stixbridge rules test FILE` runs the tests in the file.
+- `stixbridge rules explain BUNDLE --rules FILE` shows the effect of each rule.
+- `stixbridge replay --dry-run` shows how changed rules would change delivered events; `replay` applies
+  them.
 
 ```toml
 [[tests]]
-name = "A sinkhole is no indicator"
+name = "a sinkhole"
 stix = [{ type = "indicator", id = "indicator--8a1c9b9e-6a3f-4bd1-9f1e-0a2f3d4c5b6a", pattern_type = "stix", pattern = "[ipv4-addr:value = '192.0.2.7']" }]
 expect = ["events[0].Attribute.all(a, !a.to_ids)"]        # or file = "bundle.json" for the input
 ```
 
-Expectations are about `events` (as MISP has them), `deliveries` (for each event `held`, `publish`, `sinks`) and `ledger`.
+Expectations use the variables `events` (in MISP's format), `deliveries` (`held`, `publish` and `sinks` of
+each event) and `ledger`.
 """
 
 
@@ -66,7 +79,7 @@ def reference() -> Iterator[str]:
 
 
 def _names_table() -> Iterator[str]:
-    yield "## What conditions and templates may name\n"
+    yield "## Variables of conditions and templates\n"
     yield "| name | meaning |\n|---|---|"
     for name, members in MEMBERS.items():
         for member, meaning in members.items():
@@ -77,26 +90,26 @@ def _names_table() -> Iterator[str]:
 
 
 def _functions() -> Iterator[str]:
-    yield "Functions beside those of the language (`size`, `startsWith`, `contains`, `matches`, `exists`, `all`, …):\n"
+    yield "Functions in addition to those of CEL (`size`, `startsWith`, `contains`, `matches`, `exists`, `all`, …):\n"
     for function, meaning in FUNCTION_HELP.items():
         yield f"- `{function}`: {meaning}"
-    yield "\nA property that STIX may leave out is asked for first: `has(stix[0].confidence) && stix[0].confidence > 80`.\n"
-    yield "A template is a text with expressions in braces: `{report.name} ({event.tlp})`; `{{` is a brace. One that has no value fails.\n"
+    yield "\nTest optional STIX properties first: `has(stix[0].confidence) && stix[0].confidence > 80`.\n"
+    yield "A template is a text with expressions in braces: `{report.name} ({event.tlp})`. `{{` is a literal brace. A template fails if one of its expressions has no value.\n"
 
 
 def _actions_table() -> Iterator[str]:
     yield "## Actions\n"
-    yield 'The first field may stand alone: `{ set_info = "…" }`.\n'
+    yield 'The first field may be written alone: `{ set_info = "…" }`.\n'
     yield "| action | for | fields | what it does |\n|---|---|---|---|"
     for name, action in ACTIONS.items():
         text = " ".join((action.__doc__ or "").split())
         yield f"| `{name}` | {', '.join(sorted(action.on))} | {', '.join(_fields(action))} | {text} |"
-    yield "\nActions for events may stand in any rule.\n"
+    yield "\nAny rule may use actions for events.\n"
 
 
 def _mappings() -> Iterator[str]:
-    yield "## Mappings ready to use\n"
-    yield '`enrich = { mappings = { admiralty = true, reliability = "b" } }`; each is off unless it is named.\n'
+    yield "## Ready-made mappings\n"
+    yield '`enrich = { mappings = { admiralty = true, reliability = "b" } }`; each mapping is off by default.\n'
     for mapping in MAPPINGS.values():
         yield f"- {' '.join((mapping.__doc__ or '').split())}"
     tables = {"indicator_types": INDICATOR_TYPES, "sectors": SECTORS, "kill_chain": KILL_CHAIN}
@@ -117,7 +130,7 @@ def _default(default: Any) -> str:
     if default is MISSING:
         return ""
     if default in ("", None, ()):
-        return " (may be left out)"
+        return " (optional)"
     return f" ({str(default).lower() if isinstance(default, bool) else default})"
 
 

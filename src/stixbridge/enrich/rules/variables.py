@@ -1,4 +1,4 @@
-"""What conditions and templates may name: one table, checked at load, shown in docs/rules.md."""
+"""The variables of conditions and templates: one table, used for checks and for docs/rules.md."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ EVENT = {
     "analysis": "0 initial, 1 ongoing, 2 completed",
     "distribution": "0 to 4",
     "kind": "`report` for the event of a report or grouping, `collecting` for any other",
-    "attributes": "how many attributes it has, those of objects included",
-    "objects": "how many objects it has",
+    "attributes": "the number of its attributes, including those in objects",
+    "objects": "the number of its objects",
 }
 ATTRIBUTE = {
     "uuid": "its UUID",
     "type": "`ip-dst`, `domain`, …",
     "category": "`Network activity`, …",
     "value": "its value",
-    "to_ids": "whether it detects",
+    "to_ids": "whether it is for detection",
     "comment": "its comment",
     "tags": "names of its tags",
     "tlp": "its own TLP level, or empty",
     "first_seen": "a time as text, or empty",
     "last_seen": "a time as text, or empty",
     "distribution": "0 to 5",
-    "relation": "in an object: its relation, else empty",
+    "relation": "its relation in an object, otherwise empty",
     "correlates": "whether MISP correlates it",
 }
 OBJECT = {
     "uuid": "its UUID",
-    "name": "of its template: `file`, …; empty where an attribute stands alone",
+    "name": "the name of its template: `file`, …; empty for an attribute outside objects",
     "category": "its meta-category",
     "comment": "its comment",
     "tags": "names of the tags of its attributes",
@@ -46,9 +46,7 @@ OBJECT = {
     "values": "its values: relation -> list of values",
 }
 SOURCE = {"name": "the name of the source"}
-LEDGER = {
-    "lost": "properties of the STIX objects behind it that were not carried over, as `$.name`"
-}
+LEDGER = {"lost": "properties of its STIX objects that were not converted, as `$.name`"}
 
 MEMBERS: Mapping[str, Mapping[str, str]] = {
     "event": EVENT,
@@ -59,15 +57,15 @@ MEMBERS: Mapping[str, Mapping[str, str]] = {
 }
 OPEN = {
     "report": "the report or grouping of the event, as STIX 2.1; empty for a collecting event",
-    "stix": "the STIX objects behind the attribute, object or event, as a list",
+    "stix": "the STIX objects that the attribute, object or event was made from, as a list",
 }
-"""Names whose members are STIX: not checked, as anything may be custom."""
+"""Names with STIX members. Members are not checked, because any property may be custom."""
 
 StixObject = Mapping[str, Any]
 
 
 def event_view(row: Converted) -> dict[str, Any]:
-    """`event`: shallow, never its lists of attributes."""
+    """Return the variable `event`: shallow, without the lists of attributes."""
     event = row.event
     objects = event.get("Object") or []
     count = len(event.get("Attribute") or []) + sum(
@@ -89,7 +87,7 @@ def event_view(row: Converted) -> dict[str, Any]:
 
 
 def attribute_view(attribute: Mapping[str, Any]) -> dict[str, Any]:
-    """`attribute`."""
+    """Return the variable `attribute`."""
     return {
         "uuid": attribute["uuid"],
         "type": attribute["type"],
@@ -119,7 +117,7 @@ NO_OBJECT: dict[str, Any] = {
 
 
 def object_view(obj: Mapping[str, Any] | None) -> dict[str, Any]:
-    """`object`; with an empty name where an attribute stands alone."""
+    """Return the variable `object`; its name is empty for an attribute outside objects."""
     if obj is None:
         return NO_OBJECT
     values: dict[str, list[str]] = {}
@@ -139,7 +137,7 @@ def object_view(obj: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def ledger_view(ledger: Ledger, ids: list[str]) -> dict[str, Any]:
-    """`ledger`: of the STIX objects behind something."""
+    """Return the variable `ledger` for some STIX objects."""
     lost: dict[str, None] = {}
     for id_ in ids:
         account = ledger.accounts.get(id_)

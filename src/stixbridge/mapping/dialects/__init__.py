@@ -1,1 +1,1 @@
-"""Types and properties that producers add to STIX: OpenCTI, ATT&CK, and STIX that MISP exported."""
+"""Types and properties that producers add to STIX: OpenCTI, ATT&CK, and MISP's export."""

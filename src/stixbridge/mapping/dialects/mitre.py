@@ -1,4 +1,4 @@
-"""Types that ATT&CK has beside those of STIX: its own model, of which MISP has galaxies or nothing."""
+"""Types that ATT&CK adds to STIX. MISP has galaxies for some of them."""
 
 from stixbridge.mapping.context import context
 

@@ -1,10 +1,14 @@
-"""Observables that OpenCTI has beside those of STIX, under its names of today and its older ones (`x-opencti-…`)."""
+"""Observables that OpenCTI adds to STIX, under current and older names (`x-opencti-…`).
+
+DOGESEC's `stix2extensions` has types with the same names. Their value is in `string`, `address`,
+`number` or `iban_number`.
+"""
 
 from stixbridge.mapping.tables import ByKind, Field, Role, Table
 
 
 def _observable(
-    stix_type: str, field: Field | ByKind, template: str | None = None, **more: Field
+    stix_type: str, field: Field | ByKind, template: str | None = None, **more: Field | ByKind
 ) -> Table:
     return Table(stix_type, Role.OBSERVABLE, template=template, fields={"value": field, **more})
 
@@ -23,10 +27,21 @@ _OWN = (
     for prefix in ("", "x-opencti-")
     for table in (
         _observable(f"{prefix}hostname", Field("hostname", selects=True)),
-        _observable(f"{prefix}user-agent", Field("user-agent", selects=True)),
+        _observable(
+            f"{prefix}user-agent",
+            Field("user-agent", selects=True),
+            string=Field("user-agent", selects=True),
+        ),
         _observable(f"{prefix}text", Field("text")),
-        _observable(f"{prefix}cryptocurrency-wallet", _COIN, "coin-address"),
-        _observable(f"{prefix}phone-number", Field("phone-number", selects=True)),
+        _observable(f"{prefix}cryptocurrency-wallet", _COIN, "coin-address", address=_COIN),
+        _observable(
+            f"{prefix}phone-number",
+            Field("phone-number", selects=True),
+            number=Field("phone-number", selects=True),
+            country=Field(None, comment="country"),
+            provider=Field(None, comment="provider"),
+            connection=Field(None, comment="connection"),
+        ),
         _observable(f"{prefix}cryptographic-key", Field(None, "private"), "crypto-material"),
     )
 )
@@ -39,9 +54,11 @@ TABLES = (
         template="bank-account",
         fields={
             "iban": Field("iban", "iban", selects=True),
+            "iban_number": Field("iban", "iban", selects=True),
             "bic": Field("bic", "swift"),
             "account_number": Field("bank-account-nr", "account", selects=True),
             "currency": Field(None, "currency-code"),
+            "country": Field(None, comment="country"),
         },
     ),
     Table(

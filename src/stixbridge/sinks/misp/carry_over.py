@@ -1,4 +1,4 @@
-"""What others did to a value goes with it into another event, where it has another UUID, so that MISP can't know."""
+"""Edits of analysts at a value that moves into another event, where it has another UUID."""
 
 from __future__ import annotations
 
@@ -8,70 +8,76 @@ from typing import Any
 
 from stixbridge.misp.model import MispEvent, tag_names
 from stixbridge.sinks.delivery import Delivery
-from stixbridge.sinks.fields import by_uuid, is_deleted, normal
+from stixbridge.sinks.fields import Part, by_uuid, differs, folded_tags, is_deleted, rows_of
 
-Work = dict[str, dict[str, Any]]
-"""UUID of an attribute -> fields, `Tag`, or `deleted`."""
+Edits = dict[str, dict[str, Any]]
+"""UUID of an attribute -> the fields that an analyst changed, `Tag`, or `deleted`."""
 
 _FIELDS = ("to_ids", "comment", "category")
 
 
-def others_work(before: Mapping[str, Any], held: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What others did to one attribute.
+def analyst_edits(delivered: Part, remote: Part | None) -> dict[str, Any]:
+    """The edits of others at one attribute.
 
     Args:
-        before: as it was delivered.
-        held: as MISP has it; None where it is gone.
+        delivered: the attribute as it was delivered.
+        remote: the attribute as MISP has it; None where it is gone.
     """
-    if held is None or is_deleted(held):
+    if remote is None or is_deleted(remote):
         return {"deleted": True}
-    work: dict[str, Any] = {
-        name: held[name]
+    edits: dict[str, Any] = {
+        name: remote[name]
         for name in _FIELDS
-        if name in held and normal(name, held[name]) != normal(name, before.get(name))
+        if name in remote and differs(name, remote, delivered)
     }
-    if work.get("to_ids"):
-        del work["to_ids"]  # what detects is the source's to say
-    known = {name.lower() for name in tag_names(dict(before))}
-    tags = [tag for tag in held.get("Tag") or () if tag["name"].lower() not in known]
+    if edits.get("to_ids"):
+        del edits["to_ids"]  # which values detect is the source's decision
+    known = folded_tags(delivered)
+    tags = [tag for tag in rows_of(remote, "Tag") if tag["name"].lower() not in known]
     if tags:
-        work["Tag"] = [
-            {"name": tag["name"], **({"local": True} if tag.get("local") else {})} for tag in tags
-        ]
-    return work
+        edits["Tag"] = [_plain(tag) for tag in tags]
+    return edits
 
 
-def with_work(event: MispEvent, work: Work) -> MispEvent:
-    """An event to send, with what others did to attributes that are new in it."""
-    if not work:
+def _plain(tag: Part) -> Part:
+    return {"name": tag["name"], **({"local": True} if tag.get("local") else {})}
+
+
+def with_edits(event: MispEvent, edits: Edits) -> MispEvent:
+    """An event to send, with the edits of others at attributes that are new in it."""
+    if not edits:
         return event
-    rows = []
-    for row in event.get("Attribute") or ():
-        done = work.get(str(row["uuid"]))
-        if done is None:
-            rows.append(row)
-        elif not done.get("deleted"):
-            there = {name.lower() for name in tag_names(row)}
-            tags = [tag for tag in done.get("Tag", ()) if tag["name"].lower() not in there]
-            both = {"Tag": [*(row.get("Tag") or ()), *tags]} if tags else {}
-            rows.append({**row, **done, **both})
+    rows = [
+        _edited(row, edits.get(str(row["uuid"]), {}))
+        for row in rows_of(event, "Attribute")
+        if not edits.get(str(row["uuid"]), {}).get("deleted")
+    ]
     return {**event, "Attribute": rows}
 
 
-def recorded(delivery: Delivery, event: MispEvent, work: Work) -> None:
-    """Put on record what is ours: as it was wanted, so that what others did is not taken for the source's.
+def _edited(attribute: Part, edits: Mapping[str, Any]) -> Part:
+    if not edits:
+        return attribute
+    known = {name.lower() for name in tag_names(attribute)}
+    tags = [tag for tag in edits.get("Tag", ()) if tag["name"].lower() not in known]
+    both = {"Tag": [*rows_of(attribute, "Tag"), *tags]} if tags else {}
+    return {**attribute, **edits, **both}
+
+
+def record_as_wanted(delivery: Delivery, event: MispEvent, edits: Edits) -> None:
+    """Record attributes as they were wanted, so that edits of others do not count as the source's.
 
     Args:
-        delivery: of what was sent; changed.
+        delivery: of the event that was sent; changed.
         event: as it was wanted.
-        work: what was sent in place of that.
+        edits: that were sent with it.
     """
-    if not work:
+    if not edits:
         return
     wanted = by_uuid(event, "Attribute")
     rows = by_uuid(delivery.body, "Attribute")
-    for uuid, done in work.items():
-        if uuid in wanted and (uuid in rows or done.get("deleted")):
+    for uuid, fields in edits.items():
+        if uuid in wanted and (uuid in rows or fields.get("deleted")):
             rows[uuid] = wanted[uuid]
     body = {**delivery.body, "Attribute": list(rows.values())}
     delivery.delivered = replace(delivery.delivered, body=body)

@@ -44,7 +44,9 @@ class ClusterNames:
     def _ask(self, tags: set[str]) -> None:
         knowledge = load()
         uuids = {
-            tag: uuid for tag in tags - self._names.keys() if (uuid := knowledge.uuid_of_tag(tag))
+            tag: uuid
+            for tag in tags - self._names.keys()
+            if (uuid := knowledge.clusters.uuid_of(tag))
         }
         self._names.update({tag: tag for tag in tags - self._names.keys()})
         wanted = sorted(set(uuids.values()))

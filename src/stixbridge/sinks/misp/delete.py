@@ -1,15 +1,24 @@
-"""Empty events of ours, deleted so that their UUIDs can come back: MISP puts what is deleted on its blocklist."""
+"""Empty events of ours, deleted so that their UUIDs can come back.
+
+MISP puts a deleted event on its blocklist.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from stixbridge.envelopes import Delivered
 from stixbridge.ledger import Outcome, Reason
-from stixbridge.misp.model import ANALYST_DATA, all_attributes, tag_names
+from stixbridge.misp.model import ANALYST_DATA, all_attributes
 from stixbridge.sinks.delivery import OURS, Delivery, Job, LastDelivery, Note, State
-from stixbridge.sinks.fields import EVENT_FIELDS, is_set, normal
+from stixbridge.sinks.fields import (
+    EVENT_FIELDS,
+    PARTS,
+    Part,
+    differs,
+    folded_tags,
+    in_lists,
+    is_deleted,
+    rows_of,
+)
 from stixbridge.sinks.misp.answers import message_of, value_of
 from stixbridge.sinks.misp.api import DERIVED, MispApi
 from stixbridge.sinks.withdrawal import parts
@@ -18,20 +27,23 @@ _STAYS = "its UUID is on the blocklist, and this key may not take it off; an adm
 
 
 def had_parts(job: Job) -> bool:
-    """Whether there was anything in an event; a report that only names actors never has parts, and is not empty."""
+    """Whether there was anything in an event.
+
+    A report that only names actors never has parts, and is not empty.
+    """
     return job.last is not None and bool(parts(job.last.body))
 
 
 def after_deletion(api: MispApi, job: Job, notes: list[Note]) -> LastDelivery | None:
-    """Finish a deletion that was cut.
+    """Finish an interrupted deletion.
 
     Args:
         api: the MISP.
         job: whose deletion was begun.
-        notes: takes what a reader should know.
+        notes: takes notes for a reader.
 
     Returns:
-        What is there: nothing, or the empty event that it was.
+        How the event is delivered by then: not at all, or as the empty event that it was.
 
     Raises:
         ServerError: when MISP fails; the next run tries again.
@@ -45,13 +57,13 @@ def after_deletion(api: MispApi, job: Job, notes: list[Note]) -> LastDelivery | 
     return None
 
 
-def removed(api: MispApi, job: Job, delivery: Delivery) -> Delivery:
+def deleted(api: MispApi, job: Job, delivery: Delivery) -> Delivery:
     """Delete an event that was just emptied, where nobody else put anything in it.
 
     Args:
         api: the MISP.
         job: of the event.
-        delivery: what became of it so far.
+        delivery: of the emptied event.
 
     Returns:
         `State.OUT` where it was deleted, else the delivery as it was.
@@ -59,28 +71,30 @@ def removed(api: MispApi, job: Job, delivery: Delivery) -> Delivery:
     Raises:
         ServerError: when MISP fails; the next run goes on.
     """
-    uuid = job.uuid
-    if (
-        delivery.state not in OURS
-        or delivery.delivered.adopted is not None
-        or delivery.delivered.split is not None
-        or not api.may_unblock()
-    ):
+    if not _may_be_deleted(api, delivery):
         return delivery
-    held = api.event(uuid)
-    if held is None or _anything_in(held, delivery.body) or api.extended(uuid):
+    remote = api.event(job.uuid)
+    if remote is None or _has_others_work(remote, delivery.body) or api.extended(job.uuid):
         return delivery
     job.begin(State.DELETING, delivery.delivered)
-    answer = api.post(f"events/delete/{held['id']}", {})
+    answer = api.post(f"events/delete/{remote['id']}", {})
     value = value_of(answer)
     if answer.status >= 500 or not value:
         raise api.failed("events/delete", answer, message_of(value, answer))
     if answer.status != 200 or value.get("saved") is not True:
-        note = f"empty, and not deleted: {message_of(value, answer)}"
-        delivery.notes.append((None, Outcome.PRESERVED, Reason.REFUSED, note))
+        text = f"empty, and not deleted: {message_of(value, answer)}"
+        delivery.notes.append((None, Outcome.PRESERVED, Reason.REFUSED, text))
         return delivery
-    _unblock(api, uuid, delivery.notes)
-    return Delivery(uuid, State.OUT, Delivered.of(job.wanted), "deleted", notes=delivery.notes)
+    _unblock(api, job.uuid, delivery.notes)
+    delivered = Delivered.of(job.wanted)
+    return Delivery(job.uuid, State.OUT, delivered, "deleted", notes=delivery.notes)
+
+
+def _may_be_deleted(api: MispApi, delivery: Delivery) -> bool:
+    """Whether an event is ours alone, and its UUID can come back after a deletion."""
+    delivered = delivery.delivered
+    alone = delivered.adopted is None and delivered.split is None
+    return delivery.state in OURS and alone and api.may_unblock()
 
 
 def _unblock(api: MispApi, uuid: str, notes: list[Note]) -> None:
@@ -92,25 +106,25 @@ def _unblock(api: MispApi, uuid: str, notes: list[Note]) -> None:
         notes.append((None, Outcome.PRESERVED, Reason.BLOCKED, _STAYS))
 
 
-def _anything_in(held: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
-    """Whether somebody else has something in an event: fields, live parts, tags, sightings, proposals, notes."""
-    if any(normal(name, held.get(name)) != normal(name, body.get(name)) for name in EVENT_FIELDS):
-        return True
-    everything = [
-        part for name in ("Attribute", "Object", "EventReport") for part in held.get(name) or ()
-    ]
-    if any(not is_set(part.get("deleted")) for part in everything):
-        return True
-    if {name.lower() for name in tag_names(dict(held))} - {
-        name.lower() for name in tag_names(dict(body))
-    }:
-        return True
-    if any(part.get("ShadowAttribute") for part in (held, *everything)):
-        return True
-    if any(part.get(kind) for part in (held, *everything) for kind in ANALYST_DATA):
-        return True
-    return any(
-        str(said.get("uuid"))[14:15] != DERIVED
-        for part in all_attributes(dict(held))
-        for said in part.get("Sighting") or ()
+def _has_others_work(remote: Part, body: Part) -> bool:
+    """Whether somebody else has something in an event.
+
+    That is a field, a live part, a tag, a sighting, a proposal or analyst data.
+    """
+    holders = [remote, *in_lists(remote, PARTS)]
+    return (
+        any(differs(name, remote, body) for name in EVENT_FIELDS)
+        or any(not is_deleted(part) for part in holders[1:])
+        or bool(folded_tags(remote) - folded_tags(body))
+        or any(part.get(name) for part in holders for name in ("ShadowAttribute", *ANALYST_DATA))
+        or any(not _is_ours(row) for part in all_attributes(remote) for row in _sightings(part))
     )
+
+
+def _sightings(part: Part) -> list[Part]:
+    return rows_of(part, "Sighting")
+
+
+def _is_ours(sighting: Part) -> bool:
+    """Whether a sighting has a UUID as the conversion derives them."""
+    return str(sighting.get("uuid"))[14:15] == DERIVED

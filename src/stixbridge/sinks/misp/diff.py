@@ -1,48 +1,56 @@
-"""What to send for a change: what we delivered last, what is wanted now, what MISP has.
+"""The edit that brings an event in MISP to what is wanted.
 
-Only what we changed is sent, part by part and field by field; what analysts did stays. Where both changed a field the
-analyst's value stands and a note says so, but for two cases in which ours must win: `to_ids` that is withdrawn, and a
-distribution that gets stricter. Timestamps are left out: an edit without them is always taken.
+Three versions are compared: the event as it is wanted, as we delivered it last, and as MISP has it
+(`remote`). Only our own changes are sent, part by part and field by field; the work of analysts
+stays. Where both changed a field the analyst's value stays and a note says so, but for two cases in
+which ours must win: `to_ids` that is withdrawn, and a distribution that gets stricter. Timestamps
+are left out: MISP always takes an edit without them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from stixbridge import tlp
 from stixbridge.envelopes import AnalystDataChange, Delivered
 from stixbridge.ledger import Outcome, Reason
-from stixbridge.misp.model import ANALYST_DATA, MispEvent, level_of, tag_names
+from stixbridge.misp.model import ANALYST_DATA, MispEvent, tag_names
 from stixbridge.misp.values import BadValue, normalise
 from stixbridge.sinks.delivery import Note
 from stixbridge.sinks.fields import (
     ANALYST_FIELDS,
-    ATTRIBUTE_FIELDS,
     EVENT_FIELDS,
-    OBJECT_FIELDS,
+    FIELDS_OF,
     OBJECT_HEAD,
-    REPORT_FIELDS,
+    PARTS,
     Part,
     by_uuid,
+    differs,
     is_deleted,
     normal,
+    rank_of,
+    rows_of,
+    tlp_rank,
     wider,
 )
 
 _SHARING = frozenset({"distribution", "sharing_group_id"})
-_SAID = frozenset(ANALYST_FIELDS) - {"distribution"}
+_TEXTS = frozenset(ANALYST_FIELDS) - {"distribution"}
+_REFERENCE_FIELDS = ("relationship_type", "comment")
+_REFERENCE_HEAD = ("uuid", "object_uuid", "referenced_uuid", "relationship_type")
+_REPORT_HEAD = ("uuid", "name", "content", "distribution", "sharing_group_id")
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Whose word counts where the source and an analyst both changed something.
+    """Whose change counts where the source and an analyst both changed something.
 
     Attributes:
-        ours: fields in which the source's value stands, not the analyst's.
-        restore: whether what was deleted comes back: what left a trace when the source changes it, what left none
-            (deleted for good, or lost with a backup) whenever that is seen.
+        ours: fields in which the source's value stays, not the analyst's.
+        restore: whether deleted parts come back: one that left a trace when the source changes it,
+            one that left none (deleted for good, or lost with a backup) whenever that is seen.
     """
 
     ours: frozenset[str] = frozenset()
@@ -54,15 +62,17 @@ class Changes:
     """An edit.
 
     Attributes:
-        body: to send; empty where there is nothing to do.
-        analyst_data: changes of analyst data that MISP has: an edit of the event would not change it.
+        body: the edit to send; empty where there is nothing to do.
+        analyst_data: changes of analyst data that MISP has: an edit of the event would not change
+            it.
         refused: those of `analyst_data` that MISP did not take.
         analyst_kept: as in `Delivered`.
         stored_values: as in `Delivered`.
-        others_tags: UUID of a part -> tags, in lower case, that are wanted and were set by somebody else.
+        others_tags: UUID of a part -> tags, in lower case, that are wanted and were set by somebody
+            else.
         deleted_by_analyst: as in `Delivered`, whether the parts are still wanted or not.
-        notes: what a reader should know.
-        policy: whose word counts.
+        notes: for a reader.
+        policy: whose change counts.
     """
 
     body: MispEvent = field(default_factory=dict)
@@ -76,136 +86,304 @@ class Changes:
     policy: Policy = field(default_factory=Policy)
 
 
-def compute(
+def compare(
     wanted: MispEvent,
     delivered: Delivered,
-    theirs: Mapping[str, Any],
+    remote: Mapping[str, Any],
     policy: Policy | None = None,
 ) -> Changes:
     """The edit that brings an event in MISP to what is wanted.
 
     Args:
-        wanted: what it shall be.
+        wanted: the event as it shall be.
         delivered: the event as we delivered it last; parts that are not in it are new to us.
-        theirs: what MISP has, soft-deleted parts included.
-        policy: whose word counts in a conflict; the analyst's where it is None.
+        remote: the event as MISP has it, with soft-deleted parts.
+        policy: whose change counts in a conflict; the analyst's where it is None.
     """
-    base = delivered.body
     changes = Changes(
         policy=policy or Policy(),
         deleted_by_analyst=set(delivered.deleted_by_analyst),
         analyst_kept={uuid: dict(fields) for uuid, fields in delivered.analyst_kept.items()},
         stored_values=delivered.stored_values,
     )
-    body = _fields(wanted, base, theirs, EVENT_FIELDS, changes, str(wanted["uuid"]))
-    if (
-        wanted.get("distribution") == "4" and body.keys() & _SHARING
-    ):  # MISP takes neither without the other
-        body |= {name: wanted[name] for name in _SHARING & wanted.keys()}
-    tags = _tags(wanted, base, theirs, changes)
-    if tags:
-        body["Tag"] = tags
-    body.update(_inner(wanted, base, theirs, changes))
-    for name, fields in (
-        ("Attribute", ATTRIBUTE_FIELDS),
-        ("Object", OBJECT_FIELDS),
-        ("EventReport", REPORT_FIELDS),
-    ):
-        rows = _parts(wanted, base, theirs, name, fields, changes)
-        if rows:
-            body[name] = rows
-    changes.body = body
+    changes.body = _Comparison(changes).event(_Versions(wanted, delivered.body, dict(remote)))
     return changes
 
 
-def _parts(
-    wanted: Mapping[str, Any],
-    base: Mapping[str, Any],
-    theirs: Mapping[str, Any],
-    name: str,
-    fields: tuple[str, ...],
-    changes: Changes,
-) -> list[Part]:
-    ours, before, held = by_uuid(wanted, name), by_uuid(base, name), by_uuid(theirs, name)
-    rows: list[Part] = []
-    for uuid, part in ours.items():
-        known, other = before.get(uuid), held.get(uuid)
-        absent = other is None or is_deleted(other)
-        if absent and (known is not None or uuid in changes.deleted_by_analyst):
-            if changes.policy.restore and (known != part or other is None):
-                rows.append(_new(part, revived=other is not None))
-                changes.deleted_by_analyst.discard(uuid)
-            elif known != part:  # said when it matters: the source changed what an analyst deleted
-                note = f"{_called(part)}deleted in MISP; stays deleted"
-                changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
-        elif other is None or absent:
-            rows.append(_new(part, revived=other is not None))
-        else:
-            row = _changed(part, known or {}, other, name, fields, changes)
-            if row:
-                rows.append(row)
-    for uuid, known in before.items():
-        if uuid in ours:
-            continue
-        other = held.get(uuid)
-        if other is None or is_deleted(other):
-            changes.deleted_by_analyst.add(uuid)  # not by us: it does not come back by itself
-        else:
-            rows.extend(_withdrawn(known, other, name, changes))
-    return rows
+class _Versions(NamedTuple):
+    """Three versions of an event or of a part; empty where one is missing."""
+
+    wanted: Part
+    delivered: Part
+    remote: Part
+
+    @property
+    def uuid(self) -> str:
+        return str(self.wanted["uuid"])
+
+    def rows(self, name: str) -> tuple[dict[str, Part], dict[str, Part], dict[str, Part]]:
+        """The rows of a list of each version, by UUID."""
+        return by_uuid(self.wanted, name), by_uuid(self.delivered, name), by_uuid(self.remote, name)
+
+    def analysts_level(self) -> str | None:
+        """The strictest TLP level among the tags that others set."""
+        before = {name.lower() for name in tag_names(self.delivered)}
+        others = (name for name in tag_names(self.remote) if name.lower() not in before)
+        return tlp.strictest(tlp.level_of_name(name) for name in others if tlp.is_tlp_tag(name))
 
 
-def _withdrawn(known: Part, other: Part, name: str, changes: Changes) -> Iterator[Part]:
-    """The row that takes away what is no longer wanted; nothing where it has become an analyst's own."""
-    uuid = str(known["uuid"])
-    if _made_anothers(known, other, name, changes.stored_values.get(uuid)):
-        note = f"{_called(known)}no longer wanted, and an analyst made something else of it; stays"
-        changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
-        return
-    if name == "Object":
-        inner = by_uuid(known, "Attribute")
-        added = [
-            row
-            for own, row in by_uuid(other, "Attribute").items()
-            if own not in inner and not is_deleted(row)
-        ]
-        if added:
-            note = f"{_called(known)}no longer wanted, and an analyst added to it; what was ours in it goes"
-            changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
-            gone = [{**_head(row, "Attribute"), "deleted": True} for row in inner.values()]
-            yield {**_head(known, name), "Attribute": gone}
+class _Comparison:
+    """Compares versions of an event and its parts, and collects the changes.
+
+    Args (of the constructor):
+        changes: takes everything but the body.
+    """
+
+    def __init__(self, changes: Changes) -> None:
+        self._changes = changes
+        self._policy = changes.policy
+
+    def event(self, event: _Versions) -> Part:
+        """The body of the edit of an event."""
+        body = self._fields(event, EVENT_FIELDS)
+        if event.wanted.get("distribution") == "4" and body.keys() & _SHARING:
+            # MISP takes neither without the other
+            body |= {name: event.wanted[name] for name in _SHARING & event.wanted.keys()}
+        body |= self._beside(event)
+        for name in PARTS:
+            rows = self._parts(event, name)
+            if rows:
+                body[name] = rows
+        return body
+
+    # parts
+
+    def _parts(self, holder: _Versions, name: str) -> list[Part]:
+        """The rows of a list of parts that an edit has to have."""
+        wanted, delivered, remote = holder.rows(name)
+        rows: list[Part] = []
+        for uuid, part in wanted.items():
+            known, there = delivered.get(uuid), remote.get(uuid)
+            if there is None or is_deleted(there):
+                rows.extend(self._absent(part, known, revived=there is not None))
+            else:
+                row = self._changed(_Versions(part, known or {}, there), name)
+                rows.extend([row] if row else [])
+        for uuid in [uuid for uuid in delivered if uuid not in wanted]:
+            there = remote.get(uuid)
+            if there is None or is_deleted(there):
+                # not by us: it does not come back by itself
+                self._changes.deleted_by_analyst.add(uuid)
+            else:
+                rows.extend(self._withdrawn(delivered[uuid], there, name))
+        return rows
+
+    def _absent(self, part: Part, known: Part | None, *, revived: bool) -> Iterator[Part]:
+        """The row of a wanted part that MISP does not have, or shows as deleted."""
+        uuid = str(part["uuid"])
+        deleted = known is not None or uuid in self._changes.deleted_by_analyst
+        if not deleted:
+            yield _new(part, revived=revived)
+        elif self._policy.restore and (known != part or not revived):
+            self._changes.deleted_by_analyst.discard(uuid)
+            yield _new(part, revived=revived)
+        elif known != part:
+            # told when it matters: the source changed a part that an analyst deleted
+            self._conflict(part, "deleted in MISP; stays deleted")
+
+    def _changed(self, part: _Versions, name: str) -> Part:
+        """The row of a part that MISP has; empty where nothing changes."""
+        fields = _REFERENCE_FIELDS if name == "ObjectReference" else FIELDS_OF[name]
+        row = self._fields(part, fields)
+        data = part.wanted.get("data")
+        if "data" in part.wanted and data != part.delivered.get("data"):
+            # MISP may show an attachment otherwise than it got it, or not at all
+            row["data"] = data
+        row |= self._beside(part)
+        for inner in ("Attribute", "ObjectReference") if name == "Object" else ():
+            rows = self._parts(part, inner)
+            if rows:
+                row[inner] = rows
+        if not row:
+            return {}
+        head = _report_head(part.remote) if name == "EventReport" else _head(part.wanted, name)
+        return {**head, **row}
+
+    def _withdrawn(self, known: Part, remote: Part, name: str) -> Iterator[Part]:
+        """The row that takes a part away; none where it has become an analyst's own."""
+        stored = self._changes.stored_values.get(str(known["uuid"]))
+        if _is_rewritten(known, remote, name, stored):
+            text = "no longer wanted, and an analyst made something else of it; stays"
+            self._conflict(known, text)
             return
-    head = _report_head(other) if name == "EventReport" else _head(known, name)
-    yield {**head, "deleted": True}
+        if name == "Object":
+            ours = by_uuid(known, "Attribute")
+            added = by_uuid(remote, "Attribute").keys() - ours.keys()
+            if any(not is_deleted(row) for row in _rows(remote, added)):
+                text = "no longer wanted, and an analyst added to it; what was ours in it goes"
+                self._conflict(known, text)
+                rows = [{**_head(row, "Attribute"), "deleted": True} for row in ours.values()]
+                yield {**_head(known, name), "Attribute": rows}
+                return
+        head = _report_head(remote) if name == "EventReport" else _head(known, name)
+        yield {**head, "deleted": True}
+
+    # fields
+
+    def _fields(self, part: _Versions, names: tuple[str, ...]) -> Part:
+        """The fields of a part that an edit has to have."""
+        return {name: part.wanted.get(name, "") for name in names if self._is_sent(part, name)}
+
+    def _is_sent(self, part: _Versions, name: str) -> bool:
+        """Whether the wanted value of a field is sent."""
+        wanted, last, remote = (normal(name, version.get(name)) for version in part)
+        kept = self._changes.analyst_kept.get(part.uuid, {})
+        before = normal(name, kept[name]) if name in kept else last  # the value that we delivered
+        if wanted == remote:
+            if part.delivered and wanted != before:
+                by_analyst = self._changes.analyst_kept.setdefault(part.uuid, {})
+                by_analyst.setdefault(name, part.delivered.get(name))
+            return False
+        if wanted == last and part.delivered:
+            return False  # the source has not changed it
+        if name == "distribution" and wider(wanted, remote) and _is_marked_stricter(part):
+            text = "distribution: stays, since an analyst marked it more strictly"
+            self._conflict(part.wanted, text, uuid=part.uuid)
+            return False
+        if part.delivered and remote != before and not self._wins(name, wanted, remote):
+            if wanted != before:
+                self._conflict(part.wanted, f"{name}: MISP's value stands", uuid=part.uuid)
+            return False
+        kept.pop(name, None)
+        return True
+
+    def _wins(self, name: str, wanted: Any, remote: Any) -> bool:
+        """Whether a value of ours goes before an analyst's.
+
+        A withdrawn `to_ids` and a stricter distribution always do.
+        """
+        if name in self._policy.ours:
+            return True
+        if name == "to_ids":
+            return wanted is False
+        return name == "distribution" and wider(remote, wanted)
+
+    # tags, sightings and analyst data
+
+    def _beside(self, part: _Versions) -> dict[str, list[Part]]:
+        """Tags, sightings and analyst data of a part that an edit has to have."""
+        rows = {"Tag": self._tags(part), "Sighting": _new_sightings(part)}
+        for name in ANALYST_DATA:
+            if part.wanted.get(name) or part.delivered.get(name):
+                rows[name] = list(self._analyst_data(part, name))
+        return {name: found for name, found in rows.items() if found}
+
+    def _tags(self, part: _Versions) -> list[Part]:
+        """Tags to add, and those that we set before and no longer want.
+
+        Tags that others set are never touched.
+        """
+        wanted, delivered, remote = (
+            {name.lower(): name for name in tag_names(version)} for version in part
+        )
+        by_others = wanted.keys() & remote.keys() - delivered.keys()
+        if by_others:
+            self._changes.others_tags.setdefault(part.uuid, set()).update(by_others)
+        local = {tag["name"] for tag in rows_of(part.wanted, "Tag") if tag.get("local")}
+        level = part.analysts_level()
+        rows: list[Part] = [
+            {"name": name, **({"local": True} if name in local else {})}
+            for folded, name in wanted.items()
+            if folded not in remote and folded not in delivered and not _is_looser(name, level)
+        ]
+        rows.extend(
+            {"name": remote[folded], "deleted": 1}
+            for folded in delivered
+            if folded not in wanted and folded in remote
+        )
+        return rows
+
+    def _analyst_data(self, holder: _Versions, name: str) -> Iterator[Part]:
+        """Notes, opinions or relationships that are new; others go to `Changes.analyst_data`."""
+        wanted, delivered, remote = holder.rows(name)
+        for uuid, entry in wanted.items():
+            if uuid in remote:
+                known = delivered.get(uuid, {})
+                yield from self._changed_entry(_Versions(entry, known, remote[uuid]), name)
+            elif uuid not in delivered and uuid not in self._changes.deleted_by_analyst:
+                yield entry
+            elif delivered.get(uuid) != entry:
+                text = f"{name.lower()} deleted in MISP; stays deleted"
+                self._conflict({}, text, uuid=uuid)
+        for uuid, entry in delivered.items():
+            if uuid not in wanted:
+                self._withdraw_entry(entry, remote.get(uuid), name)
+
+    def _changed_entry(self, entry: _Versions, name: str) -> Iterator[Part]:
+        fields = self._fields(entry, ANALYST_FIELDS)
+        if "relationship_type" in fields:
+            # MISP answers 200 to the change and keeps the old one: delete it and add it anew
+            self._changes.analyst_data.append(AnalystDataChange(name, entry.uuid, None))
+            yield entry.wanted
+        elif fields:
+            self._changes.analyst_data.append(AnalystDataChange(name, entry.uuid, fields))
+
+    def _withdraw_entry(self, entry: Part, remote: Part | None, name: str) -> None:
+        uuid = str(entry["uuid"])
+        if remote is None:
+            self._changes.deleted_by_analyst.add(uuid)
+        elif any(differs(field, remote, entry) for field in entry.keys() & _TEXTS):
+            text = f"{name.lower()} was changed in MISP; stays, though the source no longer says it"
+            self._conflict({}, text, uuid=uuid)
+        else:
+            self._changes.analyst_data.append(AnalystDataChange(name, uuid, None))
+
+    def _conflict(self, part: Part, text: str, *, uuid: str | None = None) -> None:
+        note = (uuid or str(part["uuid"]), Outcome.PRESERVED, Reason.CONFLICT, _label(part) + text)
+        self._changes.notes.append(note)
 
 
-def _called(part: Mapping[str, Any]) -> str:
+def _rows(part: Part, uuids: set[str]) -> Iterator[Part]:
+    """The attributes of an object that have some UUIDs."""
+    return (row for uuid, row in by_uuid(part, "Attribute").items() if uuid in uuids)
+
+
+def _label(part: Part) -> str:
     """A part as a reader knows it, before a colon; nothing for an event."""
     if "type" in part and "value" in part:
         return f"{part['type']} {str(part['value'])[:80]}: "
     return f"{part['name']}: " if "name" in part else ""
 
 
-def _made_anothers(known: Part, other: Part, name: str, stored: str | None) -> bool:
+def _is_rewritten(known: Part, remote: Part, name: str, stored: str | None) -> bool:
+    """Whether an analyst made something else of a part.
+
+    Args:
+        known: the part as it was delivered.
+        remote: the part as MISP has it.
+        name: of the list that it is in.
+        stored: the value of an attribute as MISP stored it, where that differs.
+    """
     if name == "EventReport":
-        return str(other.get("content")).strip() != str(known.get("content")).strip()
+        return str(remote.get("content")).strip() != str(known.get("content")).strip()
     if name != "Attribute" or "type" not in known:
         return False
-    if str(other.get("type")) != str(known["type"]):
+    if str(remote.get("type")) != str(known["type"]):
         return True
-    return _value(other) != _value(known) and str(other.get("value")) != stored
+    return _value(remote) != _value(known) and str(remote.get("value")) != stored
 
 
 def _value(part: Part) -> str:
-    """A value as it compares: MISP normalises what it stores."""
-    kind, value = str(part.get("type")), str(part.get("value"))
+    """A value as it compares: MISP normalises the values that it stores."""
+    type_, value = str(part.get("type")), str(part.get("value"))
     try:
-        return normalise(kind, value).strip().lower()
+        return normalise(type_, value).strip().lower()
     except BadValue:
         return value.strip().lower()
 
 
 def _new(part: Part, *, revived: bool) -> Part:
+    """The row of a part that MISP does not have, or shows as deleted."""
     row = {key: value for key, value in part.items() if key != "timestamp"}
     if "Attribute" in row:
         row["Attribute"] = [_new(inner, revived=revived) for inner in row["Attribute"]]
@@ -215,187 +393,33 @@ def _new(part: Part, *, revived: bool) -> Part:
 
 
 def _head(part: Part, name: str) -> Part:
-    """What a part needs to be found and taken by an edit."""
+    """The fields of a part that MISP needs to find it and to take an edit of it."""
     if name == "Object":
         return {key: part[key] for key in OBJECT_HEAD if key in part}
     if name == "ObjectReference":
-        return {
-            key: part[key]
-            for key in ("uuid", "object_uuid", "referenced_uuid", "relationship_type")
-        }
+        return {key: part[key] for key in _REFERENCE_HEAD}
     return {"uuid": part["uuid"]}
 
 
-def _report_head(other: Part) -> Part:
-    """What an edit of an event report has to say, as MISP has it: what is left out there is set to a default."""
-    names = ("uuid", "name", "content", "distribution", "sharing_group_id")
-    return {name: other[name] for name in names if other.get(name) is not None}
+def _report_head(remote: Part) -> Part:
+    """The fields of an event report, as MISP has it, that every edit of it has to have.
+
+    MISP sets those that an edit leaves out to a default.
+    """
+    return {name: remote[name] for name in _REPORT_HEAD if remote.get(name) is not None}
 
 
-def _inner(
-    part: Part, known: Mapping[str, Any], other: Mapping[str, Any], changes: Changes
-) -> dict[str, list[Part]]:
-    """Sightings and analyst data that are new; analyst data that changed or went goes to `changes.analyst_data`."""
-    rows: dict[str, list[Part]] = {}
-    before = by_uuid(known, "Sighting")
-    fresh = [entry for uuid, entry in by_uuid(part, "Sighting").items() if uuid not in before]
-    if fresh:
-        rows["Sighting"] = fresh
-    for name in ANALYST_DATA:
-        if part.get(name) or known.get(name):
-            fresh = list(_analyst_data(name, part, known, other, changes))
-            if fresh:
-                rows[name] = fresh
-    return rows
+def _new_sightings(part: _Versions) -> list[Part]:
+    before = by_uuid(part.delivered, "Sighting")
+    return [row for uuid, row in by_uuid(part.wanted, "Sighting").items() if uuid not in before]
 
 
-def _analyst_data(
-    name: str, part: Part, known: Mapping[str, Any], other: Mapping[str, Any], changes: Changes
-) -> Iterator[Part]:
-    """Those that are new."""
-    ours, before, held = (by_uuid(row, name) for row in (part, known, other))
-    for uuid, entry in ours.items():
-        there = held.get(uuid)
-        if there is not None:
-            fields = _fields(entry, before.get(uuid, {}), there, ANALYST_FIELDS, changes, uuid)
-            if "relationship_type" in fields:  # MISP answers 200 and keeps the old one
-                changes.analyst_data.append(AnalystDataChange(name, uuid, None))
-                yield entry
-            elif fields:
-                changes.analyst_data.append(AnalystDataChange(name, uuid, fields))
-        elif uuid not in before and uuid not in changes.deleted_by_analyst:
-            yield entry
-        elif before.get(uuid) != entry:
-            note = f"{name.lower()} deleted in MISP; stays deleted"
-            changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
-    for uuid, entry in before.items():
-        there = held.get(uuid)
-        if uuid in ours:
-            continue
-        if there is None:
-            changes.deleted_by_analyst.add(uuid)
-        elif any(
-            normal(field, there.get(field)) != normal(field, entry.get(field))
-            for field in entry.keys() & _SAID
-        ):
-            note = f"{name.lower()} was changed in MISP; stays, though the source no longer says it"
-            changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
-        else:
-            changes.analyst_data.append(AnalystDataChange(name, uuid, None))
+def _is_marked_stricter(part: _Versions) -> bool:
+    """Whether a TLP tag that others set is stricter than the wanted level."""
+    return tlp_rank(part.analysts_level()) > rank_of(part.wanted)
 
 
-def _changed(
-    part: Part, known: Part, other: Part, name: str, fields: tuple[str, ...], changes: Changes
-) -> Part:
-    row = _fields(part, known, other, fields, changes, str(part["uuid"]))
-    if "data" in part and part["data"] != known.get("data"):
-        row["data"] = part[
-            "data"
-        ]  # MISP may show the content of an attachment otherwise than it got it, or not at all
-    tags = _tags(part, known, other, changes)
-    if tags:
-        row["Tag"] = tags
-    row.update(_inner(part, known, other, changes))
-    if name == "Object":
-        attributes = _parts(part, known, other, "Attribute", ATTRIBUTE_FIELDS, changes)
-        references = _parts(
-            part, known, other, "ObjectReference", ("relationship_type", "comment"), changes
-        )
-        if attributes:
-            row["Attribute"] = attributes
-        if references:
-            row["ObjectReference"] = references
-    if not row:
-        return {}
-    return {**(_report_head(other) if name == "EventReport" else _head(part, name)), **row}
-
-
-def _fields(
-    wanted: Mapping[str, Any],
-    base: Mapping[str, Any],
-    theirs: Mapping[str, Any],
-    fields: tuple[str, ...],
-    changes: Changes,
-    uuid: str,
-) -> Part:
-    row: Part = {}
-    for name in fields:
-        ours, last, held = (normal(name, part.get(name)) for part in (wanted, base, theirs))
-        given = changes.analyst_kept.get(uuid, {})
-        before = normal(name, given[name]) if name in given else last  # what we delivered
-        if ours == held:
-            if base and ours != before:
-                changes.analyst_kept.setdefault(uuid, {}).setdefault(name, base.get(name))
-            continue
-        if ours == last and base:
-            continue  # the source says what it said
-        if (
-            name == "distribution"
-            and wider(ours, held)
-            and _marked_more_strictly(wanted, base, theirs)
-        ):
-            note = f"{_called(wanted)}distribution: stays, since an analyst marked it more strictly"
-            changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
-            continue
-        if base and name not in changes.policy.ours and not _must_win(name, ours, held):
-            if ours == before:
-                continue  # back at what we delivered: what an analyst made of it since stands
-            if held != before:
-                note = f"{_called(wanted)}{name}: MISP's value stands"
-                changes.notes.append((uuid, Outcome.PRESERVED, Reason.CONFLICT, note))
-                continue
-        given.pop(name, None)
-        row[name] = wanted.get(name, "")
-    return row
-
-
-def _must_win(name: str, ours: Any, held: Any) -> bool:
-    """Whether a value of ours stands against an analyst's: what is withdrawn, or gets stricter, has to."""
-    if name == "to_ids":
-        return ours is False
-    return name == "distribution" and wider(held, ours)
-
-
-def _marked_more_strictly(
-    wanted: Mapping[str, Any], base: Mapping[str, Any], theirs: Mapping[str, Any]
-) -> bool:
-    """Whether a TLP tag that others set is stricter than what is wanted."""
-    before = {name.lower() for name in tag_names(dict(base))}
-    others = tlp.strictest(
-        tlp.level_of_name(name)
-        for name in tag_names(dict(theirs))
-        if tlp.is_tlp_tag(name) and name.lower() not in before
-    )
-    level = level_of(dict(wanted))
-    return others is not None and tlp.RANK[others] > (tlp.RANK[level] if level is not None else -1)
-
-
-def _tags(
-    wanted: Mapping[str, Any], base: Mapping[str, Any], theirs: Mapping[str, Any], changes: Changes
-) -> list[Part]:
-    """Tags to add, and those we set before and no longer want; tags that others set are never touched."""
-    ours, before, held = (
-        {name.lower(): name for name in tag_names(dict(part))} for part in (wanted, base, theirs)
-    )
-    local = {tag["name"] for tag in wanted.get("Tag") or [] if tag.get("local")}
-    strictest = tlp.strictest(
-        tlp.level_of_name(name)
-        for folded, name in held.items()
-        if tlp.is_tlp_tag(name) and folded not in before
-    )
-    rows: list[Part] = []
-    for folded, name in ours.items():
-        if folded in held and folded not in before:
-            changes.others_tags.setdefault(str(wanted["uuid"]), set()).add(folded)
-        if folded in held or folded in before:
-            continue
-        level = tlp.level_of_name(name) if tlp.is_tlp_tag(name) else None
-        if level is not None and strictest is not None and tlp.RANK[strictest] > tlp.RANK[level]:
-            continue  # an analyst marked it more strictly
-        rows.append({"name": name, **({"local": True} if name in local else {})})
-    rows.extend(
-        {"name": held[folded], "deleted": 1}
-        for folded in before
-        if folded not in ours and folded in held
-    )
-    return rows
+def _is_looser(tag: str, level: str | None) -> bool:
+    """Whether a TLP tag is looser than the level that an analyst set."""
+    own = tlp.level_of_name(tag) if tlp.is_tlp_tag(tag) else None
+    return own is not None and tlp_rank(level) > tlp_rank(own)

@@ -23,7 +23,7 @@ _LEVEL = 1
 """Of the compression: a dry run keeps every event that it touches."""
 
 
-class Imagined(MispApi):
+class DryRunApi(MispApi):
     """One MISP that is only read.
 
     Args (of the constructor):
@@ -151,16 +151,16 @@ class Imagined(MispApi):
         return {"GalaxyCluster": {}}, 200
 
 
-_WRITES: Mapping[str, Callable[[Imagined, str, Mapping[str, Any]], tuple[dict[str, Any], int]]] = {
-    "events/add": Imagined._add,
-    "events/edit": Imagined._edit,
-    "events/publish": Imagined._publish,
-    "events/delete": Imagined._delete,
-    "events/upload_stix": Imagined._upload,
-    "event_blocklists/delete": Imagined._unblock,
-    "galaxy_clusters/add": Imagined._make_cluster,
-    "galaxy_clusters/edit": Imagined._take,
-    "galaxy_cluster_relations/add": Imagined._take,
+_WRITES: Mapping[str, Callable[[DryRunApi, str, Mapping[str, Any]], tuple[dict[str, Any], int]]] = {
+    "events/add": DryRunApi._add,
+    "events/edit": DryRunApi._edit,
+    "events/publish": DryRunApi._publish,
+    "events/delete": DryRunApi._delete,
+    "events/upload_stix": DryRunApi._upload,
+    "event_blocklists/delete": DryRunApi._unblock,
+    "galaxy_clusters/add": DryRunApi._make_cluster,
+    "galaxy_clusters/edit": DryRunApi._take,
+    "galaxy_cluster_relations/add": DryRunApi._take,
 }
 """What each write would do. None asks for a part by itself: nothing is dropped here."""
 

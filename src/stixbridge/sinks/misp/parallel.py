@@ -31,7 +31,7 @@ class _Slot:
     thread: threading.Thread = field(default_factory=threading.Thread)
 
 
-class Flight:
+class Parallel:
     """Runs jobs side by side.
 
     Args (of the constructor):

@@ -1,170 +1,169 @@
-"""What is ours of a write that was cut: MISP may have stored all of it, some of it, or nothing."""
+"""How much of an interrupted write MISP stored: all of it, some of it, or nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from stixbridge.envelopes import AnalystDataChange, Delivered, Edit
-from stixbridge.misp.model import ANALYST_DATA, MispEvent, tag_names
+from stixbridge.misp.model import ANALYST_DATA, MispEvent
 from stixbridge.sinks.fields import (
-    ATTRIBUTE_FIELDS,
     EVENT_FIELDS,
-    OBJECT_FIELDS,
-    REPORT_FIELDS,
+    FIELDS_OF,
+    PARTS,
+    Part,
     by_uuid,
+    differs,
+    folded_tags,
     is_deleted,
-    normal,
+    rows_of,
+    with_rows,
 )
 
-Part = dict[str, Any]
-
-_LISTS: Mapping[str, tuple[str, ...]] = {
-    "Attribute": ATTRIBUTE_FIELDS,
-    "Object": OBJECT_FIELDS,
-    "EventReport": REPORT_FIELDS,
-    "ObjectReference": (),
-}
+_LISTS: Mapping[str, tuple[str, ...]] = {**FIELDS_OF, "ObjectReference": ()}
 """Lists of parts, and the fields that an edit of one changes."""
+_BESIDE = ("Sighting", *ANALYST_DATA)
 
 
-def resume_base(sent: Mapping[str, Any], theirs: Mapping[str, Any]) -> MispEvent:
-    """The base of an interrupted add: of what was sent, that which arrived.
+def arrived(sent: Mapping[str, Any], remote: Mapping[str, Any]) -> MispEvent:
+    """The parts of an interrupted add that arrived.
 
     Args:
         sent: the event, or a part.
-        theirs: what MISP has of it.
+        remote: the same as MISP has it.
     """
-    base: MispEvent = {key: value for key, value in sent.items() if key not in _LISTS}
-    held = {name.lower() for name in tag_names(dict(theirs))}
+    stored: MispEvent = {key: value for key, value in sent.items() if key not in _LISTS}
     if "Tag" in sent:
-        base["Tag"] = [
-            tag for tag in sent["Tag"] if tag["name"].lower() in held and not tag.get("deleted")
+        tags = folded_tags(remote)
+        stored["Tag"] = [
+            tag for tag in sent["Tag"] if tag["name"].lower() in tags and not tag.get("deleted")
         ]
-    for name in ("Sighting", *ANALYST_DATA):
+    for name in _BESIDE:
         if name in sent:
-            there = by_uuid(theirs, name)
-            base[name] = [row for row in sent[name] if row["uuid"] in there]
+            there = by_uuid(remote, name)
+            stored[name] = [row for row in sent[name] if row["uuid"] in there]
     for name in _LISTS:
         if name in sent:
-            there = by_uuid(theirs, name)
-            base[name] = [
-                resume_base(part, there[part["uuid"]])
-                for part in sent[name]
-                if part["uuid"] in there
-            ]
-    return base
+            there = by_uuid(remote, name)
+            rows = (row for row in sent[name] if row["uuid"] in there)
+            stored[name] = [arrived(row, there[row["uuid"]]) for row in rows]
+    return stored
 
 
-def after_cut(delivered: Delivered, edits: Sequence[Edit], theirs: Mapping[str, Any]) -> Delivered:
-    """The event as it is delivered after edits that were cut: as before, with the parts of them that arrived.
+def after_interruption(
+    delivered: Delivered, edits: Sequence[Edit], remote: Mapping[str, Any]
+) -> Delivered:
+    """The event as it is delivered after interrupted edits: as before, with the parts that arrived.
 
     Args:
-        delivered: the event as it was delivered.
+        delivered: the event as it was delivered before.
         edits: as they were sent, in order.
-        theirs: the event as MISP has it.
+        remote: the event as MISP has it.
     """
-    ours: MispEvent = dict(delivered.body)
+    body: MispEvent = dict(delivered.body)
     for edit in edits:
-        ours = _after(ours, edit.body, theirs, EVENT_FIELDS)
+        body = _edited(body, edit.body, remote, EVENT_FIELDS)
         for change in edit.analyst_data:
-            ours = _changed(ours, theirs, change)
-    return replace(delivered, body=ours)
+            body = _with_change(body, remote, change)
+    return replace(delivered, body=body)
 
 
-def _changed(
-    known: Mapping[str, Any], theirs: Mapping[str, Any], change: AnalystDataChange
-) -> Part:
-    """A part with a note, opinion or relationship as we changed it, where MISP has it so."""
-    ours: Part = dict(known)
-    kind, uuid, fields = change.kind, change.uuid, change.fields
-    if any(row["uuid"] == uuid for row in known.get(kind) or ()):
-        there = by_uuid(theirs, kind).get(uuid)
-        rows = []
-        for row in known[kind]:
-            if row["uuid"] != uuid or (fields is None and there is not None):
-                rows.append(row)
-            elif fields is not None:
-                done = there is not None and all(
-                    normal(key, there.get(key)) == normal(key, fields[key]) for key in fields
-                )
-                rows.append({**row, **fields} if done else row)
-        ours[kind] = rows
-    for name in ("Attribute", "Object", "EventReport"):
-        if known.get(name):
-            held = by_uuid(theirs, name)
-            ours[name] = [
-                _changed(row, held.get(str(row["uuid"]), {}), change) for row in known[name]
-            ]
-    return ours
+def _with_change(known: Part, remote: Mapping[str, Any], change: AnalystDataChange) -> Part:
+    """A part with a note, opinion or relationship as we changed it, where MISP has the change."""
+    there = {name: by_uuid(remote, name) for name in PARTS}
+    changed = with_rows(
+        known,
+        PARTS,
+        lambda name, row: _with_change(row, there[name].get(str(row["uuid"]), {}), change),
+    )
+    rows = rows_of(known, change.kind)
+    if any(row["uuid"] == change.uuid for row in rows):
+        entry = by_uuid(remote, change.kind).get(change.uuid)
+        changed[change.kind] = list(_changed_rows(rows, entry, change))
+    return changed
 
 
-def _after(
+def _changed_rows(
+    rows: Iterable[Part], remote: Part | None, change: AnalystDataChange
+) -> Iterable[Part]:
+    for row in rows:
+        if row["uuid"] != change.uuid:
+            yield row
+        elif change.fields is None:
+            if remote is not None:
+                yield row  # it was not deleted
+        elif remote is None or any(differs(key, remote, change.fields) for key in change.fields):
+            yield row
+        else:
+            yield {**row, **change.fields}
+
+
+def _edited(
     known: Mapping[str, Any],
     edit: Mapping[str, Any],
-    theirs: Mapping[str, Any],
-    fields: Sequence[str],
+    remote: Mapping[str, Any],
+    fields: Iterable[str],
 ) -> Part:
-    """The same for one part: what MISP has as it was sent is from us."""
+    """A part after an edit of it: everything in the edit that MISP has is ours."""
     ours: Part = dict(known)
     for name in fields:
-        if name in edit and normal(name, edit[name]) == normal(name, theirs.get(name)):
+        if name in edit and not differs(name, edit, remote):
             ours[name] = edit[name]
     if edit.get("Tag"):
-        ours["Tag"] = _tags(known, edit, theirs)
-    for name in ("Sighting", *ANALYST_DATA):
+        ours["Tag"] = _edited_tags(known, edit, remote)
+    for name in _BESIDE:
         if edit.get(name):
-            there = by_uuid(theirs, name)
-            rows = by_uuid(known, name)
-            for row in edit[name]:
-                if row["uuid"] in there:
-                    rows.setdefault(str(row["uuid"]), row)
-                elif name != "Sighting":
-                    rows.pop(
-                        str(row["uuid"]), None
-                    )  # we took it away to bring it anew, and did not
-            ours[name] = list(rows.values())
-    for name, inner in _LISTS.items():
+            ours[name] = _edited_beside(known, edit, remote, name)
+    for name in _LISTS:
         if edit.get(name):
-            ours[name] = _parts(known, edit, theirs, name, inner)
+            ours[name] = _edited_parts(known, edit, remote, name)
     return ours
 
 
-def _tags(
-    known: Mapping[str, Any], edit: Mapping[str, Any], theirs: Mapping[str, Any]
+def _edited_tags(
+    known: Mapping[str, Any], edit: Mapping[str, Any], remote: Mapping[str, Any]
 ) -> list[Part]:
-    held = {name.lower() for name in tag_names(dict(theirs))}
-    ours = {tag["name"].lower(): tag for tag in known.get("Tag") or ()}
+    there = folded_tags(remote)
+    ours = {tag["name"].lower(): tag for tag in rows_of(known, "Tag")}
     for tag in edit["Tag"]:
         folded = tag["name"].lower()
-        if not tag.get("deleted") and folded in held:
+        if not tag.get("deleted") and folded in there:
             ours.setdefault(folded, tag)
-        elif tag.get("deleted") and folded not in held:
+        elif tag.get("deleted") and folded not in there:
             ours.pop(folded, None)
     return list(ours.values())
 
 
-def _parts(
-    known: Mapping[str, Any],
-    edit: Mapping[str, Any],
-    theirs: Mapping[str, Any],
-    name: str,
-    fields: Sequence[str],
+def _edited_beside(
+    known: Mapping[str, Any], edit: Mapping[str, Any], remote: Mapping[str, Any], name: str
 ) -> list[Part]:
-    rows, there = by_uuid(known, name), by_uuid(theirs, name)
+    """Sightings or analyst data after an edit that adds some."""
+    there, rows = by_uuid(remote, name), by_uuid(known, name)
+    for row in edit[name]:
+        if row["uuid"] in there:
+            rows.setdefault(str(row["uuid"]), row)
+        elif name != "Sighting":
+            # we deleted it to add it anew, and did not
+            rows.pop(str(row["uuid"]), None)
+    return list(rows.values())
+
+
+def _edited_parts(
+    known: Mapping[str, Any], edit: Mapping[str, Any], remote: Mapping[str, Any], name: str
+) -> list[Part]:
+    there, rows = by_uuid(remote, name), by_uuid(known, name)
     for part in edit[name]:
         uuid = str(part["uuid"])
-        other = there.get(uuid)
+        found = there.get(uuid)
+        absent = found is None or is_deleted(found)
         if part.get("deleted") is True:
-            if other is None or is_deleted(other):
+            if absent:
                 rows.pop(uuid, None)
-        elif other is None or (part.get("deleted") is False and is_deleted(other)):
+        elif found is None or (absent and part.get("deleted") is False):
             continue  # it did not arrive, or was to come back and is still deleted
         elif uuid in rows:
-            rows[uuid] = _after(rows[uuid], part, other, fields)
+            rows[uuid] = _edited(rows[uuid], part, found, _LISTS[name])
         else:
-            rows[uuid] = resume_base(
-                {key: value for key, value in part.items() if key != "deleted"}, other
-            )
+            rows[uuid] = arrived({key: part[key] for key in part if key != "deleted"}, found)
     return list(rows.values())

@@ -1,4 +1,4 @@
-"""What MISP did not store of what was sent, asked for by itself: it is stored after all, or MISP says why not."""
+"""Parts that MISP did not store, asked for one by one: MISP stores them after all, or says why not."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from stixbridge.envelopes import AnalystDataChange
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import ANALYST_DATA
 from stixbridge.sinks.delivery import Note
-from stixbridge.sinks.fields import normal
+from stixbridge.sinks.fields import PARTS, in_lists, normal
 from stixbridge.sinks.misp.answers import message_of, table, value_of
 from stixbridge.sinks.misp.api import MispApi
 from stixbridge.sinks.misp.verify import Unstored
 
 _ALONE = {"Attribute": "attributes/add", "Object": "objects/add"}
 _NEVER = "9"
-"""A distribution that MISP refuses: what is asked with it is never stored, and told all that is wrong with it."""
+"""A distribution that MISP refuses: it never stores an attribute that is sent with it, and names all its errors."""
 _SILENT = "MISP does not say why"
 
 
 class Repair:
-    """Asks one MISP for what is missing.
+    """Asks one MISP for missing parts.
 
     Args (of the constructor):
         api: the MISP.
@@ -41,7 +41,7 @@ class Repair:
             notes: takes the reasons.
 
         Returns:
-            UUIDs of those that are not stored in the end.
+            UUIDs of the parts that are not stored in the end.
         """
         return {
             str(part["uuid"]) for name, part in gaps if not self._part(name, part, event_id, notes)
@@ -68,23 +68,21 @@ class Repair:
         return False
 
     def _why(self, part: Mapping[str, Any], event_id: str) -> str:
-        """What is wrong with an attribute of an object, which can't be added by itself."""
+        """The errors of an attribute of an object, which can't be added by itself."""
         asked = {
             key: value for key, value in part.items() if key not in ("uuid", "timestamp", "Tag")
         }
-        value = value_of(
-            self._api.post(f"attributes/add/{event_id}", {**asked, "distribution": _NEVER})
+        route, body = f"attributes/add/{event_id}", {**asked, "distribution": _NEVER}
+        errors = table(value_of(self._api.post(route, body)), "errors")
+        texts = (
+            f"{name}: {_first(text)}" for name, text in errors.items() if name != "distribution"
         )
-        errors = value.get("errors")
-        found = (
-            {name: said for name, said in errors.items() if name != "distribution"}
-            if isinstance(errors, dict)
-            else {}
-        )
-        return "; ".join(f"{name}: {_first(said)}" for name, said in found.items()) or _SILENT
+        return "; ".join(texts) or _SILENT
 
     def fields(self, refused: Iterable[Unstored], notes: list[Note]) -> dict[str, set[str]]:
-        """Ask for fields that an edit did not change, one at a time: MISP refuses all of a part for one bad field.
+        """Ask for fields that an edit did not change, one at a time.
+
+        MISP refuses all fields of a part for one bad field.
 
         Args:
             refused: from `unstored`.
@@ -93,21 +91,15 @@ class Repair:
         Returns:
             UUID of a part -> its fields that are not changed in the end.
         """
-        left: dict[str, set[str]] = {}
+        unchanged: dict[str, set[str]] = {}
         for part in refused:
             for name, value in part.fields.items():
                 why = self._field(part, name, value)
                 if why is not None:
-                    left.setdefault(part.uuid, set()).add(name)
-                    notes.append(
-                        (
-                            part.uuid,
-                            Outcome.DROPPED,
-                            Reason.MISP_DROPPED,
-                            f"{name} {value!s:.80}: {why}",
-                        )
-                    )
-        return left
+                    unchanged.setdefault(part.uuid, set()).add(name)
+                    text = f"{name} {value!s:.80}: {why}"
+                    notes.append((part.uuid, Outcome.DROPPED, Reason.MISP_DROPPED, text))
+        return unchanged
 
     def _field(self, part: Unstored, name: str, value: Any) -> str | None:
         """Ask for one field; None where it is stored, else why not."""
@@ -117,52 +109,51 @@ class Repair:
             answer = self._api.post(f"attributes/delete/{part.uuid}", {})
             return None if answer.status == 200 else message_of(value_of(answer), answer)
         answer = self._api.post(f"attributes/edit/{part.uuid}", {name: value})
-        said = value_of(answer)
-        if answer.status == 200 and "Attribute" in said:
-            there = table(said, "Attribute").get(name)
-            return (
-                None if normal(name, there) == normal(name, value) else f"MISP keeps {there!s:.80}"
-            )
-        return message_of(said, answer)
+        reply = value_of(answer)
+        if answer.status != 200 or "Attribute" not in reply:
+            return message_of(reply, answer)
+        stored = table(reply, "Attribute").get(name)
+        if normal(name, stored) == normal(name, value):
+            return None
+        return f"MISP keeps {stored!s:.80}"
 
     def analyst_data(
         self, event: str, changes: Iterable[AnalystDataChange], notes: list[Note]
     ) -> list[AnalystDataChange]:
-        """Change or withdraw notes, opinions and relationships of ours: MISP ignores an inline one that it has.
+        """Change or delete notes, opinions and relationships of ours.
+
+        MISP ignores them in an event where it has them already.
 
         Args:
             event: the UUID of the event that they are in.
-            changes: from `compute`.
+            changes: from `compare`.
             notes: takes the reasons.
 
         Returns:
-            Those that are not changed in the end.
+            The changes that MISP did not take.
 
         Raises:
             ServerError: when MISP fails; the next run sees what was changed.
         """
-        left: list[AnalystDataChange] = []
+        refused: list[AnalystDataChange] = []
         for change in changes:
             answer = self._api.change_analyst_data(event, change.kind, change.uuid, change.fields)
             value = value_of(answer)
             if answer.status >= 500 or not value:
                 raise self._api.failed("analyst_data", answer, message_of(value, answer))
             if answer.status != 200 and not (answer.status == 404 and change.fields is None):
-                left.append(change)
+                refused.append(change)
                 text = f"{change.kind.lower()}: {message_of(value, answer)}"
                 notes.append((change.uuid, Outcome.DROPPED, Reason.MISP_DROPPED, text))
-        return left
+        return refused
 
 
 def has_analyst_data(part: Mapping[str, Any]) -> bool:
-    """Whether notes, opinions or relationships are in a body: MISP shows them only to whoever asks."""
-    return any(part.get(kind) for kind in ANALYST_DATA) or any(
-        has_analyst_data(row)
-        for name in ("Attribute", "Object", "EventReport")
-        for row in part.get(name) or ()
-        if len(row) > 1
-    )
+    """Whether notes, opinions or relationships are in a body: MISP shows them only on request."""
+    if any(part.get(kind) for kind in ANALYST_DATA):
+        return True
+    return any(has_analyst_data(row) for row in in_lists(part, PARTS) if len(row) > 1)
 
 
-def _first(said: Any) -> str:
-    return str(said[0]) if isinstance(said, list) and said else str(said)
+def _first(texts: Any) -> str:
+    return str(texts[0]) if isinstance(texts, list) and texts else str(texts)

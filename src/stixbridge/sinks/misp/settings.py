@@ -40,40 +40,47 @@ class MispSettings(SinkSettings, Connection):
     """A MISP.
 
     Attributes:
-        url: of the MISP.
+        url: the URL of the MISP.
         key: the auth key of the bridge's account.
-        mode: `api` writes events. `upload_stix` hands the STIX over as it is to MISP's own import, which only adds;
-            with `foreign = "adopt"`, the bridge's own conversion updates a report that MISP knows.
+        mode: `api` writes events. `upload_stix` hands the STIX over as it is to MISP's own import,
+            which only adds; with `foreign = "adopt"`, the bridge's own conversion updates a report
+            that MISP knows.
         timeout: seconds to wait for MISP at any one point.
-        foreign: what happens to an event with this UUID that the bridge did not make. `skip` leaves it. `adopt` takes
-            it over: it adds what is missing, and changes nothing that is there unless its marking forbids it.
-            `extend` makes an event of our own that extends it. After a change: `stixbridge replay`.
-        empty: what happens to an event of ours when nothing is left in it: `keep` it, or `delete` it and take its
-            UUID [off the blocklist](delivery.md#empty-events).
-        max_tlp: what is marked more strictly stays out of this MISP, and is withdrawn where it was delivered. So is
-            what carries a marking that is not a TLP level. Without it, there is no limit.
-        recognise: how an event of somebody else is recognised: by its `uuid`, or by its `title` as well: an event of
-            your organisation with the title of a report and some of its values is the same report,
-            [whatever its UUID](delivery.md#events-of-someone-else). This costs a search for each new event.
+        foreign: what happens to an event with this UUID that the bridge did not make. `skip` leaves
+            it. `adopt` takes it over: it adds what is missing, and changes nothing that is there
+            unless its marking forbids it. `extend` makes an event of our own that extends it. After
+            a change: `stixbridge replay`.
+        empty: what happens to an event of ours when nothing is left in it: `keep` it, or `delete`
+            it and take its UUID [off the blocklist](delivery.md#empty-events).
+        max_tlp: what is marked more strictly stays out of this MISP, and is withdrawn where it was
+            delivered. So is what carries a marking that is not a TLP level. Without it, there is no
+            limit.
+        recognise: how an event of somebody else is recognised: by its `uuid`, or by its `title` as
+            well: an event of your organisation with the title of a report and some of its values is
+            the same report, [whatever its UUID](delivery.md#events-of-someone-else). This costs a
+            search for each new event.
         conflicts: whose value stays where the source and an analyst both changed a field:
             `{ comment = "ours", info = "theirs" }`. Without it, the analyst's value stays.
-        deleted: `respect` leaves out what an analyst deleted. `restore` brings it back when the source changes it;
-            what left no trace (deleted for good, or lost with a backup) comes back with `stixbridge replay`.
-        keep_published: publish an event again that was published before an edit of ours. An edit unpublishes in MISP.
+        deleted: `respect` leaves out what an analyst deleted. `restore` brings it back when the
+            source changes it; what left no trace (deleted for good, or lost with a backup) comes
+            back with `stixbridge replay`.
+        keep_published: publish an event again that was published before an edit of ours. An edit
+            unpublishes in MISP.
         only_complete: do not publish an event of which MISP dropped a part.
-        orgc: `{ name = "…", uuid = "…" }`: the organisation that events carry. It takes a sync or admin key. Such
-            events are `locked`: a sync key can't edit what it added otherwise, and only an admin's key may publish
-            what another organisation made. Without it, events carry the organisation of the key.
-        clusters: what happens to actors, campaigns, malware, tools, techniques and courses of action that no galaxy
-            knows. `tags` makes plain tags, `private` makes galaxy clusters of this MISP,
-            [created once](delivery.md#what-no-galaxy-knows), and `none` only adds a line to the ledger. After a
-            change: `stixbridge replay`.
-        false_positives: whose false-positive sightings put a value on the suppression list: those of the key's `own`
-            organisation, of `any` organisation, or of `none`.
-        chunk: attributes in one request. A larger event goes in several requests, and an interruption leaves nothing
-            half done for good.
-        split: attributes in one event. A larger event becomes [several, linked ones](delivery.md). Without it, there
-            is no limit.
+        orgc: `{ name = "…", uuid = "…" }`: the organisation that events carry. It takes a sync or
+            admin key. Such events are `locked`: a sync key can't edit what it added otherwise, and
+            only an admin's key may publish what another organisation made. Without it, events carry
+            the organisation of the key.
+        clusters: what happens to actors, campaigns, malware, tools, techniques and courses of
+            action that no galaxy knows. `tags` makes plain tags, `private` makes galaxy clusters of
+            this MISP, [created once](delivery.md#unknown-actors-and-malware), and `none` only adds
+            a line to the ledger. After a change: `stixbridge replay`.
+        false_positives: whose false-positive sightings put a value on the suppression list: those
+            of the key's `own` organisation, of `any` organisation, or of `none`.
+        chunk: attributes in one request. A larger event goes in several requests, and an
+            interruption leaves nothing half done for good.
+        split: attributes in one event. A larger event becomes [several, linked ones](delivery.md).
+            Without it, there is no limit.
         max_request: bytes of one request.
         concurrency: events in flight at a time; fewer while MISP is busy or fails.
     """

@@ -1,169 +1,220 @@
 """An oversized event as several linked ones: the first keeps the UUID, the others extend it.
 
-Which part is in which event is recorded with what was delivered (`Delivered.split`) and never changes: MISP takes no
-UUID into a second event. What is joined by object references stays together, since a reference does not reach into another event.
+Which part is in which event is recorded with what was delivered (`Delivered.split`) and never
+changes: MISP takes no UUID into a second event. Parts that object references join stay together,
+since a reference does not reach into another event.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from stixbridge.envelopes import Delivered, Edit, Split, Wanted
 from stixbridge.ledger import Outcome, Reason
-from stixbridge.misp.model import NAMESPACE, MispEvent, derived_uuid
-from stixbridge.sinks.delivery import OURS, Delivery, Job, LastDelivery, Note, PartRecord, State
+from stixbridge.misp.model import MispEvent
+from stixbridge.sinks.delivery import (
+    OURS,
+    Delivery,
+    LastDelivery,
+    Note,
+    PartRecord,
+    State,
+)
+from stixbridge.sinks.fields import PARTS, VALUES, Part, in_lists, rows_of
+from stixbridge.sinks.misp.event_write import EventWrite
+from stixbridge.sinks.places import share_uuid
 from stixbridge.sinks.withdrawal import WITHDRAWN
 
 _HEAD = ("Tag", "distribution", "sharing_group_id")
-"""What the events share, unless a request for one of them fails."""
-_LISTS = ("Attribute", "Object", "EventReport")
+"""The fields that the events share, unless a request for one of them fails."""
 
 _V = TypeVar("_V")
 
 Look = Callable[[str], Mapping[str, Any] | None]
-"""UUID of an event -> what MISP has of it."""
-Write = Callable[[Job, MispEvent, list[Note]], Delivery]
-
-
-def share_uuid(uuid: str, number: int) -> str:
-    """The UUID of one of the events that an event is split into, counted from 0."""
-    return derived_uuid(NAMESPACE, "share", uuid, str(number)) if number else uuid
-
-
-def event_of(delivered: Delivered, part: str) -> str:
-    """The UUID of the event in MISP that an attribute or object of a delivered event is in."""
-    uuid = str(delivered.body.get("uuid"))
-    numbers = delivered.split.numbers if delivered.split is not None else {}
-    for own, held, _ in _parts(delivered.body) if numbers else ():
-        if part == own or any(part == row["uuid"] for row in held.get("Attribute") or ()):
-            return share_uuid(uuid, numbers.get(own, 0))
-    return uuid
+"""UUID of an event -> the event as MISP has it."""
+Write = Callable[[EventWrite], Delivery]
 
 
 def is_split(event: MispEvent, last: LastDelivery | None, most: int | None) -> bool:
     """Whether an event is too large for one, or was split before."""
-    begun: list[Mapping[str, Any]] = [event]
-    if last is not None:
-        if last.delivered.split is not None or any(
-            edit.body.get("uuid", event["uuid"]) != event["uuid"] for edit in last.edits
-        ):
-            return True
-        begun += [last.body] if last.state is State.ADDING else []
-    return most is not None and any(
-        sum(weight for _, _, weight in _parts(one)) > most for one in begun
-    )
+    if last is None:
+        return _is_too_large(event, most)
+    begun = (edit.body.get("uuid", event["uuid"]) != event["uuid"] for edit in last.edits)
+    if last.delivered.split is not None or any(begun):
+        return True
+    adding = last.state is State.ADDING and _is_too_large(last.body, most)
+    return adding or _is_too_large(event, most)
 
 
-def deliver_split(
-    job: Job, event: MispEvent, notes: list[Note], most: int | None, look: Look, write: Write
-) -> Delivery:
+def _is_too_large(event: Mapping[str, Any], most: int | None) -> bool:
+    return most is not None and sum(map(_weight, in_lists(event, VALUES))) > most
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """How an event was split before.
+
+    Attributes:
+        numbers: UUID of a part -> number of the event that it is in.
+        deleted: numbers of events that an analyst deleted.
+        last: the last delivery of the whole, where any of it is in MISP.
+    """
+
+    numbers: Mapping[str, int]
+    deleted: frozenset[int]
+    last: LastDelivery | None
+
+
+@dataclass(slots=True)
+class _Shares:
+    """The events that one event is split into, by their numbers.
+
+    Attributes:
+        wanted: as they shall be.
+        before: as they were delivered; empty where nothing was.
+        done: their deliveries.
+    """
+
+    wanted: list[MispEvent]
+    before: list[Delivered]
+    done: dict[int, Delivery]
+
+
+def deliver_split(write: EventWrite, most: int | None, look: Look, send: Write) -> Delivery:
     """Deliver an event as several.
 
     Args:
-        job: of the event.
-        event: prepared for this MISP.
-        notes: takes what a reader should know; they are the delivery's.
-        most: attributes in one; None to put no more into further ones.
+        write: of the event.
+        most: attributes in one event; None to put no more into further ones.
         look: reads an event.
-        write: delivers one.
+        send: writes one.
 
     Returns:
-        One delivery for all. Where the first is not ours, its delivery, and nothing else is written.
+        One delivery for all. Where the first is not ours, its delivery, and nothing else is
+        written.
 
     Raises:
         ServerError: when MISP fails; the next run goes on from what arrived.
     """
-    uuid, last = str(event["uuid"]), job.last
-    ours = last is not None and last.state in OURS
-    adding = last is not None and last.state is State.ADDING
-    before: dict[str, int] = {}
-    gone: set[int] = set()
-    if last is not None and ours:
-        split = last.delivered.split or Split()
-        before = {**dict.fromkeys(_uuids(last.body), 0), **split.numbers}
-        gone = set(split.deleted)
-    # what a cut delivery put elsewhere already stays there
-    start = 0 if adding else max([0, *before.values(), *gone]) + 1
-    for number in itertools.count(start):
-        held = look(share_uuid(uuid, number))
-        if held is None:
-            break
-        before = dict.fromkeys(_uuids(held), number) | before
-    shares = assigned(event, before, most, gone)
-    count = max([0, *shares.values(), *before.values()]) + 1
-    wanted = _divided(event, shares, count, notes)
-    bases: list[Delivered] = []
-    if last is not None and (ours or adding):
-        bases = _divided_delivered(last.delivered, before, count)
-    done: dict[int, Delivery] = {}
-    for number, share in enumerate(wanted):
-        if number in gone:
+    known = _known(write, look)
+    numbers = assigned(write.event, known.numbers, most, known.deleted)
+    count = max([0, *numbers.values(), *known.numbers.values()]) + 1
+    shares = _Shares(_divided(write.event, numbers, count, write.notes), _before(known, count), {})
+    for number in range(count):
+        if number in known.deleted:
             continue
-        one = replace(
-            job, wanted=Wanted(share), record=_FurtherRecord(job) if number else PartRecord(job)
-        )
-        if last is not None and bases and (not number or number in before.values()):
-            one.last = replace(last, delivered=bases[number])
-        elif number:
-            one.last = LastDelivery(State.ADDING, Delivered(share))  # looks before it adds
-        done[number] = write(one, share, notes if not number else [])
-        if (
-            not number
-            and done[0].state not in OURS
-            and not (ours and done[0].state is State.BLOCKED)
-        ):
-            return done[0]
-    further = [note for number, delivery in done.items() if number for note in delivery.notes]
-    gathered = _gathered(event, done, bases, shares, gone)
-    gathered.notes = [*notes, *further]
+        delivery = send(_share_write(write, known, shares, number))
+        shares.done[number] = delivery
+        if not number and not _is_ours(delivery, known):
+            return delivery
+    gathered = _gathered(write.event, shares, numbers, known.deleted)
+    further = [
+        note for number, delivery in shares.done.items() if number for note in delivery.notes
+    ]
+    gathered.notes = [*write.notes, *further]
     return gathered
 
 
+def _known(write: EventWrite, look: Look) -> _Known:
+    last = write.job.last
+    ours = last is not None and last.state in OURS
+    adding = last is not None and last.state is State.ADDING
+    numbers: dict[str, int] = {}
+    deleted: frozenset[int] = frozenset()
+    if last is not None and ours:
+        split = last.delivered.split or Split()
+        numbers = {**dict.fromkeys(_uuids(last.body), 0), **split.numbers}
+        deleted = split.deleted
+    # parts that an interrupted delivery put elsewhere already stay there
+    start = 0 if adding else max([0, *numbers.values(), *deleted]) + 1
+    for number in itertools.count(start):
+        remote = look(share_uuid(write.uuid, number))
+        if remote is None:
+            break
+        numbers = dict.fromkeys(_uuids(remote), number) | numbers
+    return _Known(numbers, deleted, last if ours or adding else None)
+
+
+def _before(known: _Known, count: int) -> list[Delivered]:
+    """A delivered event as the events that it is in."""
+    if known.last is None:
+        return []
+    delivered = known.last.delivered
+    heads = delivered.split.heads if delivered.split is not None else {}
+    bodies = _divided(delivered.body, known.numbers, count, [], heads)
+    return [replace(delivered, body=body) for body in bodies]
+
+
+def _share_write(write: EventWrite, known: _Known, shares: _Shares, number: int) -> EventWrite:
+    """The write of one of the events."""
+    event = shares.wanted[number]
+    record = _FurtherRecord(write.job) if number else PartRecord(write.job)
+    job = replace(write.job, wanted=Wanted(event), record=record)
+    if known.last is not None and (not number or number in known.numbers.values()):
+        job.last = replace(known.last, delivered=shares.before[number])
+    elif number:
+        job.last = LastDelivery(State.ADDING, Delivered(event))  # looks before it adds
+    return EventWrite(job, event, [] if number else write.notes)
+
+
+def _is_ours(delivery: Delivery, known: _Known) -> bool:
+    """Whether the first event is ours; one that an analyst deleted is, where we delivered it."""
+    if delivery.state in OURS:
+        return True
+    delivered = known.last is not None and known.last.state in OURS
+    return delivered and delivery.state is State.BLOCKED
+
+
+# which part goes where
+
+
 def assigned(
-    event: MispEvent, before: Mapping[str, int], most: int | None, gone: Container[int] = ()
+    event: MispEvent, before: Mapping[str, int], most: int | None, deleted: Container[int] = ()
 ) -> dict[str, int]:
-    """Which part of an event goes where: UUID -> number of the event.
+    """The event that each part of an event goes to: UUID -> number.
 
     Args:
         event: the whole.
-        before: where parts are already; they stay.
+        before: numbers of the parts that are delivered already; they stay.
         most: attributes in one event; a group that is larger has one by itself. None for no limit.
-        gone: numbers that get nothing more.
+        deleted: numbers that get nothing more.
     """
     groups = _groups(event)
-    found = {uuid: before[uuid] for group in groups for uuid, _ in group if uuid in before}
+    numbers = {uuid: before[uuid] for group in groups for uuid, _ in group if uuid in before}
     counts: dict[int, int] = {}
-    for group in groups:
-        for uuid, weight in group:
-            if uuid in found:
-                counts[found[uuid]] = counts.get(found[uuid], 0) + weight
+    for uuid, weight in itertools.chain.from_iterable(groups):
+        if uuid in numbers:
+            counts[numbers[uuid]] = counts.get(numbers[uuid], 0) + weight
     at = 0
     for group in groups:
-        new = [(uuid, weight) for uuid, weight in group if uuid not in found]
+        new = [(uuid, weight) for uuid, weight in group if uuid not in numbers]
         if not new:
             continue
         weight = sum(weight for _, weight in new)
-        there = [found[uuid] for uuid, _ in group if uuid in found]
-        if not there:
-            while at in gone or (
-                most is not None and counts.get(at, 0) and counts[at] + weight > most
-            ):
-                at += 1
-        number = min(there, default=at)
+        placed = [numbers[uuid] for uuid, _ in group if uuid in numbers]
+        if not placed:
+            at = _next_with_room(at, weight, counts, most, deleted)
+        number = min(placed, default=at)
         counts[number] = counts.get(number, 0) + weight
-        found.update((uuid, number) for uuid, _ in new)
-    return found
+        numbers.update((uuid, number) for uuid, _ in new)
+    return numbers
+
+
+def _next_with_room(
+    at: int, weight: int, counts: Mapping[int, int], most: int | None, deleted: Container[int]
+) -> int:
+    """The first event, from one on, that has room for a group."""
+    while at in deleted or (most is not None and counts.get(at, 0) and counts[at] + weight > most):
+        at += 1
+    return at
 
 
 def _groups(event: MispEvent) -> list[list[tuple[str, int]]]:
     """Parts that have to be in one event: (UUID, attributes)."""
-    owner: dict[str, str] = {}
-    for uuid, part, _ in _parts(event):
-        owner[uuid] = uuid
-        owner.update((str(row["uuid"]), uuid) for row in part.get("Attribute") or ())
+    owner = _owners(event)
     parent = {uuid: uuid for uuid in owner.values()}
 
     def root(uuid: str) -> str:
@@ -172,146 +223,168 @@ def _groups(event: MispEvent) -> list[list[tuple[str, int]]]:
             uuid = parent[uuid]
         return uuid
 
-    for uuid, part, _ in _parts(event):
-        for row in part.get("ObjectReference") or ():
+    for part in in_lists(event, VALUES):
+        for row in rows_of(part, "ObjectReference"):
             target = owner.get(str(row["referenced_uuid"]))
             if target is not None:
-                parent[root(target)] = root(uuid)
+                parent[root(target)] = root(str(part["uuid"]))
     groups: dict[str, list[tuple[str, int]]] = {}
-    for uuid, _, weight in _parts(event):
-        groups.setdefault(root(uuid), []).append((uuid, weight))
+    for part in in_lists(event, VALUES):
+        uuid = str(part["uuid"])
+        groups.setdefault(root(uuid), []).append((uuid, _weight(part)))
     return list(groups.values())
 
 
-def _parts(event: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], int]]:
-    """Attributes and objects, with the attributes in each."""
-    for name in ("Attribute", "Object"):
-        for part in event.get(name) or ():
-            yield str(part["uuid"]), part, max(1, len(part.get("Attribute") or ()))
+def _owners(event: Mapping[str, Any]) -> dict[str, str]:
+    """UUID of each attribute and object -> UUID of the part of the event that it is in."""
+    return {
+        str(row["uuid"]): str(part["uuid"])
+        for part in in_lists(event, VALUES)
+        for row in (part, *rows_of(part, "Attribute"))
+    }
+
+
+def _weight(part: Part) -> int:
+    """The attributes in a part."""
+    return max(1, len(rows_of(part, "Attribute")))
 
 
 def _uuids(event: Mapping[str, Any]) -> list[str]:
-    return [uuid for uuid, _, _ in _parts(event)]
+    return [str(part["uuid"]) for part in in_lists(event, VALUES)]
 
 
-def _divided_delivered(
-    delivered: Delivered, shares: Mapping[str, int], count: int
-) -> list[Delivered]:
-    """A delivered event as the events that it is in."""
-    heads = delivered.split.heads if delivered.split is not None else {}
-    bodies = _divided(delivered.body, shares, count, [], heads)
-    return [replace(delivered, body=body) for body in bodies]
+# one event as several
 
 
 def _divided(
     event: Mapping[str, Any],
-    shares: Mapping[str, int],
+    numbers: Mapping[str, int],
     count: int,
     notes: list[Note],
     heads: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> list[MispEvent]:
-    """The events; reports, and what analysts say of the event, are in the first."""
+    """The events; reports, and what analysts say about the event, are in the first.
+
+    Args:
+        event: the whole.
+        numbers: UUID of a part -> number of the event that it goes to.
+        count: how many events there are.
+        notes: takes a note on each reference that would join two of them.
+        heads: number -> tags and distribution, where they are not those of the first.
+    """
+    shares: list[MispEvent] = [{**event, "Attribute": [], "Object": []}]
+    for number in range(1, count):
+        shares.append({**_further(event, number), **(heads or {}).get(number, {})})
+    owner = _owners(event)
+
+    def is_here(reference: Part, number: int) -> bool:
+        return numbers.get(owner.get(str(reference["referenced_uuid"]), ""), number) == number
+
+    for name in VALUES:
+        for part in rows_of(event, name):
+            number = numbers.get(str(part["uuid"]), 0)
+            kept = [row for row in rows_of(part, "ObjectReference") if is_here(row, number)]
+            notes.extend(
+                _dropped(row) for row in rows_of(part, "ObjectReference") if row not in kept
+            )
+            if "ObjectReference" in part:
+                part = {**part, "ObjectReference": kept}
+            shares[number][name].append(part)
+    for share in shares[1:]:
+        empty = not share["Attribute"] and not share["Object"]
+        if empty and not str(share["info"]).startswith(WITHDRAWN):
+            share["info"] = WITHDRAWN + str(share["info"])
+    return shares
+
+
+def _further(event: Mapping[str, Any], number: int) -> MispEvent:
+    """One of the further events, without parts."""
     uuid = str(event["uuid"])
-    rest = {
+    share: MispEvent = {
         key: value for key, value in event.items() if key == "Tag" or not isinstance(value, list)
     }
-    found: list[MispEvent] = []
-    for number in range(count):
-        share: MispEvent = {**(event if not number else rest), "Attribute": [], "Object": []}
-        if number:
-            share |= {"uuid": share_uuid(uuid, number), "extends_uuid": uuid, "EventReport": []}
-            share["info"] = f"{event['info']} ({number + 1})"
-            share |= (heads or {}).get(number, {})
-        found.append(share)
-    owner = {
-        str(row["uuid"]): part_uuid
-        for part_uuid, part, _ in _parts(event)
-        for row in (part, *(part.get("Attribute") or ()))
+    return {
+        **share,
+        "Attribute": [],
+        "Object": [],
+        "uuid": share_uuid(uuid, number),
+        "extends_uuid": uuid,
+        "EventReport": [],
+        "info": f"{event['info']} ({number + 1})",
     }
-    for name in ("Attribute", "Object"):
-        for part in event.get(name) or ():
-            number = shares.get(str(part["uuid"]), 0)
-            kept = []
-            for row in part.get("ObjectReference") or ():
-                if shares.get(owner.get(str(row["referenced_uuid"]), ""), number) == number:
-                    kept.append(row)
-                else:
-                    text = "the event is split, and the reference would join two of its events"
-                    notes.append((str(row["uuid"]), Outcome.DROPPED, Reason.NO_PLACE, text))
-            found[number][name].append(
-                {**part, "ObjectReference": kept} if "ObjectReference" in part else part
-            )
-    for share in found[1:]:
-        if (
-            not share["Attribute"]
-            and not share["Object"]
-            and not str(share["info"]).startswith(WITHDRAWN)
-        ):
-            share["info"] = WITHDRAWN + str(share["info"])
-    return found
+
+
+def _dropped(reference: Part) -> Note:
+    text = "the event is split, and the reference would join two of its events"
+    return str(reference["uuid"]), Outcome.DROPPED, Reason.NO_PLACE, text
+
+
+# several deliveries as one
 
 
 def _gathered(
-    event: MispEvent,
-    done: dict[int, Delivery],
-    bases: list[Delivered],
-    shares: Mapping[str, int],
-    gone: set[int],
+    event: MispEvent, shares: _Shares, numbers: Mapping[str, int], deleted: frozenset[int]
 ) -> Delivery:
-    """One delivery for all. What did not arrive is in no body, and is tried again."""
-    deleted = gone | {
-        number for number, delivery in done.items() if delivery.state is State.BLOCKED
-    }
-    kept = {
-        number: delivery.delivered for number, delivery in done.items() if delivery.state in OURS
-    }
-    for number in deleted:
-        if number < len(bases):
-            kept[number] = bases[number]  # what an analyst deleted is not sent again
-    bodies = {number: delivered.body for number, delivered in kept.items()}
-    head = bodies[min(bodies)]
-    body: MispEvent = {**head, "uuid": event["uuid"], "info": event["info"]}
-    for name in _LISTS:
-        body[name] = [row for number in sorted(bodies) for row in bodies[number].get(name) or ()]
-    heads = {number: _head(share) for number, share in bodies.items() if number}
-    there = set(_uuids(body))
+    """One delivery for all. A part that did not arrive is in no body, and is tried again."""
+    blocked = {number for number, one in shares.done.items() if one.state is State.BLOCKED}
+    kept = {number: one.delivered for number, one in shares.done.items() if one.state in OURS}
+    for number in deleted | blocked:
+        if number < len(shares.before):
+            kept[number] = shares.before[number]  # what an analyst deleted is not sent again
+    body = _whole(event, [kept[number].body for number in sorted(kept)], kept[min(kept)].body)
+    heads = {number: _head(one.body) for number, one in kept.items() if number}
+    stored = set(_uuids(body))
     split = Split(
-        {part: number for part, number in shares.items() if number and part in there},
+        {part: number for part, number in numbers.items() if number and part in stored},
         {number: head for number, head in heads.items() if head != _head(body)},
-        frozenset(deleted),
+        deleted | blocked,
     )
-    if event.get("extends_uuid"):
-        body["extends_uuid"] = event["extends_uuid"]
-    else:
-        body.pop("extends_uuid", None)
-    states = {delivery.state for delivery in done.values()} - {State.BLOCKED}
-    actions = {delivery.action for delivery in done.values()} - {"blocked"}
-    action = "created" if 0 in done and done[0].action == "created" else "updated"
-    if not states:
-        state, action = State.BLOCKED, "blocked"
-    elif (
-        states == {State.DELIVERED}
-        and {part for part, number in shares.items() if number not in bodies} <= there
-    ):
-        state, action = State.DELIVERED, "unchanged" if actions == {"unchanged"} else action
-    else:
-        state = State.WAITING
+    delivered = Delivered(
+        body,
+        split=split,
+        analyst_kept=_joined(one.analyst_kept for one in kept.values()),
+        deleted_by_analyst=frozenset().union(*(one.deleted_by_analyst for one in kept.values())),
+        stored_values=_joined(one.stored_values for one in kept.values()),
+    )
+    arrived = {part for part, number in numbers.items() if number not in kept} <= stored
+    state, action = _outcome(shares.done, arrived=arrived)
     return Delivery(
         str(event["uuid"]),
         state,
-        Delivered(
-            body,
-            split=split,
-            analyst_kept=_joined(one.analyst_kept for one in kept.values()),
-            deleted_by_analyst=frozenset().union(
-                *(one.deleted_by_analyst for one in kept.values())
-            ),
-            stored_values=_joined(one.stored_values for one in kept.values()),
-        ),
+        delivered,
         action,
-        all(delivery.published for delivery in done.values()),
-        incomplete=any(delivery.incomplete for delivery in done.values()),
+        all(one.published for one in shares.done.values()),
+        incomplete=any(one.incomplete for one in shares.done.values()),
     )
+
+
+def _whole(event: MispEvent, bodies: list[MispEvent], first: MispEvent) -> MispEvent:
+    """The body of the whole event from those of its parts."""
+    whole: MispEvent = {**first, "uuid": event["uuid"], "info": event["info"]}
+    for name in PARTS:
+        whole[name] = [row for body in bodies for row in rows_of(body, name)]
+    if event.get("extends_uuid"):
+        whole["extends_uuid"] = event["extends_uuid"]
+    else:
+        whole.pop("extends_uuid", None)
+    return whole
+
+
+def _outcome(done: Mapping[int, Delivery], *, arrived: bool) -> tuple[State, str]:
+    """The state and the action of the whole.
+
+    Args:
+        done: the deliveries of its events.
+        arrived: whether every part is in one of them.
+    """
+    live = [delivery for delivery in done.values() if delivery.state is not State.BLOCKED]
+    if not live:
+        return State.BLOCKED, "blocked"
+    action = "created" if 0 in done and done[0].action == "created" else "updated"
+    if not arrived or any(delivery.state is not State.DELIVERED for delivery in live):
+        return State.WAITING, action
+    unchanged = {one.action for one in done.values()} - {"blocked"} == {"unchanged"}
+    return State.DELIVERED, "unchanged" if unchanged else action
 
 
 def _head(event: Mapping[str, Any]) -> dict[str, Any]:
@@ -323,9 +396,9 @@ def _joined(maps: Iterable[Mapping[str, _V]]) -> dict[str, _V]:
 
 
 class _FurtherRecord(PartRecord):
-    """The record of a further event: to the whole, adding it is an edit."""
+    """The record of a further event: adding it is an edit of the whole."""
 
     def begin(self, state: State, delivered: Delivered) -> None:
-        """Record what is about to be in it; where the whole is being created, that is recorded already."""
+        """Record what is about to be in it, unless the whole is being created."""
         if self.job.last is None or self.job.last.state is not State.ADDING:
             self.job.begin_edit(Edit(delivered.body))

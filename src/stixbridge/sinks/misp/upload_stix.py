@@ -1,7 +1,8 @@
-"""Direct upload: the STIX is handed to MISP's own import as it is (`events/upload_stix/2`), which is add-only."""
+"""Direct upload: MISP's own import gets the STIX as it is (`events/upload_stix/2`), and only adds."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from stixbridge.envelopes import Delivered
@@ -11,11 +12,11 @@ from stixbridge.sinks.misp.answers import message_of, rows, table, value_of
 from stixbridge.sinks.misp.api import MispApi
 
 _ORIGINAL = "original-imported-file"
-"""The object that MISP's import makes of the file, whatever became of what was in it."""
+"""The object that MISP's import makes of the file itself, whatever it saves of the content."""
 
 
-def uploaded(api: MispApi, job: Job) -> Delivery:
-    """Upload the STIX behind an event, and understand the answer: 200 with no attribute is no success.
+def upload(api: MispApi, job: Job) -> Delivery:
+    """Upload the STIX behind an event, and read the answer: 200 without an attribute is a failure.
 
     Args:
         api: the MISP.
@@ -38,12 +39,7 @@ def uploaded(api: MispApi, job: Job) -> Delivery:
     answer = api.post("events/upload_stix/2", bundle)
     value = value_of(answer)
     if answer.status == 200:
-        saved = [
-            row
-            for name in ("Attribute", "Object")
-            for row in rows(value, name) or rows(table(value, "Event"), name)
-        ]
-        if any(row.get("name") != _ORIGINAL for row in saved):
+        if _saved_anything(value):
             return Delivery(uuid, State.DELIVERED, Delivered.of(job.wanted), "created")
         return _refused(job, Reason.REFUSED, "MISP answered 200 and saved no attribute")
     message = message_of(value, answer)
@@ -52,6 +48,15 @@ def uploaded(api: MispApi, job: Job) -> Delivery:
     if answer.status == 401 or answer.status >= 500:
         raise api.failed("events/upload_stix/2", answer, message)
     return _refused(job, Reason.REFUSED, message)
+
+
+def _saved_anything(value: Mapping[str, Any]) -> bool:
+    """Whether MISP saved anything but the file itself."""
+    return any(
+        row.get("name") != _ORIGINAL
+        for name in ("Attribute", "Object")
+        for row in rows(value, name) or rows(table(value, "Event"), name)
+    )
 
 
 def _refused(job: Job, reason: Reason, text: str, state: State = State.REFUSED) -> Delivery:

@@ -20,7 +20,7 @@ MatchField = Literal["type", "id", "version", "spec_version"]
 def _preset_problem(value: str) -> str | None:
     if value in PRESETS:
         return None
-    return f"{value!r} is none of {', '.join(PRESETS)}{near(value, PRESETS)}"
+    return f"{value!r} is not one of {', '.join(PRESETS)}{near(value, PRESETS)}"
 
 
 Preset = Annotated[str, Check("the name of a preset", _preset_problem, {"enum": list(PRESETS)})]
@@ -33,14 +33,15 @@ class TaxiiSettings(ServerSettings):
     Attributes:
         url: discovery, API root or collection.
         preset: a server by name, see [presets](#presets): its settings are defaults here.
-        collections: titles, aliases or ids; all readable collections when empty. The server is asked once a day which
-            collections it has.
+        collections: titles, aliases or ids; all readable collections when empty. The server is
+            asked once a day which collections it has.
         since: for the first run only: how far back to go, as `5d`, or a time.
-        overlap: how long before the watermark a poll starts, since servers stamp objects before they can be seen.
+        overlap: how long before the watermark a poll starts, since servers stamp objects before
+            they can be seen.
         page_size: objects to ask for in a page; the server may give fewer.
         match: what the server is to send: `{ type = ["indicator"], version = ["all"] }`.
-        full: ask for everything at every poll, for servers whose `added_after` does not show what changed.
-            `stixbridge run --full` does so once.
+        full: ask for everything at every poll, for servers whose `added_after` does not show what
+            changed. `stixbridge run --full` does so once.
         rate_limit: `10/10m` sends no more than 10 requests in any 10 minutes of a run; it waits.
         auth: credentials, see [auth](#auth). They go to the host of `url` only.
         timeout: seconds to wait for the server at any one point.
@@ -74,8 +75,9 @@ class Taxii20Settings(TaxiiSettings):
     """A TAXII 2.0 server.
 
     Attributes:
-        compare_every: how often the store is compared with the whole manifest. Servers of 2.0 keep the time at which
-            they got the first version of an object, so only a comparison finds newer versions.
+        compare_every: how often the store is compared with the whole manifest. Servers of 2.0 keep
+            the time at which they got the first version of an object, so only a comparison finds
+            newer versions.
     """
 
     compare_every: Duration | None = "1d"

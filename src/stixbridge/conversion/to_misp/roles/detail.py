@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from stixbridge.conversion.to_misp.roles.base import Content, StixObject
 from stixbridge.conversion.to_misp.tags import text
-from stixbridge.conversion.to_misp.translation import Attribute, Draft, Translation
+from stixbridge.conversion.to_misp.translation import Draft, Translation
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.mapping.identity import OF_A_PRODUCER
+from stixbridge.mapping.vulnerability import NAMED
 from stixbridge.misp.values import BadValue, normalise
 
 _COMMENT_LINE = 255
@@ -29,21 +30,17 @@ class Detail(Content):
             attribute = translator.value("vulnerability", cve, [], "name")
             if attribute is not None and attribute not in draft.attributes:
                 draft.attributes.append(attribute)
+        if not draft.attributes:
+            return self.workspace.translator.detail(obj, NAMED).done()
         name = obj.get("name") or ""
         if name and name.upper() not in {row.value for row in draft.attributes}:
             draft.comment = name[:_COMMENT_LINE]
             if len(name) > _COMMENT_LINE:
                 draft.drops.append(("name", Outcome.PRESERVED, Reason.CUT))
-        if draft.attributes and not obj.get("description"):
+        if not obj.get("description"):
             return draft.done()
-        named = {**obj, "name": _first_value(draft.attributes)}
-        detail = translator.detail(
-            {key: value for key, value in named.items() if value not in ("", None)},
-            self.workspace.shapes[id_].table,
-        )
-        draft.objects = detail.objects
-        if not (draft.attributes or draft.objects):
-            self.fates.outcome(id_, Outcome.DROPPED, Reason.NO_VALUE)
+        named = {**obj, "name": draft.attributes[0].value}
+        draft.objects = translator.detail(named, self.workspace.shapes[id_].table).objects
         return draft.done()
 
     def settle(self, id_: str, obj: StixObject) -> None:
@@ -57,10 +54,6 @@ class Detail(Content):
             id_,
             [(name, Outcome.DROPPED, Reason.NO_PLACE) for name in obj if name not in OF_A_PRODUCER],
         )
-
-
-def _first_value(attributes: list[Attribute]) -> str:
-    return attributes[0].value if attributes else ""
 
 
 def _cves(obj: StixObject) -> list[str]:

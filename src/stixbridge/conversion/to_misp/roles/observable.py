@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stixbridge.conversion.to_misp.roles.base import Content, StixObject
 from stixbridge.conversion.to_misp.translation import Translation
+from stixbridge.mapping import DIALECT_TYPES
 
 
 class Observable(Content):
@@ -16,4 +17,12 @@ class Observable(Content):
         more = obj.get("x_opencti_description")
         if isinstance(more, str) and more.strip():
             made.comment = f"{made.comment}, {more.strip()}" if made.comment else more.strip()
+        if made.empty and obj["type"] in DIALECT_TYPES and workspace.options.custom != "drop":
+            return self._custom(id_, obj) or made
         return made
+
+    def _custom(self, id_: str, obj: StixObject) -> Translation | None:
+        """Translate an observable of a dialect of whose properties the table knows none, as an unknown type is."""
+        made = self.workspace.translator.custom(obj)
+        self.fates.tell(id_, frozenset(obj))
+        return None if made.empty else made

@@ -1,4 +1,7 @@
-"""Every action, by its name in rule files. A new one is a small class in one of these modules, and registers itself."""
+"""Every action, by its name in rule files.
+
+A new action is a small class in one of these modules and registers itself.
+"""
 
 from stixbridge.enrich.rules.actions import additions, elements, events, tags
 from stixbridge.enrich.rules.actions.base import ACTIONS

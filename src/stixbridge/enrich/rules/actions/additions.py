@@ -32,7 +32,7 @@ _SIGHTINGS = {"sighting": 0, "false-positive": 1, "expiration": 2}
 @register
 @dataclass(frozen=True, slots=True)
 class AddAttribute(Action):
-    """Add an attribute to the event, or to what is there of the same type and value."""
+    """Add an attribute to the event. An attribute with the same type and value is extended."""
 
     value: Template
     type: str
@@ -66,7 +66,7 @@ class AddAttribute(Action):
             attribute = self._made(on, uuid, value)
             on.event["Attribute"].append(attribute)
         elif _distribution(on) == "0" and attribute["distribution"] != "0":
-            return "the value is there already, and marked less strictly"
+            return "the event has the value already, with a looser marking"
         on.row.elements.setdefault(uuid, _behind(on))
         return joined(tag_element(on.event, attribute, tag.render(on.context)) for tag in self.tags)
 
@@ -152,9 +152,11 @@ class AddObject(Action):
 @register
 @dataclass(frozen=True, slots=True)
 class AddReference(Action):
-    """Refer from an object to every element of the event with a value: `{ to = "{object.values.domain[0]}" }`.
+    """Add references from an object to all elements with a value.
 
-    Ask for it first: `has(object.values.domain)`.
+    For example `{ to = "{object.values.domain[0]}" }`.
+
+    Test the value in the condition first: `has(object.values.domain)`.
     """
 
     to: Template
@@ -169,7 +171,7 @@ class AddReference(Action):
         targets = [part["uuid"] for part in _parts_with(on.event, value)]
         targets = [uuid for uuid in targets if uuid != on.element["uuid"]]
         if not targets:
-            return f"nothing in the event is {value!r}"
+            return f"the event does not contain {value!r}"
         references = on.element.setdefault("ObjectReference", [])
         known = {reference["uuid"] for reference in references}
         for uuid in targets:
@@ -182,7 +184,7 @@ class AddReference(Action):
 @register
 @dataclass(frozen=True, slots=True)
 class AddReport(Action):
-    """Add an event report: a title, and a text in Markdown; both templates."""
+    """Add an event report with a title and a text in Markdown. Both are templates."""
 
     text: Template
     title: Template
@@ -206,7 +208,7 @@ class AddReport(Action):
 @register
 @dataclass(frozen=True, slots=True)
 class AddSighting(Action):
-    """Add a sighting to an attribute: `sighting`, `false-positive` or `expiration`, with the time of the attribute."""
+    """Add a `sighting`, `false-positive` or `expiration` to an attribute, with its time."""
 
     type: str = "sighting"
     source: str = ""
@@ -233,12 +235,12 @@ class AddSighting(Action):
 
 
 def _behind(on: On) -> list[str]:
-    """The STIX ids behind what a rule matched: what it adds comes from them, too."""
+    """Return the STIX ids of the match; added elements belong to them, too."""
     return list(on.row.elements.get(on.holder["uuid"], ())) if on.holder is not None else []
 
 
 def _distribution(on: On) -> str:
-    """What is made from an element that is kept close is kept as close."""
+    """Return the distribution for a new element: at most that of the element it is made from."""
     return (
         "0"
         if any(part and part.get("distribution") == "0" for part in (on.holder, on.element))

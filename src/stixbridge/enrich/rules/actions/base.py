@@ -1,4 +1,7 @@
-"""What an action is, and what it works on. The actions are in `events`, `tags`, `elements` and `additions`."""
+"""What an action is, and what it works on.
+
+The actions are in `events`, `tags`, `elements` and `additions`.
+"""
 
 from __future__ import annotations
 
@@ -26,19 +29,19 @@ MAX_COMMENT = 255
 
 @dataclass(slots=True)
 class On:
-    """What a rule matched, and what its actions may use.
+    """The match of a rule, and the data for its actions.
 
     Attributes:
         row: the event with its provenance.
         kind: `event`, `attribute` or `object`.
         element: the attribute or object; None for the event.
-        obj: the object that an attribute is in.
+        obj: the object of an attribute, if it is in one.
         rule: the rule's name.
-        context: for templates.
+        context: the variables for templates.
         knowledge: MISP's types and templates.
-        ledger: takes lines.
-        gone: UUIDs of elements that are dropped.
-        ended: whether all STIX objects behind it are revoked or expired.
+        ledger: receives lines.
+        gone: UUIDs of dropped elements.
+        ended: whether all its STIX objects are revoked or expired.
     """
 
     row: Converted
@@ -59,12 +62,12 @@ class On:
 
     @property
     def holder(self) -> dict[str, Any] | None:
-        """What stands in the event by itself: the object that an attribute is in, else what was matched."""
+        """The object of a matched attribute, otherwise the matched element itself."""
         return self.obj if self.obj is not None else self.element
 
     @property
     def attributes(self) -> list[dict[str, Any]]:
-        """The attribute, or those of the object."""
+        """The matched attribute, or all attributes of the matched object."""
         if self.element is None:
             return []
         return (
@@ -74,11 +77,11 @@ class On:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """An action. The first field may be given alone: `{ set_info = "…" }`.
+    """An action. A rule may write the first field alone: `{ set_info = "…" }`.
 
     Class attributes:
-        name: in rule files.
-        on: what it can be done to; an action for events may stand in any rule.
+        name: its name in rule files.
+        on: the kinds of elements it applies to; any rule may use an action for events.
     """
 
     name: ClassVar[str]
@@ -89,10 +92,10 @@ class Action:
         return ()
 
     def apply(self, on: On) -> str | None:
-        """Do it; what was refused, or None.
+        """Apply the action; return the reason for a refusal, or None.
 
         Raises:
-            BadExpression: when a template fails.
+            BadExpression: a template fails.
         """
         raise NotImplementedError
 
@@ -101,25 +104,25 @@ ACTIONS: dict[str, type[Action]] = {}
 
 
 def register(cls: type[Action]) -> type[Action]:
-    """Put an action into the registry."""
+    """Add an action to the registry."""
     ACTIONS[cls.name] = cls
     return cls
 
 
 def choice(value: int | str, words: Mapping[str, int]) -> int:
-    """The number of a word, or the number itself.
+    """Return the number of a word, or the number itself.
 
     Raises:
-        ConfigError: for any other.
+        ConfigError: the value is neither.
     """
     number = words.get(value) if isinstance(value, str) else value
     if number not in words.values() or isinstance(value, bool):
-        raise ConfigError(f"{value!r} is none of {', '.join(words)}")
+        raise ConfigError(f"{value!r} is not one of {', '.join(words)}")
     return int(number or 0)
 
 
 def joined(refused: Iterable[str | None]) -> str | None:
-    """Refusals in one text, each once."""
+    """Join refusals to one text, each once."""
     texts = list(dict.fromkeys(text for text in refused if text))
     return "; ".join(texts) or None
 
@@ -137,7 +140,7 @@ def tag_problems(tags: Iterable[str], knowledge: Knowledge) -> Iterable[str]:
 
 
 def tag_problem(tag: str, knowledge: Knowledge) -> str | None:
-    """What is wrong with a tag of a known taxonomy; None for one that is right, or of no taxonomy."""
+    """Return a message about a tag that is wrong in its taxonomy, otherwise None."""
     if tlp.is_tlp_tag(tag):
         return None if tlp.level_of_name(tag) is not None else f"{tag!r} is not a TLP level"
     exact = knowledge.taxonomy_tag(tag)

@@ -25,7 +25,7 @@ from stixbridge.settings.mistakes import near
 @register
 @dataclass(frozen=True, slots=True)
 class SetToIds(Action):
-    """Set or clear `to_ids`; never set on what is revoked or expired."""
+    """Set or clear `to_ids`. It can't be set on revoked or expired indicators."""
 
     to: bool
     name: ClassVar[str] = "set_to_ids"
@@ -33,7 +33,7 @@ class SetToIds(Action):
 
     def apply(self, on: On) -> str | None:
         if self.to and on.ended:
-            return "what is behind it is revoked or expired: to_ids stays off"
+            return "its indicators are revoked or expired: to_ids stays off"
         for attribute in on.attributes:
             attribute["to_ids"] = self.to
         return None
@@ -42,7 +42,7 @@ class SetToIds(Action):
 @register
 @dataclass(frozen=True, slots=True)
 class SetCategory(Action):
-    """Set the category of an attribute; one that its type can have."""
+    """Set the category of an attribute. The type must allow it."""
 
     to: str
     name: ClassVar[str] = "set_category"
@@ -64,7 +64,7 @@ class SetCategory(Action):
 @register
 @dataclass(frozen=True, slots=True)
 class SetComment(Action):
-    """Set the comment: a template."""
+    """Set the comment. The value is a template."""
 
     to: Template
     name: ClassVar[str] = "set_comment"
@@ -77,7 +77,7 @@ class SetComment(Action):
 
 
 class _SetSeen(Action):
-    """What `first_seen` and `last_seen` have in common."""
+    """The common part of `set_first_seen` and `set_last_seen`."""
 
     to: Template
     on = ELEMENT
@@ -92,7 +92,7 @@ class _SetSeen(Action):
             other = on.element.get("last_seen" if which == "first_seen" else "first_seen")
             limit = times.read(other)
             if limit is not None and (moment > limit if which == "first_seen" else moment < limit):
-                return f"{text} is on the wrong side of {other}: MISP drops both"
+                return f"{text} contradicts {other}: MISP would drop both"
             on.element[which] = times.to_text(moment)
         return None
 
@@ -100,7 +100,7 @@ class _SetSeen(Action):
 @register
 @dataclass(frozen=True, slots=True)
 class SetFirstSeen(_SetSeen):
-    """Set `first_seen`: a template of a time, as `{stix[0].created}`."""
+    """Set `first_seen`. The value is a template for a time, for example `{stix[0].created}`."""
 
     to: Template
     name: ClassVar[str] = "set_first_seen"
@@ -109,7 +109,7 @@ class SetFirstSeen(_SetSeen):
 @register
 @dataclass(frozen=True, slots=True)
 class SetLastSeen(_SetSeen):
-    """Set `last_seen`: a template of a time."""
+    """Set `last_seen`. The value is a template for a time."""
 
     to: Template
     name: ClassVar[str] = "set_last_seen"
@@ -118,7 +118,7 @@ class SetLastSeen(_SetSeen):
 @register
 @dataclass(frozen=True, slots=True)
 class SetCorrelation(Action):
-    """Let MISP correlate an element's values, or not."""
+    """Turn correlation in MISP on or off for the values of an element."""
 
     to: bool
     name: ClassVar[str] = "set_correlation"

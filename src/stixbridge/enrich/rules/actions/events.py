@@ -1,4 +1,4 @@
-"""Actions on the event as a whole: its own fields, where it goes, and leaving it out."""
+"""Actions that set fields of the event, choose its sinks, or drop it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ANALYSIS = {"initial": 0, "ongoing": 1, "completed": 2}
 @register
 @dataclass(frozen=True, slots=True)
 class SetInfo(Action):
-    """Set the title: a template."""
+    """Set the title. The value is a template."""
 
     to: Template
     name: ClassVar[str] = "set_info"
@@ -34,9 +34,9 @@ class SetInfo(Action):
     def apply(self, on: On) -> str | None:
         text = one_line(storable(self.to.render(on.context)))[:MAX_INFO]
         if not text:
-            return "a title is not empty"
+            return "a title can't be empty"
         if on.element is not None and is_stricter(on.event, on.attributes, on.holder):
-            return "what it is made of is marked more strictly than the event"
+            return "the text comes from an object with a stricter marking than the event"
         on.event["info"] = text
         return None
 
@@ -44,7 +44,7 @@ class SetInfo(Action):
 @register
 @dataclass(frozen=True, slots=True)
 class SetDate(Action):
-    """Set the date: a template of a day or time, as `{report.published}`."""
+    """Set the date. The value is a template for a day or time, for example `{report.published}`."""
 
     to: Template
     name: ClassVar[str] = "set_date"
@@ -53,7 +53,7 @@ class SetDate(Action):
         text = self.to.render(on.context)
         moment = times.read(f"{text}T00:00:00Z" if len(text) == 10 else text)
         if moment is None:
-            return f"{text!r} is no date"
+            return f"{text!r} is not a date"
         on.event["date"] = times.to_day(moment)
         return None
 
@@ -93,7 +93,10 @@ class SetAnalysis(Action):
 @register
 @dataclass(frozen=True, slots=True)
 class SetDistribution(Action):
-    """Set the distribution of the event (0 to 3) or of an element (0 to 3, 5 inherits); never wider than a marking."""
+    """Set the distribution of the event (0 to 3) or of an element (0 to 3, 5 inherits).
+
+    It is never wider than a marking allows.
+    """
 
     to: int
     name: ClassVar[str] = "set_distribution"
@@ -101,12 +104,12 @@ class SetDistribution(Action):
 
     def __post_init__(self) -> None:
         if self.to not in (0, 1, 2, 3, 5):
-            raise ConfigError(f"{self.to} is no distribution: 0 to 3, or 5 for what inherits")
+            raise ConfigError(f"{self.to} is not a distribution; write 0 to 3, or 5 to inherit")
 
     def apply(self, on: On) -> str | None:
         if on.element is None:
             if self.to == 5:
-                return "an event inherits from nothing: 0 to 3"
+                return "an event can't inherit a distribution; write 0 to 3"
             return distribute_event(on.event, self.to, closed=on.row.closed)
         return distribute_element(on.event, on.element, self.to, on.obj)
 
@@ -114,7 +117,7 @@ class SetDistribution(Action):
 @register
 @dataclass(frozen=True, slots=True)
 class SetSharingGroup(Action):
-    """Give the event to a sharing group, by UUID or name; never what is RED."""
+    """Assign the event to a sharing group, by UUID or name. RED events are refused."""
 
     to: str
     name: ClassVar[str] = "set_sharing_group"
@@ -126,7 +129,10 @@ class SetSharingGroup(Action):
 @register
 @dataclass(frozen=True, slots=True)
 class Publish(Action):
-    """Publish the event once its delivery is complete (`true`), or never (`false`), whatever the pipeline says."""
+    """Publish the event once its delivery is complete (`true`), or never (`false`).
+
+    This overrides the setting of the pipeline.
+    """
 
     to: bool = True
     name: ClassVar[str] = "publish"
@@ -139,27 +145,27 @@ class Publish(Action):
 @register
 @dataclass(frozen=True, slots=True)
 class Hold(Action):
-    """Deliver nothing of the event for now; the text says why."""
+    """Hold the event back for now. The text is the reason."""
 
     because: Template
     name: ClassVar[str] = "hold"
 
     def apply(self, on: On) -> str | None:
-        on.row.held = self.because.render(on.context) or "a rule says so"
+        on.row.held = self.because.render(on.context) or "a rule matched"
         return None
 
 
 @register
 @dataclass(frozen=True, slots=True)
 class Route(Action):
-    """Deliver the event to these sinks only, of those that the pipeline has."""
+    """Deliver the event only to these sinks of the pipeline."""
 
     to: tuple[str, ...]
     name: ClassVar[str] = "route"
 
     def __post_init__(self) -> None:
         if not self.to:
-            raise ConfigError("at least one sink is needed; drop_event leaves an event out")
+            raise ConfigError("at least one sink is needed; use drop_event to drop an event")
 
     def apply(self, on: On) -> str | None:
         on.row.sinks = frozenset(self.to)
@@ -169,7 +175,7 @@ class Route(Action):
 @register
 @dataclass(frozen=True, slots=True)
 class Drop(Action):
-    """Leave out what the rule matched: the attribute, the object, or the event."""
+    """Drop the matched attribute, object, or event."""
 
     to: bool = True
     name: ClassVar[str] = "drop"
@@ -184,7 +190,7 @@ class Drop(Action):
 @register
 @dataclass(frozen=True, slots=True)
 class DropEvent(Action):
-    """Leave out the whole event, whatever the rule matched."""
+    """Drop the whole event, even if the rule matched only an element."""
 
     to: bool = True
     name: ClassVar[str] = "drop_event"

@@ -1,4 +1,4 @@
-"""Actions on tags, of the event or of elements."""
+"""Actions that change the tags of the event or of elements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from stixbridge.enrich.rules.actions.base import (
     tag_problems,
 )
 from stixbridge.enrich.rules.conditions import Template, as_pattern
-from stixbridge.misp.knowledge import GALAXIES, Knowledge
+from stixbridge.misp.clusters import GALAXIES
+from stixbridge.misp.knowledge import Knowledge
 from stixbridge.misp.model import tag_names
 from stixbridge.settings.mistakes import near
 
@@ -25,7 +26,10 @@ from stixbridge.settings.mistakes import near
 @register
 @dataclass(frozen=True, slots=True)
 class AddTags(Action):
-    """Add tags to the event, the attribute or all attributes of the object: templates. A TLP tag only tightens."""
+    """Add tags to the event, the attribute, or all attributes of the object. Tags are templates.
+
+    A TLP tag may only tighten the marking.
+    """
 
     tags: tuple[Template, ...]
     name: ClassVar[str] = "add_tags"
@@ -42,7 +46,7 @@ class AddTags(Action):
 @register
 @dataclass(frozen=True, slots=True)
 class RemoveTags(Action):
-    """Take tags away: names, or patterns with `*` and `?`. Markings stay."""
+    """Remove tags by name, or by pattern with `*` and `?`. Markings stay."""
 
     tags: tuple[str, ...]
     name: ClassVar[str] = "remove_tags"
@@ -64,7 +68,7 @@ class RemoveTags(Action):
 @register
 @dataclass(frozen=True, slots=True)
 class MapTags(Action):
-    r"""Put other tags in the place of some: `{ map_tags = { "acme:label=\\"c2\\"" = "rsit:…" } }`. Markings stay."""
+    r"""Replace tags by others: `{ map_tags = { "acme:label=\\"c2\\"" = "rsit:…" } }`. Markings stay."""
 
     tags: Mapping[str, str]
     name: ClassVar[str] = "map_tags"
@@ -85,9 +89,10 @@ class MapTags(Action):
 @register
 @dataclass(frozen=True, slots=True)
 class AddGalaxy(Action):
-    """Add a galaxy cluster by a name, alias or external id of it: `{ type = "malware", value = "Emotet" }`.
+    """Add a galaxy cluster by name, alias or external id: `{ type = "malware", value = "Emotet" }`.
 
-    `type` is a STIX type (`malware`, `threat-actor`, `attack-pattern`, `identity` for a sector, `location`, …).
+    `type` is a STIX type (`malware`, `threat-actor`, `attack-pattern`, `identity` for a sector,
+    `location`, …).
     """
 
     value: Template
@@ -103,12 +108,12 @@ class AddGalaxy(Action):
         value = self.value.render(on.context)
         tag = on.knowledge.cluster_tag(self.type, "", [value], [value])
         if tag is None:
-            return f"no {self.type} cluster is called {value!r}"
+            return f"the galaxies have no {self.type} cluster {value!r}"
         return joined(_tag(on, element, tag) for element in _tagged(on))
 
 
 def _tagged(on: On) -> list[dict[str, Any]]:
-    """What carries the tags of what was matched: the event, or attributes; an object has none of its own."""
+    """Return the tagged elements of the match: the event, or attributes (objects have no tags)."""
     return on.attributes if on.element is not None else [on.event]
 
 

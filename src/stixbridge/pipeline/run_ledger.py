@@ -1,0 +1,198 @@
+"""The ledger of a run: counts in memory, and what is not plainly mapped; much of that goes to a scratch database."""
+
+from __future__ import annotations
+
+import heapq
+import tempfile
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from stixbridge.ledger import (
+    ALARMING,
+    Account,
+    Entry,
+    Ledger,
+    Outcome,
+    Reason,
+    count_properties,
+    entries_of,
+    order_of,
+    plain,
+)
+from stixbridge.store.database import Database
+from stixbridge.store.stored_ledger import StoredLedger
+
+IN_MEMORY = 50_000
+"""Lines and final accounts above which they go to the scratch database."""
+
+
+class RunLedger:
+    """What became of the objects of a run; reads like a `Ledger`.
+
+    An object may be looked at by several batches: that it came out in one of them is its last word.
+
+    Args (of the constructor):
+        reference_time: of the run.
+    """
+
+    def __init__(self, reference_time: str | None = None) -> None:
+        self.reference_time = reference_time
+        self._lines: list[Entry] = []
+        self._line_reasons: Counter[str] = Counter()
+        self._notes: list[Entry] = []
+        self._counts: Counter[Outcome] = Counter()
+        self._properties: Counter[Outcome] = Counter()
+        self._mapped: set[str] = set()
+        self._lossy: dict[str, Account] = {}
+        self._open: dict[str, Account] = {}
+        self._reasons_of_properties: set[str] = set()
+        self._scratch: StoredLedger | None = None
+
+    def note(
+        self,
+        id_: str | None,
+        path: str | None,
+        outcome: Outcome,
+        reason: Reason,
+        target: str | None = None,
+    ) -> None:
+        """Record something about an element or an event: listed, not counted as an object."""
+        self._notes.append((id_, path, outcome, reason, target))
+
+    def merge(self, ledger: Ledger, accept: Callable[[str, Account], bool] | None = None) -> None:
+        """Add the ledger of a poll, or of a batch.
+
+        Args:
+            ledger: to add.
+            accept: says of which objects the account counts; all where it is None.
+        """
+        lines, notes = ledger.lines
+        self._lines.extend(lines)
+        self._line_reasons.update(str(line[3]) for line in lines)
+        self._notes.extend(notes)
+        counts, properties = ledger.line_counts
+        self._counts.update(counts)
+        self._properties.update(properties)
+        for id_, account in ledger.accounts.items():
+            if id_ not in self._mapped and (accept is None or accept(id_, account)):
+                self._account(id_, account)
+        if len(self._lossy) + len(self._lines) > IN_MEMORY:
+            self._spill()
+
+    def _account(self, id_: str, account: Account) -> None:
+        outcome, _, _, _, drops = account
+        if outcome is not Outcome.MAPPED:
+            self._open[id_] = account
+            return
+        self._open.pop(id_, None)
+        self._mapped.add(id_)
+        count_properties(account, self._properties)
+        if drops:
+            self._lossy[id_] = account
+            self._reasons_of_properties.update(why for _, _, why in drops)
+
+    def _spill(self) -> None:
+        if self._scratch is None:
+            folder = tempfile.TemporaryDirectory(prefix="stixbridge-", ignore_cleanup_errors=True)
+            database = Database(Path(folder.name) / "ledger.db", durable=False)
+            self._scratch = StoredLedger(database)
+            weakref.finalize(self, _remove, database, folder)
+        self._scratch.add(self._lossy.items())
+        self._lossy.clear()
+        self._scratch.lines((line, 0) for line in self._lines if line[2] is not Outcome.INVALID)
+        self._lines = [line for line in self._lines if line[2] is Outcome.INVALID]
+
+    def unaccounted(self, ids: set[str]) -> set[str]:
+        """Those of some objects that nothing was said of yet."""
+        return ids - self._mapped - self._open.keys()
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """Objects by outcome; the four add up to `objects`."""
+        counts = Counter(self._counts)
+        counts[Outcome.MAPPED] += len(self._mapped)
+        for account in self._open.values():
+            counts[account[0]] += 1
+        return {outcome.value: counts[outcome] for outcome in Outcome}
+
+    @property
+    def objects(self) -> int:
+        """Entries of the input."""
+        return sum(self._counts.values()) + len(self._mapped) + len(self._open)
+
+    @property
+    def properties(self) -> dict[str, int]:
+        """Properties by outcome; those of an object that is dropped as a whole are dropped with it."""
+        counts = Counter(self._properties)
+        for account in self._open.values():
+            count_properties(account, counts)
+        return {outcome.value: counts[outcome] for outcome in Outcome}
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Objects that did not come out, by reason, the most frequent first."""
+        counts = Counter(self._line_reasons)
+        counts.update(str(account[1]) for account in self._open.values() if account[1] is not None)
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    @property
+    def kinds(self) -> set[str]:
+        """The outcomes of objects, and every reason that occurs anywhere."""
+        found: set[str] = {outcome for outcome, count in self.outcomes.items() if count}
+        found.update(note[2] for note in self._notes)
+        found.update(self._line_reasons)
+        found.update(note[3] for note in self._notes if note[3] is not None)
+        found.update(account[1] for account in self._open.values() if account[1] is not None)
+        return found | self._reasons_of_properties
+
+    @property
+    def alarming(self) -> bool:
+        """Whether something is invalid, refused or held back (exit status 1)."""
+        return bool(self.outcomes["invalid"]) or any(note[3] in ALARMING for note in self._notes)
+
+    @property
+    def notes(self) -> list[dict[str, str]]:
+        """The notes about elements and events, in a fixed order."""
+        return [plain(note) for note in sorted(self._notes, key=order_of)]
+
+    @property
+    def invalid(self) -> list[dict[str, str]]:
+        """The entries of the input that are no usable STIX, in a fixed order."""
+        found = [line for line in self._lines if line[2] is Outcome.INVALID]
+        for id_, account in self._open.items():
+            if account[0] is Outcome.INVALID:
+                found.extend(entries_of(id_, account))
+        return [plain(line) for line in sorted(found, key=order_of)]
+
+    @property
+    def entries(self) -> Iterator[dict[str, str]]:
+        """Everything that is not plainly mapped, in a fixed order."""
+        rows = [*self._lines, *self._notes]
+        for accounts in (self._open, self._lossy):
+            for id_, account in accounts.items():
+                rows.extend(entries_of(id_, account))
+        rows.sort(key=order_of)
+        stored = self._scratch.rows() if self._scratch is not None else iter(())
+        for row in heapq.merge(rows, stored, key=order_of):
+            yield plain(row)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The ledger as JSON data."""
+        return {**self.counts(), "entries": list(self.entries)}
+
+    def counts(self) -> dict[str, Any]:
+        """The ledger as JSON data, without its entries."""
+        return {
+            "objects": self.objects,
+            "outcomes": self.outcomes,
+            "properties": self.properties,
+            "reference_time": self.reference_time,
+        }
+
+
+def _remove(database: Database, folder: tempfile.TemporaryDirectory[str]) -> None:
+    database.close()
+    folder.cleanup()
