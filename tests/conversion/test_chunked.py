@@ -149,7 +149,7 @@ def test_every_shape(
 ) -> None:
     monkeypatch.setattr(stixbridge.stix.stream, "_CHUNK", chunk)
     if shape not in ("two lists", "no bundle"):
-        monkeypatch.setattr(stixbridge.pipeline.chunked, "_SMALL", -1)
+        monkeypatch.setattr(stixbridge.pipeline.chunked, "SMALL", -1)
     content = SHAPES[shape](sample())
     path = tmp_path / ("a.json.gz" if packed else "a.json")
     path.write_bytes(gzip.compress(content) if packed else content)
@@ -159,7 +159,7 @@ def test_every_shape(
 def test_a_broken_file_takes_nothing_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stixbridge.pipeline.chunked, "_SMALL", -1)
+    monkeypatch.setattr(stixbridge.pipeline.chunked, "SMALL", -1)
     good = file(tmp_path, sample())
     broken = tmp_path / "b.json"
     broken.write_bytes(good.read_bytes()[:-2])
@@ -170,7 +170,7 @@ def test_a_broken_file_takes_nothing_with_it(
 
 
 def test_a_hostile_object_ends_quickly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stixbridge.pipeline.chunked, "_SMALL", -1)
+    monkeypatch.setattr(stixbridge.pipeline.chunked, "SMALL", -1)
     one = {**indicator("198.51.100.1"), "external_references": [{"source_name": "}, {"}] * 20_000}
     same([file(tmp_path, [one, indicator("198.51.100.2")])])
 
@@ -195,7 +195,7 @@ def test_a_pipe_under_gzip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     packed = gzip.compress(json.dumps({"objects": sample()}).encode())
     for at_most in (10, 10_000_000):
         monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(packed)))
-        monkeypatch.setattr(stixbridge.pipeline.chunked, "_SMALL", -1)
+        monkeypatch.setattr(stixbridge.pipeline.chunked, "SMALL", -1)
         with LargeConversion(options(now=NOW, source="s")) as large:
             large.read([Input(None, at_most)])
             assert sum(len(rows) for rows in large.converted()) == 3

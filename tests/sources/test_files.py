@@ -25,6 +25,7 @@ from stixbridge.ledger import Reason
 from stixbridge.pipeline.make import Maker
 from stixbridge.pipeline.pipeline import Pipeline
 from stixbridge.pipeline.summary import Summary
+from stixbridge.sources import files
 from stixbridge.sources.files import Files, Input, expand, read
 from stixbridge.stix.reader import Document
 from stixbridge.store import Store
@@ -388,3 +389,33 @@ def test_objects_come_as_they_are(tmp_path: Path) -> None:
     odd: Stix = {**OBJECTS[0], "x_list": [1, 2.5, None, {"ü": "\u2028\x00"}], "name": "name\u202e"}
     (tmp_path / "a.json").write_bytes(packed(odd))
     assert [entry.obj for entry in read(tmp_path / "a.json").entries] == [odd]
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_large_file_is_read_page_by_page(
+    bridge: Bridge, folder: Path, monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    (folder / "a.json").write_bytes(packed(BUNDLE)[:-50] if broken else packed(BUNDLE))
+    whole = bridge.run()
+    rows = bridge.store.database.rows("SELECT id, digest FROM objects ORDER BY id")
+    monkeypatch.setattr(files, "SMALL", -1)
+    monkeypatch.setattr(files, "_PAGE", 2)
+    (folder.parent / "pages").mkdir()
+    pages = Bridge(folder.parent / "pages", folder)
+    in_pages = pages.run()
+    assert pages.store.database.rows("SELECT id, digest FROM objects ORDER BY id") == rows
+    assert in_pages.entries == whole.entries
+    assert in_pages.ledger.outcomes == whole.ledger.outcomes
+    assert (in_pages.status, in_pages.pages > 1) == (whole.status, not broken)
+    assert pages.run().pages == 0
+    pages.store.close()
+
+
+def test_a_large_file_of_lines_is_read_page_by_page(
+    bridge: Bridge, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "a.jsonl").write_bytes(b"\n".join(packed(obj) for obj in OBJECTS))
+    monkeypatch.setattr(files, "SMALL", -1)
+    monkeypatch.setattr(files, "_PAGE", 2)
+    summary = bridge.run()
+    assert (bridge.ids, summary.pages, summary.errors) == (sorted(IDS), 2, [])

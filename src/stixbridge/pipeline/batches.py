@@ -20,6 +20,7 @@ from stixbridge.store.store import ObjectStore
 BATCH = 5_000
 """Objects after which a batch is closed."""
 _AT_ONCE = 2_000
+_DAYS_KEPT = 10_000
 _LITERAL = re.compile(r"'((?:[^'\\]|\\.)*)'")
 
 
@@ -65,6 +66,7 @@ class Packing:
         self._types = types
         self._group = group
         self._now = now
+        self._days: dict[Any, str] = {}
 
     def batches(self, affected: Affected) -> list[Batch]:
         """The batches, in the order in which they are to be made."""
@@ -160,8 +162,15 @@ class Packing:
     def _key(self, obj: Mapping[str, Any], added: int | None) -> str:
         if self._group == "creator":
             return str(obj.get("created_by_ref"))
-        created = times.read(obj.get("created"))
-        return times.to_day(created if created is not None else added or self._now)
+        text = obj.get("created")
+        known = self._days.get(text) if isinstance(text, str) else None
+        if known is not None:
+            return known
+        created = times.read(text)
+        day = times.to_day(created if created is not None else added or self._now)
+        if created is not None and len(self._days) < _DAYS_KEPT:
+            self._days[text] = day
+        return day
 
 
 def _marks(obj: Mapping[str, Any]) -> Iterator[str]:

@@ -30,7 +30,7 @@ from stixbridge.misp.model import Converted
 from stixbridge.pipeline.affected import container_types
 from stixbridge.pipeline.batches import Batch
 from stixbridge.pipeline.select import Selection, Selector, placements
-from stixbridge.sources.files import Input
+from stixbridge.sources.files import SMALL, Input
 from stixbridge.stix.reader import Entry
 from stixbridge.stix.schema import shaped
 from stixbridge.stix.stream import Scan
@@ -39,8 +39,6 @@ from stixbridge.store.stored_ledger import StoredLedger
 
 _PAGE = 2_000
 _GROUP = 20_000
-_SMALL = 10_000_000
-"""Bytes up to which an input among others is read as a whole."""
 
 
 class LargeConversion:
@@ -162,7 +160,7 @@ class LargeConversion:
         for at, given in enumerate(inputs):
             if at in broken:
                 continue
-            if given.size <= _SMALL:
+            if given.size <= SMALL:
                 document = given.document()
                 self._keep(document.entries, given.name)
                 found = document.bundle_id

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from stixbridge import stopping, tlp
+from stixbridge.api import without_collector
 from stixbridge.concurrency import side_by_side
 from stixbridge.errors import ServerError
 from stixbridge.ledger import Ledger, Outcome, Reason
@@ -113,6 +114,10 @@ class Puller:
             StoreError: when the store can't be used.
             Stopped: when the process has been asked to end; what came is stored.
         """
+        with without_collector():
+            return self._pull(moment, full=full)
+
+    def _pull(self, moment: int, *, full: bool) -> Pulled:
         pulled = Pulled()
         self._begun = self.store.objects.last_seq(self.source.name)
         try:

@@ -1,4 +1,8 @@
-"""The ledger of a run: counts in memory, and what is not plainly mapped; much of that goes to a scratch database."""
+"""The ledger of a run: objects by the shape of what became of them, lines and notes.
+
+Thousands of objects share a shape (outcome, reason, target, number of properties, what is lost of them), so that an
+object takes little memory; entries are made when somebody reads them. Many lines go to a scratch database.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,7 @@ from stixbridge.store.database import Database
 from stixbridge.store.stored_ledger import StoredLedger
 
 IN_MEMORY = 50_000
-"""Lines and final accounts above which they go to the scratch database."""
+"""Lines above which they go to the scratch database."""
 
 
 class RunLedger:
@@ -45,10 +49,10 @@ class RunLedger:
         self._notes: list[Entry] = []
         self._counts: Counter[Outcome] = Counter()
         self._properties: Counter[Outcome] = Counter()
-        self._mapped: set[str] = set()
-        self._lossy: dict[str, Account] = {}
-        self._open: dict[str, Account] = {}
-        self._reasons_of_properties: set[str] = set()
+        # id -> number of its shape
+        self._accounts: dict[str, int] = {}
+        self._shapes: list[Account] = []
+        self._numbers: dict[Account, int] = {}
         self._scratch: StoredLedger | None = None
 
     def note(
@@ -76,23 +80,22 @@ class RunLedger:
         counts, properties = ledger.line_counts
         self._counts.update(counts)
         self._properties.update(properties)
+        accounts, shapes = self._accounts, self._shapes
         for id_, account in ledger.accounts.items():
-            if id_ not in self._mapped and (accept is None or accept(id_, account)):
-                self._account(id_, account)
-        if len(self._lossy) + len(self._lines) > IN_MEMORY:
+            known = accounts.get(id_)
+            if (known is None or shapes[known][0] is not Outcome.MAPPED) and (
+                accept is None or accept(id_, account)
+            ):
+                accounts[id_] = self._number(account)
+        if len(self._lines) > IN_MEMORY:
             self._spill()
 
-    def _account(self, id_: str, account: Account) -> None:
-        outcome, _, _, _, drops = account
-        if outcome is not Outcome.MAPPED:
-            self._open[id_] = account
-            return
-        self._open.pop(id_, None)
-        self._mapped.add(id_)
-        count_properties(account, self._properties)
-        if drops:
-            self._lossy[id_] = account
-            self._reasons_of_properties.update(why for _, _, why in drops)
+    def _number(self, account: Account) -> int:
+        """The number of a shape."""
+        number = self._numbers.setdefault(account, len(self._shapes))
+        if number == len(self._shapes):
+            self._shapes.append(account)
+        return number
 
     def _spill(self) -> None:
         if self._scratch is None:
@@ -100,42 +103,49 @@ class RunLedger:
             database = Database(Path(folder.name) / "ledger.db", durable=False)
             self._scratch = StoredLedger(database)
             weakref.finalize(self, _remove, database, folder)
-        self._scratch.add(self._lossy.items())
-        self._lossy.clear()
         self._scratch.lines((line, 0) for line in self._lines if line[2] is not Outcome.INVALID)
         self._lines = [line for line in self._lines if line[2] is Outcome.INVALID]
 
     def unaccounted(self, ids: set[str]) -> set[str]:
         """Those of some objects that nothing was said of yet."""
-        return ids - self._mapped - self._open.keys()
+        return ids - self._accounts.keys()
+
+    def _by_shape(self) -> Iterator[tuple[Account, int]]:
+        """The shapes that objects have, and how many have each."""
+        for number, count in Counter(self._accounts.values()).items():
+            yield self._shapes[number], count
 
     @property
     def outcomes(self) -> dict[str, int]:
         """Objects by outcome; the four add up to `objects`."""
         counts = Counter(self._counts)
-        counts[Outcome.MAPPED] += len(self._mapped)
-        for account in self._open.values():
-            counts[account[0]] += 1
+        for account, count in self._by_shape():
+            counts[account[0]] += count
         return {outcome.value: counts[outcome] for outcome in Outcome}
 
     @property
     def objects(self) -> int:
         """Entries of the input."""
-        return sum(self._counts.values()) + len(self._mapped) + len(self._open)
+        return sum(self._counts.values()) + len(self._accounts)
 
     @property
     def properties(self) -> dict[str, int]:
         """Properties by outcome; those of an object that is dropped as a whole are dropped with it."""
         counts = Counter(self._properties)
-        for account in self._open.values():
-            count_properties(account, counts)
+        for account, count in self._by_shape():
+            of_one: Counter[Outcome] = Counter()
+            count_properties(account, of_one)
+            for outcome, number in of_one.items():
+                counts[outcome] += number * count
         return {outcome.value: counts[outcome] for outcome in Outcome}
 
     @property
     def reasons(self) -> dict[str, int]:
         """Objects that did not come out, by reason, the most frequent first."""
         counts = Counter(self._line_reasons)
-        counts.update(str(account[1]) for account in self._open.values() if account[1] is not None)
+        for account, count in self._by_shape():
+            if account[1] is not None:
+                counts[str(account[1])] += count
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
     @property
@@ -145,8 +155,9 @@ class RunLedger:
         found.update(note[2] for note in self._notes)
         found.update(self._line_reasons)
         found.update(note[3] for note in self._notes if note[3] is not None)
-        found.update(account[1] for account in self._open.values() if account[1] is not None)
-        return found | self._reasons_of_properties
+        for (_, reason, _, _, drops), _ in self._by_shape():
+            found.update(why for why in (reason, *(why for _, _, why in drops)) if why is not None)
+        return found
 
     @property
     def alarming(self) -> bool:
@@ -162,18 +173,17 @@ class RunLedger:
     def invalid(self) -> list[dict[str, str]]:
         """The entries of the input that are no usable STIX, in a fixed order."""
         found = [line for line in self._lines if line[2] is Outcome.INVALID]
-        for id_, account in self._open.items():
-            if account[0] is Outcome.INVALID:
-                found.extend(entries_of(id_, account))
+        for id_, number in self._accounts.items():
+            if self._shapes[number][0] is Outcome.INVALID:
+                found.extend(entries_of(id_, self._shapes[number]))
         return [plain(line) for line in sorted(found, key=order_of)]
 
     @property
     def entries(self) -> Iterator[dict[str, str]]:
         """Everything that is not plainly mapped, in a fixed order."""
         rows = [*self._lines, *self._notes]
-        for accounts in (self._open, self._lossy):
-            for id_, account in accounts.items():
-                rows.extend(entries_of(id_, account))
+        for id_, number in self._accounts.items():
+            rows.extend(entries_of(id_, self._shapes[number]))
         rows.sort(key=order_of)
         stored = self._scratch.rows() if self._scratch is not None else iter(())
         for row in heapq.merge(rows, stored, key=order_of):

@@ -7,20 +7,28 @@ import os
 import shutil
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import glob, has_magic
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
 from stixbridge.errors import InputError
+from stixbridge.ledger import Reason
 from stixbridge.settings.registry import source
 from stixbridge.sources.base import Collection, Page, Source
 from stixbridge.sources.settings import SourceSettings
-from stixbridge.stix.reader import GZIP, MAX_BYTES, Document, read_bytes
+from stixbridge.stix.reader import GZIP, MAX_BYTES, Document, Entry, read_bytes
+from stixbridge.stix.stream import Scan
 
+SMALL = 10_000_000
+"""Bytes up to which a file is read as a whole."""
+_PAGE = 2_000
+_PIECE = 1_000_000
 _PACKS_TO = 10
 SUFFIXES = (".json", ".stix", ".stix2", ".jsonl", ".ndjson")
 
@@ -125,6 +133,36 @@ class Input:
         """
         return _named(read_bytes(self.data(), self.title), self.name)
 
+    def digest(self) -> str:
+        """The SHA-256 of the file as it is.
+
+        Raises:
+            InputError: when it can't be read.
+        """
+        with self._told(), self._opened() as file:
+            found = sha256()
+            while piece := file.read(_PIECE):
+                found.update(piece)
+            return found.hexdigest()
+
+    def is_readable(self, *, lines: bool) -> bool:
+        """Whether a stream of it comes to its end without an error.
+
+        Args:
+            lines: read it as JSON lines.
+
+        Raises:
+            InputError: when it can't be read, or holds a value over the limit.
+        """
+        with self.stream() as file:
+            scan = Scan(file, self.title, lines=lines)
+            try:
+                for _ in scan.entries():
+                    pass
+            except (gzip.BadGzipFile, EOFError, zlib.error):
+                return False
+            return not scan.broken
+
     @contextmanager
     def stream(self) -> Iterator[IO[bytes]]:
         """Its content, unpacked.
@@ -207,6 +245,29 @@ class FilesSettings(SourceSettings):
     paths: tuple[str, ...]
 
 
+def _large_pages(given: Input, name: str, watermark: str | None) -> Iterator[Page]:
+    """The content of a file that is read as a stream; nothing of one that is broken anywhere."""
+    mark = given.digest()
+    if mark == watermark:
+        return
+    lines = next((lines for lines in (False, True) if given.is_readable(lines=lines)), None)
+    if lines is None:
+        broken = Entry("$", None, Reason.INVALID_JSON, where=name)
+        yield Page([broken], mark)
+        return
+    with given.stream() as file:
+        entries = Scan(file, given.title, lines=lines).entries()
+        page = list(islice(entries, _PAGE))
+        while page:
+            following = list(islice(entries, _PAGE))
+            named = [
+                entry if entry.obj is not None else entry._replace(where=name) for entry in page
+            ]
+            # the mark stands after the last page: a poll that is cut reads the file again
+            yield Page(named, mark if not following else None)
+            page = following
+
+
 @source("files", FilesSettings)
 class Files(Source):
     """Files as a source of a pipeline: each file is a collection, read again when its content changes.
@@ -228,9 +289,12 @@ class Files(Source):
         ]
 
     def pages(self, collection: Collection, watermark: str | None) -> Iterator[Page]:
-        """The file's content as one page; none where it is as it was."""
+        """The content of the file: one page, or many of a large file; none where it is as it was."""
         path = None if collection.id == "-" else Path(collection.id)
         given = Input(path)
+        if path is not None and given.size > SMALL:
+            yield from _large_pages(given, collection.id, watermark)
+            return
         data = given.data()
         mark = sha256(data).hexdigest() if path is not None else None
         if mark is not None and mark == watermark:

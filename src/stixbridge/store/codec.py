@@ -65,6 +65,9 @@ def object_row(obj: dict[str, Any]) -> ObjectRow:
         TypeError: for values that JSON can't hold, or that nest too deep to be written.
     """
     until = obj.get("valid_until")
+    # the TLP markings that everybody knows need no object, and refer half of the store to themselves
+    targets = everything(obj)
+    targets.difference_update(WELL_KNOWN)
     return ObjectRow(
         obj["id"],
         obj["type"],
@@ -72,8 +75,7 @@ def object_row(obj: dict[str, Any]) -> ObjectRow:
         digest_of(obj),
         pack(obj),
         times.read(until) if until is not None else None,
-        # the TLP markings that everybody knows need no object, and refer half of the store to themselves
-        everything(obj) - WELL_KNOWN.keys(),
+        targets,
         ends_of(obj) if obj["type"] == "relationship" else None,
         len(obj),
     )

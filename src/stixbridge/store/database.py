@@ -186,6 +186,11 @@ class Database:
         with self.transaction() as connection:
             return [dict(row) for row in connection.execute(text(sql), values).mappings()]
 
+    def column(self, sql: str, **values: Any) -> list[Any]:
+        """Read the first column of all rows."""
+        with self.transaction() as connection:
+            return list(connection.execute(text(sql), values).scalars())
+
     def scalar(self, sql: str, **values: Any) -> Any:
         """Read one value."""
         with self.transaction() as connection:

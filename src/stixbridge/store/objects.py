@@ -48,7 +48,7 @@ class Objects:
     def changed(self, source: str, after: int) -> list[str]:
         """Ids of objects changed after a seq, in the order they came."""
         sql = "SELECT id FROM objects WHERE source = :source AND seq > :after ORDER BY seq"
-        return [row["id"] for row in self._database.rows(sql, source=source, after=after)]
+        return self._database.column(sql, source=source, after=after)
 
     def expired(self, source: str, after: int, until: int) -> list[str]:
         """Ids of objects whose `valid_until` passed between two times."""

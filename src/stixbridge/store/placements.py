@@ -25,6 +25,9 @@ Placement = tuple[str, int, str]
 Element = tuple[str, str, str, str, str]
 """(UUID, id of an object that says it, kind, type, value)."""
 
+_OF_PLACEMENTS = (PLACEMENTS_IN, DELETE_PLACEMENT, INSERT_PLACEMENT)
+_OF_ELEMENTS = (ELEMENTS_IN, DELETE_ELEMENT, INSERT_ELEMENT)
+
 
 class Placements:
     """Reads and writes placements and elements.
@@ -136,32 +139,22 @@ class Placements:
             pipeline: its name.
             contents: UUID of an event -> its objects and elements.
         """
+        events = list(contents)
         with self._database.transaction() as connection:
-            for sql, delete, insert, at in (
-                (PLACEMENTS_IN, DELETE_PLACEMENT, INSERT_PLACEMENT, 0),
-                (ELEMENTS_IN, DELETE_ELEMENT, INSERT_ELEMENT, 1),
-            ):
-                before: dict[str, dict[tuple[str, ...], tuple[Any, ...]]] = {}
-                for rows in in_slices(connection, sql, list(contents), {"pipeline": pipeline}):
-                    for event, *row in rows:
-                        before.setdefault(event, {})[tuple(row[: at + 1])] = tuple(row)
-                gone: list[tuple[Any, ...]] = []
-                new: list[tuple[Any, ...]] = []
-                for event, both in contents.items():
-                    known = before.get(event, {})
-                    wanted = {tuple(row[: at + 1]): tuple(row) for row in reversed([*both[at]])}
-                    gone.extend(
-                        (pipeline, event, *key)
-                        for key, row in known.items()
-                        if wanted.get(key) != row
-                    )
-                    new.extend(
-                        (pipeline, event, *row)
-                        for key, row in wanted.items()
-                        if known.get(key) != row
-                    )
-                many(connection, delete, gone)
-                many(connection, insert, new)
+            for at, (read, delete, insert) in enumerate((_OF_PLACEMENTS, _OF_ELEMENTS)):
+                before: set[tuple[Any, ...]] = set()
+                for rows in in_slices(connection, read, events, {"pipeline": pipeline}):
+                    before.update(map(tuple, rows))
+                wanted = {
+                    (event, *row): None for event, both in contents.items() for row in both[at]
+                }
+                key = 2 + at
+                many(
+                    connection,
+                    delete,
+                    [(pipeline, *row[:key]) for row in before - wanted.keys()],
+                )
+                many(connection, insert, [(pipeline, *row) for row in wanted if row not in before])
 
     def elements_of(self, pipeline: str, event_uuid: str, ids: Iterable[str]) -> Rows:
         """The elements of some objects in an event: `uuid`, `id`, `kind`, `type`, `value`."""

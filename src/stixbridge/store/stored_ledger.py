@@ -24,7 +24,7 @@ from stixbridge.ledger import (
     order_of,
     plain,
 )
-from stixbridge.store.database import Database, many
+from stixbridge.store.database import Database
 
 _TABLES = (
     "CREATE TABLE accounts (id TEXT PRIMARY KEY, outcome TEXT, reason TEXT, target TEXT, size INTEGER, drops BLOB,"
@@ -168,16 +168,6 @@ class StoredLedger:
             for line in sorted(entries_of(id_, account), key=order_of)
         )
         return heapq.merge(accounts, self._lines(), key=order_of)
-
-    def add(self, accounts: Iterable[tuple[str, Account]]) -> None:
-        """Add accounts of objects that have none here."""
-        rows = (
-            (id_, outcome, reason, target, size, orjson.dumps(drops) if drops else None, 0)
-            for id_, (outcome, reason, target, size, drops) in accounts
-        )
-        with self._database.transaction() as connection:
-            while piece := list(islice(rows, _MOST)):
-                many(connection, "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?, ?)", piece)
 
     def _accounts(self) -> Iterator[tuple[str, Account]]:
         last = ""
