@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stixbridge import tlp
+from stixbridge.mapping.marking_readings import reading_of
 from stixbridge.misp.model import (
     MispEvent,
     all_attributes,
@@ -18,7 +19,6 @@ from stixbridge.misp.model import (
     set_level,
     tag_names,
 )
-from stixbridge.stix.marking_definitions import reading_of
 
 INHERIT = 5
 SHARING_GROUP = 4

@@ -12,7 +12,7 @@ from typing import Any
 from stixbridge import tlp
 from stixbridge.ledger import Drop, Outcome, Reason
 from stixbridge.mapping import labels
-from stixbridge.stix.marking_definitions import Reading, joined, reading_of
+from stixbridge.mapping.marking_readings import Reading, joined, reading_of
 
 
 @dataclass(frozen=True, slots=True)
