@@ -13,18 +13,18 @@ from stixbridge.settings.checks import Share
 
 @dataclass(slots=True)
 class ChangeCount:
-    """What a run would do to the attributes in a sink.
+    """How many attributes in a sink a run would change.
 
     Attributes:
-        added: new ones.
-        withdrawn: those that go, or lose `to_ids`.
+        added: new attributes.
+        withdrawn: attributes that it would take away, or take `to_ids` from.
     """
 
     added: int = 0
     withdrawn: int = 0
 
     def add(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-        """Count one event: what was delivered, and what is wanted."""
+        """Count one event, as it was delivered and as it is wanted."""
         old = {str(row["uuid"]): row for row in all_attributes(dict(before))}
         new = {str(row["uuid"]): row for row in all_attributes(dict(after))}
         self.added += len(new.keys() - old.keys())
@@ -54,24 +54,24 @@ class Guard(Settings):
             changes: that it would make.
             existing: attributes that the pipeline has; a share of nothing is no limit.
         """
-        for what, limit, count in (
+        for verb, limit, count in (
             ("add", self.add, changes.added),
             ("withdraw", self.withdraw, changes.withdrawn),
         ):
             most = _most(limit, existing)
-            if most is not None and count > most:
-                shown = (
-                    f"{most:,}"
-                    if limit is None or not limit.endswith("%")
-                    else f"{limit} of {existing:,}"
+            if limit is not None and most is not None and count > most:
+                shown = f"{limit} of {existing:,}" if limit.endswith("%") else f"{most:,}"
+                return (
+                    f"guard: this run would {verb} {count:,} attributes, more than {shown};"
+                    " nothing was written"
                 )
-                return f"guard: this run would {what} {count:,} attributes, more than {shown}; nothing was written"
         return None
 
 
-def _most(limit: str | None, there: int) -> int | None:
+def _most(limit: str | None, existing: int) -> int | None:
+    """The number that a limit allows; None for any."""
     if limit is None:
         return None
     if limit.endswith("%"):
-        return int(there * float(limit[:-1]) / 100) if there else None
+        return int(existing * float(limit[:-1]) / 100) if existing else None
     return int(limit)

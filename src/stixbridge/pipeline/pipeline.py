@@ -25,8 +25,7 @@ from stixbridge.envelopes import Delivered
 from stixbridge.errors import ConfigError, ServerError
 from stixbridge.ledger import Account, Outcome, Reason
 from stixbridge.pipeline.batches import Batch
-from stixbridge.pipeline.deliver import Deliverer, Pass
-from stixbridge.pipeline.deliver import Made as MadeEvents
+from stixbridge.pipeline.deliver import Deliverer, SinkRun
 from stixbridge.pipeline.guard import ChangeCount, Guard
 from stixbridge.pipeline.make import Made, Maker, Plan
 from stixbridge.pipeline.pull import Progress, Puller, PullPolicy
@@ -34,6 +33,7 @@ from stixbridge.pipeline.records import elements
 from stixbridge.pipeline.run_ledger import RunLedger
 from stixbridge.pipeline.select import placements
 from stixbridge.pipeline.summary import Summary
+from stixbridge.pipeline.wanted import MadeEvents
 from stixbridge.sinks.base import Sink
 from stixbridge.sinks.delivery import Delivery, Job
 from stixbridge.sinks.places import event_in_sink
@@ -307,17 +307,17 @@ class Pipeline:
         self, run: Run, sink: Sink, made: MadeEvents, settling: Settling, *, last: bool
     ) -> None:
         """Deliver the events of a batch to a sink."""
-        one = Pass(sink, made, run.moment, run.replay, staying=settling.staying)
+        sink_run = SinkRun(sink, made, run.moment, run.replay, staying=settling.staying)
         try:
             # two pipelines don't deliver to one sink at the same time: they may share an event
             with self.store.lease(f"sink {sink.name}"):
-                for uuid in self._deliverer(run).deliver(one, last=last):
+                for uuid in self._deliverer(run).deliver(sink_run, last=last):
                     if uuid in settling.counts:
                         settling.counts[uuid] += 1
         except ServerError as error:
             settling.complete = False
             run.summary.fail(error)
-        run.summary.waiting |= one.waiting
+        run.summary.waiting |= sink_run.waiting
 
     def settle(self, made: MadeEvents, settling: Settling) -> None:
         """Record what is in the events that every sink has, and what had to stay there."""

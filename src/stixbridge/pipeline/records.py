@@ -1,4 +1,4 @@
-"""What a pipeline puts on record of a delivery, before it is sent and after."""
+"""The records of a delivery: before anything is sent, and after."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from stixbridge.envelopes import Delivered, Edit, Wanted
 from stixbridge.misp.model import Converted
 from stixbridge.sinks.base import Sink
-from stixbridge.sinks.delivery import State
+from stixbridge.sinks.delivery import Delivery, Job, LastDelivery, State
 from stixbridge.sinks.places import carriers
 from stixbridge.stix.versions import digest_of
 from stixbridge.store import Store
+from stixbridge.store.deliveries import DeliveryRow
 from stixbridge.store.placements import Element
 
 
@@ -20,7 +21,7 @@ class StoreRecord:
     """The store as a sink sees it while it delivers one event.
 
     Attributes:
-        store: where it is taken down.
+        store: where deliveries are recorded.
         sink: the name of the sink.
         event: the UUID of the event.
         moment: of the run, microseconds.
@@ -51,8 +52,41 @@ class StoreRecord:
         return self.store.deliveries.carries(self.sink, uuid)
 
 
+def last_delivery(row: DeliveryRow | None) -> LastDelivery | None:
+    """The last delivery of an event, from its row in the store."""
+    if row is None:
+        return None
+    return LastDelivery(State(row.state), row.delivered, row.published, row.edits)
+
+
+def record_delivery(store: Store, sink: Sink, job: Job, delivery: Delivery, moment: int) -> None:
+    """Record what became of a job.
+
+    Args:
+        store: where deliveries are recorded.
+        sink: that the event went to.
+        job: of the event.
+        delivery: of the event; its state is not `State.FAILED`.
+        moment: of the run, microseconds.
+    """
+    store.deliveries.set_delivered(
+        sink.name,
+        delivery.event,
+        delivery.state,
+        delivery.delivered,
+        moment=moment,
+        # an incomplete one is sent again when the event is made again
+        digest=b"" if delivery.incomplete else digest_in(job.wanted, sink),
+        published=delivery.published,
+        notes=delivery.notes,
+        aliases=carriers(delivery.delivered),
+    )
+    if delivery.edits:
+        store.deliveries.begin_edits(sink.name, delivery.event, delivery.edits)
+
+
 def digest_in(wanted: Wanted, sink: Sink) -> bytes:
-    """A digest of an event as it shall be in a sink; another one after a change of the sink's settings."""
+    """A digest of an event as it shall be in a sink, and of the sink's settings."""
     return digest_of({"event": wanted.fields(), "settings": sink.settings})
 
 

@@ -12,7 +12,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ import orjson
 
 from stixbridge.errors import InputError
 from stixbridge.ledger import Reason
+from stixbridge.stix import lenient
 
 MAX_BYTES = 2_000_000_000
 """The largest size of one input in bytes, unpacked. It also stops a gzip bomb."""
@@ -30,6 +31,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*--[!-~]+", re.ASCII)
 _TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,249}", re.ASCII)
 _MAX_TYPE = 250
 GZIP = b"\x1f\x8b"
+_ENVELOPE = frozenset({"objects", "more", "next"})
 
 
 class Entry(NamedTuple):
@@ -78,14 +80,39 @@ def read_bytes(data: bytes, where: str = "input") -> Document:
             data = _unpack(data, where)
         except (OSError, EOFError, zlib.error):
             return Document([Entry("$", None, Reason.INVALID_JSON)])
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        with contextlib.suppress(UnicodeDecodeError):
-            data = data.decode("utf-16").encode()
+    data = without_mark(data)
     try:
-        return read_value(orjson.loads(data), checked=True)
+        return read_value(parse(data), checked=True)
     except orjson.JSONDecodeError:
         return _read_lines(data)
+
+
+def without_mark(data: bytes) -> bytes:
+    """Return UTF-8 without a byte order mark, from UTF-8 or UTF-16 with one."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        with contextlib.suppress(UnicodeDecodeError):
+            return data.decode("utf-16").encode()
+    return data.removeprefix(b"\xef\xbb\xbf")
+
+
+def parse(data: bytes) -> Any:
+    """Parse JSON. Members of its lists that can't be read are entries with the reason `invalid-json`.
+
+    Raises:
+        orjson.JSONDecodeError: when the text as a whole is not one JSON value.
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        value = lenient.loads(data, unreadable)
+        if value is None:
+            raise
+        return value
+
+
+def unreadable(path: str, id_: str | None) -> Entry:
+    """Return the entry for an object whose text can't be read."""
+    return Entry(path, None, Reason.INVALID_JSON, _shown(id_))
 
 
 def _unpack(data: bytes, where: str) -> bytes:
@@ -98,30 +125,23 @@ def _unpack(data: bytes, where: str) -> bytes:
 
 def _read_lines(data: bytes) -> Document:
     lines = [line for line in data.splitlines() if line.strip()]
-    # to count as JSON lines, at least half of the lines must be JSON values
-    good = sum(_is_value(line) for line in lines)
-    if not good or good * 2 < len(lines) or len(lines) == 1:
-        return Document([Entry("$", None, Reason.INVALID_JSON)])
-    entries: list[Entry] = []
-    bundles: set[str] = set()
+    documents: list[Document] = []
+    good = 0
     for number, line in enumerate(lines):
         path = f"$[{number}]"
         try:
-            document = read_value(orjson.loads(line), path, checked=True)
+            value = parse(line)
         except orjson.JSONDecodeError:
-            entries.append(Entry(path, None, Reason.INVALID_JSON))
+            documents.append(Document([Entry(path, None, Reason.INVALID_JSON)]))
             continue
-        entries.extend(document.entries)
-        if document.bundle_id:
-            bundles.add(document.bundle_id)
+        good += isinstance(value, dict | list)
+        documents.append(read_value(value, path, checked=True))
+    # to count as JSON lines, at least half of the lines must be JSON values
+    if not good or good * 2 < len(lines) or len(lines) == 1:
+        return Document([Entry("$", None, Reason.INVALID_JSON)])
+    bundles = {document.bundle_id for document in documents if document.bundle_id}
+    entries = [entry for document in documents for entry in document.entries]
     return Document(entries, bundles.pop() if len(bundles) == 1 else None)
-
-
-def _is_value(line: bytes) -> bool:
-    try:
-        return isinstance(orjson.loads(line), dict | list)
-    except orjson.JSONDecodeError:
-        return False
 
 
 def read_value(value: Any, path: str = "$", *, checked: bool = False) -> Document:
@@ -135,61 +155,52 @@ def read_value(value: Any, path: str = "$", *, checked: bool = False) -> Documen
     """
     value = plain(value)
     if isinstance(value, list):
-        entries: list[Entry] = []
-        bundles: set[str] = set()
-        for number, item in enumerate(value):
-            inner = f"{path}[{number}]"
-            item = plain(item)
-            if isinstance(item, dict) and item.get("type") == "bundle":
-                document = read_value(item, inner, checked=checked)
-                entries.extend(document.entries)
-                if document.bundle_id:
-                    bundles.add(document.bundle_id)
-            else:
-                entries.append(_entry(item, inner, checked=checked))
-        return Document(entries, bundles.pop() if len(bundles) == 1 else None)
-    if isinstance(value, dict):
-        objects = value.get("objects")
-        is_bundle = value.get("type") == "bundle"
-        if is_bundle or (
-            "type" not in value and ("objects" in value or not value or "more" in value)
-        ):
-            bundle_id = value.get("id") if is_bundle else None
-            bundle_id = (
-                bundle_id if isinstance(bundle_id, str) and len(bundle_id) <= _MAX_ID else None
-            )
-            if objects is None:
-                return Document([], bundle_id)
-            if isinstance(objects, dict):
-                objects = [objects] if "type" in objects else list(objects.values())
-            if not isinstance(objects, list):
-                return Document([Entry(f"{path}.objects", None, Reason.NOT_STIX)], bundle_id)
-            return Document(
-                _entries(objects, f"{path}.objects", checked=checked),
-                bundle_id,
-            )
+        return _entries(value, path, checked=checked)
+    if not isinstance(value, dict):
+        return Document([Entry(path, None, Reason.NOT_STIX)])
+    is_bundle = value.get("type") == "bundle"
+    if not is_bundle and not _is_envelope(value):
         if isinstance(value.get("type"), str):
             return Document([_entry(value, path, checked=checked)])
-    return Document(
-        [
-            Entry(
-                path, None, Reason.NOT_STIX, properties=len(value) if isinstance(value, dict) else 0
-            )
-        ]
-    )
+        return Document([Entry(path, None, Reason.NOT_STIX, properties=len(value))])
+    id_ = value.get("id") if is_bundle else None
+    bundle_id = id_ if isinstance(id_, str) and len(id_) <= _MAX_ID else None
+    objects = value.get("objects")
+    if objects is None:
+        return Document([], bundle_id)
+    if isinstance(objects, dict):
+        objects = [objects] if "type" in objects else list(objects.values())
+    if not isinstance(objects, list):
+        return Document([Entry(f"{path}.objects", None, Reason.NOT_STIX)], bundle_id)
+    document = _entries(objects, f"{path}.objects", checked=checked)
+    return Document(document.entries, bundle_id or document.bundle_id)
 
 
-def _entries(objects: list[Any], path: str, *, checked: bool) -> list[Entry]:
-    """Return the entries of a list of objects."""
+def _is_envelope(value: Mapping[str, Any]) -> bool:
+    return "type" not in value and (not value or not _ENVELOPE.isdisjoint(value))
+
+
+def _entries(objects: list[Any], path: str, *, checked: bool) -> Document:
+    """Return the entries of a list of objects; bundles in it are opened."""
     entries: list[Entry] = []
+    bundles: set[str] = set()
     for number, item in enumerate(objects):
         if checked and type(item) is dict:
             id_, type_ = item.get("id"), item.get("type")
-            if type(id_) is str and type(type_) is str and _is_id(id_) and is_type(type_):
+            usable = type(id_) is str and type(type_) is str and _is_id(id_) and is_type(type_)
+            if usable and type_ != "bundle":
                 entries.append(Entry(path, item, None, id_))
                 continue
-        entries.append(_entry(plain(item), f"{path}[{number}]", checked=checked))
-    return entries
+        item = plain(item)
+        inner = f"{path}[{number}]"
+        if isinstance(item, dict) and item.get("type") == "bundle":
+            document = read_value(item, inner, checked=checked)
+            entries.extend(document.entries)
+            if document.bundle_id:
+                bundles.add(document.bundle_id)
+        else:
+            entries.append(_entry(item, inner, checked=checked))
+    return Document(entries, bundles.pop() if len(bundles) == 1 else None)
 
 
 def _is_id(id_: str) -> bool:

@@ -15,7 +15,8 @@ import orjson
 
 from stixbridge.errors import InputError
 from stixbridge.ledger import Reason
-from stixbridge.stix.reader import Entry, read_value
+from stixbridge.stix import lenient
+from stixbridge.stix.reader import Document, Entry, parse, read_value, unreadable
 
 MAX_STREAMED = 200_000_000_000
 """The largest size of a stream in bytes, unpacked."""
@@ -33,6 +34,14 @@ _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]"]', re.DOTALL)
 
 class _Broken(Exception):
     """The text is not JSON, or a document that can't be streamed."""
+
+
+class _Unreadable(_Broken):
+    """A value whose end is known and that can't be parsed."""
+
+    def __init__(self, text: bytes) -> None:
+        super().__init__()
+        self.text = text
 
 
 class Scan:
@@ -142,9 +151,10 @@ class Scan:
             self._at += 1
             return
         while True:
-            value = self._value()
-            # objects of a bundle are what they are; in a list, bundles are opened
-            document = read_value([value] if path == "$" else {"objects": [value]}, checked=True)
+            try:
+                document = read_value([self._value()], checked=True)
+            except _Unreadable as error:
+                document = Document([unreadable("$[0]", lenient.id_in(error.text))])
             for entry in document.entries:
                 _, _, inside = entry.path.partition("[0]")
                 yield entry._replace(path=f"{path}[{number}]{inside}")
@@ -176,7 +186,7 @@ class Scan:
             path = f"$[{number}]"
             number += 1
             try:
-                value = orjson.loads(line)
+                value = parse(line)
             except orjson.JSONDecodeError:
                 yield Entry(path, None, Reason.INVALID_JSON)
                 continue
@@ -219,7 +229,7 @@ class Scan:
         try:
             return orjson.loads(memoryview(self._data)[start:end_at])
         except orjson.JSONDecodeError:
-            raise _Broken from None
+            raise _Unreadable(self._data[start:end_at]) from None
 
     def _tried(self) -> tuple[Any, int] | None:
         """Return the object at this place and its end, or None if it has too many inner braces."""

@@ -14,9 +14,9 @@ import pytest
 
 from stixbridge.envelopes import Wanted
 from stixbridge.errors import StixbridgeError
-from stixbridge.pipeline.records import StoreRecord, digest_in
+from stixbridge.pipeline.records import StoreRecord, last_delivery, record_delivery
 from stixbridge.sinks.base import Sink
-from stixbridge.sinks.delivery import Delivery, Job, LastDelivery, State
+from stixbridge.sinks.delivery import Delivery, Job, State
 from stixbridge.sinks.withdrawal import emptied
 from stixbridge.store import Store
 
@@ -111,7 +111,7 @@ def deliver(store: Store, sink: Sink, *events: Event) -> Run:
             if delivery.state is State.FAILED:
                 run.error = delivery.error
             elif not sink.dry:
-                _record(store, sink, jobs[delivery.event], delivery)
+                record_delivery(store, sink, jobs[delivery.event], delivery, _NOW * 1_000_000)
     except StixbridgeError as error:
         run.error = error
     finally:
@@ -121,29 +121,9 @@ def deliver(store: Store, sink: Sink, *events: Event) -> Run:
 
 def _job(store: Store, sink: Sink, event: Event) -> Job:
     wanted = Wanted.of(event)
-    row = store.deliveries.delivered(sink.name, wanted.uuid)
-    last = (
-        LastDelivery(State(row.state), row.delivered, row.published, row.edits)
-        if row is not None
-        else None
-    )
+    last = last_delivery(store.deliveries.delivered(sink.name, wanted.uuid))
     record = StoreRecord(store, sink.name, wanted.uuid, _NOW * 1_000_000)
     return Job(wanted, last, record, now=_NOW)
-
-
-def _record(store: Store, sink: Sink, job: Job, delivery: Delivery) -> None:
-    store.deliveries.set_delivered(
-        sink.name,
-        delivery.event,
-        delivery.state,
-        delivery.delivered,
-        moment=_NOW * 1_000_000,
-        digest=digest_in(job.wanted, sink),
-        published=delivery.published,
-        notes=delivery.notes,
-    )
-    if delivery.edits:
-        store.deliveries.begin_edits(sink.name, delivery.event, delivery.edits)
 
 
 class SinkContract:
