@@ -1,4 +1,7 @@
-"""Known clusters by every name that field data has: numbers in any place and case, domains, vocabularies."""
+"""Known clusters by every name that field data has.
+
+Numbers in any place and case, domains, vocabularies.
+"""
 
 import itertools
 from typing import Any
@@ -195,12 +198,14 @@ def test_other_names_of_a_class_find_nothing() -> None:
     ("place", "expected"),
     [
         ({"name": "Deutschland", "country": "DE"}, 'misp-galaxy:country="germany"'),
-        ({"name": "Germany", "region": "western-europe", "country": "de"}, 'misp-galaxy:country="germany"'),
+        ({"name": "Germany", "region": "western-europe", "country": "de"},
+         'misp-galaxy:country="germany"'),
         ({"name": "Germany"}, 'misp-galaxy:country="germany"'),
         ({"name": "Europe"}, 'misp-galaxy:region="150 - Europe"'),
         ({"name": "Micronesia", "region": "micronesia"}, 'misp-galaxy:region="057 - Micronesia"'),
         ({"name": "Georgia", "administrative_area": "US-GA"}, None),
-        ({"name": "Georgia", "region": "northern-america"}, 'misp-galaxy:region="021 - Northern America"'),
+        ({"name": "Georgia", "region": "northern-america"},
+         'misp-galaxy:region="021 - Northern America"'),
     ],
 )  # fmt: skip
 def test_an_area_is_looked_up_in_the_galaxy_of_its_kind(

@@ -41,9 +41,9 @@ def test_an_equal_red_indicator_marks_the_one_attribute(
     polls = [address(IP), indicator(IP, tlp="red")]
     for obj in reversed(polls) if stricter_first else polls:
         assert bridge.poll(obj).errors == []
-    (held,) = misp.find(IP)
+    (stored,) = misp.find(IP)
     (event,) = event_of(misp, IP)
-    assert "tlp:red" in tagged(held) and held["to_ids"] is True
+    assert "tlp:red" in tagged(stored) and stored["to_ids"] is True
     assert (tagged(misp.events[event]), misp.events[event]["distribution"]) == (["tlp:red"], "0")
     for other, content in misp.events.items():
         assert other == event or content["info"].startswith("[withdrawn]")
@@ -61,9 +61,9 @@ def test_an_equal_red_indicator_marks_the_one_attribute_of_a_report(
     first, second = (red, plain) if stricter_first else (plain, red)
     assert bridge.poll(wave, first).errors == []
     assert bridge.poll(second).errors == []
-    (held,) = misp.find(IP)
+    (stored,) = misp.find(IP)
     assert event_of(misp, IP) == [uuid_in(wave["id"])]
-    assert (tagged(held), held["distribution"], held["to_ids"]) == (["tlp:red"], "0", True)
+    assert (tagged(stored), stored["distribution"], stored["to_ids"]) == (["tlp:red"], "0", True)
 
 
 def test_a_marking_that_gets_stricter_moves_the_object_add_first(
@@ -97,8 +97,8 @@ def test_a_text_under_red_in_a_green_report_is_no_wider_than_red(
     assert event["distribution"] == "3"
     telling = [row for row in event["EventReport"] if "Bob" in row["content"]]
     assert all(row["distribution"] == "0" for row in telling)
-    (held,) = misp.find(IP)
-    assert (tagged(held), held["distribution"]) == (["tlp:red"], "0")
+    (stored,) = misp.find(IP)
+    assert (tagged(stored), stored["distribution"]) == (["tlp:red"], "0")
 
 
 # reports and their members
@@ -109,19 +109,19 @@ def test_members_that_come_in_a_later_poll_join_the_report(
 ) -> None:
     one, two = indicator(IP), indicator(OTHER)
     wave = report("wave", [one, two, "indicator--00000000-0000-4000-8000-000000000009"])
-    own = uuid_in(wave["id"])
+    event_uuid = uuid_in(wave["id"])
     bridge.poll(wave)
     bridge.poll(one)
-    assert event_of(misp, IP) == [own]
+    assert event_of(misp, IP) == [event_uuid]
     uuid = misp.find(IP)[0]["uuid"]
     misp.analyst_sighting(uuid, source="our firewall")
     misp.analyst_tag(uuid, "ours:seen")
     bridge.poll(two, relationship(one, "related-to", two), sighting(one))
-    assert event_of(misp, OTHER) == [own] and list(misp.events) == [own]
-    (held,) = misp.find(IP)
-    assert held["uuid"] == uuid and "ours:seen" in tagged(held)
-    assert sorted(row["source"] == "our firewall" for row in held["Sighting"]) == [False, True]
-    assert [row["related_object_uuid"] for row in held["Relationship"]] == [
+    assert event_of(misp, OTHER) == [event_uuid] and list(misp.events) == [event_uuid]
+    (stored,) = misp.find(IP)
+    assert stored["uuid"] == uuid and "ours:seen" in tagged(stored)
+    assert sorted(row["source"] == "our firewall" for row in stored["Sighting"]) == [False, True]
+    assert [row["related_object_uuid"] for row in stored["Relationship"]] == [
         misp.find(OTHER)[0]["uuid"]
     ]
 
@@ -138,37 +138,37 @@ def test_a_member_that_leaves_the_report_is_withdrawn_and_collected(
     assert collecting != uuid_in(wave["id"])
 
 
-@pytest.mark.parametrize("own", [FIRST_UUID, LAST_UUID])
+@pytest.mark.parametrize("event_uuid", [FIRST_UUID, LAST_UUID])
 def test_an_object_that_joins_a_report_is_added_there_first(
-    misp: MispDouble, bridge: Bridge, own: str
+    misp: MispDouble, bridge: Bridge, event_uuid: str
 ) -> None:
     one, two = indicator(IP), indicator(OTHER)
     bridge.poll(one, two)
     (collecting,) = event_of(misp, IP)
     misp.requests.clear()
-    wave = {**report("wave", [one]), "id": f"report--{own}"}
+    wave = {**report("wave", [one]), "id": f"report--{event_uuid}"}
     bridge.poll(wave, now="2026-01-10T01:00:00Z")
     assert [request.path for request in misp.writes()] == [
         "/events/add",
         f"/events/edit/{collecting}",
     ]
-    assert (event_of(misp, IP), event_of(misp, OTHER)) == ([own], [collecting])
+    assert (event_of(misp, IP), event_of(misp, OTHER)) == ([event_uuid], [collecting])
 
 
-@pytest.mark.parametrize("own", [FIRST_UUID, LAST_UUID])
+@pytest.mark.parametrize("event_uuid", [FIRST_UUID, LAST_UUID])
 def test_it_is_added_first_also_when_the_collecting_event_grows(
-    misp: MispDouble, bridge: Bridge, own: str
+    misp: MispDouble, bridge: Bridge, event_uuid: str
 ) -> None:
     one = indicator(IP)
     bridge.poll(one)
     (collecting,) = event_of(misp, IP)
     misp.requests.clear()
-    bridge.poll({**report("wave", [one]), "id": f"report--{own}"}, indicator(OTHER))
+    bridge.poll({**report("wave", [one]), "id": f"report--{event_uuid}"}, indicator(OTHER))
     assert [request.path for request in misp.writes()] == [
         "/events/add",
         f"/events/edit/{collecting}",
     ]
-    assert (event_of(misp, IP), event_of(misp, OTHER)) == ([own], [collecting])
+    assert (event_of(misp, IP), event_of(misp, OTHER)) == ([event_uuid], [collecting])
 
 
 def test_the_last_member_leaves_an_empty_collecting_event_behind(
@@ -241,9 +241,9 @@ def test_one_report_from_two_sources_is_one_event(
     )
     two.poll(one, shared, mine, source="acme")
     two.poll(other, shared, theirs, source="umbra")
-    own = uuid_in(mine["id"])
-    assert list(misp.events) == [own]
-    event = misp.events[own]
+    event_uuid = uuid_in(mine["id"])
+    assert list(misp.events) == [event_uuid]
+    event = misp.events[event_uuid]
     assert {row["value"] for row in event["Attribute"]} == {IP, OTHER, "198.51.100.9"}
     assert [tag for tag in tagged(event) if tag.startswith("tlp:")] == ["tlp:amber"]
     (text,) = [row for row in event["EventReport"] if row["name"] == "Description"]
@@ -272,14 +272,14 @@ def test_what_hangs_on_a_part_of_two_sources_is_joined(
     two.poll(*members, report("wave", members, modified=stamps["umbra"]), source="umbra")
     two.poll(report("wave", members, modified=stamps["umbra"], confidence=50), source="umbra")
     (event,) = misp.events.values()
-    (held,) = misp.find(IP)
-    assert len(held["Sighting"]) == 1
-    assert [row["related_object_uuid"] for row in held["Relationship"]] == [
+    (stored,) = misp.find(IP)
+    assert len(stored["Sighting"]) == 1
+    assert [row["related_object_uuid"] for row in stored["Relationship"]] == [
         misp.find(OTHER)[0]["uuid"]
     ]
     (obj,) = event["Object"]
     assert [row["referenced_uuid"] for row in obj["ObjectReference"] if not row["deleted"]] == [
-        held["uuid"]
+        stored["uuid"]
     ]
     assert any(
         "from acme alone" in row["content"] for row in event["EventReport"] if not row["deleted"]
@@ -295,20 +295,20 @@ def test_what_the_second_source_adds_to_a_part_arrives(
     second = "umbra" if first == "acme" else "acme"
     two.poll(one, report("wave", [one], modified=LAST), source=first)
     two.poll(one, report("wave", [one]), sighting(one), source=second)
-    (held,) = misp.find(IP)
-    assert len(held["Sighting"]) == 1
+    (stored,) = misp.find(IP)
+    assert len(stored["Sighting"]) == 1
 
 
 def test_a_part_goes_when_its_last_source_withdraws_it(misp: MispDouble, two: Bridge) -> None:
     one, shared = indicator(IP), indicator(OTHER)
     for source in ("acme", "umbra"):
         two.poll(one, shared, report("wave", [one, shared]), source=source)
-    own = uuid_in(report("wave", [])["id"])
+    event_uuid = uuid_in(report("wave", [])["id"])
     two.poll(report("wave", [one], modified=LATER), source="acme")
-    assert own in event_of(misp, OTHER)
+    assert event_uuid in event_of(misp, OTHER)
     two.poll(report("wave", [one], modified=LATER), source="umbra")
-    assert own not in event_of(misp, OTHER)
-    assert event_of(misp, IP) == [own]
+    assert event_uuid not in event_of(misp, OTHER)
+    assert event_of(misp, IP) == [event_uuid]
 
 
 # time
@@ -326,9 +326,9 @@ def test_an_indicator_that_expires_between_two_runs_loses_to_ids(
     misp.requests.clear()
     assert actions(bridge.run(now="2026-01-10T23:59:59Z")) == {} and misp.writes() == []
     assert actions(bridge.run(now="2026-01-11T00:00:00Z")) == {"updated": 1}
-    held = misp.attribute(uuid)
-    assert (held["to_ids"], held["deleted"]) == (False, False)
-    assert [row["type"] for row in held["Sighting"]] == ["2"]
+    stored = misp.attribute(uuid)
+    assert (stored["to_ids"], stored["deleted"]) == (False, False)
+    assert [row["type"] for row in stored["Sighting"]] == ["2"]
     assert misp.find(OTHER)[0]["to_ids"] is True
     misp.requests.clear()
     bridge.run(now="2026-01-12T00:00:00Z")
@@ -341,8 +341,8 @@ def test_an_expired_indicator_stays_live_where_another_says_the_same(
     one = indicator("one", f"[ipv4-addr:value = '{IP}']", valid_until="2026-01-11T00:00:00Z")
     bridge.poll(one, indicator("two", f"[ipv4-addr:value = '{IP}']"), now="2026-01-10T00:00:00Z")
     bridge.run(now="2026-01-12T00:00:00Z")
-    (held,) = misp.find(IP)
-    assert held["to_ids"] is True
+    (stored,) = misp.find(IP)
+    assert stored["to_ids"] is True
 
 
 def test_a_changed_value_withdraws_the_old_one(misp: MispDouble, bridge: Bridge) -> None:

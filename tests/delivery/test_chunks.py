@@ -250,7 +250,8 @@ def test_no_two_events_in_flight_bring_the_same_new_tag() -> None:
         assert {request.status for request in misp.writes()} == {200}
         assert len(misp.writes()) == 12
         assert all(
-            len(held["Tag"]) == 2 and held["Attribute"][0]["Tag"] for held in misp.events.values()
+            len(stored["Tag"]) == 2 and stored["Attribute"][0]["Tag"]
+            for stored in misp.events.values()
         )
 
 

@@ -144,26 +144,26 @@ def test_it_tells_what_the_run_then_does(misp: MispDouble, tmp_path: Path, case:
         objects = [*found, stix.report("wave", found)]
     else:
         objects = _newer()
-    held = copy.deepcopy(misp.events)
+    stored = copy.deepcopy(misp.events)
     writes = len(misp.writes())
     (tmp_path / "acme" / "zz.json").write_text(text(objects))
 
     summary = rehearsed(bridge)
-    assert (misp.events, len(misp.writes())) == (held, writes)
+    assert (misp.events, len(misp.writes())) == (stored, writes)
     did = bridge.run()
 
     assert summary.events == did.events
     assert summary.status == did.status
     assert reasons(summary) == reasons(did)
     done = {
-        uuid: event_diff(held.get(uuid, {}), misp.events.get(uuid, {}))
-        for uuid in held.keys() | misp.events.keys()
+        uuid: event_diff(stored.get(uuid, {}), misp.events.get(uuid, {}))
+        for uuid in stored.keys() | misp.events.keys()
     }
     lines = sorted(
         line
         for lines in done.values()
         for line in lines
-        if not _of_a_deleted_event(line, held, misp)
+        if not _of_a_deleted_event(line, stored, misp)
     )
     shown = [line for _, delivery in summary.deliveries for line in delivery.changes]
     extra = [
@@ -173,21 +173,21 @@ def test_it_tells_what_the_run_then_does(misp: MispDouble, tmp_path: Path, case:
     ]
     assert sorted(line for line in shown if line not in extra) == lines
     flags = [
-        (held.get(uuid, {}).get("published", False), now["published"])
+        (stored.get(uuid, {}).get("published", False), now["published"])
         for uuid, now in misp.events.items()
     ]
     assert sum(line.startswith("~ published") for line in extra) == sum(
         was != now for was, now in flags
     )
-    gone = held.keys() - misp.events.keys()
+    gone = stored.keys() - misp.events.keys()
     assert sum(line == "- the event itself" for line in extra) == len(gone)
     assert rehearsed(bridge).events == bridge.run().events
     bridge.close()
 
 
-def _of_a_deleted_event(line: str, held: Json, misp: MispDouble) -> bool:
+def _of_a_deleted_event(line: str, stored: Json, misp: MispDouble) -> bool:
     """Of an event that is gone one line says so, not one for each part."""
-    gone = [event for uuid, event in held.items() if uuid not in misp.events]
+    gone = [event for uuid, event in stored.items() if uuid not in misp.events]
     return any(line in event_diff(event, {}) for event in gone)
 
 

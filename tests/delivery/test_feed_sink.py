@@ -98,10 +98,10 @@ def live(part: dict[str, Any]) -> bool:
 def test_an_event_has_what_misp_needs(folder: Folder, bridge: Bridge) -> None:
     wave = report("wave", [indicator(IP)], tlp="green", description="What happened")
     assert actions(bridge.poll(wave, indicator(IP))) == {"created": 1}
-    own = uuid_in(wave["id"])
-    event = folder.event(own)
+    event_uuid = uuid_in(wave["id"])
+    event = folder.event(event_uuid)
     assert (event["uuid"], event["info"], event["date"], event["published"]) == (
-        own,
+        event_uuid,
         "wave",
         "2026-01-05",
         True,
@@ -111,10 +111,10 @@ def test_an_event_has_what_misp_needs(folder: Folder, bridge: Bridge) -> None:
     )
     assert {"name": "tlp:green", "colour": "#33FF00"} in event["Tag"]
     assert [row["name"] for row in event["EventReport"]] == ["Description"]
-    entry = folder.manifest[own]
+    entry = folder.manifest[event_uuid]
     assert entry == {name: event[name] for name in entry}
     assert set(entry) == {"Orgc", "Tag", "info", "date", "analysis", "threat_level_id", "timestamp"}
-    assert folder.hashes() == {(digest(IP), own)}
+    assert folder.hashes() == {(digest(IP), event_uuid)}
 
 
 def test_the_organisation_is_the_configured_one(folder: Folder, tmp_path: Path) -> None:
@@ -137,9 +137,9 @@ def test_each_half_of_a_composite_is_hashed(folder: Folder, bridge: Bridge) -> N
         ),
         indicator("url", "[url:value = 'http://evil.example/a|b']"),
     )
-    (own,) = folder.manifest
+    (event_uuid,) = folder.manifest
     assert folder.hashes() == {
-        (digest(value), own)
+        (digest(value), event_uuid)
         for value in ("evil.exe", MD5, "evil.example", "192.0.2.1", "http://evil.example/a|b")
     }  # fmt: skip
 
@@ -184,14 +184,14 @@ def test_a_cut_run_is_finished_by_the_next(
 
 def test_a_change_is_seen_by_newer_timestamps(folder: Folder, bridge: Bridge) -> None:
     bridge.poll(indicator(IP), indicator(OTHER))
-    (own,) = folder.manifest
-    event, before, other = folder.event(own), folder.part(IP), folder.part(OTHER)
+    (event_uuid,) = folder.manifest
+    event, before, other = folder.event(event_uuid), folder.part(IP), folder.part(OTHER)
     bridge.poll(indicator(IP, modified=LATER, name="C2"))
-    now = folder.event(own)
+    now = folder.event(event_uuid)
     assert folder.part(IP)["comment"] == "C2"
     assert int(folder.part(IP)["timestamp"]) > int(before["timestamp"])
     assert int(now["timestamp"]) > int(event["timestamp"])
-    assert folder.manifest[own]["timestamp"] == now["timestamp"] == now["publish_timestamp"]
+    assert folder.manifest[event_uuid]["timestamp"] == now["timestamp"] == now["publish_timestamp"]
     assert folder.part(OTHER) == other
 
 
@@ -212,10 +212,10 @@ def test_a_withdrawn_part_stays_as_a_tombstone(folder: Folder, bridge: Bridge) -
     one, two = indicator(IP), indicator(OTHER)
     file = indicator("file", f"[file:hashes.MD5 = '{MD5}' AND file:size = 42]")
     bridge.poll(one, two, file, report("wave", [one, two, file], description="text"))
-    own = uuid_in(report("wave", [])["id"])
-    before = folder.event(own)
+    event_uuid = uuid_in(report("wave", [])["id"])
+    before = folder.event(event_uuid)
     bridge.poll(report("wave", [one], modified=LATER))
-    event = folder.event(own)
+    event = folder.event(event_uuid)
     old = {
         row["uuid"]: row for name in ("Attribute", "Object", "EventReport") for row in before[name]
     }
@@ -232,19 +232,19 @@ def test_a_withdrawn_part_stays_as_a_tombstone(folder: Folder, bridge: Bridge) -
     assert all(row["deleted"] and row["timestamp"] == obj["timestamp"] for row in obj["Attribute"])
     assert event["EventReport"][0]["content"] == ""
     assert now[stays] == old[stays]
-    assert {value for value, holder in folder.hashes() if holder == own} == {digest(IP)}
+    assert {value for value, holder in folder.hashes() if holder == event_uuid} == {digest(IP)}
 
 
 def test_a_part_that_comes_back_says_that_it_lives(folder: Folder, bridge: Bridge) -> None:
     """MISP keeps a part deleted that comes again without `deleted: false`."""
     one, two = indicator(IP), indicator(OTHER)
     wave = report("wave", [one, two])
-    own = uuid_in(wave["id"])
+    event_uuid = uuid_in(wave["id"])
     bridge.poll(one, two, wave)
     bridge.poll(report("wave", [one], modified=LATER))
-    (stone,) = [row for row in folder.event(own)["Attribute"] if row["value"] == OTHER]
+    (stone,) = [row for row in folder.event(event_uuid)["Attribute"] if row["value"] == OTHER]
     bridge.poll(report("wave", [one, two], modified=LAST))
-    (again,) = [row for row in folder.event(own)["Attribute"] if row["value"] == OTHER]
+    (again,) = [row for row in folder.event(event_uuid)["Attribute"] if row["value"] == OTHER]
     assert stone["deleted"] is True and again["deleted"] is False
     assert int(again["timestamp"]) > int(stone["timestamp"])
     before = folder.content()
@@ -285,19 +285,19 @@ def test_an_expired_indicator_loses_to_ids(folder: Folder, bridge: Bridge) -> No
 def test_a_withdrawn_event_stays_in_the_manifest(folder: Folder, bridge: Bridge) -> None:
     one = indicator(IP, tlp="green")
     bridge.poll(one)
-    (own,) = folder.manifest
-    before = folder.manifest[own]
+    (event_uuid,) = folder.manifest
+    before = folder.manifest[event_uuid]
     bridge.poll(report("wave", [one]))
     assert len(folder.manifest) == 2
-    event = folder.event(own)
+    event = folder.event(event_uuid)
     assert event["info"] == f"[withdrawn] {before['info']}"
     assert event["Attribute"] and not any(live(row) for row in event["Attribute"])
-    assert int(folder.manifest[own]["timestamp"]) > int(before["timestamp"])
-    assert folder.manifest[own]["info"] == event["info"]
+    assert int(folder.manifest[event_uuid]["timestamp"]) > int(before["timestamp"])
+    assert folder.manifest[event_uuid]["info"] == event["info"]
     assert {holder for _, holder in folder.hashes()} == {uuid_in(report("wave", [])["id"])}
-    held = folder.content()
+    stored = folder.content()
     bridge.run(now="2026-01-12T00:00:00Z")
-    assert folder.content() == held
+    assert folder.content() == stored
 
 
 # what must not be there
@@ -346,8 +346,8 @@ def test_red_is_let_in_where_the_configuration_says_so(folder: Folder, tmp_path:
 
 
 def test_red_stays_out_of_a_sink_made_by_hand(folder: Folder) -> None:
-    own = "6f6a5f2e-7f0c-4b52-8c1b-4d3f0a9c2e11"
-    wanted = event(own, attribute(own, IP), Tag=tags("tlp:red"))
+    event_uuid = "6f6a5f2e-7f0c-4b52-8c1b-4d3f0a9c2e11"
+    wanted = event(event_uuid, attribute(event_uuid, IP), Tag=tags("tlp:red"))
     assert Delivering(FeedSink(folder.path))(wanted).state is State.OUT
     assert not list(folder.path.iterdir())
 
@@ -367,22 +367,22 @@ def test_an_event_that_turns_red_is_withdrawn_without_its_news(
     one, two = indicator(IP), indicator(OTHER)
     wave = report("wave", [one], tlp="green", description="old text")
     bridge.poll(one, two, wave)
-    own = uuid_in(wave["id"])
-    before = folder.manifest[own]
+    event_uuid = uuid_in(wave["id"])
+    before = folder.manifest[event_uuid]
     bridge.poll(
         {
             **report("wave", [one, two], tlp="red", modified=LATER, description="new text"),
             "name": "Operation Bob",
         }
     )
-    event = folder.event(own)
+    event = folder.event(event_uuid)
     assert event["info"] == "[withdrawn] wave"
     assert not any(live(row) for name in ("Attribute", "EventReport") for row in event[name])
-    assert int(folder.manifest[own]["timestamp"]) > int(before["timestamp"])
+    assert int(folder.manifest[event_uuid]["timestamp"]) > int(before["timestamp"])
     assert not any(word in folder.text() for word in ("Operation Bob", "new text", "old text"))
-    held = folder.content()
+    stored = folder.content()
     bridge.run(now="2026-01-12T00:00:00Z")
-    assert folder.content() == held
+    assert folder.content() == stored
 
 
 def test_a_part_that_turns_red_is_a_tombstone(folder: Folder, bridge: Bridge) -> None:
@@ -557,50 +557,54 @@ def test_a_note_about_a_report_is_in_its_event(folder: Folder, bridge: Bridge) -
         "object_refs": [wave["id"]],
     }  # fmt: skip
     bridge.poll(one, wave, note)
-    (held,) = folder.only()["Note"]
-    assert held["note"] == "look at it"
+    (stored,) = folder.only()["Note"]
+    assert stored["note"] == "look at it"
     before = folder.only()
     bridge.poll(one)
     assert folder.only() == before
 
 
 def test_a_reference_that_goes_stays_as_a_tombstone(tmp_path: Path) -> None:
-    own = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
-    obj, part = delivering.file_object(own), delivering.attribute(own, "198.51.100.1")
+    event_uuid = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
+    obj, part = delivering.file_object(event_uuid), delivering.attribute(event_uuid, "198.51.100.1")
     reference = {
-        "uuid": delivering.derived(own, "ref"), "object_uuid": obj["uuid"],
+        "uuid": delivering.derived(event_uuid, "ref"), "object_uuid": obj["uuid"],
         "referenced_uuid": part["uuid"], "relationship_type": "connects-to", "comment": "",
         "timestamp": str(delivering.SECONDS),
     }  # fmt: skip
     deliver = delivering.Delivering(FeedSink(tmp_path))
-    deliver(delivering.event(own, part, Object=[{**obj, "ObjectReference": [reference]}]))
-    deliver(delivering.event(own, part, Object=[obj]))
-    (held,) = json.loads((tmp_path / f"{own}.json").read_text())["Event"]["Object"][0][
+    deliver(delivering.event(event_uuid, part, Object=[{**obj, "ObjectReference": [reference]}]))
+    deliver(delivering.event(event_uuid, part, Object=[obj]))
+    (stored,) = json.loads((tmp_path / f"{event_uuid}.json").read_text())["Event"]["Object"][0][
         "ObjectReference"
     ]
-    assert held["deleted"] is True
-    assert int(held["timestamp"]) > delivering.SECONDS - 1
+    assert stored["deleted"] is True
+    assert int(stored["timestamp"]) > delivering.SECONDS - 1
 
 
 def test_an_event_whose_file_was_lost_is_newer_than_the_manifest_says(tmp_path: Path) -> None:
-    own = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
-    part = delivering.attribute(own, "198.51.100.1")
+    event_uuid = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
+    part = delivering.attribute(event_uuid, "198.51.100.1")
     deliver = delivering.Delivering(FeedSink(tmp_path))
-    deliver(delivering.event(own, part))
-    deliver(delivering.event(own, {**part, "comment": "newer"}))
-    listed = json.loads((tmp_path / "manifest.json").read_text())[own]["timestamp"]
-    (tmp_path / f"{own}.json").unlink()
+    deliver(delivering.event(event_uuid, part))
+    deliver(delivering.event(event_uuid, {**part, "comment": "newer"}))
+    listed = json.loads((tmp_path / "manifest.json").read_text())[event_uuid]["timestamp"]
+    (tmp_path / f"{event_uuid}.json").unlink()
     older = delivering.event(
-        own, {**part, "to_ids": False}, timestamp=str(delivering.SECONDS - 1_000)
+        event_uuid, {**part, "to_ids": False}, timestamp=str(delivering.SECONDS - 1_000)
     )
     deliver(older)
-    assert int(json.loads((tmp_path / "manifest.json").read_text())[own]["timestamp"]) > int(listed)
+    assert int(json.loads((tmp_path / "manifest.json").read_text())[event_uuid]["timestamp"]) > int(
+        listed
+    )
 
 
 def test_an_emoji_is_mended_in_a_feed_too(tmp_path: Path) -> None:
-    own = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
-    made = delivering.event(own, delivering.attribute(own, "198.51.100.1", comment="x\N{FIRE}y"))
+    event_uuid = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
+    made = delivering.event(
+        event_uuid, delivering.attribute(event_uuid, "198.51.100.1", comment="x\N{FIRE}y")
+    )
     delivery = delivering.Delivering(FeedSink(tmp_path))(made)
     assert [reason for _, reason in delivering.noted(delivery)] == ["mended"]
-    (row,) = json.loads((tmp_path / f"{own}.json").read_text())["Event"]["Attribute"]
+    (row,) = json.loads((tmp_path / f"{event_uuid}.json").read_text())["Event"]["Attribute"]
     assert row["comment"] == "x?y"

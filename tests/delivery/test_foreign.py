@@ -134,12 +134,12 @@ def test_extend_makes_an_event_of_ours_beside_it(misp: MispDouble, tmp_path: Pat
     summary = poll(bridge)
     assert (summary.events, summary.status) == ({"created": 1}, 0)
     assert misp.events[REPORT] == before
-    (own,) = [uuid for uuid in misp.events if uuid != REPORT]
-    assert misp.events[own]["extends_uuid"] == REPORT
-    assert rows(misp, own).keys() == {A, B}
+    (event_uuid,) = [uuid for uuid in misp.events if uuid != REPORT]
+    assert misp.events[event_uuid]["extends_uuid"] == REPORT
+    assert rows(misp, event_uuid).keys() == {A, B}
     poll(bridge, stix.indicator(C), members=(A, B, C))
     assert bridge.poll(stix.report("wave", [stix.indicator(C)], modified=stix.LATER)).errors == []
-    assert rows(misp, own).keys() == {C}
+    assert rows(misp, event_uuid).keys() == {C}
     assert misp.events[REPORT] == before
     writes = len(misp.writes())
     assert bridge.run().errors == []
@@ -180,12 +180,12 @@ def test_a_lost_store_finds_its_events_again(misp: MispDouble, tmp_path: Path) -
     one = stix.indicator(C)
     bridge.poll(one, stix.report("own", [one]))
     bridge.close()
-    own = stix.uuid_in(stix.stix_id("report", "own"))
-    misp.analyst_edit(rows(misp, own)[C]["uuid"], to_ids=False)
-    before = copy.deepcopy(rows(misp, own))
+    event_uuid = stix.uuid_in(stix.stix_id("report", "own"))
+    misp.analyst_edit(rows(misp, event_uuid)[C]["uuid"], to_ids=False)
+    before = copy.deepcopy(rows(misp, event_uuid))
     fresh = bridge_to(misp, tmp_path / "second", "adopt")
     assert fresh.poll(one, stix.report("own", [one])).status == 0
-    assert rows(misp, own) == before
+    assert rows(misp, event_uuid) == before
     assert isinstance(fresh.store, Store)
     fresh.close()
 
@@ -202,17 +202,17 @@ def scripted() -> Iterator[MispDouble]:
     title is unlike it.
     """
     with MispDouble() as double:
-        for number, (own, held) in enumerate(
+        for number, (event_uuid, stored) in enumerate(
             {OLDER: [A], SCRIPT: [A, OLD], THEIRS: ["203.0.113.200"]}.items()
         ):
             rows = [
-                {"uuid": f"{own[:-2]}{number}{at}", "type": "ip-dst",
+                {"uuid": f"{event_uuid[:-2]}{number}{at}", "type": "ip-dst",
                  "category": "Network activity", "value": value,
                  "to_ids": False, "timestamp": "1767600000"}
-                for at, value in enumerate(held)
+                for at, value in enumerate(stored)
             ]  # fmt: skip
             double.analyst_event(
-                {"uuid": own, "info": "wave", "date": "2026-01-09",
+                {"uuid": event_uuid, "info": "wave", "date": "2026-01-09",
                  "timestamp": str(1767600000 + number),
                  "Attribute": rows}
             )  # fmt: skip
@@ -278,10 +278,10 @@ def test_a_scripts_event_is_extended(scripted: MispDouble, tmp_path: Path) -> No
     before = copy.deepcopy(scripted.events)
     bridge = by_title(scripted, tmp_path, "extend")
     assert poll(bridge).events == {"created": 1}
-    (own,) = scripted.events.keys() - before.keys()
-    assert scripted.events[own]["extends_uuid"] == SCRIPT
+    (event_uuid,) = scripted.events.keys() - before.keys()
+    assert scripted.events[event_uuid]["extends_uuid"] == SCRIPT
     assert bridge.poll(stix.report("wave", [stix.indicator(A)], modified=stix.LATER)).errors == []
-    assert rows(scripted, own).keys() == {A}
+    assert rows(scripted, event_uuid).keys() == {A}
     assert {uuid: scripted.events[uuid] for uuid in before} == before
     bridge.close()
 

@@ -75,11 +75,11 @@ def test_a_published_event_stays_so_where_asked(
     bridge.poll(stix.indicator(A))
     bridge.close()
     again = bridge_to(misp, tmp_path, keep_published=keep)
-    (held,) = misp.events.values()
-    assert held["published"]
+    (stored,) = misp.events.values()
+    assert stored["published"]
     again.poll(stix.indicator(A, modified=stix.LATER, name="changed"))
-    (held,) = misp.events.values()
-    assert held["published"] is keep
+    (stored,) = misp.events.values()
+    assert stored["published"] is keep
     again.close()
 
 
@@ -116,8 +116,8 @@ def test_events_carry_another_organisation_and_can_be_edited(
     bridge = bridge_to(misp, tmp_path, orgc=vendor)
     bridge.poll(stix.indicator(A))
     assert bridge.poll(stix.indicator(A, modified=stix.LATER, name="changed")).errors == []
-    (held,) = misp.events.values()
-    assert (held["Orgc"]["uuid"], held["locked"]) == (vendor["uuid"], True)
+    (stored,) = misp.events.values()
+    assert (stored["Orgc"]["uuid"], stored["locked"]) == (vendor["uuid"], True)
     assert row(misp, A)["comment"] == "changed"
     bridge.close()
 
@@ -468,8 +468,8 @@ def test_a_harmless_half_of_a_value_is_harmless(misp: MispDouble, tmp_path: Path
     for value in (A, "a.exe"):
         bridge.store.suppression.add(value, "ours", NOW)
     bridge.run()
-    (held,) = misp.events.values()
-    on = {row["value"]: row["to_ids"] for row in held["Attribute"] if not row["deleted"]}
+    (stored,) = misp.events.values()
+    on = {row["value"]: row["to_ids"] for row in stored["Attribute"] if not row["deleted"]}
     assert on == {f"{A}|443": False, f"a.exe|{'a' * 64}": True, B: True}
     bridge.close()
 

@@ -338,7 +338,7 @@ def test_two_runs_that_changed_the_same_are_taken_back_one_after_the_other(
     second = bridge.poll(stix.indicator(A, name="second", modified=stix.LATER)).run
     assert undo(bridge, second).errors == []
     ((row,),) = [
-        [row for row in held["Attribute"] if row["value"] == A] for held in misp.events.values()
+        [row for row in stored["Attribute"] if row["value"] == A] for stored in misp.events.values()
     ]
     assert row["comment"] == "first"
     assert undo(bridge, first).errors == []
@@ -396,9 +396,11 @@ def test_a_report_that_is_revoked_is_withdrawn_and_its_members_stay(
     bridge.poll(one, wave)
     summary = bridge.poll({**wave, "revoked": True, "modified": stix.LATER})
     assert summary.errors == []
-    own = stix.uuid_in(wave["id"])
-    assert misp.events[own]["info"] == "[withdrawn] wave"
-    assert [row["value"] for row in misp.events[own]["Attribute"] if not row["deleted"]] == []
+    event_uuid = stix.uuid_in(wave["id"])
+    assert misp.events[event_uuid]["info"] == "[withdrawn] wave"
+    assert [
+        row["value"] for row in misp.events[event_uuid]["Attribute"] if not row["deleted"]
+    ] == []
     assert live(misp) == {A: True}
     assert len(misp.events) == 2
     assert actions(bridge.run()) == {}

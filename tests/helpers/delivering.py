@@ -42,20 +42,20 @@ def attribute(event_uuid: str, value: str, type_: str = "ip-dst", **more: Any) -
 
 def file_object(event_uuid: str, name: str = "evil.exe", md5: str = MD5, **more: Any) -> Json:
     """A file object with a name and a hash."""
-    own = derived(event_uuid, "file", name)
+    part_uuid = derived(event_uuid, "file", name)
     inner = [
         attribute(
-            own,
+            part_uuid,
             name,
             "filename",
             object_relation="filename",
             category="Payload delivery",
             to_ids=False,
         ),
-        attribute(own, md5, "md5", object_relation="md5", category="Payload delivery"),
+        attribute(part_uuid, md5, "md5", object_relation="md5", category="Payload delivery"),
     ]
     return {
-        "uuid": own, "name": "file", "meta-category": "file", "template_uuid": FILE_TEMPLATE,
+        "uuid": part_uuid, "name": "file", "meta-category": "file", "template_uuid": FILE_TEMPLATE,
         "template_version": "25", "distribution": "5", "comment": "", "timestamp": str(SECONDS),
         "Attribute": inner, **more,
     }  # fmt: skip
@@ -63,9 +63,9 @@ def file_object(event_uuid: str, name: str = "evil.exe", md5: str = MD5, **more:
 
 def report(event_uuid: str, name: str, content: str) -> Json:
     """An event report."""
-    own = derived(event_uuid, "report", name)
+    part_uuid = derived(event_uuid, "report", name)
     return {
-        "uuid": own,
+        "uuid": part_uuid,
         "name": name,
         "content": content,
         "distribution": "5",
@@ -75,8 +75,8 @@ def report(event_uuid: str, name: str, content: str) -> Json:
 
 def sighting(event_uuid: str, name: str, type_: str = "0") -> Json:
     """A sighting."""
-    own = derived(event_uuid, "sighting", name)
-    return {"uuid": own, "type": type_, "source": "acme", "date_sighting": str(SECONDS)}
+    part_uuid = derived(event_uuid, "sighting", name)
+    return {"uuid": part_uuid, "type": type_, "source": "acme", "date_sighting": str(SECONDS)}
 
 
 def event(event_uuid: str, *attributes: Json, **more: Any) -> Json:
@@ -124,12 +124,14 @@ class Delivering:
     ) -> Delivery:
         """Deliver one event."""
         envelope = copy.deepcopy(wanted if isinstance(wanted, Wanted) else Wanted.of(wanted))
-        own = envelope.uuid
-        job = Job(envelope, self.last.get(own), _Record(self, own), publish, stix, SECONDS)
+        event_uuid = envelope.uuid
+        job = Job(
+            envelope, self.last.get(event_uuid), _Record(self, event_uuid), publish, stix, SECONDS
+        )
         (delivery,) = list(self.sink.deliver([job]))
         if delivery.error is not None:
             raise delivery.error
-        self.last[own] = LastDelivery(
+        self.last[event_uuid] = LastDelivery(
             delivery.state, delivery.delivered, delivery.published, delivery.edits
         )
         return delivery

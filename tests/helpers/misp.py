@@ -61,9 +61,9 @@ class Misp:
     def writes(self, path: str = "") -> list[Request]:
         """The writes below a path."""
         return [
-            held
-            for held in self.requests
-            if held.is_write and held.path.strip("/").startswith(path)
+            stored
+            for stored in self.requests
+            if stored.is_write and stored.path.strip("/").startswith(path)
         ]
 
     def forget(self) -> None:
@@ -219,10 +219,10 @@ class Proxy:
             for name, value in headers.items()
             if name not in ("host", "connection", "accept-encoding")
         }
-        held = self._client.request(method, target, content=raw, headers=kept)
+        stored = self._client.request(method, target, content=raw, headers=kept)
         shown = {
-            name.title(): held.headers[name]
+            name.title(): stored.headers[name]
             for name in ("content-type", "location")
-            if name in held.headers
+            if name in stored.headers
         }
-        return Answer(held.text, held.status_code, shown)
+        return Answer(stored.text, stored.status_code, shown)

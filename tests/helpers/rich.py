@@ -34,7 +34,7 @@ _IDS = {
 TYPES = tuple(_IDS)
 
 
-def _domain_object(kind: str, **own: Any) -> Stix:
+def _domain_object(kind: str, **properties: Any) -> Stix:
     return {
         "type": kind,
         "spec_version": "2.1",
@@ -58,11 +58,13 @@ def _domain_object(kind: str, **own: Any) -> Stix:
         "granular_markings": [
             {"marking_ref": _IDS["marking-definition"], "selectors": ["created"]}
         ],
-        **own,
+        **properties,
     }
 
 
-def _observable(kind: str, *, extensions: Mapping[str, Any] | None = None, **own: Any) -> Stix:
+def _observable(
+    kind: str, *, extensions: Mapping[str, Any] | None = None, **properties: Any
+) -> Stix:
     return {
         "type": kind,
         "spec_version": "2.1",
@@ -74,13 +76,13 @@ def _observable(kind: str, *, extensions: Mapping[str, Any] | None = None, **own
             _IDS["extension-definition"]: {"extension_type": "property-extension", "y": 1}
         }
         | dict(extensions or {}),
-        **own,
+        **properties,
     }
 
 
-def _context(kind: str, **own: Any) -> Stix:
+def _context(kind: str, **properties: Any) -> Stix:
     return _domain_object(
-        kind, name=f"Rich {kind} nobody knows", description=f"What the {kind} is.", **own
+        kind, name=f"Rich {kind} nobody knows", description=f"What the {kind} is.", **properties
     )
 
 
@@ -94,7 +96,7 @@ _ALL_HASHES = {
 }  # fmt: skip
 
 
-def _actor(kind: str, **own: Any) -> Stix:
+def _actor(kind: str, **properties: Any) -> Stix:
     return _context(
         kind,
         aliases=[f"Alias of {kind}"],
@@ -103,7 +105,7 @@ def _actor(kind: str, **own: Any) -> Stix:
         primary_motivation="ideology",
         secondary_motivations=["revenge"],
         **_SEEN,
-        **own,
+        **properties,
     )
 
 

@@ -45,11 +45,11 @@ def _misp(kind: str, role: str, variable: str) -> Iterator[Misp]:
             yield made
             made.close()
         return
-    url, key, own = (os.environ.get(name) for name in ("MISP_URL", "MISP_KEY", variable))
-    if not url or not key or not own:
+    url, key, event_uuid = (os.environ.get(name) for name in ("MISP_URL", "MISP_KEY", variable))
+    if not url or not key or not event_uuid:
         pytest.skip(f"needs MISP_URL, MISP_KEY and {variable}")
     proxy = Proxy(url)
-    made = Misp(proxy.url, own, (url, key), proxy)
+    made = Misp(proxy.url, event_uuid, (url, key), proxy)
     try:
         yield made
     finally:

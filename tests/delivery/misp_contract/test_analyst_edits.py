@@ -59,141 +59,144 @@ def test_to_ids_that_an_analyst_cleared_stays_off_when_the_source_prolongs(
 
 
 def test_to_ids_that_only_the_source_cleared_comes_back(misp: Misp) -> None:
-    own = misp.fresh()
-    part = attribute(own, A)
+    event_uuid = misp.fresh()
+    part = attribute(event_uuid, A)
     deliver = Delivering(sink_of(misp))
     for on in (True, False, True):
-        deliver(event(own, changed(part, to_ids=on)))
-        assert misp.part(own, part["uuid"])["to_ids"] is on
+        deliver(event(event_uuid, changed(part, to_ids=on)))
+        assert misp.part(event_uuid, part["uuid"])["to_ids"] is on
 
 
 @pytest.mark.parametrize("whose", ["an analyst", "the source"])
 def test_what_was_deleted_and_comes_back_at_the_source(misp: Misp, whose: str) -> None:
-    own = misp.fresh()
-    one, two = attribute(own, A), attribute(own, B)
+    event_uuid = misp.fresh()
+    one, two = attribute(event_uuid, A), attribute(event_uuid, B)
     deliver = Delivering(sink_of(misp))
-    deliver(event(own, one, two))
+    deliver(event(event_uuid, one, two))
     if whose == "an analyst":
         misp.delete(two["uuid"])
-    deliver(event(own, one))
-    delivery = deliver(event(own, one, two))
-    gone = misp.part(own, two["uuid"])["deleted"] in (True, "1")
+    deliver(event(event_uuid, one))
+    delivery = deliver(event(event_uuid, one, two))
+    gone = misp.part(event_uuid, two["uuid"])["deleted"] in (True, "1")
     assert gone is (whose == "an analyst")
     assert ((two["uuid"], "conflict") in noted(delivery)) is gone
     misp.forget()
-    deliver(event(own, one, two))
+    deliver(event(event_uuid, one, two))
     assert misp.writes() == []
 
 
 def test_a_field_that_an_analyst_had_changed_alike_first_is_his(misp: Misp) -> None:
-    own = misp.fresh()
-    part = attribute(own, A)
+    event_uuid = misp.fresh()
+    part = attribute(event_uuid, A)
     deliver = Delivering(sink_of(misp))
-    deliver(event(own, part, distribution="3"))
-    misp.post(f"/events/edit/{own}", {"Event": {"distribution": "0"}})
-    deliver(event(own, part, distribution="0"))
-    deliver(event(own, part, distribution="3"))
-    held = misp.event(own)
-    assert held is not None
-    assert str(held["distribution"]) == "0"
+    deliver(event(event_uuid, part, distribution="3"))
+    misp.post(f"/events/edit/{event_uuid}", {"Event": {"distribution": "0"}})
+    deliver(event(event_uuid, part, distribution="0"))
+    deliver(event(event_uuid, part, distribution="3"))
+    stored = misp.event(event_uuid)
+    assert stored is not None
+    assert str(stored["distribution"]) == "0"
 
 
 # what was added or corrected
 
 
 def test_what_an_analyst_added_to_an_object_stays_when_it_is_withdrawn(misp: Misp) -> None:
-    own = misp.fresh()
-    obj = file_object(own)
+    event_uuid = misp.fresh()
+    obj = file_object(event_uuid)
     deliver = Delivering(sink_of(misp))
-    deliver(event(own, attribute(own, A), Object=[obj]))
+    deliver(event(event_uuid, attribute(event_uuid, A), Object=[obj]))
     found = {
         "uuid": str(uuid.uuid4()), "type": "sha256", "value": "a" * 64, "object_relation": "sha256",
         "category": "Payload delivery", "comment": "found in our sandbox",
     }  # fmt: skip
     head = {key: obj[key] for key in OBJECT_HEAD if key in obj}
-    misp.post(f"/events/edit/{own}", {"Event": {"Object": [{**head, "Attribute": [found]}]}})
-    delivery = deliver(event(own, attribute(own, A)))
+    misp.post(f"/events/edit/{event_uuid}", {"Event": {"Object": [{**head, "Attribute": [found]}]}})
+    delivery = deliver(event(event_uuid, attribute(event_uuid, A)))
     assert (obj["uuid"], "conflict") in noted(delivery)
-    assert misp.part(own, found["uuid"])["deleted"] in (False, "0")
+    assert misp.part(event_uuid, found["uuid"])["deleted"] in (False, "0")
     for inner in obj["Attribute"]:
-        assert misp.part(own, inner["uuid"])["deleted"] in (True, "1")
+        assert misp.part(event_uuid, inner["uuid"])["deleted"] in (True, "1")
 
 
 def test_a_value_that_an_analyst_corrected_is_his(misp: Misp) -> None:
-    own = misp.fresh()
-    one, two = attribute(own, A), attribute(own, B)
+    event_uuid = misp.fresh()
+    one, two = attribute(event_uuid, A), attribute(event_uuid, B)
     deliver = Delivering(sink_of(misp))
-    deliver(event(own, one, two))
+    deliver(event(event_uuid, one, two))
     misp.edit(one["uuid"], value="203.0.113.9", comment="typo of the vendor")
-    delivery = deliver(event(own, two))
+    delivery = deliver(event(event_uuid, two))
     assert (one["uuid"], "conflict") in noted(delivery)
-    stored = misp.part(own, one["uuid"])
+    stored = misp.part(event_uuid, one["uuid"])
     assert (stored["value"], stored["deleted"] in (True, "1")) == ("203.0.113.9", False)
 
 
 def test_a_value_that_misp_normalises_is_withdrawn_all_the_same(misp: Misp) -> None:
-    own = misp.fresh()
+    event_uuid = misp.fresh()
     rows = [
-        attribute(own, "Host.Example", "domain"),
-        attribute(own, "2001:0DB8::0001"),
-        attribute(own, B),
+        attribute(event_uuid, "Host.Example", "domain"),
+        attribute(event_uuid, "2001:0DB8::0001"),
+        attribute(event_uuid, B),
     ]
     deliver = Delivering(sink_of(misp))
-    deliver(event(own, *rows))
-    assert deliver(event(own, rows[-1])).notes == []
+    deliver(event(event_uuid, *rows))
+    assert deliver(event(event_uuid, rows[-1])).notes == []
     for row in rows[:-1]:
-        assert misp.part(own, row["uuid"])["deleted"] in (True, "1")
+        assert misp.part(event_uuid, row["uuid"])["deleted"] in (True, "1")
 
 
 def test_the_text_of_a_report_that_an_analyst_rewrote_stays(misp: Misp) -> None:
-    own = misp.fresh()
-    text, other = report(own, "Text", "first"), report(own, "Other", "second")
+    event_uuid = misp.fresh()
+    text, other = report(event_uuid, "Text", "first"), report(event_uuid, "Other", "second")
     deliver = Delivering(sink_of(misp))
-    deliver(event(own, attribute(own, A), EventReport=[text, other]))
+    deliver(event(event_uuid, attribute(event_uuid, A), EventReport=[text, other]))
     misp.post(
-        f"/events/edit/{own}",
+        f"/events/edit/{event_uuid}",
         {"Event": {"EventReport": [{"uuid": text["uuid"], "name": "Text", "content": "mine"}]}},
     )
-    delivery = deliver(event(own, attribute(own, A)))
+    delivery = deliver(event(event_uuid, attribute(event_uuid, A)))
     assert noted(delivery) == [(text["uuid"], "conflict")]
-    assert (misp.part(own, text["uuid"])["content"], misp.part(own, text["uuid"])["deleted"]) == (
+    assert (
+        misp.part(event_uuid, text["uuid"])["content"],
+        misp.part(event_uuid, text["uuid"])["deleted"],
+    ) == (
         "mine",
         False,
     )
-    assert misp.part(own, other["uuid"])["deleted"] in (True, "1")
+    assert misp.part(event_uuid, other["uuid"])["deleted"] in (True, "1")
 
 
 # tags
 
 
 def test_a_tag_that_an_analyst_set_first_stays_when_the_source_drops_it(misp: Misp) -> None:
-    own = misp.fresh()
-    part = attribute(own, A)
+    event_uuid = misp.fresh()
+    part = attribute(event_uuid, A)
     misp.make_tag("stixbridge-test:todo")
     deliver = Delivering(sink_of(misp))
-    deliver(event(own, part, Tag=tags("tlp:green"), distribution="1"))
-    misp.tag(own, "tlp:red")
-    misp.tag(own, "stixbridge-test:todo")
-    deliver(event(own, part, Tag=tags("tlp:red", "stixbridge-test:todo"), distribution="0"))
-    deliver(event(own, part, Tag=tags("tlp:green"), distribution="1"))
-    held = misp.event(own)
-    assert held is not None
-    assert {"tlp:red", "stixbridge-test:todo"} <= set(tagged(held))
-    assert str(held["distribution"]) == "0"
+    deliver(event(event_uuid, part, Tag=tags("tlp:green"), distribution="1"))
+    misp.tag(event_uuid, "tlp:red")
+    misp.tag(event_uuid, "stixbridge-test:todo")
+    deliver(event(event_uuid, part, Tag=tags("tlp:red", "stixbridge-test:todo"), distribution="0"))
+    deliver(event(event_uuid, part, Tag=tags("tlp:green"), distribution="1"))
+    stored = misp.event(event_uuid)
+    assert stored is not None
+    assert {"tlp:red", "stixbridge-test:todo"} <= set(tagged(stored))
+    assert str(stored["distribution"]) == "0"
 
 
 def test_a_tag_that_one_part_loses_is_not_forgotten_of_the_others(double: MispDouble) -> None:
-    own = str(uuid.uuid4())
-    one, two = attribute(own, A, Tag=tags("x:y")), attribute(own, B)
+    event_uuid = str(uuid.uuid4())
+    one, two = attribute(event_uuid, A, Tag=tags("x:y")), attribute(event_uuid, B)
     deliver = Delivering(sink_of(double))
-    deliver(event(own, one, two))
+    deliver(event(event_uuid, one, two))
     double.analyst_untag(one["uuid"], "x:y")
     double.lose_tag("x:y")
-    both = event(own, one, changed(two, Tag=tags("x:y")))
+    both = event(event_uuid, one, changed(two, Tag=tags("x:y")))
     assert deliver(both).incomplete
     double.lose_tag("x:y", lost=False)
     deliver(both)
-    rows = {row["value"]: tagged(row) for row in double.events[own]["Attribute"]}
+    rows = {row["value"]: tagged(row) for row in double.events[event_uuid]["Attribute"]}
     assert rows == {A: [], B: ["x:y"]}
 
 
@@ -201,23 +204,27 @@ def test_a_tag_that_one_part_loses_is_not_forgotten_of_the_others(double: MispDo
 
 
 WORK = {
-    "a title": lambda misp, own: misp.post(f"/events/edit/{own}", {"Event": {"info": "Case 4711"}}),
-    "an event that extends it": lambda misp, own: misp.add_event(
-        event(misp.fresh(), extends_uuid=own)
+    "a title": lambda misp, event_uuid: misp.post(
+        f"/events/edit/{event_uuid}", {"Event": {"info": "Case 4711"}}
     ),
-    "a note": lambda misp, own: misp.post(f"/analyst_data/add/Note/{own}/Event", {"note": "mine"}),
+    "an event that extends it": lambda misp, event_uuid: misp.add_event(
+        event(misp.fresh(), extends_uuid=event_uuid)
+    ),
+    "a note": lambda misp, event_uuid: misp.post(
+        f"/analyst_data/add/Note/{event_uuid}/Event", {"note": "mine"}
+    ),
 }
 
 
 @pytest.mark.parametrize("work", WORK)
 def test_an_empty_event_that_somebody_works_on_is_not_deleted(misp: Misp, work: str) -> None:
-    own = misp.fresh()
-    wanted = event(own, attribute(own, A))
+    event_uuid = misp.fresh()
+    wanted = event(event_uuid, attribute(event_uuid, A))
     deliver = Delivering(sink_of(misp, empty="delete"))
     deliver(wanted)
-    WORK[work](misp, own)
+    WORK[work](misp, event_uuid)
     assert deliver(emptied(wanted)).state is State.DELIVERED
-    assert misp.event(own) is not None
+    assert misp.event(event_uuid) is not None
 
 
 def test_two_reports_of_one_title_don_t_take_over_the_same_event(
@@ -241,12 +248,12 @@ def test_two_reports_of_one_title_don_t_take_over_the_same_event(
     uuids = [str(uuid.uuid4()) for _ in range(2)]
     jobs = [
         Job(
-            Wanted(event(own, attribute(own, value), info="Weekly")),
+            Wanted(event(event_uuid, attribute(event_uuid, value), info="Weekly")),
             None,
-            StoreRecord(bridge.store, "misp", own, 1),
+            StoreRecord(bridge.store, "misp", event_uuid, 1),
             now=SECONDS,
         )
-        for own, value in zip(uuids, (A, B), strict=True)
+        for event_uuid, value in zip(uuids, (A, B), strict=True)
     ]
     adopted = [delivery.delivered.adopted for delivery in sink.deliver(jobs)]
     taken = [one.event if one is not None else None for one in adopted]
@@ -269,8 +276,8 @@ def test_an_event_of_two_sources_keeps_its_title_when_one_is_emptied(
     (pipeline,) = make_pipelines(bridge.config, bridge.store, ("umbra",))
     assert pipeline.undo(number, times.microseconds(NOW)).errors == []
     pipeline.close()
-    (held,) = double.events.values()
-    assert held["info"] == "wave"
+    (stored,) = double.events.values()
+    assert stored["info"] == "wave"
     assert actions(
         bridge.poll(stix.indicator(A, modified=stix.LATER, name="newer"), source="acme")
     ) == {"updated": 1}
@@ -309,23 +316,23 @@ def test_what_an_analyst_deleted_stays_blocked_with_restore_too(
     bridge = bridge_to(double, tmp_path, deleted="restore")
     one = stix.indicator(A)
     bridge.poll(one, stix.report("wave", [one]))
-    (own,) = double.events
-    double.store.forget_event(double.events[own])  # as MISP does: on the blocklist
+    (event_uuid,) = double.events
+    double.store.forget_event(double.events[event_uuid])  # as MISP does: on the blocklist
     assert bridge.run(replay=True).events == {"blocked": 1}
     assert double.events == {}
     bridge.close()
 
 
 def test_policy_restores_what_an_analyst_deleted_when_the_source_changes_it(misp: Misp) -> None:
-    own = misp.fresh()
-    part = attribute(own, A)
+    event_uuid = misp.fresh()
+    part = attribute(event_uuid, A)
     deliver = Delivering(sink_of(misp, deleted="restore"))
-    deliver(event(own, part, attribute(own, B)))
+    deliver(event(event_uuid, part, attribute(event_uuid, B)))
     misp.delete(part["uuid"])
-    deliver(event(own, part, attribute(own, B, comment="newer")))
-    assert misp.part(own, part["uuid"])["deleted"] in (True, "1")
-    deliver(event(own, changed(part, comment="newer"), attribute(own, B)))
-    assert misp.part(own, part["uuid"])["deleted"] in (False, "0")
+    deliver(event(event_uuid, part, attribute(event_uuid, B, comment="newer")))
+    assert misp.part(event_uuid, part["uuid"])["deleted"] in (True, "1")
+    deliver(event(event_uuid, changed(part, comment="newer"), attribute(event_uuid, B)))
+    assert misp.part(event_uuid, part["uuid"])["deleted"] in (False, "0")
 
 
 # what moves to another event
@@ -338,7 +345,9 @@ def test_what_an_analyst_did_to_a_value_goes_with_it_into_a_report(
     members = [stix.indicator(value, name=f"feed {value}") for value in (A, B, C)]
     bridge.poll(*members)
     rows = {
-        row["value"]: row["uuid"] for held in double.events.values() for row in held["Attribute"]
+        row["value"]: row["uuid"]
+        for stored in double.events.values()
+        for row in stored["Attribute"]
     }
     double.analyst_edit(rows[A], to_ids=False, comment="checked: benign")
     double.analyst_tag(rows[A], "ours:seen")
@@ -378,8 +387,8 @@ def test_what_an_analyst_did_to_a_value_goes_with_it_into_a_report(
     bridge.poll(stix.report("wave", [newer[2]], modified=stix.LATER))
     live = {
         row["value"]: row
-        for held in double.events.values()
-        for row in held["Attribute"]
+        for stored in double.events.values()
+        for row in stored["Attribute"]
         if not row["deleted"]
     }
     assert live.keys() == {A, C}

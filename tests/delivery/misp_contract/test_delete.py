@@ -35,20 +35,20 @@ def emptied(wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_an_empty_event_goes_and_can_come_back(misp: Misp) -> None:
-    own = misp.fresh()
-    wanted = event(own, attribute(own, A), Tag=tags("tlp:green"))
+    event_uuid = misp.fresh()
+    wanted = event(event_uuid, attribute(event_uuid, A), Tag=tags("tlp:green"))
     deliver = Delivering(sink_of(misp, empty="delete"))
     deliver(wanted)
     delivery = deliver(emptied(wanted))
     assert (delivery.state, delivery.action, delivery.notes) == (State.OUT, "deleted", [])
-    assert misp.event(own) is None
+    assert misp.event(event_uuid) is None
     delivery = deliver(wanted)
     assert (delivery.state, delivery.action, delivery.notes) == (State.DELIVERED, "created", [])
-    assert misp.part(own, wanted["Attribute"][0]["uuid"])["value"] == A
+    assert misp.part(event_uuid, wanted["Attribute"][0]["uuid"])["value"] == A
 
 
-def _own_attribute(misp: Misp, own: str, part: str) -> None:
-    event_ = misp.event(own)
+def _own_attribute(misp: Misp, event_uuid: str, part: str) -> None:
+    event_ = misp.event(event_uuid)
     assert event_ is not None
     misp.post(
         f"/attributes/add/{event_['id']}",
@@ -58,20 +58,22 @@ def _own_attribute(misp: Misp, own: str, part: str) -> None:
 
 WORK: dict[str, Callable[[Misp, str, str], Any]] = {
     "an attribute": _own_attribute,
-    "a tag": lambda misp, own, part: misp.tag(own, "mine"),
-    "a sighting": lambda misp, own, part: misp.post("/sightings/add", {"uuid": part, "type": "0"}),
+    "a tag": lambda misp, event_uuid, part: misp.tag(event_uuid, "mine"),
+    "a sighting": lambda misp, event_uuid, part: misp.post(
+        "/sightings/add", {"uuid": part, "type": "0"}
+    ),
 }
 
 
 @pytest.mark.parametrize("work", WORK)
 def test_an_event_with_somebodys_work_in_it_stays(misp: Misp, work: str) -> None:
-    own = misp.fresh()
-    wanted = event(own, attribute(own, A))
+    event_uuid = misp.fresh()
+    wanted = event(event_uuid, attribute(event_uuid, A))
     deliver = Delivering(sink_of(misp, empty="delete"))
     deliver(wanted)
-    WORK[work](misp, own, wanted["Attribute"][0]["uuid"])
+    WORK[work](misp, event_uuid, wanted["Attribute"][0]["uuid"])
     assert deliver(emptied(wanted)).state is State.DELIVERED
-    assert misp.event(own) is not None
+    assert misp.event(event_uuid) is not None
 
 
 def test_a_collecting_event_whose_last_value_joins_a_report_goes(

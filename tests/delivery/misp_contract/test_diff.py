@@ -36,8 +36,10 @@ REFUSAL = '{"saved":false,"name":"Could not edit Event","errors":{"Event":["no l
 Json = dict[str, Any]
 
 
-def marked(own: str, level: str, distribution: str, *attributes: Json, **more: Any) -> Json:
-    return event(own, *attributes, Tag=tags(f"tlp:{level}"), distribution=distribution, **more)
+def marked(event_uuid: str, level: str, distribution: str, *attributes: Json, **more: Any) -> Json:
+    return event(
+        event_uuid, *attributes, Tag=tags(f"tlp:{level}"), distribution=distribution, **more
+    )
 
 
 def seen(part: Json) -> tuple[str, list[str]]:
@@ -79,17 +81,20 @@ def lose(sink: Any, name: str, number: int) -> None:
 
 
 def test_what_is_withdrawn_wins_though_analyst_and_source_agreed_before(misp: Misp) -> None:
-    own = misp.fresh()
-    part = attribute(own, A, to_ids=False)
+    event_uuid = misp.fresh()
+    part = attribute(event_uuid, A, to_ids=False)
     deliver = Delivering(sink_of(misp))
-    deliver(marked(own, "red", "0", part))
-    misp.post(f"/events/edit/{own}", {"Event": {"distribution": "3"}})
+    deliver(marked(event_uuid, "red", "0", part))
+    misp.post(f"/events/edit/{event_uuid}", {"Event": {"distribution": "3"}})
     misp.edit(part["uuid"], to_ids=True)
-    deliver(marked(own, "clear", "3", changed(part, to_ids=True)))
-    deliver(marked(own, "red", "0", part))
-    held = misp.event(own)
-    assert held is not None
-    assert (str(held["distribution"]), misp.part(own, part["uuid"])["to_ids"]) == ("0", False)
+    deliver(marked(event_uuid, "clear", "3", changed(part, to_ids=True)))
+    deliver(marked(event_uuid, "red", "0", part))
+    stored = misp.event(event_uuid)
+    assert stored is not None
+    assert (str(stored["distribution"]), misp.part(event_uuid, part["uuid"])["to_ids"]) == (
+        "0",
+        False,
+    )
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
@@ -102,7 +107,7 @@ def test_a_split_event_of_which_one_lost_its_marking_is_narrowed_as_a_whole(
     lose(deliver.sink, "tlp:green", number)
     for level, distribution in (("green", "3"), ("green", "3"), ("red", "0")):
         deliver(marked(OWN, level, distribution, *parts))
-    assert [seen(held) for held in double.events.values()] == [("0", ["tlp:red"])] * 2
+    assert [seen(stored) for stored in double.events.values()] == [("0", ["tlp:red"])] * 2
     assert deliver(marked(OWN, "red", "0", *parts)).action == "unchanged"
 
 
@@ -116,7 +121,7 @@ def test_a_split_event_of_which_one_edit_was_refused_can_be_relaxed(
     refuse(double, deliver.sink, number)
     for level, distribution in (("red", "0"), ("red", "0"), ("green", "3"), ("green", "3")):
         deliver(marked(OWN, level, distribution, *parts))
-    assert [seen(held) for held in double.events.values()] == [("3", ["tlp:green"])] * 2
+    assert [seen(stored) for stored in double.events.values()] == [("3", ["tlp:green"])] * 2
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -150,8 +155,8 @@ def test_a_sharing_group_changes(double: MispDouble, steps: str) -> None:
         more = {"sharing_group": group} if group else {}
         delivery = deliver(event(OWN, attribute(OWN, A), distribution=distribution, **more))
         assert (delivery.state, delivery.notes) == (State.DELIVERED, [])
-        held = double.events[OWN]
-        assert (held["distribution"], held["sharing_group_id"]) == (distribution, groups[group])
+        stored = double.events[OWN]
+        assert (stored["distribution"], stored["sharing_group_id"]) == (distribution, groups[group])
 
 
 # between two requests
@@ -166,17 +171,17 @@ def test_what_leaves_in_an_exchange_stays_as_strict_meanwhile(
     two, three = (stix.indicator(value, tlp="clear") for value in (B, C))
     first = stix.report("first", [one, two], tlp="amber")
     bridge.poll(one, two, three, four, first, stix.report("second", [three, four], tlp="amber"))
-    own = stix.uuid_in(first["id"])
+    event_uuid = stix.uuid_in(first["id"])
     loose: list[Json] = []
 
     def see() -> None:
-        held = double.events[own]
+        stored = double.events[event_uuid]
         loose.extend(
             dict(row)
-            for row in held["Attribute"]
+            for row in stored["Attribute"]
             if row["value"] == A
             and not row["deleted"]
-            and held["distribution"] == "3"
+            and stored["distribution"] == "3"
             and row["distribution"] != "0"
         )
 
@@ -187,7 +192,7 @@ def test_what_leaves_in_an_exchange_stays_as_strict_meanwhile(
     ]
     assert actions(bridge.poll(*moved)) == {"updated": 2}
     assert loose == []
-    assert double.events[own]["distribution"] == "3"
+    assert double.events[event_uuid]["distribution"] == "3"
     bridge.close()
 
 
@@ -195,18 +200,18 @@ def test_what_leaves_in_an_exchange_stays_as_strict_meanwhile(
 def test_an_event_that_is_written_in_two_steps_is_published_after_both(
     misp: Misp, how: str
 ) -> None:
-    own = misp.fresh()
-    one, two = attribute(own, A), attribute(own, B)
+    event_uuid = misp.fresh()
+    one, two = attribute(event_uuid, A), attribute(event_uuid, B)
     deliver = Delivering(sink_of(misp))
-    deliver(marked(own, "amber", "1", one), publish=True)
+    deliver(marked(event_uuid, "amber", "1", one), publish=True)
     if how == "narrowed":
-        misp.post(f"/events/edit/{own}", {"Event": {"distribution": "0"}})
+        misp.post(f"/events/edit/{event_uuid}", {"Event": {"distribution": "0"}})
     else:
-        misp.untag(own, "tlp:amber")
-    delivery = deliver(marked(own, "green", "2", one, two), publish=True)
-    held = misp.event(own)
-    assert held is not None
-    assert (delivery.published, held["published"] in (True, "1")) == (True, True)
+        misp.untag(event_uuid, "tlp:amber")
+    delivery = deliver(marked(event_uuid, "green", "2", one, two), publish=True)
+    stored = misp.event(event_uuid)
+    assert stored is not None
+    assert (delivery.published, stored["published"] in (True, "1")) == (True, True)
 
 
 # published before
@@ -255,7 +260,7 @@ def test_a_part_of_an_extending_event_goes_though_it_was_refused_once(double: Mi
     refuse(double, deliver.sink, 1)
     assert deliver(event(OWN, one)).state is State.WAITING
     assert deliver(event(OWN, one)).state is State.DELIVERED
-    (ours,) = [held for own, held in double.events.items() if own != OWN]
+    (ours,) = [stored for event_uuid, stored in double.events.items() if event_uuid != OWN]
     assert [row["value"] for row in ours["Attribute"] if not row["deleted"]] == [A]
 
 
@@ -264,7 +269,7 @@ def test_what_an_analyst_deleted_of_an_extending_event_stays_deleted(double: Mis
     one, two = attribute(OWN, A), attribute(OWN, B)
     deliver = Delivering(sink_of(double, foreign="extend"))
     deliver(event(OWN, one, two))
-    (ours,) = [held for own, held in double.events.items() if own != OWN]
+    (ours,) = [stored for event_uuid, stored in double.events.items() if event_uuid != OWN]
     (gone,) = [row for row in ours["Attribute"] if row["value"] == B]
     double.analyst_delete(gone["uuid"])
     for wanted in (
@@ -302,28 +307,28 @@ def test_a_note_that_we_changed_before_a_setback_is_ours(double: MispDouble, how
 
 
 def test_a_time_is_taken_away(misp: Misp) -> None:
-    own = misp.fresh()
-    part = attribute(own, A, last_seen="2026-01-02T00:00:00.000000+00:00")
+    event_uuid = misp.fresh()
+    part = attribute(event_uuid, A, last_seen="2026-01-02T00:00:00.000000+00:00")
     deliver = Delivering(sink_of(misp))
-    deliver(event(own, part))
-    assert misp.part(own, part["uuid"])["last_seen"]
+    deliver(event(event_uuid, part))
+    assert misp.part(event_uuid, part["uuid"])["last_seen"]
     plain = {key: value for key, value in part.items() if key != "last_seen"}
-    assert deliver(event(own, plain)).notes == []
-    assert not misp.part(own, part["uuid"])["last_seen"]
+    assert deliver(event(event_uuid, plain)).notes == []
+    assert not misp.part(event_uuid, part["uuid"])["last_seen"]
 
 
 def test_a_value_that_misp_stores_otherwise_goes_when_the_source_drops_it(misp: Misp) -> None:
     """MISP rewrites times, and Windows paths by a list of its own."""
-    own = misp.fresh()
+    event_uuid = misp.fresh()
     rows = [
-        attribute(own, "2026-01-02T00:00:00Z", "datetime", category="Other", to_ids=False),
-        attribute(own, r"C:\Windows\Temp\evil.exe", "filename", category="Payload delivery"),
-        attribute(own, A),
+        attribute(event_uuid, "2026-01-02T00:00:00Z", "datetime", category="Other", to_ids=False),
+        attribute(event_uuid, r"C:\Windows\Temp\evil.exe", "filename", category="Payload delivery"),
+        attribute(event_uuid, A),
     ]
     deliver = Delivering(sink_of(misp))
-    deliver(event(own, *rows))
-    assert deliver(event(own, rows[-1])).notes == []
-    assert all(misp.part(own, row["uuid"])["deleted"] in (True, "1") for row in rows[:-1])
+    deliver(event(event_uuid, *rows))
+    assert deliver(event(event_uuid, rows[-1])).notes == []
+    assert all(misp.part(event_uuid, row["uuid"])["deleted"] in (True, "1") for row in rows[:-1])
 
 
 def test_edits_that_fail_again_and_again_don_t_pile_up(double: MispDouble) -> None:
@@ -340,8 +345,8 @@ def test_edits_that_fail_again_and_again_don_t_pile_up(double: MispDouble) -> No
 
 @pytest.mark.parametrize("late", ["2147483648", "253402214400"])
 def test_a_time_that_misp_can_t_hold_is_mended_and_said(misp: Misp, late: str) -> None:
-    own = misp.fresh()
-    made = event(own, attribute(own, A, timestamp=late), timestamp=late)
+    event_uuid = misp.fresh()
+    made = event(event_uuid, attribute(event_uuid, A, timestamp=late), timestamp=late)
     deliver = Delivering(sink_of(misp))
     delivery = deliver(made)
     assert {reason for _, reason in noted(delivery)} == {"mended"}

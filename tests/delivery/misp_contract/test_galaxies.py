@@ -104,11 +104,11 @@ def test_a_cluster_is_created_once_with_what_is_known_of_it(
             relation["referenced_galaxy_cluster_type"]) == (
         loader["uuid"], "uses",
     )  # fmt: skip
-    (held,) = double.events.values()
+    (stored,) = double.events.values()
     names = {rusty["tag_name"], loader["tag_name"]}
-    assert names <= set(tagged(held))
-    assert rusty["tag_name"] in tagged(held["Attribute"][0])
-    assert not [name for name in tagged(held) if name.startswith("stix:")]
+    assert names <= set(tagged(stored))
+    assert rusty["tag_name"] in tagged(stored["Attribute"][0])
+    assert not [name for name in tagged(stored) if name.startswith("stix:")]
     assert actions(bridge.run()) == {}
     other = stix.indicator(B)
     bridge.poll(other, stix.report("other", [other, bear(), paw()]))
@@ -278,8 +278,8 @@ def test_a_cluster_that_an_analyst_deleted_is_not_tagged_any_more(double: MispDo
 def test_the_other_policies(double: MispDouble, tmp_path: Path, policy: str) -> None:
     bridge = bridge_to(double, tmp_path, policy)
     summary = bridge.poll(*wave())
-    (held,) = double.events.values()
-    assert (BEAR in tagged(held)) is (policy == "tags")
+    (stored,) = double.events.values()
+    assert (BEAR in tagged(stored)) is (policy == "tags")
     assert made(double) == {}
     told = [text for text in reasons(summary).get("filtered", []) if "no galaxy knows it" in text]
     assert len(told) == (2 if policy == "none" else 0)
@@ -292,9 +292,9 @@ def test_a_change_of_policy_comes_with_a_replay(double: MispDouble, tmp_path: Pa
     bridge.close()
     bridge = bridge_to(double, tmp_path, "private")
     assert actions(bridge.run(replay=True)) == {"updated": 1}
-    (held,) = double.events.values()
-    assert made(double)["Rusty Bear"]["tag_name"] in tagged(held)
-    assert BEAR not in tagged(held)
+    (stored,) = double.events.values()
+    assert made(double)["Rusty Bear"]["tag_name"] in tagged(stored)
+    assert BEAR not in tagged(stored)
     (pipeline,) = make_pipelines(bridge.config, bridge.store)
     summary = rehearse(pipeline, times.microseconds(NOW), replay=True)
     assert [delivery.changes for _, delivery in summary.deliveries if delivery.changes] == []
@@ -310,8 +310,8 @@ def test_a_key_that_may_not_make_clusters_leaves_plain_tags_and_says_so(tmp_path
         pipeline.close()
         summary = bridge.poll(*wave())
         assert summary.errors == []
-        (held,) = misp.events.values()
-        assert BEAR in tagged(held)
+        (stored,) = misp.events.values()
+        assert BEAR in tagged(stored)
         sink = sink_of(misp, clusters="private")
         assert "this key may not make galaxy clusters" in "\n".join(sink.limits())
         sink.close()
@@ -322,8 +322,8 @@ def test_a_galaxy_that_a_misp_does_not_have_leaves_a_plain_tag(tmp_path: Path) -
     with MispDouble() as misp:
         bridge = bridge_to(misp, tmp_path)
         summary = bridge.poll(*wave())
-        (held,) = misp.events.values()
-        assert BEAR in tagged(held)
+        (stored,) = misp.events.values()
+        assert BEAR in tagged(stored)
         assert "this MISP has no galaxy 'threat-actor'" in "\n".join(
             reasons(summary)["misp-dropped"]
         )
@@ -345,12 +345,12 @@ def cluster(name: str, galaxy: str = "threat-actor", **more: Any) -> Json:
 
 def test_clusters_are_made_updated_and_related(misp: Misp) -> None:
     name = f"Rusty Bear {uuid.uuid4().hex[:8]}"
-    own = misp.fresh()
+    event_uuid = misp.fresh()
     second = cluster(f"{name} B", "tool")
     first = cluster(name, relations=[["uses", second["uuid"]]])
     wanted = event(
-        own,
-        attribute(own, A, Tag=tags(first["tag"])),
+        event_uuid,
+        attribute(event_uuid, A, Tag=tags(first["tag"])),
         Tag=tags(first["tag"], second["tag"], "tlp:green"),
     )
     sink = sink_of(misp, clusters="private")
@@ -358,14 +358,14 @@ def test_clusters_are_made_updated_and_related(misp: Misp) -> None:
     try:
         delivery = deliver(Wanted(wanted, clusters=[first, second]))
         assert delivery.notes == []
-        held = misp.event(own)
-        assert held is not None
+        stored = misp.event(event_uuid)
+        assert stored is not None
         expected = {f'misp-galaxy:{row["galaxy"]}="{row["uuid"]}"' for row in (first, second)}
-        assert set(tagged(held)) == expected | {"tlp:green"}
+        assert set(tagged(stored)) == expected | {"tlp:green"}
         assert {
-            row["name"] for row in misp.part(own, wanted["Attribute"][0]["uuid"])["Tag"]
+            row["name"] for row in misp.part(event_uuid, wanted["Attribute"][0]["uuid"])["Tag"]
         } <= expected
-        assert len(held["Galaxy"]) == 2
+        assert len(stored["Galaxy"]) == 2
         newer = changed(first, description="Digs deep.", elements=[["synonyms", "RB2"]])
         assert (
             deliver(Wanted(changed(wanted, info="changed"), clusters=[newer, second])).notes == []
@@ -384,7 +384,7 @@ def test_clusters_are_made_updated_and_related(misp: Misp) -> None:
         again.last = deliver.last
         once_more = Wanted(changed(wanted, info="once more"), clusters=[newer, second])
         assert again(once_more).notes == []
-        assert [request.path for request in misp.writes()] == [f"/events/edit/{own}"]
+        assert [request.path for request in misp.writes()] == [f"/events/edit/{event_uuid}"]
     finally:
         for row in (first, second) if misp.real else ():
             misp.http.post(f"/galaxy_clusters/delete/{row['uuid']}/1")

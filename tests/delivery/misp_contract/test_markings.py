@@ -43,8 +43,12 @@ def bridge_to(
     return Bridge(folder, {"misp": sink}, enrich=enrich or {"distribution": 3})
 
 
-def marked(level: str, distribution: str, *attributes: Json, own: str = OWN, **more: Any) -> Json:
-    return event(own, *attributes, Tag=tags(f"tlp:{level}"), distribution=distribution, **more)
+def marked(
+    level: str, distribution: str, *attributes: Json, event_uuid: str = OWN, **more: Any
+) -> Json:
+    return event(
+        event_uuid, *attributes, Tag=tags(f"tlp:{level}"), distribution=distribution, **more
+    )
 
 
 def shown_to(part: Json) -> tuple[str, list[str]]:
@@ -54,8 +58,8 @@ def shown_to(part: Json) -> tuple[str, list[str]]:
     ]
 
 
-def held(misp: Misp, own: str) -> Json:
-    found = misp.event(own)
+def held(misp: Misp, event_uuid: str) -> Json:
+    found = misp.event(event_uuid)
     assert found is not None
     return found
 
@@ -65,25 +69,29 @@ def held(misp: Misp, own: str) -> Json:
 
 def test_an_event_report_keeps_its_distribution_and_an_analysts_name(misp: Misp) -> None:
     """MISP sets what an edit of a report leaves out to a default: to inherit."""
-    own = misp.fresh()
-    text = report(own, "Descriptions (restricted)", "first")
+    event_uuid = misp.fresh()
+    text = report(event_uuid, "Descriptions (restricted)", "first")
     deliver = Delivering(sink_of(misp))
     deliver(
         marked(
-            "green", "1", attribute(own, A), own=own, EventReport=[changed(text, distribution="0")]
+            "green",
+            "1",
+            attribute(event_uuid, A),
+            event_uuid=event_uuid,
+            EventReport=[changed(text, distribution="0")],
         )
     )
     theirs = {"uuid": text["uuid"], "name": "Ours", "content": "first", "distribution": "0"}
-    misp.post(f"/events/edit/{own}", {"Event": {"EventReport": [theirs]}})
+    misp.post(f"/events/edit/{event_uuid}", {"Event": {"EventReport": [theirs]}})
     wanted = marked(
         "green",
         "1",
-        attribute(own, A),
-        own=own,
+        attribute(event_uuid, A),
+        event_uuid=event_uuid,
         EventReport=[changed(text, distribution="0", content="second")],
     )
     assert deliver(wanted).notes == []
-    (stored,) = held(misp, own)["EventReport"]
+    (stored,) = held(misp, event_uuid)["EventReport"]
     assert (stored["content"], stored["name"], str(stored["distribution"])) == (
         "second",
         "Ours",
@@ -99,13 +107,13 @@ def test_nothing_gets_wider_before_what_restricts_it_is_stored(
     """
     members = [stix.indicator(f"198.51.100.{number}", tlp="red") for number in range(1, 7)]
     wave = stix.report("wave", members, tlp="red")
-    own = stix.uuid_in(wave["id"])
+    event_uuid = stix.uuid_in(wave["id"])
     bridge = bridge_to(double, tmp_path, chunk=2)
     assert actions(bridge.poll(*members, wave)) == {"created": 1}
     seen: list[tuple[str, list[str]]] = []
 
     def see() -> None:
-        stored = double.events[own]
+        stored = double.events[event_uuid]
         loose = [row["value"] for row in stored["Attribute"] if row["distribution"] != "0"]
         seen.append((stored["distribution"], loose))
 
@@ -115,7 +123,7 @@ def test_nothing_gets_wider_before_what_restricts_it_is_stored(
     }
     assert len([request for request in double.writes() if "/events/edit" in request.path]) >= 4
     assert [loose for distribution, loose in seen if distribution != "0" and loose] == []
-    assert shown_to(double.events[own]) == ("3", ["tlp:green"])
+    assert shown_to(double.events[event_uuid]) == ("3", ["tlp:green"])
     bridge.close()
 
 
@@ -153,22 +161,22 @@ def test_a_tag_that_misp_writes_otherwise_is_ours_all_the_same() -> None:
 def test_the_narrower_distribution_stands(
     misp: Misp, analyst: str, wanted: str, stands: str
 ) -> None:
-    own = misp.fresh()
+    event_uuid = misp.fresh()
     deliver = Delivering(sink_of(misp))
-    deliver(event(own, attribute(own, A), distribution="3"))
-    misp.post(f"/events/edit/{own}", {"Event": {"distribution": analyst}})
-    deliver(event(own, attribute(own, A), distribution=wanted))
-    assert str(held(misp, own)["distribution"]) == stands
+    deliver(event(event_uuid, attribute(event_uuid, A), distribution="3"))
+    misp.post(f"/events/edit/{event_uuid}", {"Event": {"distribution": analyst}})
+    deliver(event(event_uuid, attribute(event_uuid, A), distribution=wanted))
+    assert str(held(misp, event_uuid)["distribution"]) == stands
 
 
 def test_an_analysts_stricter_tag_keeps_an_event_from_getting_wider(misp: Misp) -> None:
-    own = misp.fresh()
+    event_uuid = misp.fresh()
     deliver = Delivering(sink_of(misp))
-    deliver(marked("amber", "0", attribute(own, A), own=own))
-    misp.tag(own, "tlp:red")
-    delivery = deliver(marked("clear", "3", attribute(own, A), own=own))
-    assert (own, "conflict") in noted(delivery)
-    assert shown_to(held(misp, own)) == ("0", ["tlp:red"])
+    deliver(marked("amber", "0", attribute(event_uuid, A), event_uuid=event_uuid))
+    misp.tag(event_uuid, "tlp:red")
+    delivery = deliver(marked("clear", "3", attribute(event_uuid, A), event_uuid=event_uuid))
+    assert (event_uuid, "conflict") in noted(delivery)
+    assert shown_to(held(misp, event_uuid)) == ("0", ["tlp:red"])
 
 
 def test_an_event_that_an_analyst_narrowed_stays_narrow_when_a_lost_marking_is_stored(
@@ -262,8 +270,8 @@ def test_what_has_to_stay_where_it_was_is_as_strict_as_where_it_should_be(
             there.append(stix.indicator("198.51.100.9", tlp="red"))
         bridge.poll(*there)
         green = next(uuid_ for uuid_, one in misp.events.items() if "GREEN" in one["info"])
-        for own in [own for own in misp.events if own != green]:
-            misp.store.forget_event(misp.events[own])
+        for event_uuid in [event_uuid for event_uuid in misp.events if event_uuid != green]:
+            misp.store.forget_event(misp.events[event_uuid])
         summary = bridge.poll(stix.indicator(A, tlp="red", modified=stix.LATER))
         assert summary.status == 1
         (moved,) = [row for row in misp.events[green]["Attribute"] if row["value"] == A]
@@ -281,14 +289,14 @@ def test_an_event_that_shall_be_stricter_and_can_t_be_is_seen_by_nobody_else(
         bridge = bridge_to(misp, tmp_path)
         one = stix.indicator(A)
         bridge.poll(one, stix.report("wave", [one], tlp="green"))
-        (own,) = misp.events
-        assert shown_to(misp.events[own]) == ("3", ["tlp:green"])
+        (event_uuid,) = misp.events
+        assert shown_to(misp.events[event_uuid]) == ("3", ["tlp:green"])
         summary = bridge.poll(stix.report("wave", [one], tlp="red", modified=stix.LATER))
         assert summary.events == {"held": 1}
-        assert misp.events[own]["distribution"] == "0"
+        assert misp.events[event_uuid]["distribution"] == "0"
         misp.store._new_tag({"name": "tlp:red"})
         assert actions(bridge.run()) == {"updated": 1}
-        assert shown_to(misp.events[own]) == ("0", ["tlp:red"])
+        assert shown_to(misp.events[event_uuid]) == ("0", ["tlp:red"])
         bridge.close()
 
 
@@ -321,29 +329,32 @@ def test_a_note_of_two_sources_is_for_the_fewer() -> None:
 
 
 def test_an_event_that_is_taken_over_is_seen_by_no_more_than_its_marking_allows(misp: Misp) -> None:
-    own = misp.fresh()
-    theirs = attribute(own, A, uuid=str(uuid.uuid4()))
-    misp.add_event(marked("green", "3", theirs, own=own))
-    misp.post(f"/events/publish/{held(misp, own)['id']}")
+    event_uuid = misp.fresh()
+    theirs = attribute(event_uuid, A, uuid=str(uuid.uuid4()))
+    misp.add_event(marked("green", "3", theirs, event_uuid=event_uuid))
+    misp.post(f"/events/publish/{held(misp, event_uuid)['id']}")
     deliver = Delivering(sink_of(misp, foreign="adopt", keep_published=True))
     delivery = deliver(
-        marked("red", "0", attribute(own, A), attribute(own, B), own=own), publish=True
+        marked(
+            "red", "0", attribute(event_uuid, A), attribute(event_uuid, B), event_uuid=event_uuid
+        ),
+        publish=True,
     )
     assert delivery.state is State.DELIVERED
-    stored = held(misp, own)
+    stored = held(misp, event_uuid)
     assert shown_to(stored) == ("0", ["tlp:green", "tlp:red"])
     assert stored["published"] in (False, "0")
 
 
 def test_a_part_that_is_taken_over_is_narrowed_and_the_event_stays_as_it_was(misp: Misp) -> None:
-    own = misp.fresh()
-    theirs = attribute(own, A, uuid=str(uuid.uuid4()))
-    misp.add_event(marked("green", "3", theirs, own=own))
-    ours = attribute(own, A, distribution="0", Tag=tags("tlp:red"))
+    event_uuid = misp.fresh()
+    theirs = attribute(event_uuid, A, uuid=str(uuid.uuid4()))
+    misp.add_event(marked("green", "3", theirs, event_uuid=event_uuid))
+    ours = attribute(event_uuid, A, distribution="0", Tag=tags("tlp:red"))
     deliver = Delivering(sink_of(misp, foreign="adopt"))
     for comment in ("", "newer"):
-        deliver(marked("green", "1", changed(ours, comment=comment), own=own))
-        stored = held(misp, own)
+        deliver(marked("green", "1", changed(ours, comment=comment), event_uuid=event_uuid))
+        stored = held(misp, event_uuid)
         assert str(stored["distribution"]) == "3"
         (row,) = stored["Attribute"]
         assert shown_to(row) == ("0", ["tlp:red"])
@@ -365,14 +376,19 @@ def test_a_report_that_turned_red_while_the_store_was_lost(
 
 
 def test_a_draft_that_was_taken_over_is_not_published_by_us(misp: Misp) -> None:
-    own = misp.fresh()
+    event_uuid = misp.fresh()
     misp.add_event(
-        event(own, attribute(own, A), attribute(own, B, comment="our own victim"), distribution="3")
+        event(
+            event_uuid,
+            attribute(event_uuid, A),
+            attribute(event_uuid, B, comment="our own victim"),
+            distribution="3",
+        )
     )
     deliver = Delivering(sink_of(misp, foreign="adopt"))
     for comment in ("", "newer"):
-        deliver(event(own, attribute(own, A, comment=comment)), publish=True)
-        assert held(misp, own)["published"] in (False, "0")
+        deliver(event(event_uuid, attribute(event_uuid, A, comment=comment)), publish=True)
+        assert held(misp, event_uuid)["published"] in (False, "0")
 
 
 # published

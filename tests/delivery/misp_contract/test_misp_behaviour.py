@@ -258,19 +258,19 @@ def note(on: Server, text: str, **more: Any) -> Json:
 @pytest.mark.parametrize("row", DROPPED)
 def test_what_is_dropped_in_silence(server: Server, row: str, how: str) -> None:
     parts = DROPPED[row](server)
-    own = server.own
+    event_uuid = server.own
     if how == "add":
-        own = server.misp.fresh()
-        body = {**event(own), **parts}
+        event_uuid = server.misp.fresh()
+        body = {**event(event_uuid), **parts}
         answer = server.post("/events/add", body)
     else:
         answer = server.edit(**parts)
     assert (answer.status_code, "errors" in answer.json()) == (200, False), answer.text[:300]
-    held = server.misp.event(own)
-    assert held is not None
-    assert len(held["Attribute"]) == (how == "edit")
-    assert held["Object"] == []
-    assert [one.get("Note") or [] for one in held["EventReport"]] == (
+    stored = server.misp.event(event_uuid)
+    assert stored is not None
+    assert len(stored["Attribute"]) == (how == "edit")
+    assert stored["Object"] == []
+    assert [one.get("Note") or [] for one in stored["EventReport"]] == (
         [[]] if row == "a note in a report" else []
     )
 
@@ -284,27 +284,27 @@ def test_an_edit_of_a_stored_part_is_dropped_whole_for_one_bad_field(server: Ser
 
 
 def test_equal_values_in_one_event(server: Server) -> None:
-    own = server.misp.fresh()
+    event_uuid = server.misp.fresh()
     rows = [
-        attribute(own, text, "domain", uuid=str(uuid.uuid4()))
+        attribute(event_uuid, text, "domain", uuid=str(uuid.uuid4()))
         for text in ("x.example", "x.example")
     ]
-    server.post("/events/add", event(own, *rows))
-    held = server.misp.event(own)
-    assert held is not None
-    assert [row["uuid"] for row in held["Attribute"]] == [rows[0]["uuid"]]
+    server.post("/events/add", event(event_uuid, *rows))
+    stored = server.misp.event(event_uuid)
+    assert stored is not None
+    assert [row["uuid"] for row in stored["Attribute"]] == [rows[0]["uuid"]]
 
 
 def test_values_are_compared_before_they_are_normalised(server: Server) -> None:
-    own = server.misp.fresh()
+    event_uuid = server.misp.fresh()
     rows = [
-        attribute(own, text, "domain", uuid=str(uuid.uuid4()))
+        attribute(event_uuid, text, "domain", uuid=str(uuid.uuid4()))
         for text in ("Dup.example", "dup.example")
     ]
-    server.post("/events/add", event(own, *rows))
-    held = server.misp.event(own)
-    assert held is not None
-    assert [row["value"] for row in held["Attribute"]] == ["dup.example", "dup.example"]
+    server.post("/events/add", event(event_uuid, *rows))
+    stored = server.misp.event(event_uuid)
+    assert stored is not None
+    assert [row["value"] for row in stored["Attribute"]] == ["dup.example", "dup.example"]
 
 
 def test_a_part_that_is_not_newer_is_ignored_with_its_tags(server: Server) -> None:
@@ -374,13 +374,15 @@ def test_analyst_data(server: Server) -> None:
     for more, shown in (({}, False), ({"includeAnalystData": 1}, True)):
         found = server.post("/events/restSearch", {**asked, **more}).json()["response"][0]["Event"]
         assert bool(found["Attribute"][0].get("Note")) is shown
-    own = note(server, "")["uuid"]
-    assert server.post(f"/analyst_data/edit/Note/{own}", {"note": "third"}).status_code == 200
+    event_uuid = note(server, "")["uuid"]
+    assert (
+        server.post(f"/analyst_data/edit/Note/{event_uuid}", {"note": "third"}).status_code == 200
+    )
     assert [one["note"] for one in server.row()["Note"]] == ["third"]
-    assert server.post(f"/analyst_data/delete/Note/{own}/0").status_code == 200
+    assert server.post(f"/analyst_data/delete/Note/{event_uuid}/0").status_code == 200
     server.edit(Attribute=[{**row, "Note": [note(server, "again")]}])
     assert [one["note"] for one in server.row()["Note"]] == ["again"]
-    server.post(f"/analyst_data/delete/Note/{own}")
+    server.post(f"/analyst_data/delete/Note/{event_uuid}")
     server.edit(Attribute=[{**row, "Note": [note(server, "blocked")]}])
     assert server.row().get("Note", []) == []
 
@@ -408,16 +410,16 @@ def test_an_edit_of_a_report_sets_what_it_leaves_out(server: Server) -> None:
 def test_timestamps(server: Server) -> None:
     assert str(server.event()["timestamp"]) == str(SECONDS)
     assert str(server.row()["timestamp"]) == str(SECONDS)
-    own = server.misp.fresh()
+    event_uuid = server.misp.fresh()
     late = "2100000000"
-    server.post("/events/add", event(own, attribute(own, A), timestamp=late))
+    server.post("/events/add", event(event_uuid, attribute(event_uuid, A), timestamp=late))
     assert (
         server.post(
-            f"/events/edit/{own}", {"Event": {"info": "x", "timestamp": "2000000000"}}
+            f"/events/edit/{event_uuid}", {"Event": {"info": "x", "timestamp": "2000000000"}}
         ).status_code
         == 403
     )
-    assert server.post(f"/events/edit/{own}", {"Event": {"info": "x"}}).status_code == 200
+    assert server.post(f"/events/edit/{event_uuid}", {"Event": {"info": "x"}}).status_code == 200
     server.misp.tag(server.own, "tlp:green")
     assert int(server.event()["timestamp"]) > SECONDS
 
@@ -435,10 +437,10 @@ FAILING: dict[str, Json] = {
 
 @pytest.mark.parametrize("row", FAILING)
 def test_what_it_fails_on(server: Server, row: str) -> None:
-    own = server.misp.fresh()
+    event_uuid = server.misp.fresh()
     fields = dict(FAILING[row])
-    parts = [changed(attribute(own, A), **one) for one in fields.pop("Attribute", [{}])]
-    assert server.post("/events/add", {**event(own, *parts), **fields}).status_code == 500
+    parts = [changed(attribute(event_uuid, A), **one) for one in fields.pop("Attribute", [{}])]
+    assert server.post("/events/add", {**event(event_uuid, *parts), **fields}).status_code == 500
 
 
 NORMALISED = [

@@ -37,69 +37,71 @@ pytestmark = pytest.mark.usefixtures("no_waiting")
 
 
 def test_an_event_that_we_did_not_create_is_left_alone(misp: Misp, deliver: Delivering) -> None:
-    own = misp.fresh()
-    misp.add_event(event(own, attribute(own, "203.0.113.9", comment="by hand"), info="by hand"))
-    before = misp.event(own)
-    delivery = deliver(event(own, attribute(own, "198.51.100.7")))
+    event_uuid = misp.fresh()
+    misp.add_event(
+        event(event_uuid, attribute(event_uuid, "203.0.113.9", comment="by hand"), info="by hand")
+    )
+    before = misp.event(event_uuid)
+    delivery = deliver(event(event_uuid, attribute(event_uuid, "198.51.100.7")))
     assert (delivery.state, noted(delivery)) == (State.FOREIGN, [(None, "foreign")])
-    assert misp.event(own) == before
+    assert misp.event(event_uuid) == before
 
 
 def test_an_interrupted_add_does_not_take_over_a_foreign_event(
     misp: Misp, deliver: Delivering
 ) -> None:
-    own = misp.fresh()
-    wanted = event(own, attribute(own, "198.51.100.7"))
-    misp.add_event(event(own, attribute(own, "203.0.113.9"), info="by hand"))
-    before = misp.event(own)
-    deliver.last[own] = LastDelivery(State.ADDING, Delivered(wanted))
+    event_uuid = misp.fresh()
+    wanted = event(event_uuid, attribute(event_uuid, "198.51.100.7"))
+    misp.add_event(event(event_uuid, attribute(event_uuid, "203.0.113.9"), info="by hand"))
+    before = misp.event(event_uuid)
+    deliver.last[event_uuid] = LastDelivery(State.ADDING, Delivered(wanted))
     delivery = deliver(wanted)
     assert (delivery.state, noted(delivery)) == (State.FOREIGN, [(None, "foreign")])
-    assert misp.event(own) == before
+    assert misp.event(event_uuid) == before
 
 
 def test_an_event_on_the_blocklist_is_not_created(misp: Misp, deliver: Delivering) -> None:
-    own = misp.fresh()
-    misp.add_event(event(own, attribute(own, "203.0.113.9")))
-    misp.delete_event(own)
-    delivery = deliver(event(own, attribute(own, "198.51.100.7")))
+    event_uuid = misp.fresh()
+    misp.add_event(event(event_uuid, attribute(event_uuid, "203.0.113.9")))
+    misp.delete_event(event_uuid)
+    delivery = deliver(event(event_uuid, attribute(event_uuid, "198.51.100.7")))
     assert (delivery.state, noted(delivery)) == (State.BLOCKED, [(None, "blocked")])
-    assert misp.event(own) is None
+    assert misp.event(event_uuid) is None
 
 
 def test_an_event_deleted_in_misp_is_not_created_again(misp: Misp, deliver: Delivering) -> None:
-    own = misp.fresh()
-    ip = attribute(own, "198.51.100.7")
-    deliver(event(own, ip))
-    misp.delete_event(own)
+    event_uuid = misp.fresh()
+    ip = attribute(event_uuid, "198.51.100.7")
+    deliver(event(event_uuid, ip))
+    misp.delete_event(event_uuid)
     misp.forget()
-    delivery = deliver(event(own, changed(ip, comment="newer")))
+    delivery = deliver(event(event_uuid, changed(ip, comment="newer")))
     assert (delivery.state, noted(delivery)) == (State.BLOCKED, [(None, "blocked")])
     assert misp.writes() == []
-    deliver(event(own, changed(ip, comment="newest")))
-    assert misp.event(own) is None
+    deliver(event(event_uuid, changed(ip, comment="newest")))
+    assert misp.event(event_uuid) is None
 
 
 # what MISP drops
 
 
 def test_an_invalid_part_is_named_with_the_reason(misp: Misp, deliver: Delivering) -> None:
-    own = misp.fresh()
-    good, bad = attribute(own, "198.51.100.7"), attribute(own, "no address")
-    delivery = deliver(event(own, good, bad))
+    event_uuid = misp.fresh()
+    good, bad = attribute(event_uuid, "198.51.100.7"), attribute(event_uuid, "no address")
+    delivery = deliver(event(event_uuid, good, bad))
     assert delivery.state is State.DELIVERED
     (note,) = delivery.notes
     assert (note[0], note[2].value) == (bad["uuid"], "misp-dropped")
     assert "no address" in str(note[3]) and "IP address has an invalid format" in str(note[3])
     assert [row["uuid"] for row in delivery.body["Attribute"]] == [good["uuid"]]
-    assert misp.part(own, good["uuid"])["value"] == "198.51.100.7"
+    assert misp.part(event_uuid, good["uuid"])["value"] == "198.51.100.7"
 
 
 def test_an_invalid_object_is_named_with_the_reason(misp: Misp, deliver: Delivering) -> None:
-    own = misp.fresh()
-    bad = file_object(own, md5="xyz")
+    event_uuid = misp.fresh()
+    bad = file_object(event_uuid, md5="xyz")
     bad["Attribute"] = bad["Attribute"][1:]
-    delivery = deliver(event(own, attribute(own, "198.51.100.7"), Object=[bad]))
+    delivery = deliver(event(event_uuid, attribute(event_uuid, "198.51.100.7"), Object=[bad]))
     (note,) = delivery.notes
     assert (note[0], note[2].value) == (bad["uuid"], "misp-dropped")
     assert "md5" in str(note[3]).lower() or "checksum" in str(note[3]).lower()
@@ -109,88 +111,90 @@ def test_an_invalid_object_is_named_with_the_reason(misp: Misp, deliver: Deliver
 def test_an_invalid_attribute_of_an_object_is_named_and_the_rest_stays(
     misp: Misp, deliver: Delivering
 ) -> None:
-    own = misp.fresh()
-    file = file_object(own, md5="xyz")
-    delivery = deliver(event(own, Object=[file]))
+    event_uuid = misp.fresh()
+    file = file_object(event_uuid, md5="xyz")
+    delivery = deliver(event(event_uuid, Object=[file]))
     assert noted(delivery) == [(file["Attribute"][1]["uuid"], "misp-dropped")]
-    assert misp.part(own, file["Attribute"][0]["uuid"])["deleted"] is False
+    assert misp.part(event_uuid, file["Attribute"][0]["uuid"])["deleted"] is False
 
 
 def test_an_invalid_part_of_an_edit_is_named_too(misp: Misp, deliver: Delivering) -> None:
-    own = misp.fresh()
-    good, bad = attribute(own, "198.51.100.7"), attribute(own, "no address")
-    deliver(event(own, good))
-    delivery = deliver(event(own, good, bad))
+    event_uuid = misp.fresh()
+    good, bad = attribute(event_uuid, "198.51.100.7"), attribute(event_uuid, "no address")
+    deliver(event(event_uuid, good))
+    delivery = deliver(event(event_uuid, good, bad))
     assert noted(delivery) == [(bad["uuid"], "misp-dropped")]
     assert "IP address has an invalid format" in str(delivery.notes[0][3])
 
 
 def test_the_same_value_under_another_uuid_is_told(misp: Misp, deliver: Delivering) -> None:
     """An analyst entered it first: the first stays, and its tags with it."""
-    own = misp.fresh()
-    deliver(event(own, attribute(own, "198.51.100.7")))
-    held = misp.event(own)
-    assert held is not None
+    event_uuid = misp.fresh()
+    deliver(event(event_uuid, attribute(event_uuid, "198.51.100.7")))
+    stored = misp.event(event_uuid)
+    assert stored is not None
     row = {"type": "domain", "category": "Network activity", "value": "evil.example"}
-    misp.post(f"/attributes/add/{held['id']}", row)
-    ours = attribute(own, "evil.example", "domain", Tag=tags("tlp:red"))
-    delivery = deliver(event(own, attribute(own, "198.51.100.7"), ours))
+    misp.post(f"/attributes/add/{stored['id']}", row)
+    ours = attribute(event_uuid, "evil.example", "domain", Tag=tags("tlp:red"))
+    delivery = deliver(event(event_uuid, attribute(event_uuid, "198.51.100.7"), ours))
     assert (ours["uuid"], "misp-dropped") in noted(delivery)
     assert "similar attribute already exists" in " ".join(str(note[3]) for note in delivery.notes)
     assert [row["value"] for row in delivery.body["Attribute"]] == ["198.51.100.7"]
 
 
 def test_a_uuid_that_is_taken_elsewhere_is_told(misp: Misp, deliver: Delivering) -> None:
-    other, own = misp.fresh(), misp.fresh()
+    other, event_uuid = misp.fresh(), misp.fresh()
     taken = attribute(other, "198.51.100.7")
     deliver(event(other, taken))
     delivery = deliver(
-        event(own, attribute(own, "198.51.100.8"), changed(taken, value="198.51.100.9"))
+        event(
+            event_uuid, attribute(event_uuid, "198.51.100.8"), changed(taken, value="198.51.100.9")
+        )
     )
     assert noted(delivery) == [(taken["uuid"], "misp-dropped")]
     assert "UUID" in str(delivery.notes[0][3])
 
 
 def test_a_reference_to_what_is_not_there_is_told(misp: Misp, deliver: Delivering) -> None:
-    own = misp.fresh()
-    file = file_object(own)
+    event_uuid = misp.fresh()
+    file = file_object(event_uuid)
     row = {"uuid": misp.fresh(), "object_uuid": file["uuid"], "referenced_uuid": misp.fresh(),
            "relationship_type": "drops", "comment": ""}  # fmt: skip
-    delivery = deliver(event(own, Object=[{**file, "ObjectReference": [row]}]))
+    delivery = deliver(event(event_uuid, Object=[{**file, "ObjectReference": [row]}]))
     assert noted(delivery) == [(row["uuid"], "misp-dropped")]
     assert delivery.body["Object"][0]["ObjectReference"] == []
 
 
 def test_a_value_that_no_column_holds_is_told(misp: Misp, deliver: Delivering) -> None:
-    own = misp.fresh()
-    long = attribute(own, "x" * 70_000, "text", category="Other", to_ids=False)
-    delivery = deliver(event(own, attribute(own, "198.51.100.7"), long))
+    event_uuid = misp.fresh()
+    long = attribute(event_uuid, "x" * 70_000, "text", category="Other", to_ids=False)
+    delivery = deliver(event(event_uuid, attribute(event_uuid, "198.51.100.7"), long))
     assert noted(delivery) == [(long["uuid"], "misp-dropped")]
 
 
 def test_a_bad_field_of_the_event_refuses_it(misp: Misp, deliver: Delivering) -> None:
-    own = misp.fresh()
-    delivery = deliver(event(own, attribute(own, "198.51.100.7"), info=""))
+    event_uuid = misp.fresh()
+    delivery = deliver(event(event_uuid, attribute(event_uuid, "198.51.100.7"), info=""))
     assert (delivery.state, noted(delivery)) == (State.REFUSED, [(None, "refused")])
     assert "Info cannot be empty" in str(delivery.notes[0][3])
-    assert misp.event(own) is None
+    assert misp.event(event_uuid) is None
 
 
 def test_values_and_clusters_come_back_as_misp_writes_them_and_nothing_is_sent_again(
     misp: Misp, deliver: Delivering
 ) -> None:
-    own = misp.fresh()
+    event_uuid = misp.fresh()
     rows = [
-        attribute(own, "HXXP://EVIL[.]example/a", "url"),
-        attribute(own, "EVIL.example", "domain"),
-        attribute(own, "198.51.100.7|443", "ip-dst|port"),
+        attribute(event_uuid, "HXXP://EVIL[.]example/a", "url"),
+        attribute(event_uuid, "EVIL.example", "domain"),
+        attribute(event_uuid, "198.51.100.7|443", "ip-dst|port"),
         attribute(
-            own,
+            event_uuid,
             "2001:0DB8:0000:0000:0000:0000:0000:0001",
             first_seen="2026-01-01T00:00:00.123456789Z",
         ),
     ]
-    wanted = event(own, *rows, Tag=tags('misp-galaxy:threat-actor="Nobody Has This"'))
+    wanted = event(event_uuid, *rows, Tag=tags('misp-galaxy:threat-actor="Nobody Has This"'))
     assert deliver(wanted).notes == []
     misp.forget()
     delivery = deliver(wanted)
@@ -206,23 +210,23 @@ def test_a_key_that_may_not_write_is_an_error_that_says_so() -> None:
 
 
 def test_emoji_in_a_title_do_not_stop_delivery(misp: Misp, tmp_path: Path) -> None:
-    own = misp.fresh()
+    event_uuid = misp.fresh()
     bridge = Bridge(tmp_path, {"misp": {"type": "misp", "url": misp.url, "key": misp.key}})
     title = {
         **report("Phishing \U0001f41f wave", [indicator("198.51.100.7")]),
-        "id": f"report--{own}",
+        "id": f"report--{event_uuid}",
     }
     summary = bridge.poll(title, indicator("198.51.100.7", description="sent with \U0001f600"))
     bridge.close()
     assert actions(summary) == {"created": 1}
-    held = misp.event(own)
-    assert held is not None
+    stored = misp.event(event_uuid)
+    assert stored is not None
     assert (
-        held["info"].startswith("Phishing")
-        and held["info"].endswith("wave")
-        and "\U0001f41f" not in held["info"]
+        stored["info"].startswith("Phishing")
+        and stored["info"].endswith("wave")
+        and "\U0001f41f" not in stored["info"]
     )
-    assert [row["value"] for row in held["Attribute"]] == ["198.51.100.7"]
+    assert [row["value"] for row in stored["Attribute"]] == ["198.51.100.7"]
 
 
 # markings
@@ -231,9 +235,9 @@ def test_emoji_in_a_title_do_not_stop_delivery(misp: Misp, tmp_path: Path) -> No
 def test_an_event_whose_marking_can_not_be_stored_is_held_until_the_tag_exists(
     plain_misp: Misp,
 ) -> None:
-    own = plain_misp.fresh()
+    event_uuid = plain_misp.fresh()
     marking = f"tlp:test-{uuid.uuid4()}"
-    wanted = event(own, attribute(own, "198.51.100.7", Tag=tags(marking)))
+    wanted = event(event_uuid, attribute(event_uuid, "198.51.100.7", Tag=tags(marking)))
     sink = sink_of(plain_misp)
     deliver = Delivering(sink)
     delivery = deliver(wanted)
@@ -244,17 +248,17 @@ def test_an_event_whose_marking_can_not_be_stored_is_held_until_the_tag_exists(
     later = deliver(wanted)
     sink.close()
     assert (later.state, later.action, later.notes) == (State.DELIVERED, "created", [])
-    assert tagged(plain_misp.part(own, wanted["Attribute"][0]["uuid"])) == [marking]
+    assert tagged(plain_misp.part(event_uuid, wanted["Attribute"][0]["uuid"])) == [marking]
 
 
 def test_an_update_that_is_held_is_an_update_once_the_tag_exists(plain_misp: Misp) -> None:
-    own = plain_misp.fresh()
+    event_uuid = plain_misp.fresh()
     marking = f"tlp:test-{uuid.uuid4()}"
-    ip = attribute(own, "198.51.100.7")
+    ip = attribute(event_uuid, "198.51.100.7")
     first = sink_of(plain_misp)
     deliver = Delivering(first)
-    deliver(event(own, ip))
-    newer = event(own, changed(ip, Tag=tags(marking), comment="stricter"))
+    deliver(event(event_uuid, ip))
+    newer = event(event_uuid, changed(ip, Tag=tags(marking), comment="stricter"))
     assert deliver(newer).state is State.WAITING
     first.close()
     plain_misp.make_tag(marking)
@@ -262,15 +266,17 @@ def test_an_update_that_is_held_is_an_update_once_the_tag_exists(plain_misp: Mis
     later = deliver(newer)
     deliver.sink.close()
     assert (later.state, later.action, later.notes) == (State.DELIVERED, "updated", [])
-    stored = plain_misp.part(own, ip["uuid"])
+    stored = plain_misp.part(event_uuid, ip["uuid"])
     assert (tagged(stored), stored["comment"]) == ([marking], "stricter")
 
 
 def test_other_unknown_tags_are_told_and_do_not_hold(plain_misp: Misp) -> None:
-    own = plain_misp.fresh()
+    event_uuid = plain_misp.fresh()
     tag = f'acme:label="{uuid.uuid4()}"'
     sink = sink_of(plain_misp)
-    delivery = Delivering(sink)(event(own, attribute(own, "198.51.100.7", Tag=tags(tag))))
+    delivery = Delivering(sink)(
+        event(event_uuid, attribute(event_uuid, "198.51.100.7", Tag=tags(tag)))
+    )
     sink.close()
     assert (delivery.state, noted(delivery)) == (State.DELIVERED, [(None, "misp-dropped")])
     assert tag in str(delivery.notes[0][3])
@@ -279,7 +285,7 @@ def test_other_unknown_tags_are_told_and_do_not_hold(plain_misp: Misp) -> None:
 def test_a_marking_that_was_lost_all_the_same_keeps_the_event_in_and_unpublished(
     misp: Misp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = misp.fresh()
+    event_uuid = misp.fresh()
     sink = sink_of(misp)
     deliver = Delivering(sink)
     real_post = sink._http.post
@@ -290,12 +296,18 @@ def test_a_marking_that_was_lost_all_the_same_keeps_the_event_in_and_unpublished
             b',"Tag":[{"name":"tlp:red"}]', b""), idempotent=idempotent)  # fmt: skip
 
     monkeypatch.setattr(sink._http, "post", without_marking)
-    wanted = event(own, attribute(own, "198.51.100.7", Tag=tags("tlp:red")), distribution="1")
+    wanted = event(
+        event_uuid, attribute(event_uuid, "198.51.100.7", Tag=tags("tlp:red")), distribution="1"
+    )
     for again in (wanted, wanted, changed(wanted, info="renamed")):
         delivery = deliver(again, publish=True)
-        held = misp.event(own)
-        assert held is not None
-        assert (held["distribution"], held["published"], delivery.published) == ("0", False, False)
+        stored = misp.event(event_uuid)
+        assert stored is not None
+        assert (stored["distribution"], stored["published"], delivery.published) == (
+            "0",
+            False,
+            False,
+        )
     sink.close()
 
 
@@ -303,65 +315,76 @@ def test_a_marking_that_was_lost_all_the_same_keeps_the_event_in_and_unpublished
 
 
 def test_a_hang_up_after_storing_makes_no_second_copy(misp: Misp, deliver: Delivering) -> None:
-    own = misp.fresh()
+    event_uuid = misp.fresh()
     ip, file = (
-        attribute(own, "198.51.100.7", Tag=tags("tlp:red"), Sighting=[sighting(own, "seen")]),
-        file_object(own),
+        attribute(
+            event_uuid, "198.51.100.7", Tag=tags("tlp:red"), Sighting=[sighting(event_uuid, "seen")]
+        ),
+        file_object(event_uuid),
     )
     misp.server.hang_up_next(path="/events/add")
-    delivery = deliver(event(own, ip, Object=[file]))
+    delivery = deliver(event(event_uuid, ip, Object=[file]))
     assert (delivery.state, delivery.action, delivery.notes) == (State.DELIVERED, "created", [])
     assert len(misp.writes("events/add")) == 1
-    held = misp.event(own)
-    assert held is not None
-    assert (len(held["Attribute"]), len(held["Object"]), len(held["Attribute"][0]["Sighting"])) == (
+    stored = misp.event(event_uuid)
+    assert stored is not None
+    assert (
+        len(stored["Attribute"]),
+        len(stored["Object"]),
+        len(stored["Attribute"][0]["Sighting"]),
+    ) == (
         1,
         1,
         1,
     )
     misp.forget()
-    assert (deliver(event(own, ip, Object=[file])).action, misp.writes()) == ("unchanged", [])
+    assert (deliver(event(event_uuid, ip, Object=[file])).action, misp.writes()) == (
+        "unchanged",
+        [],
+    )
 
 
 def test_an_add_that_was_cut_before_we_looked_goes_on_in_the_next_run(
     misp: Misp, deliver: Delivering
 ) -> None:
-    own = misp.fresh()
-    old, kept = attribute(own, "198.51.100.7"), attribute(own, "198.51.100.8")
-    misp.add_event(event(own, old, kept))  # ours, as far as it got before we were killed
-    deliver.last[own] = LastDelivery(State.ADDING, Delivered(event(own, old, kept)))
-    new = attribute(own, "198.51.100.9")
-    delivery = deliver(event(own, kept, new))
+    event_uuid = misp.fresh()
+    old, kept = attribute(event_uuid, "198.51.100.7"), attribute(event_uuid, "198.51.100.8")
+    misp.add_event(event(event_uuid, old, kept))  # ours, as far as it got before we were killed
+    deliver.last[event_uuid] = LastDelivery(State.ADDING, Delivered(event(event_uuid, old, kept)))
+    new = attribute(event_uuid, "198.51.100.9")
+    delivery = deliver(event(event_uuid, kept, new))
     assert (delivery.state, delivery.notes) == (State.DELIVERED, [])
-    assert misp.part(own, kept["uuid"])["deleted"] is False
-    assert misp.part(own, new["uuid"])["deleted"] is False
-    assert misp.part(own, old["uuid"])["deleted"] is True  # the source changed its mind meanwhile
+    assert misp.part(event_uuid, kept["uuid"])["deleted"] is False
+    assert misp.part(event_uuid, new["uuid"])["deleted"] is False
+    assert (
+        misp.part(event_uuid, old["uuid"])["deleted"] is True
+    )  # the source changed its mind meanwhile
 
 
 def test_a_hang_up_before_storing_is_tried_again_in_the_next_run(
     misp: Misp, deliver: Delivering
 ) -> None:
-    own = misp.fresh()
-    wanted = event(own, attribute(own, "198.51.100.7"))
+    event_uuid = misp.fresh()
+    wanted = event(event_uuid, attribute(event_uuid, "198.51.100.7"))
     misp.server.hang_up_next(path="/events/add", after_storing=False)
     with pytest.raises(ServerError):
         deliver(wanted)
-    assert deliver.last[own].state is State.ADDING
+    assert deliver.last[event_uuid].state is State.ADDING
     assert deliver(wanted).action == "created"
-    assert len(misp.part(own, wanted["Attribute"][0]["uuid"])) > 0
+    assert len(misp.part(event_uuid, wanted["Attribute"][0]["uuid"])) > 0
 
 
 def test_a_partial_event_after_a_500_is_completed(misp: Misp, deliver: Delivering) -> None:
-    own = misp.fresh()
+    event_uuid = misp.fresh()
     ip, domain = (
-        attribute(own, "198.51.100.7"),
-        attribute(own, "evil.example", "domain", Tag=tags("tlp:red")),
+        attribute(event_uuid, "198.51.100.7"),
+        attribute(event_uuid, "evil.example", "domain", Tag=tags("tlp:red")),
     )
-    misp.add_event(event(own, ip))
-    deliver.last[own] = LastDelivery(State.ADDING, Delivered(event(own, ip, domain)))
-    delivery = deliver(event(own, ip, domain))
+    misp.add_event(event(event_uuid, ip))
+    deliver.last[event_uuid] = LastDelivery(State.ADDING, Delivered(event(event_uuid, ip, domain)))
+    delivery = deliver(event(event_uuid, ip, domain))
     assert (delivery.state, delivery.notes) == (State.DELIVERED, [])
-    assert tagged(misp.part(own, domain["uuid"])) == ["tlp:red"]
+    assert tagged(misp.part(event_uuid, domain["uuid"])) == ["tlp:red"]
     assert len(misp.writes("events/add")) == 0
 
 
@@ -369,16 +392,16 @@ def test_a_partial_event_after_a_500_is_completed(misp: Misp, deliver: Deliverin
 def test_a_500_is_an_error_and_done_again_in_the_next_run(
     misp: Misp, deliver: Delivering, path: str
 ) -> None:
-    own = misp.fresh()
-    ip = attribute(own, "198.51.100.7")
+    event_uuid = misp.fresh()
+    ip = attribute(event_uuid, "198.51.100.7")
     if path == "/events/edit":
-        deliver(event(own, ip))
-    newer = event(own, changed(ip, comment="newer"))
+        deliver(event(event_uuid, ip))
+    newer = event(event_uuid, changed(ip, comment="newer"))
     misp.server.fail_next(500, '{"name":"An Internal Error Has Occurred."}', path=path)
     with pytest.raises(ServerError, match=r"500.*Internal Error"):
         deliver(newer)
     assert deliver(newer).state is State.DELIVERED
-    assert misp.part(own, ip["uuid"])["comment"] == "newer"
+    assert misp.part(event_uuid, ip["uuid"])["comment"] == "newer"
 
 
 @pytest.mark.parametrize(
@@ -387,23 +410,23 @@ def test_a_500_is_an_error_and_done_again_in_the_next_run(
 def test_a_web_page_in_place_of_an_answer_is_an_error(
     misp: Misp, deliver: Delivering, path: str
 ) -> None:
-    own = misp.fresh()
-    ip = attribute(own, "198.51.100.7")
+    event_uuid = misp.fresh()
+    ip = attribute(event_uuid, "198.51.100.7")
     if path not in ("/users/view/me", "/events/add"):
-        deliver(event(own, ip))
-    newer = event(own, changed(ip, comment="newer"))
+        deliver(event(event_uuid, ip))
+    newer = event(event_uuid, changed(ip, comment="newer"))
     misp.server.html_next(path=path)
     with pytest.raises(ServerError, match="MISP"):
         deliver(newer)
     assert deliver(newer).state is State.DELIVERED
-    assert misp.part(own, ip["uuid"])["comment"] == "newer"
+    assert misp.part(event_uuid, ip["uuid"])["comment"] == "newer"
 
 
 def test_a_wrong_key_is_an_error_that_says_so(misp: Misp) -> None:
-    own = misp.fresh()
+    event_uuid = misp.fresh()
     sink = MispSink(misp.url, "x" * 40)
     with pytest.raises(ServerError, match=r"(?i)key") as caught:
-        Delivering(sink)(event(own, attribute(own, "198.51.100.7")))
+        Delivering(sink)(event(event_uuid, attribute(event_uuid, "198.51.100.7")))
     sink.close()
     assert caught.value.status in (401, 403)
     assert "x" * 40 not in str(caught.value)
@@ -413,8 +436,8 @@ def test_a_wrong_key_is_an_error_that_says_so(misp: Misp) -> None:
 def test_a_web_page_in_place_of_publishing_is_not_taken_for_published(
     misp: Misp, deliver: Delivering
 ) -> None:
-    own = misp.fresh()
-    wanted = event(own, attribute(own, "198.51.100.7"))
+    event_uuid = misp.fresh()
+    wanted = event(event_uuid, attribute(event_uuid, "198.51.100.7"))
     misp.server.html_next(path="/events/publish")
     try:
         delivery = deliver(wanted, publish=True)
@@ -423,8 +446,8 @@ def test_a_web_page_in_place_of_publishing_is_not_taken_for_published(
     else:
         assert not delivery.published and noted(delivery) == [(None, "refused")]
     deliver(wanted, publish=True)
-    held = misp.event(own)
-    assert held is not None and held["published"] is True
+    stored = misp.event(event_uuid)
+    assert stored is not None and stored["published"] is True
 
 
 # other ways in
@@ -433,28 +456,28 @@ def test_a_web_page_in_place_of_publishing_is_not_taken_for_published(
 def test_a_pymisp_object_is_a_sink(misp: Misp) -> None:
     from pymisp import PyMISP
 
-    own = misp.fresh()
+    event_uuid = misp.fresh()
     sink = MispSink(PyMISP(misp.url, misp.key))
-    (delivery,) = sink.add([event(own, attribute(own, "198.51.100.7"))])
+    (delivery,) = sink.add([event(event_uuid, attribute(event_uuid, "198.51.100.7"))])
     sink.close()
     assert (delivery.state, delivery.action) == (State.DELIVERED, "created")
-    assert misp.event(own) is not None
+    assert misp.event(event_uuid) is not None
 
 
 def test_raw_stix_is_handed_over_once(misp: Misp) -> None:
-    own = misp.fresh()
+    event_uuid = misp.fresh()
     content = indicator("198.51.100.7")
     content["id"] = f"indicator--{uuid.uuid4()}"
     content["indicator_types"] = ["malicious-activity"]
-    container = {**report("uploaded", [content]), "id": f"report--{own}"}
-    wanted = event(own, attribute(own, "198.51.100.7"))
+    container = {**report("uploaded", [content]), "id": f"report--{event_uuid}"}
+    wanted = event(event_uuid, attribute(event_uuid, "198.51.100.7"))
     sink = sink_of(misp, mode="upload_stix")
     deliver = Delivering(sink)
     delivery = deliver(wanted, stix=lambda: [container, content])
     assert (delivery.state, delivery.action, delivery.notes) == (State.DELIVERED, "created", [])
-    held = misp.event(own)
-    assert held is not None
-    assert [row["value"] for row in held["Attribute"]] == ["198.51.100.7"]
+    stored = misp.event(event_uuid)
+    assert stored is not None
+    assert [row["value"] for row in stored["Attribute"]] == ["198.51.100.7"]
     misp.forget()
     again = deliver(changed(wanted, info="renamed"), stix=lambda: [container, content])
     sink.close()
@@ -467,50 +490,51 @@ def test_raw_stix_is_handed_over_once(misp: Misp) -> None:
 
 
 def test_a_sharing_group_is_found_by_name(misp: Misp, tmp_path: Path) -> None:
-    own = misp.fresh()
+    event_uuid = misp.fresh()
     misp.make_sharing_group(SHARING_GROUP)
     bridge = Bridge(
         tmp_path,
         {"misp": {"type": "misp", "url": misp.url, "key": misp.key}},
         enrich={"sharing_group": SHARING_GROUP},
     )
-    first = {**report("shared", [indicator("198.51.100.7")]), "id": f"report--{own}"}
+    first = {**report("shared", [indicator("198.51.100.7")]), "id": f"report--{event_uuid}"}
     assert actions(bridge.poll(first, indicator("198.51.100.7"))) == {"created": 1}
-    held = misp.event(own)
-    assert held is not None and held["distribution"] == "4"
+    stored = misp.event(event_uuid)
+    assert stored is not None and stored["distribution"] == "4"
     misp.forget()
     bridge.run()
     assert misp.writes() == []
     second = {**first, "modified": "2026-01-08T00:00:00.000Z", "name": "renamed"}
     assert actions(bridge.poll(second)) == {"updated": 1}
     bridge.close()
-    held = misp.event(own)
-    assert held is not None and (held["distribution"], held["info"]) == ("4", "renamed")
+    stored = misp.event(event_uuid)
+    assert stored is not None and (stored["distribution"], stored["info"]) == ("4", "renamed")
 
 
 def test_an_unknown_sharing_group_is_refused(misp: Misp, tmp_path: Path) -> None:
-    own = misp.fresh()
+    event_uuid = misp.fresh()
     bridge = Bridge(
         tmp_path,
         {"misp": {"type": "misp", "url": misp.url, "key": misp.key}},
         enrich={"sharing_group": "no such"},
     )
-    summary = bridge.poll({**report("shared", [indicator("198.51.100.7")]), "id": f"report--{own}"},
+    summary = bridge.poll({**report("shared", [indicator("198.51.100.7")]),
+                           "id": f"report--{event_uuid}"},
                           indicator("198.51.100.7"))  # fmt: skip
     bridge.close()
     assert summary.events == {"refused": 1}
     assert "no such" in reasons(summary)["refused"][0]
-    assert misp.event(own) is None
+    assert misp.event(event_uuid) is None
 
 
 def test_a_refused_update_leaves_the_event_ours(misp: Misp, deliver: Delivering) -> None:
-    own = misp.fresh()
-    ip = attribute(own, "198.51.100.7")
-    deliver(event(own, ip))
+    event_uuid = misp.fresh()
+    ip = attribute(event_uuid, "198.51.100.7")
+    deliver(event(event_uuid, ip))
     refused = deliver(
-        event(own, changed(ip, comment="newer"), sharing_group="no such", distribution="4")
+        event(event_uuid, changed(ip, comment="newer"), sharing_group="no such", distribution="4")
     )
     assert (refused.action, noted(refused)) == ("refused", [(None, "refused")])
-    later = deliver(event(own, changed(ip, comment="newest")))
+    later = deliver(event(event_uuid, changed(ip, comment="newest")))
     assert (later.state, later.action, later.notes) == (State.DELIVERED, "updated", [])
-    assert misp.part(own, ip["uuid"])["comment"] == "newest"
+    assert misp.part(event_uuid, ip["uuid"])["comment"] == "newest"

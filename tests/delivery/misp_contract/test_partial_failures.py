@@ -82,10 +82,12 @@ def test_an_event_that_the_key_may_not_take_over_is_left_and_said(
     with MispDouble(role=role) as misp:
         one, two = stix.indicator(A), stix.indicator(B)
         first, second = stix.report("first", [one]), stix.report("second", [two])
-        own = stix.uuid_in(first["id"])
-        misp.analyst_event(event(own, attribute(own, C, uuid=str(uuid.uuid4())), distribution="1"))
+        event_uuid = stix.uuid_in(first["id"])
+        misp.analyst_event(
+            event(event_uuid, attribute(event_uuid, C, uuid=str(uuid.uuid4())), distribution="1")
+        )
         other = misp.store.add_org("OTHER", str(uuid.uuid4()))
-        misp.events[own].update(orgc_id=other["id"], Orgc=other)
+        misp.events[event_uuid].update(orgc_id=other["id"], Orgc=other)
         bridge = bridge_to(misp, tmp_path, foreign="adopt")
         summary = bridge.poll(one, two, first, second)
         assert (summary.events, summary.status) == ({"foreign": 1, "created": 1}, 1)
@@ -120,8 +122,8 @@ def test_events_that_exchange_members_get_all_before_they_give_any_away(
     assert bridge.run().errors == []
     assert live(double) == {A: 1, B: 1, C: 1, D: 1}
     where = {
-        uuid_: {row["value"] for row in held["Attribute"] if not row["deleted"]}
-        for uuid_, held in double.events.items()
+        uuid_: {row["value"] for row in stored["Attribute"] if not row["deleted"]}
+        for uuid_, stored in double.events.items()
     }
     first, second = (stix.uuid_in(stix.stix_id("report", name)) for name in ("first", "second"))
     assert where == {first: {B, C}, second: {A, D}}
@@ -156,10 +158,10 @@ def test_publishing_that_fails_is_owed(double: MispDouble, tmp_path: Path) -> No
     double.fail_next(500, path="/events/publish")
     summary = bridge.poll(one, stix.report("wave", [one]))
     assert (summary.events, summary.status) == ({"created": 1}, 1)
-    (held,) = double.events.values()
-    assert held["published"] is False
+    (stored,) = double.events.values()
+    assert stored["published"] is False
     assert actions(bridge.run()) == {"unchanged": 1}
-    assert held["published"] is True
+    assert stored["published"] is True
     writes = len(double.writes())
     assert actions(bridge.run()) == {}
     assert len(double.writes()) == writes
@@ -184,15 +186,15 @@ def test_publishing_that_is_refused_holds_nothing_back(double: MispDouble, tmp_p
 def test_an_event_that_was_published_stays_so_though_publishing_fails_once(
     misp: Misp, how: str
 ) -> None:
-    own = misp.fresh()
-    part = attribute(own, A)
+    event_uuid = misp.fresh()
+    part = attribute(event_uuid, A)
     deliver = Delivering(sink_of(misp, keep_published=True))
-    deliver(event(own, part))
-    held = misp.event(own)
-    assert held is not None
-    misp.post(f"/events/publish/{held['id']}")
+    deliver(event(event_uuid, part))
+    stored = misp.event(event_uuid)
+    assert stored is not None
+    misp.post(f"/events/publish/{stored['id']}")
     deliver.sink = sink_of(misp, keep_published=True)
-    wanted = event(own, changed(part, comment="newer"))
+    wanted = event(event_uuid, changed(part, comment="newer"))
     if how == "cut":
         kill_at(deliver.sink, "events/publish", stored=False)
         with pytest.raises(ServerError):
@@ -202,20 +204,23 @@ def test_an_event_that_was_published_stays_so_though_publishing_fails_once(
         assert deliver(wanted).state is State.WAITING
     deliver.sink = sink_of(misp, keep_published=True)
     assert deliver(wanted).state is State.DELIVERED
-    held = misp.event(own)
-    assert held is not None
-    assert held["published"] in (True, "1")
+    stored = misp.event(event_uuid)
+    assert stored is not None
+    assert stored["published"] in (True, "1")
 
 
 def test_events_from_python_are_published_only_when_they_are_complete(misp: Misp) -> None:
     """MISP would publish what is sent as published at once, whatever it drops of it."""
-    own = misp.fresh()
-    made = {**event(own, attribute(own, A), attribute(own, "no address")), "published": True}
+    event_uuid = misp.fresh()
+    made = {
+        **event(event_uuid, attribute(event_uuid, A), attribute(event_uuid, "no address")),
+        "published": True,
+    }
     sink = sink_of(misp, only_complete=True)
     (delivery,) = sink.add([made], publish=True)
-    held = misp.event(own)
-    assert held is not None
-    assert (delivery.published, held["published"] in (True, "1")) == (False, False)
+    stored = misp.event(event_uuid)
+    assert stored is not None
+    assert (delivery.published, stored["published"] in (True, "1")) == (False, False)
     assert misp.writes("events/add")[0].body["published"] is False
 
 
@@ -236,8 +241,8 @@ def test_an_upload_that_was_cut_is_ours(double: MispDouble, tmp_path: Path) -> N
 def test_an_upload_of_what_somebody_else_has_is_foreign(double: MispDouble, tmp_path: Path) -> None:
     one = stix.indicator(A)
     wave = stix.report("wave", [one])
-    own = stix.uuid_in(wave["id"])
-    double.analyst_event(event(own, attribute(own, B)))
+    event_uuid = stix.uuid_in(wave["id"])
+    double.analyst_event(event(event_uuid, attribute(event_uuid, B)))
     bridge = bridge_to(double, tmp_path, mode="upload_stix")
     summary = bridge.poll(one, wave)
     assert "has an event of this UUID" in reasons(summary)["foreign"][0]
@@ -292,27 +297,34 @@ EVERYWHERE = "x\N{FIRE}y"
 
 def test_an_emoji_anywhere_is_mended_and_said(misp: Misp) -> None:
     """MISP fails on one as a whole, wherever it is but in a value."""
-    own = misp.fresh()
-    one = attribute(own, A, comment=EVERYWHERE, Tag=tags(f'stixbridge-test:label="{EVERYWHERE}"'))
+    event_uuid = misp.fresh()
+    one = attribute(
+        event_uuid, A, comment=EVERYWHERE, Tag=tags(f'stixbridge-test:label="{EVERYWHERE}"')
+    )
     one["Note"] = [
-        {"uuid": derived(own, "n"), "note": EVERYWHERE, "language": "en", "distribution": "0"}
+        {
+            "uuid": derived(event_uuid, "n"),
+            "note": EVERYWHERE,
+            "language": "en",
+            "distribution": "0",
+        }
     ]
-    one["Sighting"] = [{**sighting(own, "s"), "source": EVERYWHERE}]
-    two = attribute(own, EVERYWHERE, "text", category="Other", to_ids=False)
-    obj = file_object(own, comment=EVERYWHERE)
-    text = report(own, EVERYWHERE, EVERYWHERE)
-    made = event(own, one, two, info=EVERYWHERE, Object=[obj], EventReport=[text])
+    one["Sighting"] = [{**sighting(event_uuid, "s"), "source": EVERYWHERE}]
+    two = attribute(event_uuid, EVERYWHERE, "text", category="Other", to_ids=False)
+    obj = file_object(event_uuid, comment=EVERYWHERE)
+    text = report(event_uuid, EVERYWHERE, EVERYWHERE)
+    made = event(event_uuid, one, two, info=EVERYWHERE, Object=[obj], EventReport=[text])
     deliver = Delivering(sink_of(misp))
     delivery = deliver(made)
     assert delivery.state is State.DELIVERED
     assert {reason for _, reason in noted(delivery)} == {"mended"}
     assert len(delivery.notes) == 9
-    stored = misp.event(own)
+    stored = misp.event(event_uuid)
     assert stored is not None
     assert stored["info"] == "x?y"
-    assert misp.part(own, one["uuid"])["comment"] == "x?y"
-    assert misp.part(own, two["uuid"])["value"] == "x?y"
-    assert misp.part(own, text["uuid"])["content"] == "x?y"
+    assert misp.part(event_uuid, one["uuid"])["comment"] == "x?y"
+    assert misp.part(event_uuid, two["uuid"])["value"] == "x?y"
+    assert misp.part(event_uuid, text["uuid"])["content"] == "x?y"
     misp.forget()
     assert deliver(made).action == "unchanged"
     assert misp.writes() == []
@@ -321,12 +333,14 @@ def test_an_emoji_anywhere_is_mended_and_said(misp: Misp) -> None:
 @pytest.mark.parametrize("text", ["ü" * 128, "ab" + "ü" * 127, "z" * 300])
 def test_a_tag_is_cut_at_a_whole_character(misp: Misp, text: str) -> None:
     """MISP cuts at 255 bytes, and fails where that is inside a character."""
-    own = misp.fresh()
-    wanted = event(own, attribute(own, A, Tag=tags(text)))
+    event_uuid = misp.fresh()
+    wanted = event(event_uuid, attribute(event_uuid, A, Tag=tags(text)))
     deliver = Delivering(sink_of(misp))
     delivery = deliver(wanted)
     assert [reason for _, reason in noted(delivery)] == ["mended"]
-    assert 253 <= len(tagged(misp.part(own, wanted["Attribute"][0]["uuid"]))[0].encode()) <= 255
+    assert (
+        253 <= len(tagged(misp.part(event_uuid, wanted["Attribute"][0]["uuid"]))[0].encode()) <= 255
+    )
     misp.forget()
     assert deliver(wanted).action == "unchanged"
     assert misp.writes() == []
@@ -337,6 +351,6 @@ def test_a_label_with_an_emoji_arrives(double: MispDouble, tmp_path: Path) -> No
     bridge = Bridge(tmp_path, {"misp": sink}, labels=["*"])
     one = stix.indicator(A, labels=[EVERYWHERE, "ü" * 300])
     assert actions(bridge.poll(one, stix.report(EVERYWHERE, [one]))) == {"created": 1}
-    ((row,),) = [held["Attribute"] for held in double.events.values()]
+    ((row,),) = [stored["Attribute"] for stored in double.events.values()]
     assert 'acme:label="x?y"' in tagged(row)
     bridge.close()

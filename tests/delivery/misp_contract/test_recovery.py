@@ -48,28 +48,28 @@ def live(misp: MispDouble) -> dict[str, bool]:
 
 def test_a_report_without_values_is_updated(misp: Misp) -> None:
     """MISP hides it from whoever asks for deleted parts too."""
-    own = misp.fresh()
+    event_uuid = misp.fresh()
     text = {
         "uuid": str(uuid.uuid4()),
         "name": "Description",
         "content": "One.",
         "distribution": "5",
     }
-    wanted = event(own, EventReport=[text])
+    wanted = event(event_uuid, EventReport=[text])
     deliver = Delivering(sink_of(misp))
     assert deliver(wanted).notes == []
     newer = changed(
         wanted,
         info="renamed",
         EventReport=[{**text, "content": "Two."}],
-        Attribute=[attribute(own, A)],
+        Attribute=[attribute(event_uuid, A)],
     )
     delivery = deliver(newer)
     assert (delivery.state, delivery.action, delivery.notes) == (State.DELIVERED, "updated", [])
-    held = misp.event(own)
+    held = misp.event(event_uuid)
     assert held is not None
     assert (held["info"], [row["content"] for row in held["EventReport"]]) == ("renamed", ["Two."])
-    assert misp.part(own, newer["Attribute"][0]["uuid"])["value"] == A
+    assert misp.part(event_uuid, newer["Attribute"][0]["uuid"])["value"] == A
 
 
 # an edit that is cut
@@ -216,8 +216,10 @@ def test_a_take_over_that_is_cut_is_gone_on_from(
     # B leaves the report
     bridge.poll(stix.report("wave", [one], modified=stix.LATER))
     extending = [held["uuid"] for held in double.events.values() if held["extends_uuid"] == SCRIPT]
-    own = extending[0] if foreign == "extend" else SCRIPT
-    assert [row["value"] for row in double.events[own]["Attribute"] if not row["deleted"]] == [A]
+    event_uuid = extending[0] if foreign == "extend" else SCRIPT
+    assert [
+        row["value"] for row in double.events[event_uuid]["Attribute"] if not row["deleted"]
+    ] == [A]
     bridge.close()
 
 

@@ -38,8 +38,11 @@ Json = dict[str, Any]
 OWN = "5ab5d4d1-6c2c-4c52-8f5d-0c2a3a6a1b11"
 
 
-def addresses(own: str, count: int, start: int = 0) -> list[Json]:
-    return [attribute(own, f"198.51.{at // 250}.{at % 250}") for at in range(start, start + count)]
+def addresses(event_uuid: str, count: int, start: int = 0) -> list[Json]:
+    return [
+        attribute(event_uuid, f"198.51.{at // 250}.{at % 250}")
+        for at in range(start, start + count)
+    ]
 
 
 def referring(source: Json, target: Json) -> Json:
@@ -57,25 +60,27 @@ def values(held: Json | None) -> set[str]:
 
 
 def test_parts_are_shared_out_and_the_events_linked(misp: Misp) -> None:
-    own = misp.fresh()
-    misp.made |= {share_uuid(own, number) for number in (1, 2, 3)}
-    rows = addresses(own, 25)
-    wanted = event(own, *rows, Tag=tags("tlp:green"), EventReport=[report(own, "Words", "…")])
+    event_uuid = misp.fresh()
+    misp.made |= {share_uuid(event_uuid, number) for number in (1, 2, 3)}
+    rows = addresses(event_uuid, 25)
+    wanted = event(
+        event_uuid, *rows, Tag=tags("tlp:green"), EventReport=[report(event_uuid, "Words", "…")]
+    )
     deliver = Delivering(sink_of(misp, split=10))
     delivery = deliver(wanted)
     assert (delivery.event, delivery.state, delivery.action, delivery.notes) == (
-        own,
+        event_uuid,
         State.DELIVERED,
         "created",
         [],
     )
-    held = [misp.event(share_uuid(own, number)) for number in range(4)]
+    held = [misp.event(share_uuid(event_uuid, number)) for number in range(4)]
     assert held[3] is None
     assert [len(values(one)) for one in held[:3]] == [10, 10, 5]
     assert set().union(*(values(one) for one in held[:3])) == {row["value"] for row in rows}
     for number, one in enumerate(held[1:3], 2):
         assert one is not None
-        assert (one["extends_uuid"], one["info"]) == (own, f"stixbridge test ({number})")
+        assert (one["extends_uuid"], one["info"]) == (event_uuid, f"stixbridge test ({number})")
         assert [tag["name"] for tag in one["Tag"]] == ["tlp:green"]
         assert one.get("EventReport") in ([], None)
     # nothing new, nothing written
@@ -84,9 +89,9 @@ def test_parts_are_shared_out_and_the_events_linked(misp: Misp) -> None:
     assert misp.writes() == []
     # what goes, goes where it is; what comes goes where there is room; what was anywhere stays
     # there
-    gone, new = rows[0], addresses(own, 8, 100)
+    gone, new = rows[0], addresses(event_uuid, 8, 100)
     assert deliver(changed(wanted, Attribute=[*rows[1:], *new])).notes == []
-    after = [misp.event(share_uuid(own, number)) for number in range(4)]
+    after = [misp.event(share_uuid(event_uuid, number)) for number in range(4)]
     assert [len(values(one)) for one in after] == [10, 10, 10, 2]
     assert gone["value"] not in set().union(*map(values, after))
     assert all(
@@ -100,12 +105,12 @@ def test_parts_are_shared_out_and_the_events_linked(misp: Misp) -> None:
         ).notes
         == []
     )
-    left = [misp.event(share_uuid(own, number)) for number in range(4)]
+    left = [misp.event(share_uuid(event_uuid, number)) for number in range(4)]
     assert [values(one) for one in left] == [set()] * 4
     assert all(one is not None and one["info"].startswith("[withdrawn] ") for one in left)
     # and back again
     assert deliver(wanted).notes == []
-    back = [misp.event(share_uuid(own, number)) for number in range(3)]
+    back = [misp.event(share_uuid(event_uuid, number)) for number in range(3)]
     assert [values(one) for one in back] == [values(one) for one in held[:3]]
 
 

@@ -26,9 +26,9 @@ A, B = "198.51.100.1", "198.51.100.2"
 Json = dict[str, Any]
 
 
-def note(own: str, text: str, name: str = "n", **more: Any) -> Json:
+def note(event_uuid: str, text: str, name: str = "n", **more: Any) -> Json:
     return {
-        "uuid": derived(own, "note", name),
+        "uuid": derived(event_uuid, "note", name),
         "note": text,
         "language": "en",
         "distribution": "5",
@@ -36,25 +36,25 @@ def note(own: str, text: str, name: str = "n", **more: Any) -> Json:
     }
 
 
-def opinion(own: str, number: int) -> Json:
+def opinion(event_uuid: str, number: int) -> Json:
     return {
-        "uuid": derived(own, "opinion"),
+        "uuid": derived(event_uuid, "opinion"),
         "opinion": str(number),
         "comment": "",
         "distribution": "5",
     }
 
 
-def relationship(own: str, target: str, verb: str = "related-to") -> Json:
+def relationship(event_uuid: str, target: str, verb: str = "related-to") -> Json:
     return {
-        "uuid": derived(own, "relationship"), "related_object_uuid": target,
+        "uuid": derived(event_uuid, "relationship"), "related_object_uuid": target,
         "related_object_type": "Attribute", "relationship_type": verb, "distribution": "5",
     }  # fmt: skip
 
 
-def notes_on(misp: Misp, own: str, uuid: str, kind: str = "Note") -> list[str]:
+def notes_on(misp: Misp, event_uuid: str, uuid: str, kind: str = "Note") -> list[str]:
     key = {"Note": "note", "Opinion": "opinion", "Relationship": "relationship_type"}[kind]
-    part = misp.event(own) if uuid == own else misp.part(own, uuid)
+    part = misp.event(event_uuid) if uuid == event_uuid else misp.part(event_uuid, uuid)
     assert part is not None
     return [str(row[key]) for row in part.get(kind) or []]
 
@@ -70,16 +70,16 @@ def test_a_refused_field_keeps_no_other_from_being_stored_and_is_told(misp: Misp
     """The source's new start lies behind an end that an analyst set, and `to_ids` goes: MISP drops
     the whole row.
     """
-    own = misp.fresh()
-    part = attribute(own, A)
+    event_uuid = misp.fresh()
+    part = attribute(event_uuid, A)
     deliver = Delivering(sink_of(misp))
-    deliver(event(own, part))
+    deliver(event(event_uuid, part))
     misp.edit(part["uuid"], last_seen="2026-01-02T00:00:00.000000+00:00")
     ends = changed(
         part, to_ids=False, first_seen="2026-02-01T00:00:00.000000+00:00", comment="expired"
     )
-    delivery = deliver(event(own, ends))
-    stored = misp.part(own, part["uuid"])
+    delivery = deliver(event(event_uuid, ends))
+    stored = misp.part(event_uuid, part["uuid"])
     assert (stored["to_ids"], stored["comment"], stored["first_seen"]) == (False, "expired", None)
     assert delivery.state is State.DELIVERED
     (why,) = reasons_of(delivery, Reason.MISP_DROPPED)
@@ -88,26 +88,28 @@ def test_a_refused_field_keeps_no_other_from_being_stored_and_is_told(misp: Misp
     (row,) = delivery.body["Attribute"]
     assert (row["to_ids"], row.get("first_seen")) == (False, None)
     misp.forget()
-    assert deliver(event(own, changed(ends, first_seen=None))).state is State.DELIVERED
+    assert deliver(event(event_uuid, changed(ends, first_seen=None))).state is State.DELIVERED
 
 
 def test_what_an_object_or_a_report_does_not_take_is_told(misp: Misp) -> None:
-    own = misp.fresh()
-    obj, text = file_object(own), report(own, "Text", "first")
+    event_uuid = misp.fresh()
+    obj, text = file_object(event_uuid), report(event_uuid, "Text", "first")
     deliver = Delivering(sink_of(misp))
-    deliver(event(own, attribute(own, A), Object=[obj], EventReport=[text]))
+    deliver(event(event_uuid, attribute(event_uuid, A), Object=[obj], EventReport=[text]))
     late, early = "2026-02-01T00:00:00.000000+00:00", "2026-01-01T00:00:00.000000+00:00"
     worse = changed(obj, first_seen=late, last_seen=early, comment="another")
-    delivery = deliver(event(own, attribute(own, A), Object=[worse], EventReport=[text]))
+    delivery = deliver(
+        event(event_uuid, attribute(event_uuid, A), Object=[worse], EventReport=[text])
+    )
     assert {uuid for uuid, reason in noted(delivery) if reason == "misp-dropped"} == {obj["uuid"]}
     assert delivery.body["Object"][0]["comment"] == ""
 
 
 def test_what_has_to_be_withdrawn_and_is_not_is_tried_again(misp: Misp) -> None:
-    own = misp.fresh()
-    part = attribute(own, A)
+    event_uuid = misp.fresh()
+    part = attribute(event_uuid, A)
     deliver = Delivering(sink_of(misp))
-    deliver(event(own, part))
+    deliver(event(event_uuid, part))
     post = deliver.sink._api.post  # type: ignore[attr-defined]
 
     def dropped(route: str, body: Any) -> Any:
@@ -121,20 +123,20 @@ def test_what_has_to_be_withdrawn_and_is_not_is_tried_again(misp: Misp) -> None:
         return post(route, body)
 
     deliver.sink._api.post = dropped  # type: ignore[attr-defined]
-    delivery = deliver(event(own, changed(part, to_ids=False)))
+    delivery = deliver(event(event_uuid, changed(part, to_ids=False)))
     assert delivery.state is State.WAITING
     assert reasons_of(delivery, Reason.MISP_DROPPED)
-    assert misp.part(own, part["uuid"])["to_ids"] is True
+    assert misp.part(event_uuid, part["uuid"])["to_ids"] is True
     deliver.sink._api.post = post  # type: ignore[attr-defined]
-    assert deliver(event(own, changed(part, to_ids=False))).state is State.DELIVERED
-    assert misp.part(own, part["uuid"])["to_ids"] is False
+    assert deliver(event(event_uuid, changed(part, to_ids=False))).state is State.DELIVERED
+    assert misp.part(event_uuid, part["uuid"])["to_ids"] is False
 
 
 def test_an_attribute_that_is_deleted_while_it_is_changed_stays_deleted(misp: Misp) -> None:
-    own = misp.fresh()
-    part = attribute(own, A)
+    event_uuid = misp.fresh()
+    part = attribute(event_uuid, A)
     deliver = Delivering(sink_of(misp))
-    deliver(event(own, part, attribute(own, B)))
+    deliver(event(event_uuid, part, attribute(event_uuid, B)))
     post = deliver.sink._api.post  # type: ignore[attr-defined]
 
     def meanwhile(route: str, body: Any) -> Any:
@@ -143,25 +145,25 @@ def test_an_attribute_that_is_deleted_while_it_is_changed_stays_deleted(misp: Mi
         return post(route, body)
 
     deliver.sink._api.post = meanwhile  # type: ignore[attr-defined]
-    delivery = deliver(event(own, changed(part, comment="newer"), attribute(own, B)))
+    delivery = deliver(event(event_uuid, changed(part, comment="newer"), attribute(event_uuid, B)))
     assert (part["uuid"], "conflict") in noted(delivery)
     assert "misp-dropped" not in [reason for _, reason in noted(delivery)]
-    assert misp.part(own, part["uuid"])["deleted"] in (True, "1")
+    assert misp.part(event_uuid, part["uuid"])["deleted"] in (True, "1")
 
 
 def test_why_an_attribute_of_an_object_is_not_there(misp: Misp) -> None:
-    own = misp.fresh()
-    obj = file_object(own)
+    event_uuid = misp.fresh()
+    obj = file_object(event_uuid)
     bad = attribute(
         obj["uuid"], "no hash", "sha1", object_relation="sha1", category="Payload delivery"
     )
     obj["Attribute"].append(bad)
-    delivery = Delivering(sink_of(misp))(event(own, Object=[obj]))
+    delivery = Delivering(sink_of(misp))(event(event_uuid, Object=[obj]))
     (why,) = reasons_of(delivery, Reason.MISP_DROPPED)
     assert "hecksum" in why
-    held = misp.event(own)
-    assert held is not None
-    assert held["Attribute"] == []  # asking leaves nothing behind
+    stored = misp.event(event_uuid)
+    assert stored is not None
+    assert stored["Attribute"] == []  # asking leaves nothing behind
     assert len(delivery.body["Object"][0]["Attribute"]) == 2
 
 
@@ -170,109 +172,130 @@ def test_why_an_attribute_of_an_object_is_not_there(misp: Misp) -> None:
 
 def test_analyst_data_arrive_change_and_go(misp: Misp) -> None:
     """MISP ignores an inline note that it has, however new: it is changed by a call of its own."""
-    own = misp.fresh()
-    one, two = attribute(own, A), attribute(own, B)
+    event_uuid = misp.fresh()
+    one, two = attribute(event_uuid, A), attribute(event_uuid, B)
     deliver = Delivering(sink_of(misp))
     said = {
-        "Note": [note(own, "first")],
-        "Opinion": [opinion(own, 20)],
-        "Relationship": [relationship(own, two["uuid"])],
+        "Note": [note(event_uuid, "first")],
+        "Opinion": [opinion(event_uuid, 20)],
+        "Relationship": [relationship(event_uuid, two["uuid"])],
     }
-    assert deliver(event(own, {**one, **said}, two, Note=[note(own, "of it all", "e")])).notes == []
-    assert notes_on(misp, own, one["uuid"]) == ["first"]
-    assert notes_on(misp, own, own) == ["of it all"]
+    assert (
+        deliver(
+            event(event_uuid, {**one, **said}, two, Note=[note(event_uuid, "of it all", "e")])
+        ).notes
+        == []
+    )
+    assert notes_on(misp, event_uuid, one["uuid"]) == ["first"]
+    assert notes_on(misp, event_uuid, event_uuid) == ["of it all"]
     said = {
-        "Note": [note(own, "second", modified="2026-01-06 00:00:00")],
-        "Opinion": [opinion(own, 80)],
-        "Relationship": [relationship(own, two["uuid"], "uses")],
+        "Note": [note(event_uuid, "second", modified="2026-01-06 00:00:00")],
+        "Opinion": [opinion(event_uuid, 80)],
+        "Relationship": [relationship(event_uuid, two["uuid"], "uses")],
     }
-    newer = event(own, {**one, **said}, two, Note=[note(own, "of it all, again", "e")])
+    newer = event(
+        event_uuid, {**one, **said}, two, Note=[note(event_uuid, "of it all, again", "e")]
+    )
     assert deliver(newer).notes == []
-    assert notes_on(misp, own, one["uuid"]) == ["second"]
-    assert notes_on(misp, own, one["uuid"], "Opinion") == ["80"]
-    assert notes_on(misp, own, one["uuid"], "Relationship") == ["uses"]
-    assert notes_on(misp, own, own) == ["of it all, again"]
+    assert notes_on(misp, event_uuid, one["uuid"]) == ["second"]
+    assert notes_on(misp, event_uuid, one["uuid"], "Opinion") == ["80"]
+    assert notes_on(misp, event_uuid, one["uuid"], "Relationship") == ["uses"]
+    assert notes_on(misp, event_uuid, event_uuid) == ["of it all, again"]
     misp.forget()
     assert deliver(newer).action == "unchanged"
     assert misp.writes() == []
-    assert deliver(event(own, one, two)).notes == []
-    assert [notes_on(misp, own, one["uuid"], kind) for kind in said] == [[], [], []]
-    assert notes_on(misp, own, own) == []
+    assert deliver(event(event_uuid, one, two)).notes == []
+    assert [notes_on(misp, event_uuid, one["uuid"], kind) for kind in said] == [[], [], []]
+    assert notes_on(misp, event_uuid, event_uuid) == []
     assert deliver(newer).notes == []  # what went can come back
-    assert notes_on(misp, own, one["uuid"]) == ["second"]
+    assert notes_on(misp, event_uuid, one["uuid"]) == ["second"]
 
 
 def test_what_an_analyst_did_to_a_note_stays(misp: Misp) -> None:
-    own = misp.fresh()
-    one = attribute(own, A)
+    event_uuid = misp.fresh()
+    one = attribute(event_uuid, A)
     deliver = Delivering(sink_of(misp))
-    deliver(event(own, {**one, "Note": [note(own, "first"), note(own, "other", "gone")]}))
-    misp.post(f"/analyst_data/edit/Note/{note(own, '')['uuid']}", {"note": "an analyst's"})
-    misp.post(f"/analyst_data/delete/Note/{note(own, '', 'gone')['uuid']}/0")
-    delivery = deliver(
-        event(own, {**one, "Note": [note(own, "second"), note(own, "newer", "gone")]})
+    deliver(
+        event(
+            event_uuid,
+            {**one, "Note": [note(event_uuid, "first"), note(event_uuid, "other", "gone")]},
+        )
     )
-    assert notes_on(misp, own, one["uuid"]) == ["an analyst's"]
+    misp.post(f"/analyst_data/edit/Note/{note(event_uuid, '')['uuid']}", {"note": "an analyst's"})
+    misp.post(f"/analyst_data/delete/Note/{note(event_uuid, '', 'gone')['uuid']}/0")
+    delivery = deliver(
+        event(
+            event_uuid,
+            {**one, "Note": [note(event_uuid, "second"), note(event_uuid, "newer", "gone")]},
+        )
+    )
+    assert notes_on(misp, event_uuid, one["uuid"]) == ["an analyst's"]
     assert [reason for _, reason in noted(delivery)] == ["conflict", "conflict"]
-    delivery = deliver(event(own, one))
-    assert notes_on(misp, own, one["uuid"]) == ["an analyst's"]
+    delivery = deliver(event(event_uuid, one))
+    assert notes_on(misp, event_uuid, one["uuid"]) == ["an analyst's"]
     assert "stays" in reasons_of(delivery, Reason.CONFLICT)[0]
 
 
 def test_a_note_that_gets_stricter_is_narrowed_whoever_changed_it(misp: Misp) -> None:
-    own = misp.fresh()
-    one = attribute(own, A)
+    event_uuid = misp.fresh()
+    one = attribute(event_uuid, A)
     deliver = Delivering(sink_of(misp))
-    deliver(event(own, {**one, "Note": [note(own, "first")]}))
+    deliver(event(event_uuid, {**one, "Note": [note(event_uuid, "first")]}))
     misp.post(
-        f"/analyst_data/edit/Note/{note(own, '')['uuid']}",
+        f"/analyst_data/edit/Note/{note(event_uuid, '')['uuid']}",
         {"note": "an analyst's", "distribution": "1"},
     )
-    deliver(event(own, {**one, "Note": [note(own, "first", distribution="0")]}))
-    (held,) = misp.part(own, one["uuid"])["Note"]
-    assert (held["note"], str(held["distribution"])) == ("an analyst's", "0")
+    deliver(event(event_uuid, {**one, "Note": [note(event_uuid, "first", distribution="0")]}))
+    (stored,) = misp.part(event_uuid, one["uuid"])["Note"]
+    assert (stored["note"], str(stored["distribution"])) == ("an analyst's", "0")
 
 
 def test_an_analysts_own_note_is_never_touched(misp: Misp) -> None:
-    own = misp.fresh()
-    one = attribute(own, A)
+    event_uuid = misp.fresh()
+    one = attribute(event_uuid, A)
     deliver = Delivering(sink_of(misp))
-    deliver(event(own, {**one, "Note": [note(own, "first")]}))
+    deliver(event(event_uuid, {**one, "Note": [note(event_uuid, "first")]}))
     misp.post(f"/analyst_data/add/Note/{one['uuid']}/Attribute", {"note": "mine"})
-    deliver(event(own, changed(one, comment="newer")))
-    assert notes_on(misp, own, one["uuid"]) == ["mine"]
+    deliver(event(event_uuid, changed(one, comment="newer")))
+    assert notes_on(misp, event_uuid, one["uuid"]) == ["mine"]
 
 
 def test_a_relationship_whose_exchange_was_cut_comes(misp: Misp) -> None:
-    own = misp.fresh()
-    one, two = attribute(own, A), attribute(own, B)
+    event_uuid = misp.fresh()
+    one, two = attribute(event_uuid, A), attribute(event_uuid, B)
     deliver = Delivering(sink_of(misp))
-    deliver(event(own, {**one, "Relationship": [relationship(own, two["uuid"])]}, two))
+    deliver(
+        event(event_uuid, {**one, "Relationship": [relationship(event_uuid, two["uuid"])]}, two)
+    )
     sink = sink_of(misp)
     kill_at(sink, "events/edit", stored=False)
     deliver.sink = sink
-    wanted = event(own, {**one, "Relationship": [relationship(own, two["uuid"], "uses")]}, two)
+    wanted = event(
+        event_uuid, {**one, "Relationship": [relationship(event_uuid, two["uuid"], "uses")]}, two
+    )
     with pytest.raises(ServerError):
         deliver(wanted)
     deliver.sink = sink_of(misp)
     assert deliver(wanted).notes == []
-    assert notes_on(misp, own, one["uuid"], "Relationship") == ["uses"]
+    assert notes_on(misp, event_uuid, one["uuid"], "Relationship") == ["uses"]
 
 
 def test_what_a_report_does_not_take_is_told(misp: Misp) -> None:
     """MISP drops what is inline in an event report."""
-    own = misp.fresh()
-    text = {**report(own, "Text", "first"), "Note": [note(own, "beside")]}
-    delivery = Delivering(sink_of(misp))(event(own, attribute(own, A), EventReport=[text]))
+    event_uuid = misp.fresh()
+    text = {**report(event_uuid, "Text", "first"), "Note": [note(event_uuid, "beside")]}
+    delivery = Delivering(sink_of(misp))(
+        event(event_uuid, attribute(event_uuid, A), EventReport=[text])
+    )
     assert noted(delivery) == [(text["Note"][0]["uuid"], "misp-dropped")]
     assert delivery.body["EventReport"][0]["Note"] == []
 
 
 def test_a_sighting_that_is_not_stored_is_told(misp: Misp) -> None:
-    own = misp.fresh()
-    one = attribute(own, A)
+    event_uuid = misp.fresh()
+    one = attribute(event_uuid, A)
     deliver = Delivering(sink_of(misp))
-    deliver(event(own, one))
+    deliver(event(event_uuid, one))
     post = deliver.sink._api.post  # type: ignore[attr-defined]
 
     def older(route: str, body: Any) -> Any:
@@ -282,8 +305,8 @@ def test_a_sighting_that_is_not_stored_is_told(misp: Misp) -> None:
         return post(route, body)
 
     deliver.sink._api.post = older  # type: ignore[attr-defined]
-    delivery = deliver(event(own, {**one, "Sighting": [sighting(own, "s")]}))
-    assert (sighting(own, "s")["uuid"], "misp-dropped") in noted(delivery)
+    delivery = deliver(event(event_uuid, {**one, "Sighting": [sighting(event_uuid, "s")]}))
+    assert (sighting(event_uuid, "s")["uuid"], "misp-dropped") in noted(delivery)
     deliver.sink._api.post = post  # type: ignore[attr-defined]
-    deliver(event(own, {**one, "comment": "newer", "Sighting": [sighting(own, "s")]}))
-    assert len(misp.part(own, one["uuid"])["Sighting"]) == 1
+    deliver(event(event_uuid, {**one, "comment": "newer", "Sighting": [sighting(event_uuid, "s")]}))
+    assert len(misp.part(event_uuid, one["uuid"])["Sighting"]) == 1

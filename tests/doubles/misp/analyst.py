@@ -38,10 +38,10 @@ class Analyst:
         Raises:
             AssertionError: MISP would not keep all of it, which a test surely did not mean.
         """
-        given = copy.deepcopy(event.get("Event", event))
-        check_event(given)
+        sent = copy.deepcopy(event.get("Event", event))
+        check_event(sent)
         before = len(self._store.drops)
-        stored = add_event(self._store, self._actor, given, "")
+        stored = add_event(self._store, self._actor, sent, "")
         assert len(self._store.drops) == before, self._store.drops[before:]
         return str(stored["uuid"])
 
@@ -98,10 +98,10 @@ class Analyst:
 
     def sighting(self, uuid: str, kind: int, source: str) -> None:
         """Add a sighting; no timestamp moves."""
-        held = self._place(uuid).attribute
+        stored = self._place(uuid).attribute
         store_sighting(
             self._store,
-            held,
+            stored,
             self._actor.org_id,
             {"type": kind, "source": source},
             self._store.new_uuid(),

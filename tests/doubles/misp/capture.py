@@ -23,20 +23,20 @@ ANALYST_KINDS = ("Note", "Opinion", "Relationship")
 REPORT_LIMIT = 16 * 1024 * 1024 - 1
 
 
-def downgrade_sharing(store: Store, given: Json) -> Json:
+def downgrade_sharing(store: Store, sent: Json) -> Json:
     """Give a part with a sharing group the server does not know distribution 0, as `/events/add`
     does.
     """
-    if str(given.get("distribution")) != "4":
-        return given
-    wanted = (given.get("SharingGroup") or {}).get("uuid") or given.get("sharing_group_id")
+    if str(sent.get("distribution")) != "4":
+        return sent
+    wanted = (sent.get("SharingGroup") or {}).get("uuid") or sent.get("sharing_group_id")
     group = store.sharing_group(wanted)
     if group:
-        return {**given, "sharing_group_id": group["id"]}
-    return {**given, "distribution": "0", "sharing_group_id": "0"}
+        return {**sent, "sharing_group_id": group["id"]}
+    return {**sent, "distribution": "0", "sharing_group_id": "0"}
 
 
-def add_attribute(store: Store, actor: Actor, event: Json, obj: Json | None, given: Json, *,
+def add_attribute(store: Store, actor: Actor, event: Json, obj: Json | None, sent: Json, *,
                   keys: dict[Key, str] | None = None) -> tuple[Json | None, Errors]:  # fmt: skip
     """Store a new attribute, or drop it and say why.
 
@@ -53,9 +53,9 @@ def add_attribute(store: Store, actor: Actor, event: Json, obj: Json | None, giv
         Crash: the database fails on it.
     """
     store.pause()
-    clean, errors = check_attribute(store, given, in_object=obj is not None, keys=keys)
+    clean, errors = check_attribute(store, sent, in_object=obj is not None, keys=keys)
     if errors:
-        store.drop("Attribute", event, errors, given)
+        store.drop("Attribute", event, errors, sent)
         return None, errors
     clean["uuid"] = clean["uuid"] or store.new_uuid()
     attribute: Json = {
@@ -71,9 +71,9 @@ def add_attribute(store: Store, actor: Actor, event: Json, obj: Json | None, giv
     store.attributes[clean["uuid"]] = Place(event, obj, attribute)
     if keys is not None and obj is None and not attribute["deleted"]:
         keys[key_of(attribute)] = clean["uuid"]
-    add_tags(store, actor, attribute, given)
-    add_sightings(store, actor, attribute, given)
-    add_analyst_data(store, actor, attribute, "Attribute", given)
+    add_tags(store, actor, attribute, sent)
+    add_sightings(store, actor, attribute, sent)
+    add_analyst_data(store, actor, attribute, "Attribute", sent)
     return attribute, {}
 
 
@@ -82,22 +82,22 @@ def _kept_from(actor: Actor, tag: Json) -> bool:
     return truthy(tag.get("local")) and actor.role.sync and not actor.role.site_admin
 
 
-def add_tags(store: Store, actor: Actor, element: Json, given: Mapping[str, Any]) -> None:
+def add_tags(store: Store, actor: Actor, element: Json, sent: Mapping[str, Any]) -> None:
     """Tag a new element; a tag the role may not create is dropped.
 
     `deleted` means nothing on an add.
     """
-    for tag in given.get("Tag") or []:
+    for tag in sent.get("Tag") or []:
         if _kept_from(actor, tag):
             continue
         if found := store.tag(tag, actor.role):
             store.attach(element, found, tag)
 
 
-def edit_tags(store: Store, actor: Actor, element: Json, given: Mapping[str, Any]) -> bool:
+def edit_tags(store: Store, actor: Actor, element: Json, sent: Mapping[str, Any]) -> bool:
     """Apply the tags of an edit: additive, `deleted` removes. True when something changed."""
     changed = False
-    for tag in given.get("Tag") or []:
+    for tag in sent.get("Tag") or []:
         if _kept_from(actor, tag):
             continue
         if found := store.tag(tag, actor.role):
@@ -108,9 +108,9 @@ def edit_tags(store: Store, actor: Actor, element: Json, given: Mapping[str, Any
     return changed
 
 
-def add_sightings(store: Store, actor: Actor, attribute: Json, given: Mapping[str, Any]) -> None:
+def add_sightings(store: Store, actor: Actor, attribute: Json, sent: Mapping[str, Any]) -> None:
     """Store inline sightings; one whose UUID is known is the same sighting."""
-    for sighting in given.get("Sighting") or []:
+    for sighting in sent.get("Sighting") or []:
         uuid = given_uuid(sighting)
         if uuid and uuid in store.sightings:
             continue
@@ -122,16 +122,16 @@ def add_sightings(store: Store, actor: Actor, attribute: Json, given: Mapping[st
 
 
 def store_sighting(
-    store: Store, attribute: Json, org_id: str, given: Mapping[str, Any], uuid: str
+    store: Store, attribute: Json, org_id: str, sent: Mapping[str, Any], uuid: str
 ) -> Json:
     """Append one sighting.
 
     Raises:
         Crash: its time is no integer, or its source does not fit the column.
     """
-    if len(str(given.get("source") or "")) > 255:
+    if len(str(sent.get("source") or "")) > 255:
         raise Crash("Data too long for column 'source'")
-    crash_on_text("source", given.get("source") or "")
+    crash_on_text("source", sent.get("source") or "")
     org = next(org for org in store.orgs.values() if org["id"] == org_id)
     store.sightings.add(uuid)
     sighting = {
@@ -139,10 +139,10 @@ def store_sighting(
         "attribute_id": attribute["id"],
         "event_id": attribute["event_id"],
         "org_id": org_id,
-        "date_sighting": str(timestamp(given.get("date_sighting"), store.clock())),
+        "date_sighting": str(timestamp(sent.get("date_sighting"), store.clock())),
         "uuid": uuid,
-        "source": str(given.get("source") or ""),
-        "type": str(given.get("type") or 0),
+        "source": str(sent.get("source") or ""),
+        "type": str(sent.get("type") or 0),
         "attribute_uuid": attribute["uuid"],
         "Organisation": {name: org[name] for name in ("id", "uuid", "name")},
     }
@@ -151,13 +151,13 @@ def store_sighting(
 
 
 def add_analyst_data(
-    store: Store, actor: Actor, element: Json, kind_of: str, given: Mapping[str, Any]
+    store: Store, actor: Actor, element: Json, kind_of: str, sent: Mapping[str, Any]
 ) -> None:
     """Store inline notes, opinions and relationships; one whose UUID is known is ignored, whatever
     its `modified`.
     """
     for kind in ANALYST_KINDS:
-        for item in given.get(kind) or []:
+        for item in sent.get(kind) or []:
             add_one_analyst(store, actor, element, kind=kind, kind_of=kind_of, item=item)
 
 
@@ -166,30 +166,33 @@ def add_one_analyst(store: Store, actor: Actor, element: Json, *, kind: str, kin
     """Store one note, opinion or relationship; None where MISP ignores it."""
     uuid = given_uuid(item) or store.new_uuid()
     moment = dt.datetime.fromtimestamp(store.clock(), dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
-    own = next(org for org in store.orgs.values() if org["id"] == actor.org_id)
-    held = store.analyst.get(uuid)
-    if held is not None or uuid in store.analyst_blocklist:
+    organisation = next(org for org in store.orgs.values() if org["id"] == actor.org_id)
+    stored = store.analyst.get(uuid)
+    if stored is not None or uuid in store.analyst_blocklist:
         # what was made here is changed by `analyst_data/edit` only; it outlives its event, and
         # shows with its parent
         if (
-            held is not None
-            and held["object_uuid"] == element["uuid"]
-            and held not in element.get(kind, [])
+            stored is not None
+            and stored["object_uuid"] == element["uuid"]
+            and stored not in element.get(kind, [])
         ):
-            element.setdefault(kind, []).append(held)
+            element.setdefault(kind, []).append(stored)
         return None
     if kind == "Relationship" and item.get("related_object_uuid") == element["uuid"]:
         return None
     for name in ("note", "comment", "authors", "relationship_type"):
         crash_on_text(name, item.get(name) or "")
-    orgc = str((item.get("Orgc") or {}).get("uuid") or item.get("orgc_uuid") or own["uuid"])
+    orgc = str(
+        (item.get("Orgc") or {}).get("uuid") or item.get("orgc_uuid") or organisation["uuid"]
+    )
     inner = {name: value for name, value in item.items() if name not in ANALYST_KINDS}
     made: Json = {
         "authors": "analyst@stixbridge.test", "created": moment, "modified": moment,
         "distribution": "1", "sharing_group_id": None, "locked": False, **inner,
         "id": store.next_id(kind, uuid), "uuid": uuid, "object_uuid": element["uuid"],
-        "object_type": kind_of, "org_uuid": own["uuid"], "orgc_uuid": orgc if actor.role.sync
-        else own["uuid"], "note_type_name": kind,
+        "object_type": kind_of, "org_uuid": organisation["uuid"], "orgc_uuid": orgc
+        if actor.role.sync
+        else organisation["uuid"], "note_type_name": kind,
     }  # fmt: skip
     store.analyst[uuid] = made
     element.setdefault(kind, []).append(made)
@@ -197,16 +200,16 @@ def add_one_analyst(store: Store, actor: Actor, element: Json, *, kind: str, kin
     return made
 
 
-def add_object(store: Store, actor: Actor, event: Json, given: Json) -> Errors:
+def add_object(store: Store, actor: Actor, event: Json, sent: Json) -> Errors:
     """Store a new object with those of its attributes that are good; without any it stays
     invisible.
 
     Raises:
         Crash: the database fails on it.
     """
-    clean, errors = check_object(store, given, new=True)
+    clean, errors = check_object(store, sent, new=True)
     if errors:
-        store.drop("Object", event, errors, given)
+        store.drop("Object", event, errors, sent)
         return errors
     clean["uuid"] = clean["uuid"] or store.new_uuid()
     obj: Json = {"id": store.next_id("Object", clean["uuid"]), "event_id": event["id"], **clean,
@@ -215,43 +218,43 @@ def add_object(store: Store, actor: Actor, event: Json, given: Json) -> Errors:
     # below.
     event["Object"].append(obj)
     store.objects[obj["uuid"]] = (event, obj)
-    for attribute in given.get("Attribute") or []:
+    for attribute in sent.get("Attribute") or []:
         if clean["deleted"]:
             attribute = {**attribute, "deleted": True}
         add_attribute(store, actor, event, obj, attribute)
-    add_analyst_data(store, actor, obj, "Object", given)
+    add_analyst_data(store, actor, obj, "Object", sent)
     if not obj["Attribute"]:
         event["Object"].remove(obj)
         del store.objects[obj["uuid"]]
         store.ghosts[obj["uuid"]] = event["uuid"]
-        store.drop("Object", event, "no attribute is left", given)
+        store.drop("Object", event, "no attribute is left", sent)
     return {}
 
 
-def add_reference(store: Store, event: Json, source_uuid: str, given: Json) -> bool:
+def add_reference(store: Store, event: Json, source_uuid: str, sent: Json) -> bool:
     """Store an object reference, or update the one with its UUID; an unknown end drops it.
 
     True if stored.
     """
-    uuid = given_uuid(given)
+    uuid = given_uuid(sent)
     if uuid in store.references:
-        _, _, held = store.references[uuid]
-        if "timestamp" in given and timestamp(given["timestamp"], 0) <= int(held["timestamp"]):
+        _, _, stored = store.references[uuid]
+        if "timestamp" in sent and timestamp(sent["timestamp"], 0) <= int(stored["timestamp"]):
             return False
         for name in ("relationship_type", "comment"):
-            if given.get(name) is not None:
-                held[name] = str(given[name])
-        if "deleted" in given:
-            held["deleted"] = truthy(given["deleted"])
-        held["timestamp"] = str(timestamp(given.get("timestamp"), store.clock()))
+            if sent.get(name) is not None:
+                stored[name] = str(sent[name])
+        if "deleted" in sent:
+            stored["deleted"] = truthy(sent["deleted"])
+        stored["timestamp"] = str(timestamp(sent.get("timestamp"), store.clock()))
         return True
     source = store.objects.get(source_uuid)
-    target = lower_target(store, given)
+    target = lower_target(store, sent)
     if not source or source[0] is not event or target is None or target[0] is not event:
-        store.drop("ObjectReference", event, "unknown end", given)
+        store.drop("ObjectReference", event, "unknown end", sent)
         return False
     if uuid and not is_uuid(uuid):
-        store.drop("ObjectReference", event, {"uuid": ["invalid"]}, given)
+        store.drop("ObjectReference", event, {"uuid": ["invalid"]}, sent)
         return False
     uuid = uuid or store.new_uuid()
     obj = source[1]
@@ -259,25 +262,25 @@ def add_reference(store: Store, event: Json, source_uuid: str, given: Json) -> b
     reference = {
         "id": store.next_id("ObjectReference", uuid),
         "uuid": uuid,
-        "timestamp": str(timestamp(given.get("timestamp"), store.clock())),
+        "timestamp": str(timestamp(sent.get("timestamp"), store.clock())),
         "object_id": obj["id"],
         "event_id": event["id"],
         "source_uuid": obj["uuid"],
         "referenced_id": element["id"],
         "referenced_uuid": element["uuid"],
         "referenced_type": "1" if kind == "Object" else "0",
-        "relationship_type": str(given.get("relationship_type") or ""),
-        "comment": str(given.get("comment") or ""),
-        "deleted": truthy(given.get("deleted")),
+        "relationship_type": str(sent.get("relationship_type") or ""),
+        "comment": str(sent.get("comment") or ""),
+        "deleted": truthy(sent.get("deleted")),
     }
     obj["ObjectReference"].append(reference)
     store.references[uuid] = (event, obj, reference)
     return True
 
 
-def lower_target(store: Store, given: Mapping[str, Any]) -> tuple[Json, str, Json] | None:
+def lower_target(store: Store, sent: Mapping[str, Any]) -> tuple[Json, str, Json] | None:
     """The event, kind and element that a reference names, wherever it is."""
-    wanted = str(given.get("referenced_uuid") or "").lower()
+    wanted = str(sent.get("referenced_uuid") or "").lower()
     if wanted in store.objects:
         event, obj = store.objects[wanted]
         return event, "Object", obj
@@ -286,48 +289,46 @@ def lower_target(store: Store, given: Mapping[str, Any]) -> tuple[Json, str, Jso
     return None
 
 
-def check_report(store: Store, given: Json) -> tuple[Json, Errors]:
+def check_report(store: Store, sent: Json) -> tuple[Json, Errors]:
     """A report as MISP would store it, and the reasons for which it will not.
 
     Raises:
         Crash: the database fails on it.
     """
-    given = downgrade_sharing(store, given)
-    uuid = given_uuid(given)
+    sent = downgrade_sharing(store, sent)
+    uuid = given_uuid(sent)
     errors: Errors = {}
-    if not str(given.get("name") or "").strip():
+    if not str(sent.get("name") or "").strip():
         errors["name"] = ["This field cannot be left blank"]
     if uuid and not is_uuid(uuid):
         errors["uuid"] = ["Please provide a valid RFC 4122 UUID"]
     if errors:
         return {}, errors
-    content = str(given.get("content") or "")
-    if len(content.encode()) > REPORT_LIMIT or len(str(given["name"])) > 255:
+    content = str(sent.get("content") or "")
+    if len(content.encode()) > REPORT_LIMIT or len(str(sent["name"])) > 255:
         raise Crash("Data too long for column 'content' or 'name'")
     return {
         "uuid": uuid,
-        "name": str(given["name"]),
+        "name": str(sent["name"]),
         "content": content,
-        "distribution": str(given["distribution"])
-        if given.get("distribution") is not None
-        else "5",
-        "sharing_group_id": str(given.get("sharing_group_id") or 0),
-        "timestamp": str(timestamp(given.get("timestamp"), store.clock())),
-        "deleted": truthy(given.get("deleted")),
+        "distribution": str(sent["distribution"]) if sent.get("distribution") is not None else "5",
+        "sharing_group_id": str(sent.get("sharing_group_id") or 0),
+        "timestamp": str(timestamp(sent.get("timestamp"), store.clock())),
+        "deleted": truthy(sent.get("deleted")),
     }, {}
 
 
-def add_report(store: Store, actor: Actor, event: Json, given: Json) -> tuple[Json | None, Errors]:
+def add_report(store: Store, actor: Actor, event: Json, sent: Json) -> tuple[Json | None, Errors]:
     """Store a new event report, or drop it and say why.
 
     Raises:
         Crash: the database fails on it.
     """
-    clean, errors = check_report(store, given)
+    clean, errors = check_report(store, sent)
     if not errors and clean["uuid"] in store.reports:
         errors = {"uuid": [TAKEN_UUID]}
     if errors:
-        store.drop("EventReport", event, errors, given)
+        store.drop("EventReport", event, errors, sent)
         return None, errors
     clean["uuid"] = clean["uuid"] or store.new_uuid()
     report: Json = {

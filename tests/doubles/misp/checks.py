@@ -28,7 +28,9 @@ def key_of(attribute: Mapping[str, Any]) -> Key:
 
 def live_keys(event: Json) -> dict[Key, str]:
     """The keys of the live attributes outside objects, with the UUID that holds each."""
-    return {key_of(held): held["uuid"] for held in event["Attribute"] if not held["deleted"]}
+    return {
+        key_of(stored): stored["uuid"] for stored in event["Attribute"] if not stored["deleted"]
+    }
 
 
 _UUID = re.compile(
@@ -68,9 +70,9 @@ def crash_on_text(name: str, text: object, *, four_byte: bool = True) -> None:
         raise Crash(f"Incorrect string value for column '{name}'")
 
 
-def _seen(given: Json, clean: Json, errors: Errors) -> None:
+def _seen(sent: Json, clean: Json, errors: Errors) -> None:
     for name in ("first_seen", "last_seen"):
-        value = given.get(name)
+        value = sent.get(name)
         try:
             clean[name] = seen(value) if value not in (None, "") else None
         except ValueError as error:
@@ -82,40 +84,38 @@ def _seen(given: Json, clean: Json, errors: Errors) -> None:
         )
 
 
-def _unreadable(given: Json, in_object: bool) -> Errors:
+def _unreadable(sent: Json, in_object: bool) -> Errors:
     """Why MISP looks no further at an attribute."""
-    kind = given.get("type")
+    kind = sent.get("type")
     if not truthy(kind):
         return {"type": ["No type set."]}
     if kind not in knowledge().types:
         return {"type": ["Invalid type."]}
-    if isinstance(given.get("value"), (list, dict)):
+    if isinstance(sent.get("value"), (list, dict)):
         return {"value": ["Value is an array."]}
-    if in_object and not truthy(given.get("object_relation")):
+    if in_object and not truthy(sent.get("object_relation")):
         return {"object_relation": ["Object attribute sent, but no object_relation set."]}
     return {}
 
 
-def _clean(given: Json) -> Json:
+def _clean(sent: Json) -> Json:
     """The fields of an attribute as MISP stores them, with its defaults."""
-    kind, value = given["type"], given.get("value")
+    kind, value = sent["type"], sent.get("value")
     info = knowledge().types[kind]
     clean: Json = {
         "type": kind,
-        "category": given.get("category") or info.category,
+        "category": sent.get("category") or info.category,
         "value": normalise(kind, "" if value is None else "1" if value is True else str(value)),
-        "to_ids": truthy(given["to_ids"]) if given.get("to_ids") is not None else info.to_ids,
-        "uuid": lower(str(given["uuid"])) if truthy(given.get("uuid")) else "",
-        "distribution": str(given["distribution"])
-        if given.get("distribution") is not None
-        else "5",
-        "comment": str(given.get("comment") or ""),
-        "deleted": truthy(given.get("deleted")),
-        "disable_correlation": truthy(given.get("disable_correlation")),
-        "object_relation": given.get("object_relation") or None,
+        "to_ids": truthy(sent["to_ids"]) if sent.get("to_ids") is not None else info.to_ids,
+        "uuid": lower(str(sent["uuid"])) if truthy(sent.get("uuid")) else "",
+        "distribution": str(sent["distribution"]) if sent.get("distribution") is not None else "5",
+        "comment": str(sent.get("comment") or ""),
+        "deleted": truthy(sent.get("deleted")),
+        "disable_correlation": truthy(sent.get("disable_correlation")),
+        "object_relation": sent.get("object_relation") or None,
     }
     clean["sharing_group_id"] = (
-        str(given.get("sharing_group_id") or 0) if clean["distribution"] == "4" else "0"
+        str(sent.get("sharing_group_id") or 0) if clean["distribution"] == "4" else "0"
     )
     return clean
 
@@ -127,7 +127,7 @@ def _repeated(clean: Json, keys: Mapping[Key, str] | None, uuid: str) -> bool:
     return keys.get(key_of(clean)) not in (None, "", uuid)
 
 
-def check_attribute(store: Store, given: Json, *, in_object: bool, keys: Mapping[Key, str] | None,
+def check_attribute(store: Store, sent: Json, *, in_object: bool, keys: Mapping[Key, str] | None,
                     uuid: str = "") -> tuple[Json, Errors]:  # fmt: skip
     """An attribute as MISP would store it, and the reasons for which it will not.
 
@@ -141,9 +141,9 @@ def check_attribute(store: Store, given: Json, *, in_object: bool, keys: Mapping
     Raises:
         Crash: a timestamp or comment makes the database fail; only where nothing else was wrong.
     """
-    if errors := _unreadable(given, in_object):
+    if errors := _unreadable(sent, in_object):
         return {}, errors
-    clean = _clean(given)
+    clean = _clean(sent)
     kind = clean["type"]
     if clean["category"] not in knowledge().categories:
         errors["category"] = [
@@ -165,16 +165,16 @@ def check_attribute(store: Store, given: Json, *, in_object: bool, keys: Mapping
         ]
     if clean["distribution"] == "4" and clean["sharing_group_id"] == "0":
         errors["sharing_group_id"] = [NO_GROUP]
-    _seen(given, clean, errors)
+    _seen(sent, clean, errors)
     if not errors:
-        clean["timestamp"] = str(timestamp(given.get("timestamp"), store.clock()))
+        clean["timestamp"] = str(timestamp(sent.get("timestamp"), store.clock()))
         crash_on_text("comment", clean["comment"])
-        if given.get("data") is not None:
-            clean["data"] = given["data"]
+        if sent.get("data") is not None:
+            clean["data"] = sent["data"]
     return clean, errors
 
 
-def check_object(store: Store, given: Json, *, new: bool) -> tuple[Json, Errors]:
+def check_object(store: Store, sent: Json, *, new: bool) -> tuple[Json, Errors]:
     """An object without its attributes as MISP would store it, and the reasons for which it will
     not.
 
@@ -183,26 +183,24 @@ def check_object(store: Store, given: Json, *, new: bool) -> tuple[Json, Errors]
     """
     errors: Errors = {}
     clean: Json = {
-        "name": str(given.get("name") or ""),
-        "meta-category": str(given.get("meta-category") or ""),
-        "description": str(given.get("description") or ""),
-        "template_uuid": str(given.get("template_uuid") or ""),
-        "template_version": str(given.get("template_version") or 1),
-        "uuid": lower(str(given.get("uuid") or "")),
-        "distribution": str(given["distribution"])
-        if given.get("distribution") is not None
-        else "5",
-        "comment": str(given.get("comment") or ""),
-        "deleted": truthy(given.get("deleted")),
+        "name": str(sent.get("name") or ""),
+        "meta-category": str(sent.get("meta-category") or ""),
+        "description": str(sent.get("description") or ""),
+        "template_uuid": str(sent.get("template_uuid") or ""),
+        "template_version": str(sent.get("template_version") or 1),
+        "uuid": lower(str(sent.get("uuid") or "")),
+        "distribution": str(sent["distribution"]) if sent.get("distribution") is not None else "5",
+        "comment": str(sent.get("comment") or ""),
+        "deleted": truthy(sent.get("deleted")),
     }
     clean["sharing_group_id"] = (
-        str(given.get("sharing_group_id") or 0) if clean["distribution"] == "4" else "0"
+        str(sent.get("sharing_group_id") or 0) if clean["distribution"] == "4" else "0"
     )
     if new:
         for name in ("name", "meta-category"):
             if not clean[name]:
                 errors[name] = [f"{name.capitalize()} cannot be empty."]
-        if "description" in given and not clean["description"]:
+        if "description" in sent and not clean["description"]:
             errors["description"] = ["Description cannot be empty."]
         if not is_uuid(clean["template_uuid"]):
             errors["template_uuid"] = [BAD_UUID]
@@ -212,9 +210,9 @@ def check_object(store: Store, given: Json, *, new: bool) -> tuple[Json, Errors]
             errors["uuid"] = [TAKEN_UUID]
     if clean["uuid"] and not is_uuid(clean["uuid"]):
         errors["uuid"] = [BAD_UUID]
-    _seen(given, clean, errors)
+    _seen(sent, clean, errors)
     if not errors:
-        clean["timestamp"] = str(timestamp(given.get("timestamp"), store.clock()))
+        clean["timestamp"] = str(timestamp(sent.get("timestamp"), store.clock()))
         crash_on_text("comment", clean["comment"])
     return clean, errors
 
@@ -224,34 +222,34 @@ def _is_date(value: str) -> bool:
     return bool(match) and 1 <= int(match[1]) <= 12 and 1 <= int(match[2]) <= 31  # type: ignore[index]
 
 
-def check_event_fields(given: Json) -> Errors:
+def check_event_fields(sent: Json) -> Errors:
     """Why MISP refuses the fields of an event itself; defaults are already filled in."""
     errors: Errors = {}
-    if not str(given.get("info") or "").strip(TRIMMED):
+    if not str(sent.get("info") or "").strip(TRIMMED):
         errors["info"] = ["Info cannot be empty."]
-    if not _is_date(str(given["date"])):
+    if not _is_date(str(sent["date"])):
         errors["date"] = ["Expected date format: YYYY-MM-DD"]
-    if str(given["threat_level_id"]) not in ("1", "2", "3", "4"):
+    if str(sent["threat_level_id"]) not in ("1", "2", "3", "4"):
         errors["threat_level_id"] = ["Options : 1, 2, 3, 4 (for High, Medium, Low, Undefined)"]
-    if str(given["analysis"]) not in ("0", "1", "2"):
+    if str(sent["analysis"]) not in ("0", "1", "2"):
         errors["analysis"] = ["Options : 0, 1, 2 (for Initial, Ongoing, Completed)"]
-    if str(given["distribution"]) not in LEVELS[:5]:
+    if str(sent["distribution"]) not in LEVELS[:5]:
         errors["distribution"] = [
             (
                 "Options : Your organisation only, This community only, Connected communities, All "
                 "communities"
             )
         ]
-    if truthy(given.get("uuid")) and not is_uuid(given["uuid"]):
+    if truthy(sent.get("uuid")) and not is_uuid(sent["uuid"]):
         errors["uuid"] = [BAD_UUID]
-    if truthy(given.get("extends_uuid")) and not is_uuid(given["extends_uuid"]):
+    if truthy(sent.get("extends_uuid")) and not is_uuid(sent["extends_uuid"]):
         errors["extends_uuid"] = ["Please provide a valid UUID"]
     return errors
 
 
-def given_uuid(given: Mapping[str, Any]) -> str:
+def given_uuid(sent: Mapping[str, Any]) -> str:
     """The UUID a part was sent with, lower-cased, or nothing."""
-    return lower(str(given.get("uuid") or ""))
+    return lower(str(sent.get("uuid") or ""))
 
 
 def content_uuid(*parts: str) -> str:

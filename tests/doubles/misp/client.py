@@ -63,7 +63,7 @@ class Api:
         return shown
 
     def values(self, number: int = 1) -> list[str]:
-        return [held["value"] for held in self.event(number)["Attribute"]]
+        return [stored["value"] for stored in self.event(number)["Attribute"]]
 
 
 class Clock:

@@ -43,26 +43,26 @@ def edit_attribute(store: Store, actor: Actor, event: Json, obj: Json | None, gi
         else:
             add_attribute(store, actor, event, obj, given, keys=keys)
         return True
-    held = place.attribute
+    stored = place.attribute
     if place.event is not event or place.object is not obj:
         store.drop("Attribute", event, "the UUID is used in another event or object", given, "edit")
         return True
-    if "timestamp" in given and timestamp(given["timestamp"], 0) <= int(held["timestamp"]):
+    if "timestamp" in given and timestamp(given["timestamp"], 0) <= int(stored["timestamp"]):
         return False
     if _unknown_sharing_group(store, given):
         store.drop("Attribute", event, "invalid sharing group", given, "edit")
         return True
-    if apply_attribute(store, held, given, in_object=obj is not None, keys=keys):
+    if apply_attribute(store, stored, given, in_object=obj is not None, keys=keys):
         store.drop("Attribute", event, "validation", given, "edit")
         return True
-    add_sightings(store, actor, held, given)
-    add_analyst_data(store, actor, held, "Attribute", given)
-    edit_tags(store, actor, held, given)
+    add_sightings(store, actor, stored, given)
+    add_analyst_data(store, actor, stored, "Attribute", given)
+    edit_tags(store, actor, stored, given)
     return True
 
 
 def apply_attribute(
-    store: Store, held: Json, given: Json, *, in_object: bool, keys: dict[Key, str] | None
+    store: Store, stored: Json, given: Json, *, in_object: bool, keys: dict[Key, str] | None
 ) -> Errors:
     """Overwrite the given fields of a stored attribute, or say why not.
 
@@ -72,18 +72,18 @@ def apply_attribute(
         Crash: the database fails on it.
     """
     store.pause()
-    merged = {**{name: held.get(name) for name in KEPT}, **given}
+    merged = {**{name: stored.get(name) for name in KEPT}, **given}
     clean, errors = check_attribute(
-        store, merged, in_object=in_object, keys=keys, uuid=held["uuid"]
+        store, merged, in_object=in_object, keys=keys, uuid=stored["uuid"]
     )
     if errors:
         return errors
     if keys is not None:
-        if keys.get(key_of(held)) == held["uuid"]:
-            del keys[key_of(held)]
+        if keys.get(key_of(stored)) == stored["uuid"]:
+            del keys[key_of(stored)]
         if not clean["deleted"]:
-            keys[key_of(clean)] = held["uuid"]
-    held.update(clean)
+            keys[key_of(clean)] = stored["uuid"]
+    stored.update(clean)
     return {}
 
 

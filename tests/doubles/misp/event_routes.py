@@ -17,9 +17,9 @@ NO_DATA = "No valid event data received."
 def _event_body(call: Call) -> dict[str, Any]:
     if not call.body:
         raise Refusal(405, NO_DATA)
-    given = call.unwrapped("Event")
-    check_event(given)
-    return dict(given)
+    sent = call.unwrapped("Event")
+    check_event(sent)
+    return dict(sent)
 
 
 def add(call: Call) -> Answer:
@@ -39,13 +39,13 @@ def edit(call: Call) -> Answer:
     return Answer({"Event": call.store.show_event(named, metadata=call.named_flag("metadata"))})
 
 
-def _deleted(given: Any) -> frozenset[bool]:
+def _deleted(sent: Any) -> frozenset[bool]:
     """A scalar 1 shows both here, unlike in a search."""
-    if isinstance(given, list):
-        return frozenset(truthy(value) for value in given)
-    if not truthy(given):
+    if isinstance(sent, list):
+        return frozenset(truthy(value) for value in sent)
+    if not truthy(sent):
         return LIVE
-    return frozenset({True, False}) if given in (1, "1", True) else frozenset({True})
+    return frozenset({True, False}) if sent in (1, "1", True) else frozenset({True})
 
 
 def view(call: Call) -> Answer:
@@ -110,8 +110,8 @@ def report_add(call: Call) -> Answer:
     if not call.args[0].isdigit():
         raise NotSaved("EventReport", "numeric")
     event = call.event(call.args[0], modify=True)
-    given = require(call.unwrapped("EventReport"), REPORT, "EventReport")
-    report, errors = add_report(call.store, call.actor, event, given)
+    sent = require(call.unwrapped("EventReport"), REPORT, "EventReport")
+    report, errors = add_report(call.store, call.actor, event, sent)
     if errors:
         raise NotSaved("EventReport", errors)
     call.store.touch(event)

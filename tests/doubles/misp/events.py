@@ -75,8 +75,8 @@ def add_event(store: Store, actor: Actor, given: Json, base_url: str) -> Json:
     if errors := check_event_fields(given):
         raise NotSaved("Event", {"Event": errors})
     moment = _crash_on_event(given, now)
-    own = next(org for org in store.orgs.values() if org["id"] == actor.org_id)
-    orgc = own
+    organisation = next(org for org in store.orgs.values() if org["id"] == actor.org_id)
+    orgc = organisation
     if actor.role.sync and given.get("Orgc"):
         orgc = store.add_org(
             str(given["Orgc"].get("name") or ""), str(given["Orgc"].get("uuid") or "")
@@ -85,7 +85,7 @@ def add_event(store: Store, actor: Actor, given: Json, base_url: str) -> Json:
     event: Json = {
         "id": store.next_id("Event", uuid),
         "orgc_id": orgc["id"],
-        "org_id": own["id"],
+        "org_id": organisation["id"],
         "date": str(given["date"]),
         "threat_level_id": str(given["threat_level_id"]),
         "info": str(given["info"]),
@@ -102,7 +102,7 @@ def add_event(store: Store, actor: Actor, given: Json, base_url: str) -> Json:
         "extends_uuid": str(given.get("extends_uuid") or "").lower(),
         "protected": None,
         "event_creator_email": "bridge@stixbridge.test",
-        "Org": own,
+        "Org": organisation,
         "Orgc": orgc,
         "Attribute": [],
         "Object": [],
@@ -241,11 +241,11 @@ def _edit_parts(store: Store, actor: Actor, event: Json, given: Json) -> bool:
 
 
 def _edit_report(store: Store, actor: Actor, event: Json, given: Json) -> bool:
-    held = store.reports.get(given_uuid(given))
-    if not held:
+    stored = store.reports.get(given_uuid(given))
+    if not stored:
         add_report(store, actor, event, given)
         return True
-    holder, report = held
+    holder, report = stored
     if holder is not event:
         store.drop("EventReport", event, "the UUID is used in another event", given, "edit")
         return True

@@ -72,8 +72,8 @@ def sharing_groups(call: Call) -> Answer:
 def tag_add(call: Call) -> Answer:
     """`POST /tags/add`: an existing tag comes back as it is."""
     call.need(call.actor.role.tag_editor)
-    given = require(call.unwrapped("Tag"), TAG, "Tag")
-    tag = call.store.tag(given, call.actor.role)
+    sent = require(call.unwrapped("Tag"), TAG, "Tag")
+    tag = call.store.tag(sent, call.actor.role)
     if tag is None:
         raise Refusal(405, "Could not add the Tag. [name]: Name cannot be empty.")
     return Answer({"Tag": dict(tag)})
@@ -88,8 +88,8 @@ def tag_search(call: Call) -> Answer:
     """`GET /tags/search/<tag>` or `POST /tags/search`: `%` is a wildcard."""
     wanted: list[Any] = list(call.args)
     if call.body:
-        given = require(call.body, {"tag", "tagname", "strict_tagname"}, "tags/search")
-        names = given.get("tag") or given.get("tagname") or []
+        sent = require(call.body, {"tag", "tagname", "strict_tagname"}, "tags/search")
+        names = sent.get("tag") or sent.get("tagname") or []
         wanted = names if isinstance(names, list) else [names]
     return Answer(
         [
@@ -117,10 +117,10 @@ def cluster_search(call: Call) -> Answer:
     clusters come.
     """
     known = {"tag_name", "uuid", "value", "returnFormat", "page", "limit"} | SEARCH_OFF
-    given = require(call.body or {}, known, "galaxy_clusters/restSearch")
-    names = given.get("tag_name")
+    sent = require(call.body or {}, known, "galaxy_clusters/restSearch")
+    names = sent.get("tag_name")
     names = names if isinstance(names, list) or names is None else [names]
-    uuids = given.get("uuid")
+    uuids = sent.get("uuid")
     uuids = uuids if isinstance(uuids, list) or uuids is None else [uuids]
     found = [
         {"GalaxyCluster": dict(cluster)}
@@ -139,13 +139,13 @@ def cluster_add(call: Call) -> Answer:
     kind = _galaxies(call).get(call.args[0])
     if kind is None:
         raise Refusal(404, "Invalid galaxy")
-    given = require(call.unwrapped("GalaxyCluster"), CLUSTER, "GalaxyCluster")
-    uuid = str(given.get("uuid") or call.store.new_uuid()).lower()
+    sent = require(call.unwrapped("GalaxyCluster"), CLUSTER, "GalaxyCluster")
+    uuid = str(sent.get("uuid") or call.store.new_uuid()).lower()
     if any(cluster["uuid"] == uuid for cluster in call.store.clusters.values()):
         raise NotSaved("GalaxyCluster", "Edit not allowed on default clusters")
     tag_name = f'misp-galaxy:{kind}="{uuid}"'
     cluster: Json = {
-        "GalaxyElement": [], **given, "uuid": uuid, "tag_name": tag_name, "custom": True,
+        "GalaxyElement": [], **sent, "uuid": uuid, "tag_name": tag_name, "custom": True,
         "GalaxyClusterRelation": [], "orgc_id": call.actor.org_id, "published": False,
     }  # fmt: skip
     return Answer({"GalaxyCluster": dict(call.store.add_cluster(tag_name, cluster))})
@@ -164,9 +164,9 @@ def _own_cluster(call: Call, uuid: str) -> Json:
 def cluster_edit(call: Call) -> Answer:
     """`POST /galaxy_clusters/edit/<uuid>`: the elements are replaced, not merged."""
     call.need(call.actor.role.permissions()["perm_galaxy_editor"])
-    held = _own_cluster(call, call.args[0])
-    held.update(require(call.unwrapped("GalaxyCluster"), CLUSTER, "GalaxyCluster"))
-    return Answer({"GalaxyCluster": dict(held)})
+    stored = _own_cluster(call, call.args[0])
+    stored.update(require(call.unwrapped("GalaxyCluster"), CLUSTER, "GalaxyCluster"))
+    return Answer({"GalaxyCluster": dict(stored)})
 
 
 def relation_add(call: Call) -> Answer:
@@ -176,10 +176,12 @@ def relation_add(call: Call) -> Answer:
     call.need(call.actor.role.permissions()["perm_galaxy_editor"])
     names = {f"{kind}_uuid" for kind in ("galaxy_cluster", "referenced_galaxy_cluster")}
     names |= {"referenced_galaxy_cluster_type", "distribution"}
-    given = dict(require(call.unwrapped("GalaxyClusterRelation"), names, "GalaxyClusterRelation"))
-    held = _own_cluster(call, given["galaxy_cluster_uuid"])
+    sent = dict(require(call.unwrapped("GalaxyClusterRelation"), names, "GalaxyClusterRelation"))
+    stored = _own_cluster(call, sent["galaxy_cluster_uuid"])
     same = ("referenced_galaxy_cluster_uuid", "referenced_galaxy_cluster_type")
-    if any(all(row[name] == given[name] for name in same) for row in held["GalaxyClusterRelation"]):
+    if any(
+        all(row[name] == sent[name] for name in same) for row in stored["GalaxyClusterRelation"]
+    ):
         why = 'Relationship could not be added.Reasons: ["Relation already exists"]'
         message = "Could not add GalaxyClusterRelation"
         body = {
@@ -190,7 +192,7 @@ def relation_add(call: Call) -> Answer:
             "id": why,
         }
         return Answer(body | {"url": f"/galaxy_cluster_relations/add/{why}"}, 403)
-    held["GalaxyClusterRelation"].append(given)
+    stored["GalaxyClusterRelation"].append(sent)
     text = html.escape(json.dumps(call.saved("GalaxyClusterRelation added").body))
     return Answer(text, headers={"Content-Type": "text/html; charset=UTF-8"})
 
@@ -198,13 +200,13 @@ def relation_add(call: Call) -> Answer:
 def log_index(call: Call) -> Answer:
     """`GET` or `POST /logs/index`: what was dropped and why, for admins only."""
     call.need(call.actor.role.site_admin)
-    given = require(call.body or {}, {"title", "model"}, "logs/index")
+    sent = require(call.body or {}, {"title", "model"}, "logs/index")
     return Answer(
         [
             {"Log": dict(entry)}
             for entry in call.store.drops
-            if like(str(given.get("title", "%")), entry["title"])
-            and like(str(given.get("model", "%")), entry["model"])
+            if like(str(sent.get("title", "%")), entry["title"])
+            and like(str(sent.get("model", "%")), entry["model"])
         ]
     )
 

@@ -69,8 +69,8 @@ def attribute_add(call: Call) -> Answer:
 def attribute_edit(call: Call) -> Answer:
     """`POST /attributes/edit/<id or UUID>`."""
     place = call.place(call.args[0])
-    held = place.attribute
-    if held["deleted"]:
+    stored = place.attribute
+    if stored["deleted"]:
         raise Refusal(404, "Invalid attribute")
     given = dict(call.unwrapped("Attribute"))
     known_attribute(given)
@@ -79,21 +79,21 @@ def attribute_edit(call: Call) -> Answer:
     given = {
         name: value for name, value in given.items() if value is not None and name not in fixed
     }
-    if "timestamp" in given and timestamp(given["timestamp"], 0) <= int(held["timestamp"]):
+    if "timestamp" in given and timestamp(given["timestamp"], 0) <= int(stored["timestamp"]):
         raise Refusal(
             405,
             "Attribute could not be saved: Attribute in the request not newer than the local copy.",
         )
     errors = apply_attribute(
-        call.store, held, given, in_object=place.object is not None, keys=live_keys(place.event)
+        call.store, stored, given, in_object=place.object is not None, keys=live_keys(place.event)
     )
     if errors:
         raise NotSaved("Attribute", errors)
-    edit_tags(call.store, call.actor, held, given)
+    edit_tags(call.store, call.actor, stored, given)
     if place.object is not None:
         place.object["timestamp"] = str(call.store.clock())
     call.store.touch(place.event)
-    return Answer({"Attribute": call.store.show_attribute(held, full=False)})
+    return Answer({"Attribute": call.store.show_attribute(stored, full=False)})
 
 
 def attribute_delete(call: Call) -> Answer:
@@ -148,7 +148,7 @@ def object_add(call: Call) -> Answer:
         raise NotSaved("Object", errors)
     call.store.touch(event)
     obj = call.store.objects[given["uuid"]][1]
-    shown = [call.store.show_attribute(held, full=False) for held in obj["Attribute"]]
+    shown = [call.store.show_attribute(stored, full=False) for stored in obj["Attribute"]]
     return Answer({"Object": {**obj, "Attribute": shown}})
 
 
@@ -189,14 +189,14 @@ def sighting_add(call: Call) -> Answer:
     for event in call.store.events.values():
         if not call.store.visible(event, call.actor):
             continue
-        for _, held in attributes_of(event):
+        for _, stored in attributes_of(event):
             wanted = (
-                ident in (held["id"], held["uuid"])
+                ident in (stored["id"], stored["uuid"])
                 if ident
-                else set(values) & set(value_parts(held))
+                else set(values) & set(value_parts(stored))
             )
-            if wanted and not held["deleted"]:
-                found.append(held)
+            if wanted and not stored["deleted"]:
+                found.append(stored)
     reason = "No valid attributes found that match the criteria."
     if kind not in ("0", "1", "2"):
         found, reason = [], "Invalid type, please change it before you POST 1000000 sightings."
@@ -204,14 +204,16 @@ def sighting_add(call: Call) -> Answer:
         # 200, although nothing was stored: only the message tells.
         return Answer({"message": f"Could not add the Sighting. Reason: {reason}"})
     made: Json = {}
-    for held in found:
+    for stored in found:
         if kind == "2":
-            held["Sighting"] = [
-                s for s in held["Sighting"] if (s["type"], s["org_id"]) != ("2", call.actor.org_id)
+            stored["Sighting"] = [
+                s
+                for s in stored["Sighting"]
+                if (s["type"], s["org_id"]) != ("2", call.actor.org_id)
             ]
         source = str(given.get("source") or "").strip()
         details = {"date_sighting": given.get("timestamp"), "type": kind, "source": source}
-        made = store_sighting(call.store, held, call.actor.org_id, details, call.store.new_uuid())
+        made = store_sighting(call.store, stored, call.actor.org_id, details, call.store.new_uuid())
     return Answer(
         {"Sighting": {n: v for n, v in made.items() if n not in ("attribute_uuid", "Organisation")}}
     )
@@ -229,13 +231,13 @@ def sighting_search(call: Call) -> Answer:
         {
             "Sighting": {
                 **{n: v for n, v in row.items() if n != "attribute_uuid"},
-                "value": held["value"],
+                "value": stored["value"],
             }
         }
         for event in call.store.events.values()
         if call.store.visible(event, call.actor)
-        for _, held in attributes_of(event)
-        for row in held["Sighting"]
+        for _, stored in attributes_of(event)
+        for row in stored["Sighting"]
         if row["type"] == str(given.get("type", row["type"]))
         and since <= int(row["date_sighting"]) <= until
     ]
@@ -311,14 +313,14 @@ def tag_remove(call: Call) -> Answer:
     tag = call.store.tags.get(str(given["tag"]).strip().lower())
     if tag is None:
         raise Refusal(405, "Invalid Tag.")
-    held = next((one for one in element["Tag"] if one["id"] == tag["id"]), None)
-    if held is None:
+    stored = next((one for one in element["Tag"] if one["id"] == tag["id"]), None)
+    if stored is None:
         raise Refusal(404, f"Could not remove tag as it is not attached to the target {kind}")
     call.store.detach(element, tag)
-    if not held["local"]:
+    if not stored["local"]:
         _touch_tagged(call, kind, event, element)
     return call.saved(
-        f"{'Local' if held['local'] else 'Global'} tag {tag['name']} ({tag['id']}) successfully "
+        f"{'Local' if stored['local'] else 'Global'} tag {tag['name']} ({tag['id']}) successfully "
         "removed from "
         f"{kind}({element['id']})."
     )
@@ -366,32 +368,32 @@ def _analyst(call: Call) -> tuple[str, dict[str, Any]]:
         Refusal: there is none, or it is another organisation's.
     """
     kind, uuid, *_ = call.args
-    held = call.store.analyst.get(uuid.lower())
-    if kind not in ANALYST_KINDS or held is None or held["note_type_name"] != kind:
+    stored = call.store.analyst.get(uuid.lower())
+    if kind not in ANALYST_KINDS or stored is None or stored["note_type_name"] != kind:
         raise Refusal(404, f"Invalid {kind}.")
-    own = next(org for org in call.store.orgs.values() if org["id"] == call.actor.org_id)
-    if held["orgc_uuid"] != own["uuid"] and not call.actor.role.site_admin:
+    organisation = next(org for org in call.store.orgs.values() if org["id"] == call.actor.org_id)
+    if stored["orgc_uuid"] != organisation["uuid"] and not call.actor.role.site_admin:
         raise Refusal(405, "You are not authorised to do that.")
-    return kind, held
+    return kind, stored
 
 
 def analyst_edit(call: Call) -> Answer:
     """`POST /analyst_data/edit/<kind>/<UUID>`: the fields that were given change."""
     call.need(call.actor.role.write)
-    kind, held = _analyst(call)
+    kind, stored = _analyst(call)
     given = require(call.unwrapped(kind), ANALYST, kind)
-    held.update({name: value for name, value in given.items() if name in _EDITABLE})
-    held["modified"] = dt.datetime.fromtimestamp(call.store.clock(), dt.UTC).strftime(
+    stored.update({name: value for name, value in given.items() if name in _EDITABLE})
+    stored["modified"] = dt.datetime.fromtimestamp(call.store.clock(), dt.UTC).strftime(
         "%Y-%m-%d %H:%M:%S"
     )
-    return Answer({kind: dict(held)})
+    return Answer({kind: dict(stored)})
 
 
 def analyst_delete(call: Call) -> Answer:
     """`POST /analyst_data/delete/<kind>/<UUID>[/0]`: for good; without the 0 it blocks the UUID."""
     call.need(call.actor.role.write)
-    kind, held = _analyst(call)
-    uuid = held["uuid"]
+    kind, stored = _analyst(call)
+    uuid = stored["uuid"]
     del call.store.analyst[uuid]
     if truthy(call.args[2] if len(call.args) > 2 else "1"):
         call.store.analyst_blocklist.add(uuid)

@@ -16,18 +16,18 @@ SUMMARY = ("org_id", "distribution", "publish_timestamp", "id", "info", "orgc_id
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
-def _terms(given: Any) -> tuple[list[str], list[str], list[str]]:
+def _terms(sent: Any) -> tuple[list[str], list[str], list[str]]:
     """A filter as (any of, all of, none of), from a scalar, a list with `!` or `{"OR", …}`."""
-    if isinstance(given, dict):
-        if extra := set(given) - {"OR", "AND", "NOT"}:
+    if isinstance(sent, dict):
+        if extra := set(sent) - {"OR", "AND", "NOT"}:
             raise Unknown(f"search filter: unknown operator {sorted(extra)}")
 
         def listed(name: str) -> list[str]:
-            value = given.get(name) or []
+            value = sent.get(name) or []
             return [str(item) for item in (value if isinstance(value, list) else [value])]
 
         return listed("OR"), listed("AND"), listed("NOT")
-    texts = [str(item) for item in (given if isinstance(given, list) else [given])]
+    texts = [str(item) for item in (sent if isinstance(sent, list) else [sent])]
     negated = [text[1:] for text in texts if text.startswith("!")]
     return [text for text in texts if not text.startswith("!")], [], negated
 
@@ -38,9 +38,9 @@ def like(pattern: str, text: str) -> bool:
     return re.fullmatch(regex, text.casefold(), re.DOTALL) is not None
 
 
-def _passes(given: Any, texts: Iterable[str]) -> bool:
+def _passes(sent: Any, texts: Iterable[str]) -> bool:
     texts = list(texts)
-    any_of, all_of, none_of = _terms(given)
+    any_of, all_of, none_of = _terms(sent)
 
     def hit(term: str) -> bool:
         return any(like(term, text) for text in texts)
@@ -62,8 +62,8 @@ def _moment(value: Any, now: int) -> int:
         raise Unknown(f"search filter: cannot read the time {value!r}") from error
 
 
-def _between(given: Any, at: str, now: int) -> bool:
-    bounds = given if isinstance(given, list) else [given]
+def _between(sent: Any, at: str, now: int) -> bool:
+    bounds = sent if isinstance(sent, list) else [sent]
     low = _moment(bounds[0], now)
     return int(at) >= low and (len(bounds) < 2 or int(at) <= _moment(bounds[1], now))
 
@@ -75,95 +75,93 @@ def value_parts(attribute: Json) -> list[str]:
     return [attribute["value"]]
 
 
-def _compressed(given: Any) -> Any:
+def _compressed(sent: Any) -> Any:
     """IPv6 in a filter is compressed by MISP before it looks."""
-    if isinstance(given, list):
-        return [_compressed(item) for item in given]
-    if isinstance(given, dict):
-        return {name: _compressed(item) for name, item in given.items()}
+    if isinstance(sent, list):
+        return [_compressed(item) for item in sent]
+    if isinstance(sent, dict):
+        return {name: _compressed(item) for name, item in sent.items()}
     try:
-        ipaddress.ip_address(str(given))
+        ipaddress.ip_address(str(sent))
     except ValueError:
-        return given
-    return normalise_ip(str(given))
+        return sent
+    return normalise_ip(str(sent))
 
 
-def _deleted(given: Any) -> frozenset[bool]:
+def _deleted(sent: Any) -> frozenset[bool]:
     """The values of `deleted` that a search shows: `[0, 1]` is both, a plain 1 deleted ones."""
-    if given is None:
+    if sent is None:
         return LIVE
-    values = given if isinstance(given, list) else [given]
+    values = sent if isinstance(sent, list) else [sent]
     return frozenset(True if value == "only" else truthy(value) for value in values)
 
 
-def _page(items: list[Json], given: Json) -> list[Json]:
-    limit = int(given.get("limit") or 0)
+def _page(items: list[Json], sent: Json) -> list[Json]:
+    limit = int(sent.get("limit") or 0)
     if not limit:
         return items
-    start = (max(int(given.get("page") or 1), 1) - 1) * limit
+    start = (max(int(sent.get("page") or 1), 1) - 1) * limit
     return items[start : start + limit]
 
 
-def _check_format(given: Json) -> None:
-    if given.get("returnFormat", "json") != "json":
-        raise Unknown(f"restSearch: returnFormat {given['returnFormat']!r} is not implemented")
-    if str(given.get("published", "")) not in ("", "0", "1", "True", "False"):
-        raise Unknown(f"restSearch: published {given['published']!r} is not implemented")
+def _check_format(sent: Json) -> None:
+    if sent.get("returnFormat", "json") != "json":
+        raise Unknown(f"restSearch: returnFormat {sent['returnFormat']!r} is not implemented")
+    if str(sent.get("published", "")) not in ("", "0", "1", "True", "False"):
+        raise Unknown(f"restSearch: published {sent['published']!r} is not implemented")
 
 
 def _attribute_filters(
-    store: Store, given: Json, *, with_time: bool
+    store: Store, sent: Json, *, with_time: bool
 ) -> list[Callable[[Json, Json], bool]]:
     """The filters on (event, attribute) that were asked for."""
     now = store.clock()
     wanted: list[Callable[[Json, Json], bool]] = []
-    if truthy(given.get("value")):
-        value = _compressed(given["value"])
-        wanted.append(lambda event, held: _passes(value, value_parts(held)))
+    if truthy(sent.get("value")):
+        value = _compressed(sent["value"])
+        wanted.append(lambda event, stored: _passes(value, value_parts(stored)))
     for name in ("type", "category"):
-        if truthy(given.get(name)):
-            wanted.append(lambda event, held, name=name: _passes(given[name], [held[name]]))  # type: ignore[misc]
-    if given.get("to_ids") is not None:
+        if truthy(sent.get(name)):
+            wanted.append(lambda event, stored, name=name: _passes(sent[name], [stored[name]]))  # type: ignore[misc]
+    if sent.get("to_ids") is not None:
         wanted.append(
-            lambda event, held: (
-                held["to_ids"] == (truthy(given["to_ids"]) and given["to_ids"] != "exclude")
+            lambda event, stored: (
+                stored["to_ids"] == (truthy(sent["to_ids"]) and sent["to_ids"] != "exclude")
             )
         )
-    if with_time and truthy(given.get("timestamp")):
-        wanted.append(lambda event, held: _between(given["timestamp"], held["timestamp"], now))
+    if with_time and truthy(sent.get("timestamp")):
+        wanted.append(lambda event, stored: _between(sent["timestamp"], stored["timestamp"], now))
     return wanted
 
 
-def _event_filters(store: Store, given: Json, *, with_time: bool) -> list[Callable[[Json], bool]]:
+def _event_filters(store: Store, sent: Json, *, with_time: bool) -> list[Callable[[Json], bool]]:
     now = store.clock()
     wanted: list[Callable[[Json], bool]] = []
-    if truthy(given.get("eventid")):
-        any_of, _, none_of = _terms(given["eventid"])
+    if truthy(sent.get("eventid")):
+        any_of, _, none_of = _terms(sent["eventid"])
         chosen = {store.uuid_of("Event", item) for item in any_of}
         refused = {store.uuid_of("Event", item) for item in none_of}
         wanted.append(
             lambda event: (not chosen or event["uuid"] in chosen) and event["uuid"] not in refused
         )
-    if truthy(given.get("org")):
+    if truthy(sent.get("org")):
         wanted.append(
             lambda event: _passes(
-                given["org"], [event["Orgc"][name] for name in ("id", "name", "uuid")]
+                sent["org"], [event["Orgc"][name] for name in ("id", "name", "uuid")]
             )
         )
-    if truthy(given.get("eventinfo")):
-        wanted.append(lambda event: _passes(given["eventinfo"], [event["info"]]))
-    if given.get("published") is not None and str(given["published"]) != "":
+    if truthy(sent.get("eventinfo")):
+        wanted.append(lambda event: _passes(sent["eventinfo"], [event["info"]]))
+    if sent.get("published") is not None and str(sent["published"]) != "":
+        wanted.append(lambda event: event["published"] == (str(sent["published"]) in ("1", "True")))
+    if truthy(sent.get("event_timestamp")):
+        wanted.append(lambda event: _between(sent["event_timestamp"], event["timestamp"], now))
+    if truthy(sent.get("publish_timestamp")):
         wanted.append(
-            lambda event: event["published"] == (str(given["published"]) in ("1", "True"))
+            lambda event: _between(sent["publish_timestamp"], event["publish_timestamp"], now)
         )
-    if truthy(given.get("event_timestamp")):
-        wanted.append(lambda event: _between(given["event_timestamp"], event["timestamp"], now))
-    if truthy(given.get("publish_timestamp")):
-        wanted.append(
-            lambda event: _between(given["publish_timestamp"], event["publish_timestamp"], now)
-        )
-    if with_time and truthy(given.get("timestamp")):
-        wanted.append(lambda event: _between(given["timestamp"], event["timestamp"], now))
+    if with_time and truthy(sent.get("timestamp")):
+        wanted.append(lambda event: _between(sent["timestamp"], event["timestamp"], now))
     return wanted
 
 
@@ -177,40 +175,40 @@ def search_events(store: Store, actor: Actor, body: Any) -> Answer:
     Raises:
         Unknown: a parameter the double does not implement.
     """
-    given = require_search(body, SEARCH_EVENTS, "events/restSearch")
-    _check_format(given)
-    deleted = _deleted(given.get("deleted"))
-    by_event = _event_filters(store, given, with_time=True)
-    by_attribute = _attribute_filters(store, given, with_time=False)
+    sent = require_search(body, SEARCH_EVENTS, "events/restSearch")
+    _check_format(sent)
+    deleted = _deleted(sent.get("deleted"))
+    by_event = _event_filters(store, sent, with_time=True)
+    by_attribute = _attribute_filters(store, sent, with_time=False)
     found = []
     for event in store.events.values():
         if not store.visible(event, actor) or not all(test(event) for test in by_event):
             continue
-        held = [attribute for _, attribute in attributes_of(event)]
-        if "deleted" in given and not held:
+        stored = [attribute for _, attribute in attributes_of(event)]
+        if "deleted" in sent and not stored:
             continue  # who asks for deleted attributes too is not shown an event that never had any
-        if truthy(given.get("uuid")):
+        if truthy(sent.get("uuid")):
             # The UUID of an attribute finds its event too.
-            names = [event["uuid"], *(attribute["uuid"] for attribute in held)]
-            if not _passes(given["uuid"], names):
+            names = [event["uuid"], *(attribute["uuid"] for attribute in stored)]
+            if not _passes(sent["uuid"], names):
                 continue
-        if truthy(given.get("tags")):
+        if truthy(sent.get("tags")):
             names = _tag_names(event) + [
-                name for attribute in held for name in _tag_names(attribute)
+                name for attribute in stored for name in _tag_names(attribute)
             ]
-            if not _passes(given["tags"], names):
+            if not _passes(sent["tags"], names):
                 continue
-        live = [attribute for attribute in held if attribute["deleted"] in deleted]
+        live = [attribute for attribute in stored if attribute["deleted"] in deleted]
         if by_attribute and not any(
             all(test(event, attribute) for test in by_attribute) for attribute in live
         ):
             continue
         found.append(event)
     more = {
-        "metadata": truthy(given.get("metadata")),
-        "analyst_data": truthy(given.get("includeAnalystData")),
+        "metadata": truthy(sent.get("metadata")),
+        "analyst_data": truthy(sent.get("includeAnalystData")),
     }
-    shown = [{"Event": store.show_event(e, deleted=deleted, **more)} for e in _page(found, given)]
+    shown = [{"Event": store.show_event(e, deleted=deleted, **more)} for e in _page(found, sent)]
     return Answer({"response": shown}, headers={"X-Result-Count": str(len(shown))})
 
 
@@ -220,32 +218,32 @@ def search_attributes(store: Store, actor: Actor, body: Any) -> Answer:
     Raises:
         Unknown: a parameter the double does not implement.
     """
-    given = require_search(body, SEARCH_ATTRIBUTES, "attributes/restSearch")
-    _check_format(given)
-    deleted = _deleted(given.get("deleted"))
-    by_event = _event_filters(store, given, with_time=False)
-    by_attribute = _attribute_filters(store, given, with_time=True)
+    sent = require_search(body, SEARCH_ATTRIBUTES, "attributes/restSearch")
+    _check_format(sent)
+    deleted = _deleted(sent.get("deleted"))
+    by_event = _event_filters(store, sent, with_time=False)
+    by_attribute = _attribute_filters(store, sent, with_time=True)
     found = []
     for event in store.events.values():
         if not store.visible(event, actor) or not all(test(event) for test in by_event):
             continue
-        for obj, held in attributes_of(event):
-            if held["deleted"] not in deleted or not all(
-                test(event, held) for test in by_attribute
+        for obj, stored in attributes_of(event):
+            if stored["deleted"] not in deleted or not all(
+                test(event, stored) for test in by_attribute
             ):
                 continue
-            if truthy(given.get("uuid")) and not _passes(
-                given["uuid"], [held["uuid"], event["uuid"]]
+            if truthy(sent.get("uuid")) and not _passes(
+                sent["uuid"], [stored["uuid"], event["uuid"]]
             ):
                 continue
-            if truthy(given.get("tags")) and not _passes(
-                given["tags"], _tag_names(held) + _tag_names(event)
+            if truthy(sent.get("tags")) and not _passes(
+                sent["tags"], _tag_names(stored) + _tag_names(event)
             ):
                 continue
-            if truthy(given.get("excludeDecayed")) and _decayed(held, store.clock()):
+            if truthy(sent.get("excludeDecayed")) and _decayed(stored, store.clock()):
                 continue
-            found.append((event, obj, held))
-    shown = [_show(store, given, *entry) for entry in _page(found, given)]  # type: ignore[arg-type]
+            found.append((event, obj, stored))
+    shown = [_show(store, sent, *entry) for entry in _page(found, sent)]  # type: ignore[arg-type]
     return Answer({"response": {"Attribute": shown}}, headers={"X-Result-Count": str(len(shown))})
 
 
@@ -263,16 +261,16 @@ def seen_at(now: int) -> str:
     return str(seen(dt.datetime.fromtimestamp(now, dt.UTC).isoformat()))
 
 
-def _show(store: Store, given: Json, event: Json, obj: Json | None, attribute: Json) -> Json:
-    shown = store.show_attribute(attribute, full=truthy(given.get("includeSightings")))
+def _show(store: Store, sent: Json, event: Json, obj: Json | None, attribute: Json) -> Json:
+    shown = store.show_attribute(attribute, full=truthy(sent.get("includeSightings")))
     shown.pop("ShadowAttribute", None)
     shown.pop("Galaxy", None)
     shown["Event"] = {name: event[name] for name in SUMMARY}
     if obj is not None:
         shown["Object"] = {name: obj[name] for name in ("id", "distribution", "sharing_group_id")}
-    if truthy(given.get("includeEventUuid")):
+    if truthy(sent.get("includeEventUuid")):
         shown["event_uuid"] = event["uuid"]
-    if truthy(given.get("includeEventTags")):
+    if truthy(sent.get("includeEventTags")):
         inherited = [{**tag, "inherited": 1} for tag in event["Tag"]]
         shown["Tag"] = [*shown.get("Tag", []), *inherited]
     return shown

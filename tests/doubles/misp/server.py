@@ -148,10 +148,12 @@ class MispDouble:
         """The live attributes with exactly that stored value, also in objects."""
         with self._lock:
             return [
-                held
+                stored
                 for event in self.events.values()
-                for obj, held in attributes_of(event)
-                if held["value"] == value and not held["deleted"] and not (obj and obj["deleted"])
+                for obj, stored in attributes_of(event)
+                if stored["value"] == value
+                and not stored["deleted"]
+                and not (obj and obj["deleted"])
             ]
 
     def snapshot(self) -> Json:

@@ -46,11 +46,13 @@ def upload(store: Store, actor: Actor, body: Any, base_url: str) -> Json:
     if not isinstance(body, dict) or body.get("type") != "bundle":
         raise Refusal(405, "Could not find the uploaded file.")
     objects = body.get("objects") or []
-    report = next((held for held in objects if held.get("type") in ("report", "grouping")), None)
+    report = next(
+        (stored for stored in objects if stored.get("type") in ("report", "grouping")), None
+    )
     uuid = str((report or body)["id"]).partition("--")[2]
     if uuid in store.events:
         raise NotSaved("Stix", "Event with the same UUID already exists.")
-    attributes = [_attribute(held) for held in objects if held.get("type") == "indicator"]
+    attributes = [_attribute(stored) for stored in objects if stored.get("type") == "indicator"]
     original: Json = {
         "name": "original-imported-file",
         "meta-category": "file",
@@ -75,7 +77,7 @@ def upload(store: Store, actor: Actor, body: Any, base_url: str) -> Json:
             "uuid": uuid,
             "info": str((report or {}).get("name") or "STIX import"),
             "distribution": "0",
-            "Attribute": [held for held in attributes if held],
+            "Attribute": [stored for stored in attributes if stored],
             "Object": [original],
         },
         base_url,

@@ -159,16 +159,16 @@ class Store:
             return found
         return self._new_tag(tag) if role.tag_editor else None
 
-    def attach(self, element: Json, tag: Json, given: Mapping[str, Any] | None = None) -> bool:
+    def attach(self, element: Json, tag: Json, sent: Mapping[str, Any] | None = None) -> bool:
         """Tag an event or attribute; False when it was tagged so before."""
-        given = given or {}
-        if any(held["id"] == tag["id"] for held in element["Tag"]):
+        sent = sent or {}
+        if any(stored["id"] == tag["id"] for stored in element["Tag"]):
             return False
         element["Tag"].append(
             {
                 **tag,
-                "local": truthy(given.get("local")),
-                "relationship_type": given.get("relationship_type") or None,
+                "local": truthy(sent.get("local")),
+                "relationship_type": sent.get("relationship_type") or None,
             }
         )
         self._set_galaxies(element)
@@ -176,7 +176,7 @@ class Store:
 
     def detach(self, element: Json, tag: Json) -> bool:
         """Untag; False when it was not tagged."""
-        kept = [held for held in element["Tag"] if held["id"] != tag["id"]]
+        kept = [stored for stored in element["Tag"] if stored["id"] != tag["id"]]
         removed = len(kept) != len(element["Tag"])
         element["Tag"] = kept
         self._set_galaxies(element)
@@ -239,7 +239,9 @@ class Store:
     def forget_attribute(self, place: Place) -> None:
         """Hard-delete an attribute."""
         holder = place.object or place.event
-        holder["Attribute"] = [held for held in holder["Attribute"] if held is not place.attribute]
+        holder["Attribute"] = [
+            stored for stored in holder["Attribute"] if stored is not place.attribute
+        ]
         del self.attributes[place.attribute["uuid"]]
 
     def forget_event(self, event: Json) -> None:
@@ -251,7 +253,9 @@ class Store:
         }
         self.objects = {u: pair for u, pair in self.objects.items() if pair[0] is not event}
         self.reports = {u: pair for u, pair in self.reports.items() if pair[0] is not event}
-        self.references = {u: held for u, held in self.references.items() if held[0] is not event}
+        self.references = {
+            u: stored for u, stored in self.references.items() if stored[0] is not event
+        }
         self.ghosts = {u: holder for u, holder in self.ghosts.items() if holder != event["uuid"]}
         for _, attribute in attributes_of(event):
             self.sightings -= {sighting["uuid"] for sighting in attribute["Sighting"]}
@@ -287,7 +291,9 @@ class Store:
         """
         parts = ("Attribute", "Object", "EventReport")
         shown = copy.deepcopy({name: value for name, value in event.items() if name not in parts})
-        shown["attribute_count"] = str(sum(not held["deleted"] for _, held in attributes_of(event)))
+        shown["attribute_count"] = str(
+            sum(not stored["deleted"] for _, stored in attributes_of(event))
+        )
         shown |= {"ShadowAttribute": [], "RelatedEvent": [], "CryptographicKey": []}
         if not shown["Tag"]:
             del shown["Tag"]
@@ -297,8 +303,8 @@ class Store:
             return shown if analyst_data else _without_analyst_data(shown)
 
         def attributes(holder: Json) -> list[Json]:
-            chosen = (held for held in holder["Attribute"] if held["deleted"] in deleted)
-            return [self.show_attribute(held, sightings=sightings) for held in chosen]
+            chosen = (stored for stored in holder["Attribute"] if stored["deleted"] in deleted)
+            return [self.show_attribute(stored, sightings=sightings) for stored in chosen]
 
         shown["Attribute"] = attributes(event)
         shown["Object"] = []
@@ -326,12 +332,12 @@ def _colour(name: str) -> str:
 
 
 def _sharing_group(number: int, group: Any) -> Json:
-    given = dict(group) if isinstance(group, Mapping) else {"name": str(group)}
-    name = str(given.get("name", f"group {number}"))
+    sent = dict(group) if isinstance(group, Mapping) else {"name": str(group)}
+    name = str(sent.get("name", f"group {number}"))
     made = {
         "id": str(number),
         "name": name,
         "uuid": str(uuids.uuid5(uuids.NAMESPACE_URL, name)),
         "active": True,
     }
-    return {**made, **given, "id": str(given.get("id", number))}
+    return {**made, **sent, "id": str(sent.get("id", number))}

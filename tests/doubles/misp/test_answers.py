@@ -98,15 +98,15 @@ def test_add_answers_the_event_with_string_ids(api: Api, misp: MispDouble) -> No
     event = api.add(
         Attribute=[ip(uuid=uid(10), timestamp=T0 - 5)], Tag=[{"name": "tlp:green"}]
     ).json()["Event"]
-    held = event["Attribute"][0]
+    stored = event["Attribute"][0]
     assert (event["id"], event["uuid"], event["timestamp"]) == ("1", uid(1), str(T0))
-    assert (held["timestamp"], held["distribution"], held["to_ids"], held["deleted"]) == (
+    assert (stored["timestamp"], stored["distribution"], stored["to_ids"], stored["deleted"]) == (
         str(T0 - 5),
         "5",
         True,
         False,
     )
-    assert "Tag" not in held
+    assert "Tag" not in stored
     assert event["Orgc"]["uuid"] == misp.org["uuid"]
     assert api.get("/events/1").json() == api.get(f"/events/view/{uid(1)}.json").json()
 
@@ -236,7 +236,7 @@ def test_a_live_attribute_uuid_used_again_inside_an_object_is_dropped(api: Api) 
             )
         ]
     )
-    assert [held["value"] for held in api.event()["Object"][0]["Attribute"]] == ["b"]
+    assert [stored["value"] for stored in api.event()["Object"][0]["Attribute"]] == ["b"]
     assert api.values() == ["198.51.100.7"]
 
 
@@ -254,7 +254,7 @@ def test_object_with_a_free_uuid_but_taken_attribute_uuids_disappears(api: Api) 
 
 def test_same_value_type_category_twice_keeps_one_compared_as_sent(api: Api) -> None:
     api.add(Attribute=[ip(uuid=uid(10)), ip(uuid=uid(11), Tag=[{"name": "tlp:red"}])])
-    assert [(held["uuid"], "Tag" in held) for held in api.event()["Attribute"]] == [
+    assert [(stored["uuid"], "Tag" in stored) for stored in api.event()["Attribute"]] == [
         (uid(10), False)
     ]
     api.add(
@@ -290,7 +290,7 @@ def test_object_keeps_its_good_attributes(api: Api) -> None:
             file_object(50, bad, {"object_relation": "filename", "type": "filename", "value": "b"})
         ]
     )
-    assert [held["value"] for held in api.event()["Object"][0]["Attribute"]] == ["b"]
+    assert [stored["value"] for stored in api.event()["Object"][0]["Attribute"]] == ["b"]
 
 
 def test_reference_to_unknown_uuid_is_dropped_and_known_kept(api: Api) -> None:
@@ -298,9 +298,9 @@ def test_reference_to_unknown_uuid_is_dropped_and_known_kept(api: Api) -> None:
     targets = (uid(10), uid(99), uid(20))
     references = [{"referenced_uuid": target, "relationship_type": "uses"} for target in targets]
     api.add(Attribute=[ip(uuid=uid(10))], Object=[file_object(50, ObjectReference=references)])
-    assert [held["referenced_uuid"] for held in api.event()["Object"][0]["ObjectReference"]] == [
-        uid(10)
-    ]
+    assert [
+        stored["referenced_uuid"] for stored in api.event()["Object"][0]["ObjectReference"]
+    ] == [uid(10)]
     answer = api.post(
         "/object_references/add", {"object_uuid": uid(50), "referenced_uuid": uid(99)}
     )
@@ -346,7 +346,7 @@ def test_unknown_sharing_group() -> None:
             ip("192.0.2.2", distribution=4, sharing_group_id=group),
         ]
         api.add(distribution=4, sharing_group_id=group, Attribute=levels)
-        assert [held["distribution"] for held in api.event()["Attribute"]] == ["0", "4"]
+        assert [stored["distribution"] for stored in api.event()["Attribute"]] == ["0", "4"]
 
 
 # what the server makes of values
@@ -439,9 +439,9 @@ def test_known_galaxy_tag_is_case_normalised_and_brings_its_galaxy() -> None:
         api = Api(misp)
         tags = [{"name": name.replace("APT", "apt")}, {"name": 'misp-galaxy:tool="unknown"'}]
         api.add(Attribute=[ip(Tag=tags)], Galaxy=[{"name": "custom", "GalaxyCluster": []}])
-        held = api.event()["Attribute"][0]
-        assert [tag["name"] for tag in held["Tag"]] == [name, 'misp-galaxy:tool="unknown"']
-        assert held["Galaxy"][0]["GalaxyCluster"][0]["value"] == "APT28 - G0007"
+        stored = api.event()["Attribute"][0]
+        assert [tag["name"] for tag in stored["Tag"]] == [name, 'misp-galaxy:tool="unknown"']
+        assert stored["Galaxy"][0]["GalaxyCluster"][0]["value"] == "APT28 - G0007"
         assert api.event()["Galaxy"] == []
         assert (
             api.post("/galaxy_clusters/add/1", {"value": "Mine", "uuid": uid(90)}).status_code

@@ -43,11 +43,11 @@ def test_delta_edit_merges_by_uuid(api: Api, clock: Clock) -> None:
         Sighting=[{"uuid": uid(30)}],
     )
     assert api.edit(Attribute=[old]).status_code == 200
-    held = api.event()["Attribute"][0]
-    assert (held["comment"], "Tag" in held, "Sighting" in held) == ("", False, False)
+    stored = api.event()["Attribute"][0]
+    assert (stored["comment"], "Tag" in stored, "Sighting" in stored) == ("", False, False)
     api.edit(Attribute=[{"uuid": uid(10), "to_ids": False}])
-    held = api.event()["Attribute"][0]
-    assert (held["value"], held["to_ids"], held["timestamp"]) == (
+    stored = api.event()["Attribute"][0]
+    assert (stored["value"], stored["to_ids"], stored["timestamp"]) == (
         "192.0.2.1",
         False,
         str(clock.now),
@@ -258,8 +258,8 @@ def test_attributes_edit(api: Api, clock: Clock) -> None:
         api.post(f"/attributes/edit/{uid(10)}", {"timestamp": T0, "to_ids": False}).status_code
         == 405
     )
-    held = api.post(f"/attributes/edit/{uid(10)}", {"to_ids": False}).json()["Attribute"]
-    assert (held["to_ids"], held["value"], held["timestamp"]) == (
+    stored = api.post(f"/attributes/edit/{uid(10)}", {"to_ids": False}).json()["Attribute"]
+    assert (stored["to_ids"], stored["value"], stored["timestamp"]) == (
         False,
         "198.51.100.7",
         str(clock.now),
@@ -273,7 +273,7 @@ def test_inline_sightings(api: Api, misp: MispDouble) -> None:
     assert misp.attribute(uid(10))["Sighting"] == []
     for _ in range(2):
         api.edit(Attribute=[{"uuid": uid(10), "Sighting": [sighting]}])
-    assert [held["source"] for held in api.event()["Attribute"][0]["Sighting"]] == ["vendor"]
+    assert [stored["source"] for stored in api.event()["Attribute"][0]["Sighting"]] == ["vendor"]
 
 
 def test_sightings_add_doubles_and_unknown_value_is_200(api: Api, misp: MispDouble) -> None:
@@ -495,8 +495,8 @@ def test_tls() -> None:
 def test_analyst(api: Api, misp: MispDouble, clock: Clock) -> None:
     api.add(Attribute=[ip(uuid=uid(10), timestamp=T0)], published=True)
     misp.analyst_tag(uid(10), "x")
-    held, event = misp.attribute(uid(10)), misp.events[uid(1)]
-    assert (held["timestamp"], event["timestamp"], event["published"]) == (
+    stored, event = misp.attribute(uid(10)), misp.events[uid(1)]
+    assert (stored["timestamp"], event["timestamp"], event["published"]) == (
         str(clock.now),
         str(clock.now),
         False,
@@ -504,8 +504,8 @@ def test_analyst(api: Api, misp: MispDouble, clock: Clock) -> None:
     misp.analyst_untag(uid(10), "x")
     misp.analyst_sighting(uid(10), type=1)
     misp.analyst_edit(uid(10), to_ids=False)
-    assert (held["Tag"], held["Sighting"][0]["type"], held["to_ids"]) == ([], "1", False)
-    assert misp.find("198.51.100.7") == [held]
+    assert (stored["Tag"], stored["Sighting"][0]["type"], stored["to_ids"]) == ([], "1", False)
+    assert misp.find("198.51.100.7") == [stored]
     misp.analyst_delete(uid(10))
     assert misp.find("198.51.100.7") == []
 
