@@ -1,8 +1,10 @@
-"""What a pipeline, the store and the sinks hand each other: an event with what the bridge has to know about it.
+"""What a pipeline, the store and the sinks hand each other.
 
-The event in an envelope is a plain MISP event: every field of it is MISP's. `Wanted` goes from a pipeline to a sink,
-`Delivered` comes back, and `Edit` is recorded before an edit is sent. The store writes all three
-(`stixbridge.store.codec`).
+An event with what the bridge has to know about it.
+
+The event in an envelope is a plain MISP event: every field of it is MISP's. `Wanted` goes from a
+pipeline to a sink, `Delivered` comes back, and `Edit` is recorded before an edit is sent. The store
+writes all three (`stixbridge.store.codec`).
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any, Self
 from stixbridge.misp.model import MispEvent
 
 _SHARING_GROUP = "sharing_group"
-"""The field in which enrichment, and a script that calls it, names the sharing group of an event."""
+"""The field in which enrichment names the sharing group of an event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,8 @@ class Wanted:
         event: the MISP event.
         restricted: a marking that is not a tag keeps the event at distribution 0.
         restricted_parts: UUIDs of attributes and objects that such a marking restricts.
-        clusters: descriptions of actors, malware and techniques that no galaxy has (`conversion.private_clusters`).
+        clusters: descriptions of actors, malware and techniques that no galaxy has
+            (`conversion.private_clusters`).
         publish: whether a rule asks to publish the event; None where no rule says anything.
         sharing_group: UUID or name of the sharing group that goes with distribution 4.
     """
@@ -47,7 +50,10 @@ class Wanted:
         clusters: Sequence[Mapping[str, Any]] = (),
         publish: bool | None = None,
     ) -> Self:
-        """Put an event into an envelope; the sharing group that enrichment set moves out of the event."""
+        """Put an event into an envelope.
+
+        The sharing group that enrichment set moves out of the event.
+        """
         group = event.get(_SHARING_GROUP)
         if _SHARING_GROUP in event:
             event = {key: value for key, value in event.items() if key != _SHARING_GROUP}
@@ -60,7 +66,10 @@ class Wanted:
         return str(self.event["uuid"])
 
     def fields(self) -> dict[str, Any]:
-        """Everything in the envelope in one mapping, for a digest. Older versions computed digests of this form."""
+        """Everything in the envelope in one mapping, for a digest.
+
+        Older versions computed digests of this form.
+        """
         named = {
             "restricted": self.restricted or None,
             "restricted_parts": list(self.restricted_parts) or None,
@@ -78,7 +87,8 @@ class Adoption:
     Attributes:
         policy: `adopt` where ours is edited into theirs, `extend` where ours extends theirs.
         event: the UUID of their event, where it differs from ours.
-        uuids: UUID of an attribute of ours -> UUID of the attribute in their event that has the same value.
+        uuids: UUID of an attribute of ours -> UUID of the attribute in their event that has the
+            same value.
         restricted: a marking that is not a tag keeps the event at distribution 0.
         distribution: of their event before it was adopted; None where it was extended.
         sharing_group_id: of their event then, where the distribution was 4.
@@ -96,11 +106,15 @@ class Adoption:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """How a large event is divided into several in MISP; the first has number 0 and the UUID of the whole.
+    """How a large event is divided into several in MISP.
+
+    The first has number 0 and the UUID of the whole.
 
     Attributes:
-        numbers: UUID of an attribute or object -> number of the event that it is in; those in the first are not listed.
-        heads: number -> tags and distribution of that event, where they differ from those of the first.
+        numbers: UUID of an attribute or object -> number of the event that it is in; those in the
+            first are not listed.
+        heads: number -> tags and distribution of that event, where they differ from those of the
+            first.
         deleted: numbers of events that an analyst deleted.
     """
 
@@ -114,18 +128,21 @@ class Delivered:
     """An event as we delivered it to a sink, under our UUIDs.
 
     Attributes:
-        body: the MISP event without what the sink did not keep, and without what is there by somebody else's hand.
+        body: the MISP event without what the sink did not keep, and without what is there by
+            somebody else's hand.
         restricted: as in `Wanted`, where the sink took the event as it was wanted.
         restricted_parts: as in `Wanted`.
         clusters: as in `Wanted`.
         publish: as in `Wanted`, where the sink took the event as it was wanted.
         sharing_group: as in `Wanted`, where the sink took the event as it was wanted.
-        adopted: how it became part of an event of somebody else; None where the event is ours alone.
+        adopted: how it became part of an event of somebody else; None where the event is ours
+            alone.
         split: how it is divided into several events; None where it never was.
-        analyst_kept: UUID of a part -> field -> the value that we delivered, where somebody else then set the value
-            that the source wants by now.
+        analyst_kept: UUID of a part -> field -> the value that we delivered, where somebody else
+            then set the value that the source wants by now.
         deleted_by_analyst: UUIDs of parts that somebody else deleted; they are not sent again.
-        stored_values: UUID of an attribute -> its value as MISP stored it, where that differs from what we sent.
+        stored_values: UUID of an attribute -> its value as MISP stored it, where that differs from
+            what we sent.
     """
 
     body: MispEvent
@@ -186,7 +203,8 @@ class Edit:
 
     Attributes:
         body: the edit as it was sent, or what is about to be in a further event of a split one.
-        publish_pending: the event was published before, and is to be published again after the edit.
+        publish_pending: the event was published before, and is to be published again after the
+            edit.
         analyst_data: changes of analyst data that go with it.
     """
 

@@ -323,7 +323,7 @@ class Ledger:
 
     @property
     def line_counts(self) -> tuple[Mapping[Outcome, int], Mapping[Outcome, int]]:
-        """By outcome, how many entries are no accounted object, and how many properties they have."""
+        """Counts by outcome of entries without an account, and of their properties."""
         return self._counts, self._properties
 
     @property

@@ -50,7 +50,9 @@ def read(value: object) -> int | None:
 
 
 def past(value: object, now: int) -> int | None:
-    """`read` for a time that something happened at: None for one before 1970 or after `now`, which nobody meant.
+    """`read` for a time that something happened at.
+
+    None for one before 1970 or after `now`, which nobody meant.
 
     Args:
         value: of any JSON type; Go and .NET write the year 1 where they have no time.

@@ -1,8 +1,8 @@
 """The official converter, misp-stix, in memory: `engine = "misp-stix"`.
 
-It is run on one bundle made of the chosen versions; its events get our identities where its own are random, so that a
-second poll changes nothing. Its losses are seen only from outside: an object whose UUID or value is nowhere in the
-output is `dropped` with the reason `engine`.
+It is run on one bundle made of the chosen versions; its events get our identities where its own are
+random, so that a second poll changes nothing. Its losses are seen only from outside: an object
+whose UUID or value is nowhere in the output is `dropped` with the reason `engine`.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _said(events: Iterable[MispEvent]) -> set[str]:
 def _identified(
     event: MispEvent, objects: Mapping[str, Mapping[str, Any]], options: Options
 ) -> Converted:
-    """Give an event our identities where the converter's are random, and fill what it leaves open."""
+    """Give an event our identities where the converter's are random, and fill in open fields."""
     ids = {uuid: id_ for id_ in objects if (uuid := uuid_of(id_))}
     container = ids.get(str(event.get("uuid", "")).lower())
     if options.uuid_namespace or container is None:

@@ -1,4 +1,7 @@
-"""STIX 2.1, section 6.6. Addresses and names of files come into the `email` object; attached files stand beside it."""
+"""STIX 2.1, section 6.6.
+
+Addresses and names of files come into the `email` object; attached files stand beside it.
+"""
 
 import re
 
@@ -19,7 +22,10 @@ _FILE_NAME = re.compile(r"filename\*?\s*=\s*(?:[\w-]*'[\w-]*')?\"?([^\";]+)", re
 
 
 def file_name_in(disposition: str) -> str:
-    """The name of a file in a Content-Disposition (RFC 2183); the whole text where it names none."""
+    """The name of a file in a Content-Disposition (RFC 2183).
+
+    The whole text where it names none.
+    """
     match = _FILE_NAME.search(disposition)
     return match[1].strip() if match is not None else disposition
 

@@ -10,10 +10,19 @@ TABLE = Table(
         "name": "event report Custom properties",
         "description": "event report Custom properties",
         **dict.fromkeys(
-            ("schema", "version", "extension_types", "extension_properties", "created_by_ref", "labels", "confidence",
-             "external_references", "revoked"),
+            (
+                "schema",
+                "version",
+                "extension_types",
+                "extension_properties",
+                "created_by_ref",
+                "labels",
+                "confidence",
+                "external_references",
+                "revoked",
+            ),
             Reason.NO_PLACE,
         ),
         "modified": Reason.LIFECYCLE,
     },
-)  # fmt: skip
+)

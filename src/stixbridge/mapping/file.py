@@ -1,4 +1,7 @@
-"""STIX 2.1, section 6.7 with its five extensions. A name beside a hash is context: only hashes select."""
+"""STIX 2.1, section 6.7 with its five extensions.
+
+A name beside a hash is context: only hashes select.
+"""
 
 from stixbridge.ledger import Reason
 from stixbridge.mapping.hashes import HASHES, UNCOMMON, hash_fields
@@ -10,9 +13,12 @@ _NO_RELATION_OF_SECTIONS = UNCOMMON | {"sha3-224", "sha3-256", "sha3-384", "sha3
 _PE = "extensions.windows-pebinary-ext"
 _OPTIONAL = (
     "major_linker_version", "minor_linker_version", "size_of_code", "size_of_initialized_data",
-    "size_of_uninitialized_data", "base_of_code", "base_of_data", "image_base", "section_alignment", "file_alignment",
-    "major_os_version", "minor_os_version", "major_image_version", "minor_image_version", "major_subsystem_version",
-    "minor_subsystem_version", "size_of_image", "size_of_headers", "dll_characteristics_hex", "size_of_stack_reserve",
+    "size_of_uninitialized_data", "base_of_code", "base_of_data", "image_base",
+    "section_alignment", "file_alignment",
+    "major_os_version", "minor_os_version", "major_image_version", "minor_image_version",
+    "major_subsystem_version",
+    "minor_subsystem_version", "size_of_image", "size_of_headers", "dll_characteristics_hex",
+    "size_of_stack_reserve",
     "size_of_stack_commit", "size_of_heap_reserve", "size_of_heap_commit", "loader_flags_hex",
 )  # fmt: skip
 # where the relation of `pe-optional-header` is not the STIX name with hyphens

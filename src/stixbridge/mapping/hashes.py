@@ -1,4 +1,4 @@
-"""Hashes: STIX's names (STIX 2.1, section 10.6, hash-algorithm-ov) and MISP's types, which are also its relations."""
+"""Hashes: names of STIX (2.1, section 10.6, hash-algorithm-ov) and types of MISP."""
 
 from stixbridge.mapping.tables import Field
 
@@ -28,7 +28,8 @@ HASHES = {
 """STIX's name of an algorithm -> MISP's type."""
 
 STRONGEST = (
-    "sha512", "sha3-512", "sha384", "sha3-384", "sha256", "sha3-256", "sha512/256", "sha224", "sha3-224",
+    "sha512", "sha3-512", "sha384", "sha3-384", "sha256", "sha3-256", "sha512/256", "sha224",
+    "sha3-224",
     "sha512/224", "sha1", "md5",
 )  # fmt: skip
 """Types of hashes that identify a file, the strongest first."""

@@ -28,10 +28,13 @@ LANGUAGES = {
     "bro": "bro",
     "kql": "kusto-query",
 }
-"""Pattern languages other than STIX (pattern-type-ov) and the attribute type of each; others are kept as `other`."""
+"""Pattern languages other than STIX (pattern-type-ov) and the attribute type of each.
+
+Others are kept as `other`.
+"""
 
 NEVER_DETECTED = frozenset({"benign", "anonymization", "anomalous-activity", "attribution"})
-"""indicator_types (section 10.7) of which no indicator carries `to_ids`, whatever other types it has."""
+"""indicator_types (section 10.7) that keep an indicator from carrying `to_ids`."""
 
 SAYS_NOTHING = frozenset({"malicious-activity", "unknown"})
 """Types that add nothing to an indicator; dropped as redundant."""

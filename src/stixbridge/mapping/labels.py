@@ -1,6 +1,9 @@
-"""What producers say in labels: marking levels, ATT&CK numbers, a confidence; everything else is a word of theirs.
+"""What producers say in labels: marking levels, ATT&CK numbers, a confidence.
 
-A label is hostile text: it never becomes a marking that loosens, and never a tag of a name space that steers MISP.
+Everything else is a word of theirs.
+
+A label is hostile text: it never becomes a marking that loosens, and never a tag of a name space
+that steers MISP.
 """
 
 from __future__ import annotations
@@ -12,21 +15,75 @@ from functools import lru_cache
 from stixbridge import tlp
 
 RESERVED = frozenset(
-    {"tlp", "pap", "misp", "misp-workflow", "misp-galaxy", "workflow", "stixbridge", "retention",
-     "acs-marking", "ais-marking", "iep", "iep2-policy", "iep2-reference", "dcso-sharing", "false-positive"}
-)  # fmt: skip
-"""Name spaces of tags that mark or steer MISP: no label of a producer becomes one, and no source may have the name."""
+    {
+        "tlp",
+        "pap",
+        "misp",
+        "misp-workflow",
+        "misp-galaxy",
+        "workflow",
+        "stixbridge",
+        "retention",
+        "acs-marking",
+        "ais-marking",
+        "iep",
+        "iep2-policy",
+        "iep2-reference",
+        "dcso-sharing",
+        "false-positive",
+    }
+)
+"""Name spaces of tags that mark or steer MISP.
+
+No label of a producer becomes one, and no source may have the name.
+"""
 
 TAXONOMIES = frozenset(
-    {"admiralty-scale", "binary-class", "circl", "common-taxonomy", "cssa", "cyber-threat-framework",
-     "dark-web", "ddos", "dga", "diamond-model", "ecsirt", "enisa", "estimative-language", "europol-event",
-     "europol-incident", "honeypot-basic", "incident-disposition", "information-security-indicators",
-     "kill-chain", "maec-malware-behavior", "maec-malware-capabilities", "malware_classification",
-     "ms-caro-malware", "ms-caro-malware-full", "nis", "osint", "phishing", "ransomware", "rsit",
-     "runtime-packer", "social-engineering-attack-vectors", "stealth_malware", "targeted-threat-index",
-     "tor", "type", "unified-kill-chain", "veris", "vulnerability"}
-)  # fmt: skip
-"""Taxonomies whose tags a label may be, in their own spelling: they describe, and neither mark nor steer."""
+    {
+        "admiralty-scale",
+        "binary-class",
+        "circl",
+        "common-taxonomy",
+        "cssa",
+        "cyber-threat-framework",
+        "dark-web",
+        "ddos",
+        "dga",
+        "diamond-model",
+        "ecsirt",
+        "enisa",
+        "estimative-language",
+        "europol-event",
+        "europol-incident",
+        "honeypot-basic",
+        "incident-disposition",
+        "information-security-indicators",
+        "kill-chain",
+        "maec-malware-behavior",
+        "maec-malware-capabilities",
+        "malware_classification",
+        "ms-caro-malware",
+        "ms-caro-malware-full",
+        "nis",
+        "osint",
+        "phishing",
+        "ransomware",
+        "rsit",
+        "runtime-packer",
+        "social-engineering-attack-vectors",
+        "stealth_malware",
+        "targeted-threat-index",
+        "tor",
+        "type",
+        "unified-kill-chain",
+        "veris",
+        "vulnerability",
+    }
+)
+"""Taxonomies whose tags a label may be, in their own spelling.
+
+They describe, and neither mark nor steer.
+"""
 
 MAX_LABELS = 20
 """The most label tags of one object; further labels are in the ledger."""
@@ -62,7 +119,10 @@ _WORD = re.compile(r"[a-z]{0,20}[-_ ]?confidence[-_:/= ]([a-z]{3,10})")
 
 @lru_cache(maxsize=65536)
 def plain(label: str) -> str:
-    """A label as it is judged: compatibility forms folded (NFKC), invisible characters gone, in lower case."""
+    """A label as it is judged.
+
+    Compatibility forms folded (NFKC), invisible characters gone, in lower case.
+    """
     text = unicodedata.normalize("NFKC", label)
     visible = "".join(char for char in text if unicodedata.category(char) not in ("Cf", "Cc"))
     return " ".join(visible.split()).casefold()
@@ -95,14 +155,14 @@ def technique_of(label: str) -> str | None:
 
 
 def named_in(label: str) -> tuple[str, str] | None:
-    """(STIX type, name) of a label that says what it names (`malware:emotet`, `country:ireland`)."""
+    """(STIX type, name) of a label with its kind (`malware:emotet`, `country:ireland`)."""
     kind, colon, name = plain(label).partition(":")
     stix_type = _KINDS.get(kind.strip().replace("_", "-").replace(" ", "-")) if colon else None
     return (stix_type, name.strip()) if stix_type is not None and name.strip() else None
 
 
 def confidence_of(label: str) -> int | None:
-    """The confidence, 0 to 100, that a vendor says in a label (`threatstream-confidence-90`, `MaliciousConfidence/High`)."""
+    """The confidence, 0 to 100, in a label such as `MaliciousConfidence/High`."""
     text = plain(label)
     match = _PERCENT.fullmatch(text)
     if match is not None:
@@ -113,6 +173,9 @@ def confidence_of(label: str) -> int | None:
 
 
 def fits_a_tag(label: str) -> bool:
-    """Whether a label may be a tag at all: short, and without a value, an id, a hash, a date or a URL in it."""
+    """Whether a label may be a tag at all.
+
+    Short, and without a value, an id, a hash, a date or a URL in it.
+    """
     text = plain(label)
     return bool(text) and len(text) <= _MAX_LENGTH and _NOISE.search(text) is None

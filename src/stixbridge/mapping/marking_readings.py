@@ -1,7 +1,10 @@
-"""Reads marking-definitions (STIX 2.1, section 7.2): TLP, PAP, ACS, AIS and statements, in every form of the field.
+"""Reads marking-definitions (STIX 2.1, section 7.2).
 
-A definition can say its level in several places: its id, its definition, its name, an extension, a property of
-OpenCTI, the text of a statement. Where they contradict each other, the strictest one holds.
+TLP, PAP, ACS, AIS and statements, in every form of the field.
+
+A definition can say its level in several places: its id, its definition, its name, an extension, a
+property of OpenCTI, the text of a statement. Where they contradict each other, the strictest one
+holds.
 """
 
 from __future__ import annotations
@@ -18,13 +21,16 @@ PAP_LEVELS = ("CLEAR", "GREEN", "AMBER", "RED")
 """The Permissible Actions Protocol, from the least to the most restricted."""
 
 STATEMENTS = {
-    "marking-definition--fa42a846-8d90-4e51-bc29-71d5b4802168": "Copyright, The MITRE Corporation (ATT&CK)",
-    "marking-definition--17d82bb2-eeeb-4898-bda5-3ddbcd2b799d": "Copyright, The MITRE Corporation (CAPEC)",
+    "marking-definition--fa42a846-8d90-4e51-bc29-71d5b4802168": "Copyright MITRE (ATT&CK)",
+    "marking-definition--17d82bb2-eeeb-4898-bda5-3ddbcd2b799d": "Copyright MITRE (CAPEC)",
 }
-"""Statement markings that producers refer to without sending them; a statement restricts nothing."""
+"""Statement markings that producers refer to without sending them.
+
+A statement restricts nothing.
+"""
 
 ACS = "extension-definition--3a65884d-005a-4290-8335-cb2d778a83ce"
-"""Access Control Specification markings of the US government, as an extension of a marking-definition."""
+"""The extension with Access Control Specification markings of the US government."""
 
 _CONTROLS = (
     "classification",
@@ -45,7 +51,8 @@ class Reading:
     Attributes:
         level: the TLP level, or None.
         tags: other marking tags (PAP, ACS, AIS).
-        restricted: whether it restricts readers in a way that no tag expresses, or that nobody can rank.
+        restricted: whether it restricts readers in a way that no tag expresses, or that nobody can
+            rank.
         statement: the text of a statement, or None.
         unranked: whether nobody can rank it: its type is unknown.
         drops: parts of it that are neither a tag nor a level.
@@ -60,7 +67,10 @@ class Reading:
 
 
 def joined(readings: Iterable[Reading]) -> Reading:
-    """The strictest reading of several texts under one id: marking-definitions have no versions (section 7.2.1)."""
+    """The strictest reading of several texts under one id.
+
+    Marking-definitions have no versions (section 7.2.1).
+    """
     rows = list(readings)
     if len(rows) == 1:
         return rows[0]
@@ -76,7 +86,7 @@ def joined(readings: Iterable[Reading]) -> Reading:
 
 
 def reading_of(definition: Mapping[str, Any]) -> Reading:
-    """Read a marking-definition, or a mapping with nothing but an `id` that the input does not define."""
+    """Read a marking-definition; one that the input lacks is a mapping with an `id` alone."""
     id_ = str(definition.get("id", ""))
     texts = list(_texts(definition))
     levels = [tlp.WELL_KNOWN.get(id_), *(level for text in texts if (level := _level(text)))]
@@ -110,7 +120,7 @@ def _extension(definition: Mapping[str, Any], name: str) -> Mapping[str, Any] | 
 
 
 def _texts(definition: Mapping[str, Any]) -> Iterator[str]:
-    """Every text of a definition that may name a level, those of TLP markings with `TLP:` before them."""
+    """Every text of a definition that may name a level; TLP markings get `TLP:` in front."""
     kinds = {
         str(definition.get(name) or "").strip().lower()
         for name in ("definition_type", "x_opencti_definition_type")
@@ -176,7 +186,7 @@ def _statement(definition: Mapping[str, Any], texts: list[str]) -> str | None:
 
 
 def _unknown_kind(definition: Mapping[str, Any], level: str | None) -> bool:
-    """Whether a definition has a type that nobody can rank, or is of the type TLP and names no level."""
+    """Whether a definition has an unknown type, or is a TLP marking without a level."""
     kind = definition.get("definition_type")
     if not isinstance(kind, str):
         return False
@@ -212,7 +222,10 @@ def _acs_tags(acs: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _acs_drops(acs: Mapping[str, Any]) -> Iterator[Drop]:
-    """Parts of an ACS marking that the taxonomy has no tag for: they close the element, and are told."""
+    """Parts of an ACS marking that the taxonomy has no tag for.
+
+    They close the element, and are told.
+    """
     path = f"extensions.{ACS}"
     for at, row in enumerate(_rows(acs.get("access_privilege"))):
         where = f"{path}.access_privilege[{at}]"

@@ -1,7 +1,10 @@
-"""The forms that knowledge about STIX types is written in. No control flow: the engine in `conversion` applies it.
+"""The forms that knowledge about STIX types is written in.
 
-Every property of a type is either mapped (a few words on where it goes) or carries the reason why it is dropped. A
-table is checked when it is made, so a wrong one fails at import and in the first test.
+No control flow: the engine in `conversion` applies it.
+
+Every property of a type is either mapped (a few words on where it goes) or carries the reason why
+it is dropped. A table is checked when it is made, so a wrong one fails at import and in the first
+test.
 """
 
 from __future__ import annotations
@@ -70,7 +73,7 @@ COMMON: dict[str, Fate] = {
 
 
 _NOT_OF_OBSERVABLES = ("external_references", "revoked", "modified")
-"""Common properties that observables do not have by the specification, and that are dropped where they come."""
+"""Common properties that observables do not have by the specification."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,8 @@ class Part:
         template: of the object.
         verb: how the object it is a piece of refers to it.
         fields: path below the piece -> field.
-        several: whether it is an object of its own only beside others of its kind; alone it is told by `Table.fields`.
+        several: whether it is an object of its own only beside others of its kind; alone it is told
+            by `Table.fields`.
     """
 
     template: str
@@ -113,7 +117,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class ByKind:
-    """A path whose field depends on the kind of its value (an address may be an IP, a name or a MAC)."""
+    """A path whose field depends on the kind of its value (an IP, a name, a MAC address)."""
 
     chooser: str
     fields: Mapping[str, Field]
@@ -137,8 +141,8 @@ class Table:
         role: what the engine does with it.
         properties: the fate of each property; the common ones are added.
         template: the MISP object template for what one attribute can't say.
-        fields: object path (as in a pattern, quotes left out) -> field. A last step `*` takes what no other path
-            does, with its name before the value.
+        fields: object path (as in a pattern, quotes left out) -> field. A last step `*` takes what
+            no other path does, with its name before the value.
         parts: path -> a piece that is an object of its own.
         composites: pairs of paths that make one attribute.
         guards: paths that only say the type of a reference (`dst_ref.type`); folded away.
@@ -203,7 +207,10 @@ class Table:
 
     @cached_property
     def skipped(self) -> frozenset[str]:
-        """Properties that hold no value of the object itself: common ones, references that only link, dropped ones."""
+        """Properties that hold no value of the object itself.
+
+        Common ones, references that only link, dropped ones.
+        """
         tops = {top_level(path) for path in (*self.fields, *self.parts)}
         return frozenset(name for name in self.fates if name not in tops)
 
@@ -215,7 +222,7 @@ class Table:
 
     @cached_property
     def followed(self) -> dict[str, tuple[str, ...]]:
-        """Path of a reference (`dst_ref`, `to_refs[*]`) -> properties of the object there that have a field here."""
+        """Path of a reference (`dst_ref`) -> properties of its target that have a field here."""
         found: dict[str, dict[str, None]] = {}
         for path in self.fields:
             steps = path.split(".")
@@ -226,7 +233,10 @@ class Table:
 
 
 CUSTOM = Table("*", Role.CUSTOM)
-"""Any type that STIX does not define and no dialect's table knows: an object with its properties, by policy."""
+"""Any type that STIX does not define and no dialect's table knows.
+
+An object with its properties, by policy.
+"""
 
 
 @lru_cache(maxsize=8192)
@@ -254,12 +264,16 @@ _INDEX = re.compile(r"\[(?:-?\d+|\*)\]")
 
 @lru_cache(maxsize=8192)
 def canonical_path(path: str) -> str:
-    """One spelling for a path: hash names as the STIX vocabulary has them, every list index as `[*]`.
+    """One spelling for a path.
 
-    STIX 2.1 section 10.6 (hash-algorithm-ov); producers write `SHA256`, `sha-256` and `SHA-256` alike.
+    Hash names as the STIX vocabulary has them, every list index as `[*]`.
+
+    STIX 2.1 section 10.6 (hash-algorithm-ov); producers write `SHA256`, `sha-256` and `SHA-256`
+    alike.
     """
     path = _INDEX.sub("[*]", path)
     head, dot, name = path.rpartition("hashes.")
     if dot:
-        return f"{head}hashes.{_HASH_NAMES.get(name.replace('-', '').replace('_', '').replace('/', '').lower(), name)}"
+        plain = name.replace("-", "").replace("_", "").replace("/", "").lower()
+        return f"{head}hashes.{_HASH_NAMES.get(plain, name)}"
     return path

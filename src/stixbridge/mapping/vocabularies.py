@@ -1,6 +1,9 @@
-"""The open vocabularies of STIX 2.1 that MISP has a galaxy for, by meaning: section 10.6 and section 10.22.
+"""The open vocabularies of STIX 2.1 that MISP has a galaxy for, by meaning.
 
-A value that MISP has nothing equal to is None. What STIX divides further than MISP is the whole (`government-local`).
+Section 10.6 and section 10.22.
+
+A value that MISP has nothing equal to is None. What STIX divides further than MISP is the whole
+(`government-local`).
 """
 
 from collections.abc import Mapping
@@ -41,7 +44,10 @@ SECTORS: Mapping[str, str | None] = {
     "transportation": "Transport",
     "utilities": "Infrastructure",
 }
-"""`industry-sector-ov` -> the cluster of the galaxy `sector`. Dams and nuclear are kinds of infrastructure in STIX."""
+"""`industry-sector-ov` -> the cluster of the galaxy `sector`.
+
+Dams and nuclear are kinds of infrastructure in STIX.
+"""
 
 REGIONS: Mapping[str, str] = {
     "africa": "002 - Africa",

@@ -1,1 +1,1 @@
-"""MISP's side: what it knows (types, templates, galaxies), which values it takes, and its event format."""
+"""MISP's side: types, templates and galaxies, the values it accepts, and its event format."""

@@ -1,7 +1,10 @@
-"""The known galaxy clusters: which galaxies a STIX type is looked up in, and how a cluster is found.
+"""The known galaxy clusters.
 
-A cluster is found by its UUID, by its number in a catalogue (`T1566`, `G0007`, `win.emotet`), by its name, or by a
-synonym. The galaxies are searched in a fixed order, which puts ATT&CK's enterprise domain before mobile and ICS.
+Which galaxies a STIX type is looked up in, and how a cluster is found.
+
+A cluster is found by its UUID, by its number in a catalogue (`T1566`, `G0007`, `win.emotet`), by
+its name, or by a synonym. The galaxies are searched in a fixed order, which puts ATT&CK's
+enterprise domain before mobile and ICS.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
 
-# The galaxies that names are looked up in, in this order, by STIX type. The deprecated `mitre-enterprise-*`,
+# The galaxies that names are looked up in, in this order, by STIX type. The deprecated
+# `mitre-enterprise-*`,
 # `mitre-mobile-*` and `mitre-pre-*` are never used. A user file can override (see `overrides`).
 GALAXIES: dict[str, tuple[str, ...]] = {
     "attack-pattern": ("mitre-attack-pattern", "mitre-ics-techniques"),
@@ -69,7 +73,10 @@ NO_NUMBER = re.compile(r"(?!)")
 
 _ICS_NUMBER = re.compile(r"T(8\d\d)")
 _CLASSES = frozenset({"sector", "region", "country"})
-"""Galaxies whose names are looked up by their letters and digits alone: `High-tech` is `High tech`."""
+"""Galaxies whose names are looked up by their letters and digits alone.
+
+`High-tech` is `High tech`.
+"""
 
 _MALPEDIA = re.compile(r"malpedia\.caad\.fkie\.fraunhofer\.de/details/([\w.-]+)", re.IGNORECASE)
 _OPENING = 60
@@ -175,7 +182,10 @@ def _first(
 
 
 def number_of(text: str) -> str:
-    """A number as the index has it: `t1059/001` is `T1059.001`, `T800` of the first ICS matrix is `T0800`."""
+    """A number as the index has it.
+
+    `t1059/001` is `T1059.001`, `T800` of the first ICS matrix is `T0800`.
+    """
     number = text.strip().upper().replace("/", ".")
     found = _ICS_NUMBER.fullmatch(number)
     return f"T0{found[1]}" if found else number
@@ -205,7 +215,10 @@ def opening_of(description: object) -> int:
 
 
 def _names(tag: str, name: str) -> bool:
-    """Whether a name is that of a cluster: its value, with or without the number, and nothing more."""
+    """Whether a name is that of a cluster.
+
+    Its value, with or without the number, and nothing more.
+    """
     value = squeezed(_plain(tag.partition('="')[2]))
     family = name.rpartition(".")[2] if " " not in name else name  # of `win.emotet`
     return squeezed(_plain(name)) in (value, "[]") or squeezed(family) == value
@@ -234,7 +247,8 @@ def new_index() -> dict[str, Any]:
 def index_galaxy(index: dict[str, Any], galaxy: str, raw: Mapping[str, Any]) -> None:
     """Add the clusters of one galaxy file to the index.
 
-    Clusters that a name is tried on first come first: what is not revoked, ATT&CK's enterprise domain, then mobile.
+    Clusters that a name is tried on first come first: what is not revoked, ATT&CK's enterprise
+    domain, then mobile.
     """
     uuids: dict[str, int] = {}
     numbers: dict[str, list[int]] = {}
@@ -285,7 +299,10 @@ def _order(cluster: Mapping[str, Any]) -> tuple[bool, int]:
 
 
 def _domain(cluster: Mapping[str, Any]) -> int:
-    """The domain of a technique by its tactics: 0 enterprise (and all that has none), 1 mobile, 2 the old PRE-ATT&CK."""
+    """The domain of a technique by its tactics.
+
+    0 enterprise (and all that has none), 1 mobile, 2 the old PRE-ATT&CK.
+    """
     tactics = (cluster.get("meta") or {}).get("kill_chain") or ()
     if any(row.startswith("mobile-attack") for row in tactics):
         return 1

@@ -1,8 +1,9 @@
 """MISP's own knowledge: attribute types, object templates, galaxy clusters, taxonomies.
 
-It comes from the data files of the packages that ship it (`pymisp`, `pymispgalaxies`, `pytaxonomies`), which are
-found without importing those packages: their import costs more than a whole conversion. What is needed of the files is
-indexed once, into a JSON file in the user's cache folder, whose name holds the versions of the packages.
+It comes from the data files of the packages that ship it (`pymisp`, `pymispgalaxies`,
+`pytaxonomies`), which are found without importing those packages: their import costs more than a
+whole conversion. What is needed of the files is indexed once, into a JSON file in the user's cache
+folder, whose name holds the versions of the packages.
 """
 
 from __future__ import annotations
@@ -30,14 +31,17 @@ _FORMAT = 5
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """An object template: what an object must name, and its relations (relation -> type, settings)."""
+    """An object template.
+
+    What an object must name, and its relations (relation -> type, settings).
+    """
 
     name: str
     uuid: str
     version: str
     category: str
     relations: dict[str, tuple[str, bool | None, bool, str | None]]
-    """relation -> (attribute type, to_ids of the template or None, disable_correlation, category or None)."""
+    """relation -> (attribute type, to_ids or None, disable_correlation, category or None)."""
 
 
 class Knowledge:
@@ -75,7 +79,10 @@ class Knowledge:
         return known
 
     def taxonomy_tag(self, text: str) -> str | None:
-        """The exact spelling of a taxonomy's tag, whatever the case; None where no taxonomy has it."""
+        """The exact spelling of a taxonomy's tag, whatever the case.
+
+        None where no taxonomy has it.
+        """
         return self._taxonomies.get(text.lower())
 
     def taxonomy_entries(self, tag: str) -> list[str]:
@@ -91,13 +98,18 @@ class Knowledge:
         return self.template(name).relations if name in self._templates else {}
 
     def custom(self, stix_type: str) -> Template:
-        """The template of objects of a type that MISP has none for; its UUID is derived from the name."""
+        """The template of objects of a type that MISP has none for.
+
+        Its UUID is derived from the name.
+        """
         return Template(stix_type, derived_uuid(NAMESPACE, "template", stix_type), "1", "misc", {})
 
     def cluster_tag(
         self, stix_type: str, uuid: str, external_ids: list[str], names: list[str]
     ) -> str | None:
-        """The tag of the known galaxy cluster: by UUID, else by external id, else by name or synonym.
+        """The tag of the known galaxy cluster.
+
+        By UUID, else by external id, else by name or synonym.
 
         Args:
             stix_type: a key of `GALAXIES`.
@@ -117,7 +129,8 @@ def load(overrides: Path | None = None) -> Knowledge:
     r"""The knowledge of the installed packages, from the cache where it is warm.
 
     Args:
-        overrides: a JSON file `{"malware:Emotet": "misp-galaxy:malpedia=\"Emotet\""}` that goes before the galaxies.
+        overrides: a JSON file `{"malware:Emotet": "misp-galaxy:malpedia=\"Emotet\""}` that goes
+            before the galaxies.
     """
     user: dict[str, str] = {}
     if overrides is not None:
@@ -191,7 +204,10 @@ def build() -> dict[str, Any]:
 
 
 def _index_taxonomy(tags: dict[str, str], raw: dict[str, Any]) -> None:
-    """Every tag of a taxonomy: `namespace:predicate="value"`, or `namespace:predicate` where that has no values."""
+    """Every tag of a taxonomy.
+
+    `namespace:predicate="value"`, or `namespace:predicate` where that has no values.
+    """
     namespace = raw["namespace"]
     with_values = {row["predicate"] for row in raw.get("values") or ()}
     for predicate in raw["predicates"]:

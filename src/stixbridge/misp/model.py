@@ -1,7 +1,8 @@
 """MISP's event format, as plain data, and the identities of its parts.
 
-The hot path stays on dictionaries; `pymisp` objects are made only when asked for. Identities are derived
-(docs/decisions/0003-identity.md), so that the same input gives the same UUIDs and a second delivery changes nothing.
+The hot path stays on dictionaries; `pymisp` objects are made only when asked for. Identities are
+derived (docs/decisions/0003-identity.md), so that the same input gives the same UUIDs and a second
+delivery changes nothing.
 """
 
 from __future__ import annotations
@@ -118,12 +119,18 @@ def one_line(text: object) -> str:
 
 
 def tag_text(text: str) -> str:
-    """A text fit to stand between the quotes of a machine tag: no quote and no control character can end it."""
+    """A text fit to stand between the quotes of a machine tag.
+
+    No quote and no control character can end it.
+    """
     return one_line(text.replace('"', "'"))
 
 
 def machine_tag(namespace: str, predicate: str, value: str) -> str:
-    """`namespace:predicate="value"`, mended and cut to what MISP stores; hostile values stay inside the quotes."""
+    """`namespace:predicate="value"`, mended and cut to what MISP stores.
+
+    Hostile values stay inside the quotes.
+    """
     head = f'{namespace}:{predicate}="'
     return head + cut(storable(tag_text(value)), MAX_TAG - len(head.encode()) - 1, mark="") + '"'
 

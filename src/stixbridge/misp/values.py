@@ -1,7 +1,8 @@
 """What MISP does to a value before it stores it, and which values it refuses.
 
-`normalise` gives the value as MISP will hold it, so that a UUID derived from it is the UUID of what is stored, and so
-that MISP has nothing to drop. Rules are those of a MISP 2.5 server, observed; each type names its checker in a table.
+`normalise` gives the value as MISP will hold it, so that a UUID derived from it is the UUID of what
+is stored, and so that MISP has nothing to drop. Rules are those of a MISP 2.5 server, observed;
+each type names its checker in a table.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class BadValue(ValueError):
 
 _HEX_LENGTH = {
     "md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128,
-    "sha512/224": 56, "sha512/256": 64, "sha3-224": 56, "sha3-256": 64, "sha3-384": 96, "sha3-512": 128,
+    "sha512/224": 56, "sha512/256": 64, "sha3-224": 56, "sha3-256": 64, "sha3-384": 96,
+    "sha3-512": 128,
     "imphash": 32, "authentihash": 64, "pehash": 40,
     "x509-fingerprint-md5": 32, "x509-fingerprint-sha1": 40, "x509-fingerprint-sha256": 64,
 }  # fmt: skip
@@ -84,7 +86,10 @@ _MONERO = re.compile(r"[48][1-9A-HJ-NP-Za-km-z]{94,105}", re.ASCII)
 
 
 def coin(value: str) -> str:
-    """Which currency an address is of, as far as MISP has a type for it: `btc`, `xmr` or `other`."""
+    """Which currency an address is of, as far as MISP has a type for it.
+
+    `btc`, `xmr` or `other`.
+    """
     if _BITCOIN.fullmatch(value):
         return "btc"
     return "xmr" if _MONERO.fullmatch(value) else "other"
@@ -151,7 +156,10 @@ def _domain(value: str) -> str:
 
 
 def _url(value: str) -> str:
-    """MISP checks no format of URLs; a character that its columns can't hold is written as the same URL has it."""
+    """MISP checks no format of URLs.
+
+    A character that its columns can't hold is written as the same URL has it.
+    """
     value = refang(value)
     if any(unicodedata.category(char) in _BREAKS for char in value):
         raise BadValue("a URL is one line")
@@ -334,7 +342,9 @@ COMPOSITES = {
 
 
 def storable(text: str) -> str:
-    r"""A text without characters that MISP's columns can't hold: `\u{1F642}` stands for one of four bytes in UTF-8.
+    r"""A text without characters that MISP's columns can't hold.
+
+    `\u{1F642}` stands for one of four bytes in UTF-8.
 
     Two different texts stay different.
     """
@@ -349,9 +359,10 @@ def storable(text: str) -> str:
 
 
 def reclassified(type_: str, value: str) -> tuple[str, str] | None:
-    """(type, value) of a network name that plainly says what it is, though it was given as something else.
+    """(type, value) of a network value that came under the name of another.
 
-    An address in a domain name, a URL in one, `host:port`, `ip:port`, a name in place of an address.
+    An address in a domain name, a URL in one, `host:port`, `ip:port`, a name in place of an
+    address.
 
     Args:
         type_: the attribute type that refused it.

@@ -1,7 +1,9 @@
-"""A second reading of JSON that one object breaks: each object by itself, so that the others are read.
+"""A second reading of JSON that one object breaks.
 
-Servers send NaN, numbers out of range, bytes that are not UTF-8, lone surrogates, and objects that nest too deep. The
-document as a whole has to be one: its brackets close, and nothing follows.
+Each object by itself, so that the others are read.
+
+Servers send NaN, numbers out of range, bytes that are not UTF-8, lone surrogates, and objects that
+nest too deep. The document as a whole has to be one: its brackets close, and nothing follows.
 """
 
 from __future__ import annotations
@@ -19,7 +21,10 @@ _BROKEN = object()
 
 
 Unreadable = Callable[[str, str | None], Any]
-"""Makes the stand-in for a list member that can't be read: of its path, and its id where that can be seen."""
+"""Makes the stand-in for a list member that can't be read.
+
+Of its path, and its id where that can be seen.
+"""
 
 
 def loads(data: bytes, unreadable: Unreadable) -> Any:
@@ -77,7 +82,10 @@ def _value(text: bytes) -> Any:
 
 
 def _members(text: bytes) -> list[tuple[str, int, int]] | None:
-    """The members of an object or list: name, and where the value begins and ends. None where the text is broken."""
+    """The members of an object or list: name, and where the value begins and ends.
+
+    None where the text is broken.
+    """
     members: list[tuple[str, int, int]] = []
     depth = 0
     name, start = "", 1

@@ -128,7 +128,8 @@ class _Interpreter:
         if tree.operator == "FOLLOWEDBY":
             self._exact = self._detects = False
         joined = self._product([self._observation(operand) for operand in tree.operands])
-        # Two observations are two sightings, even of one type: only the text expresses their connection.
+        # Two observations are two sightings, even of one type: only the text expresses their
+        # connection.
         self._exact = False
         return joined
 
@@ -216,7 +217,7 @@ _META = re.compile(r"[.^$*+?{}\[\]|()]")
 
 
 def regex_literal(text: str) -> str | None:
-    r"""Return the only text that a regular expression matches (`^a\.example$`), without executing it."""
+    r"""Return the only text that a regular expression matches, without executing it."""
     if not (text.startswith("^") and text.endswith("$")):
         return None
     inner = text[1:-1]

@@ -38,7 +38,8 @@ class Entry(NamedTuple):
     """One entry of an input: a usable object, or the reason why it is unusable.
 
     Attributes:
-        path: its place in the document, for example `$.objects[3]`; of a usable object perhaps the list that has it.
+        path: its place in the document, for example `$.objects[3]`; of a usable object perhaps the
+            list that has it.
         obj: the unchanged object, if it is usable.
         reason: why it is unusable, if it is.
         id: its id, if it has one.
@@ -96,7 +97,7 @@ def without_mark(data: bytes) -> bytes:
 
 
 def parse(data: bytes) -> Any:
-    """Parse JSON. Members of its lists that can't be read are entries with the reason `invalid-json`.
+    """Parse JSON; unreadable members of lists become entries of the reason `invalid-json`.
 
     Raises:
         orjson.JSONDecodeError: when the text as a whole is not one JSON value.

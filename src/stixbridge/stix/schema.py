@@ -24,65 +24,99 @@ _TEXT, _NUMBER, _BOOLEAN, _TEXTS, _TABLE, _TABLES = (
 KINDS: dict[str, str] = {
     **dict.fromkeys(
         (
-            "name", "description", "created", "modified", "lang", "spec_version", "created_by_ref", "pattern",
-            "pattern_type", "pattern_version", "valid_from", "valid_until", "published", "context", "value",
-            "relationship_type", "source_ref", "target_ref", "start_time", "stop_time", "sighting_of_ref", "first_seen",
-            "last_seen", "summary", "first_observed", "last_observed", "definition_type", "identity_class",
-            "contact_information", "objective", "resource_level", "primary_motivation", "sophistication",
-            "tool_version", "display_name", "belongs_to_ref", "rir", "mime_type", "name_enc", "magic_number_hex",
-            "ctime", "mtime", "atime", "parent_directory_ref", "content_ref", "src_ref", "dst_ref", "start", "end",
+            "name", "description", "created", "modified", "lang", "spec_version",
+            "created_by_ref", "pattern",
+            "pattern_type", "pattern_version", "valid_from", "valid_until", "published",
+            "context", "value",
+            "relationship_type", "source_ref", "target_ref", "start_time", "stop_time",
+            "sighting_of_ref", "first_seen",
+            "last_seen", "summary", "first_observed", "last_observed", "definition_type",
+            "identity_class",
+            "contact_information", "objective", "resource_level", "primary_motivation",
+            "sophistication",
+            "tool_version", "display_name", "belongs_to_ref", "rir", "mime_type", "name_enc",
+            "magic_number_hex",
+            "ctime", "mtime", "atime", "parent_directory_ref", "content_ref", "src_ref",
+            "dst_ref", "start", "end",
             "src_payload_ref", "dst_payload_ref", "encapsulated_by_ref", "x_opencti_definition",
-            "x_opencti_definition_type", "x_opencti_description", "x_opencti_created_by_ref", "x_opencti_location_type",
-            "payload_bin", "url", "encryption_algorithm", "decryption_key", "path", "path_enc", "from_ref",
-            "sender_ref", "subject", "body", "date", "message_id", "content_type", "raw_email_ref", "command_line",
+            "x_opencti_definition_type", "x_opencti_description", "x_opencti_created_by_ref",
+            "x_opencti_location_type",
+            "payload_bin", "url", "encryption_algorithm", "decryption_key", "path", "path_enc",
+            "from_ref",
+            "sender_ref", "subject", "body", "date", "message_id", "content_type",
+            "raw_email_ref", "command_line",
             "cwd",
-            "created_time", "creator_user_ref", "image_ref", "binary_ref", "parent_ref", "cpe", "swid", "vendor",
-            "version", "user_id", "credential", "account_login", "account_type", "account_created", "account_expires",
-            "credential_last_changed", "account_first_login", "account_last_login", "key", "modified_time",
-            "serial_number", "signature_algorithm", "issuer", "validity_not_before", "validity_not_after",
-            "subject_public_key_algorithm", "subject_public_key_modulus", "abstract", "content", "explanation",
-            "opinion", "object_ref", "object_modified", "region", "country", "administrative_area", "city",
-            "street_address", "postal_code", "product", "configuration_version", "analysis_engine_version",
-            "analysis_definition_version", "submitted", "analysis_started", "analysis_ended", "result_name", "result",
+            "created_time", "creator_user_ref", "image_ref", "binary_ref", "parent_ref", "cpe",
+            "swid", "vendor",
+            "version", "user_id", "credential", "account_login", "account_type",
+            "account_created", "account_expires",
+            "credential_last_changed", "account_first_login", "account_last_login", "key",
+            "modified_time",
+            "serial_number", "signature_algorithm", "issuer", "validity_not_before",
+            "validity_not_after",
+            "subject_public_key_algorithm", "subject_public_key_modulus", "abstract", "content",
+            "explanation",
+            "opinion", "object_ref", "object_modified", "region", "country",
+            "administrative_area", "city",
+            "street_address", "postal_code", "product", "configuration_version",
+            "analysis_engine_version",
+            "analysis_definition_version", "submitted", "analysis_started", "analysis_ended",
+            "result_name", "result",
             "av_result", "host_vm_ref", "operating_system_ref", "sample_ref",
         ),
         _TEXT,
     ),
     **dict.fromkeys(
         (
-            "confidence", "count", "number_observed", "number", "size", "src_port", "dst_port", "src_byte_count",
-            "dst_byte_count", "src_packets", "dst_packets", "latitude", "longitude", "precision", "pid",
+            "confidence", "count", "number_observed", "number", "size", "src_port", "dst_port",
+            "src_byte_count",
+            "dst_byte_count", "src_packets", "dst_packets", "latitude", "longitude", "precision",
+            "pid",
             "number_of_subkeys", "subject_public_key_exponent",
         ),
         _NUMBER,
     ),
     **dict.fromkeys((
-            "revoked", "is_family", "is_active", "defanged", "x_opencti_negative", "x_opencti_detection",
-            "is_multipart", "is_hidden", "is_service_account", "is_privileged", "can_escalate_privs", "is_disabled",
+            "revoked", "is_family", "is_active", "defanged", "x_opencti_negative",
+            "x_opencti_detection",
+            "is_multipart", "is_hidden", "is_service_account", "is_privileged",
+            "can_escalate_privs", "is_disabled",
             "is_self_signed",
         ), _BOOLEAN),
     **dict.fromkeys(
         (
-            "labels", "aliases", "indicator_types", "malware_types", "report_types", "threat_actor_types", "tool_types",
-            "object_marking_refs", "object_refs", "where_sighted_refs", "observed_data_refs", "sample_refs",
-            "operating_system_refs", "architecture_execution_envs", "implementation_languages", "capabilities", "goals",
-            "secondary_motivations", "personal_motivations", "roles", "sectors", "protocols", "resolves_to_refs",
-            "belongs_to_refs", "contains_refs", "encapsulates_refs", "x_mitre_aliases", "x_opencti_aliases",
+            "labels", "aliases", "indicator_types", "malware_types", "report_types",
+            "threat_actor_types", "tool_types",
+            "object_marking_refs", "object_refs", "where_sighted_refs", "observed_data_refs",
+            "sample_refs",
+            "operating_system_refs", "architecture_execution_envs", "implementation_languages",
+            "capabilities", "goals",
+            "secondary_motivations", "personal_motivations", "roles", "sectors", "protocols",
+            "resolves_to_refs",
+            "belongs_to_refs", "contains_refs", "encapsulates_refs", "x_mitre_aliases",
+            "x_opencti_aliases",
             "x_opencti_labels", "to_refs", "cc_refs", "bcc_refs", "received_lines", "arguments",
-            "opened_connection_refs", "child_refs", "languages", "authors", "infrastructure_types", "modules",
+            "opened_connection_refs", "child_refs", "languages", "authors",
+            "infrastructure_types", "modules",
             "installed_software_refs", "analysis_sco_refs",
         ),
         _TEXTS,
     ),
     **dict.fromkeys((
-            "extensions", "hashes", "ipfix", "objects", "additional_header_fields", "environment_variables",
+            "extensions", "hashes", "ipfix", "objects", "additional_header_fields",
+            "environment_variables",
             "x509_v3_extensions", "contents",
         ), _TABLE),
     **dict.fromkeys(
-        ("external_references", "granular_markings", "kill_chain_phases", "body_multipart", "values"), _TABLES
+        ("external_references", "granular_markings", "kill_chain_phases", "body_multipart",
+         "values"),
+        _TABLES,
     ),
 }  # fmt: skip
-"""Property -> the JSON type of its value. A name has the same meaning in all types that STIX defines."""
+"""Property -> the JSON type of its value.
+
+A name has the same meaning in all types that STIX defines.
+"""
 
 # The texts that a row in a list of tables must have to be useful.
 _NEEDED: dict[str, tuple[str, ...]] = {
@@ -91,15 +125,22 @@ _NEEDED: dict[str, tuple[str, ...]] = {
 UNREADABLE = "?"
 """Replaces a marking reference that can't be read; no definition has this id."""
 
-# The types that have numbers and flags of STIX's own names; in any other type a text may stand there.
+# The types that have numbers and flags of STIX's own names; in any other type a text may stand
+# there.
 _STANDARD = frozenset(
     (
-        "attack-pattern", "campaign", "course-of-action", "grouping", "identity", "incident", "indicator",
-        "infrastructure", "intrusion-set", "location", "malware", "malware-analysis", "note", "observed-data",
-        "opinion", "report", "threat-actor", "tool", "vulnerability", "relationship", "sighting", "artifact",
-        "autonomous-system", "directory", "domain-name", "email-addr", "email-message", "file", "ipv4-addr",
-        "ipv6-addr", "mac-addr", "mutex", "network-traffic", "process", "software", "url", "user-account",
-        "windows-registry-key", "x509-certificate", "marking-definition", "language-content", "extension-definition",
+        "attack-pattern", "campaign", "course-of-action", "grouping", "identity", "incident",
+        "indicator",
+        "infrastructure", "intrusion-set", "location", "malware", "malware-analysis", "note",
+        "observed-data",
+        "opinion", "report", "threat-actor", "tool", "vulnerability", "relationship", "sighting",
+        "artifact",
+        "autonomous-system", "directory", "domain-name", "email-addr", "email-message", "file",
+        "ipv4-addr",
+        "ipv6-addr", "mac-addr", "mutex", "network-traffic", "process", "software", "url",
+        "user-account",
+        "windows-registry-key", "x509-certificate", "marking-definition", "language-content",
+        "extension-definition",
     )
 )  # fmt: skip
 _COMMON = frozenset(
@@ -143,7 +184,7 @@ def shaped(obj: dict[str, Any]) -> tuple[dict[str, Any], list[Drop]]:
 
 
 def _own_property(obj: dict[str, Any], name: Any) -> bool:
-    """Return whether a type that STIX does not define has its own property of a name that STIX uses, too."""
+    """Return whether an unknown type has its own property of a name that STIX uses, too."""
     return obj.get("type") not in _STANDARD and name not in _COMMON
 
 

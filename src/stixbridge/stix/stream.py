@@ -137,8 +137,8 @@ class Scan:
             yield from read_value(head, checked=True).entries
         elif head.get("type", "bundle") != "bundle":
             raise InputError(
-                f"{self._where}: one object of type {head['type']!r} with a list `objects`, too large to be read as a"
-                " whole; is it meant to be a bundle?"
+                f"{self._where}: one object of type {head['type']!r} with a list `objects`, too"
+                " large to be read as a whole; is it meant to be a bundle?"
             )
         found = head.get("id")
         if head.get("type") == "bundle" and isinstance(found, str) and len(found) <= 300:

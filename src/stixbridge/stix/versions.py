@@ -26,6 +26,7 @@ def digest_of(obj: Mapping[str, Any]) -> bytes:
     try:
         text = orjson.dumps(obj, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
     except (TypeError, RecursionError):
-        # nested deeper than JSON is written; later versions of marshal also write how often an object is referred to
+        # nested deeper than JSON is written; later versions of marshal also write how often an
+        # object is referred to
         text = marshal.dumps(dict(obj), 2)
     return blake2b(text, digest_size=16).digest()

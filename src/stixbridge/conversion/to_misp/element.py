@@ -1,7 +1,11 @@
-"""An element of an event that is being built: a lone attribute, or an object with its attributes."""
+"""An element of an event that is being built.
+
+A lone attribute, or an object with its attributes.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from stixbridge import times
@@ -10,7 +14,9 @@ from stixbridge.conversion.to_misp.translation import NO_TAGS, Attribute, Object
 
 
 class Element:
-    """Everything that meets in one attribute or object; its final form is made by `EventBuilder.finish`.
+    """Everything that meets in one attribute or object.
+
+    Its final form is made by `EventBuilder.finish`.
 
     Attributes:
         uuid: of the attribute or object.
@@ -30,7 +36,8 @@ class Element:
     """
 
     __slots__ = (
-        "analyst_data", "attribute", "comments", "first_seen", "last_seen", "marking", "obj", "references",
+        "analyst_data", "attribute", "comments", "first_seen", "last_seen", "marking", "obj",
+        "references",
         "sightings", "stix_ids", "tags", "timestamp", "to_ids", "uuid",
     )  # fmt: skip
 
@@ -86,7 +93,7 @@ class Element:
         self.analyst_data.setdefault(kind, []).append(row)
 
     def relate(self, row: dict[str, Any]) -> None:
-        """Add an object reference (of an object) or an analyst-data relationship (of an attribute), unless it is there."""
+        """Add an object reference or an analyst-data relationship, unless it is there."""
         if self.references is None:
             self.references = {}
         self.references.setdefault(str(row["uuid"]), row)
@@ -102,3 +109,12 @@ class Element:
         if last is not None:
             text = times.to_text(last)
             self.last_seen = max(self.last_seen or text, text)
+
+
+@dataclass(slots=True)
+class Report:
+    """An event report: sections in order of their keys, each with the marking of its text."""
+
+    title: str
+    head: str = ""
+    sections: dict[str, tuple[str, Marking]] = field(default_factory=dict)

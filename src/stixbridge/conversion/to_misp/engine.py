@@ -1,14 +1,20 @@
-"""The engine: STIX objects in, MISP events and a ledger out. Pure: no I/O, no clock, no state between calls.
+"""The engine: STIX objects in, MISP events and a ledger out.
+
+Pure: no I/O, no clock, no state between calls.
 
 The way of one object, with the file that each stage is in:
 
-1. `workspace`: one version of each object, in shape, lifted to STIX 2.1; its table and shape (`shapes`).
-2. `roles/`: the handler of its role translates it (`translate`, `pattern_algebra`) to attributes and objects.
+1. `workspace`: one version of each object, in shape, lifted to STIX 2.1; its table and shape
+(`shapes`).
+2. `roles/`: the handler of its role translates it (`translate`, `pattern_algebra`) to attributes
+and objects.
 3. `grouping`: which events there are, and what is in each.
-4. `roles/`, `event_builder`: placed in its events, marked, tagged, with its supplements (`supplements`).
+4. `roles/`, `event_builder`: placed in its events, marked, tagged, with its supplements
+(`supplements`).
 5. `relationships`, `galaxies`, `sightings`, `notes`: what links objects and speaks of them.
 6. `event_builder.finish`: the events as plain data.
-7. `fates`: what became of each object, recorded where it was decided, checked against the events, goes to the ledger.
+7. `fates`: what became of each object, recorded where it was decided, checked against the events,
+goes to the ledger.
 """
 
 from __future__ import annotations
@@ -45,7 +51,10 @@ _INFO_MAX = 1_000
 
 @dataclass(slots=True)
 class Conversion:
-    """The outcome of one call: the events, the ledger, and the objects that were converted, in shape."""
+    """The outcome of one call.
+
+    The events, the ledger, and the objects that were converted, in shape.
+    """
 
     converted: list[Converted]
     ledger: Ledger
@@ -61,7 +70,8 @@ def convert_entries(entries: Iterable[Entry], options: Options, knowledge: Knowl
         knowledge: MISP's types, templates and galaxies.
 
     Returns:
-        Events sorted by UUID, and the ledger. Same entries in any order and same options, same bytes.
+        Events sorted by UUID, and the ledger. Same entries in any order and same options, same
+        bytes.
     """
     return _Engine(Workspace(entries, options, knowledge)).run()
 
@@ -91,7 +101,10 @@ class _Engine:
         return Conversion(converted, workspace.ledger, workspace.objects)
 
     def _reserved(self, plans: list[Plan]) -> set[str]:
-        """UUIDs that are derived for something in this conversion: none that a document brings takes them over."""
+        """UUIDs that are derived for something in this conversion.
+
+        None that a document brings takes them over.
+        """
         translations = self._workspace.translations
         if not any(row.uuids for row in translations.values()):
             return set()
@@ -124,7 +137,10 @@ class _Engine:
                         fates.drop(id_, [(f"{name}[{at}]", Outcome.DROPPED, Reason.DANGLING)])
 
     def _place(self, plan: Plan) -> EventBuilder:
-        """Build an event: its container's markings and tags, then its members in the order of their ids."""
+        """Build an event.
+
+        Its container's markings and tags, then its members in the order of their ids.
+        """
         workspace = self._workspace
         options = workspace.options
         builder = EventBuilder(plan.uuid, workspace.knowledge, options.default_tlp, self._taken)
@@ -148,7 +164,7 @@ class _Engine:
         return builder
 
     def _open_collecting(self, builder: EventBuilder, plan: Plan) -> None:
-        """Mark a collecting event as its members are, and tag it with their producer, where all have the same."""
+        """Mark and tag a collecting event with the level and producer that all members share."""
         workspace = self._workspace
         objects = workspace.objects
         creators = {text(objects[id_].get("created_by_ref")) for id_ in plan.members}
@@ -163,7 +179,10 @@ class _Engine:
             builder.mark(None)  # only the default says so; see `EventBuilder.level`
 
     def _observe(self) -> None:
-        """Note in which events each object is; then put observed-data on the elements of their observables."""
+        """Note in which events each object is.
+
+        Then put observed-data on the elements of their observables.
+        """
         workspace = self._workspace
         events_of = workspace.events_of
         for uuid, builder in workspace.builders.items():
@@ -261,7 +280,10 @@ class _Engine:
         )
 
     def _info(self, plan: Plan, builder: EventBuilder) -> str:
-        """The title of an event: the name of its report, or that of the source with the day and level."""
+        """The title of an event.
+
+        The name of its report, or that of the source with the day and level.
+        """
         container, level = plan.container, builder.level
         source = self._workspace.options.name
         if container is not None:

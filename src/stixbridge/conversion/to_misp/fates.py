@@ -1,8 +1,8 @@
-"""Fates: what became of each object and property, recorded by whoever decides, at that moment (law 1).
+"""The fate of each object and property, recorded where it is decided (law 1).
 
-`outcome` and `drop` are called where something is decided. The tables supply the fate of everything that nobody
-decided about (`Shape.drops`, `Handler.default`). `write` adds up, and checks each object that counts as mapped
-against the events: its evidence has to be in them.
+`outcome` and `drop` are called where something is decided. The tables supply the fate of everything
+that nobody decided about (`Shape.drops`, `Handler.default`). `write` adds up, and checks each
+object that counts as mapped against the events: its evidence has to be in them.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ class Fates:
 
         Args:
             id_: of the object.
-            evidence: keys of elements, tags, references or reports, any of which has to be in an event at the end
-                (`EventBuilder.shown`); without evidence the record stands as it is.
+            evidence: keys of elements, tags, references or reports, any of which has to be in an
+                event at the end (`EventBuilder.shown`); without evidence the record stands as it
+                is.
         """
         if id_ not in self._outcomes:
             self._outcomes[id_] = MAPPED
@@ -87,9 +88,11 @@ class Fates:
             ledger: takes the accounts.
             shapes: the shape of each object, with the drops that the table gives by default.
             sizes: how many properties each entry came with.
-            embedded: observables of a STIX 2.0 observed-data: id -> (id of that, key); its properties, not entries.
+            embedded: observables of a STIX 2.0 observed-data: id -> (id of that, key); its
+                properties, not entries.
             shown: the keys of everything that is in an event.
-            kept: ids of objects that an event carries as they came: their losses elsewhere count as preserved.
+            kept: ids of objects that an event carries as they came: their losses elsewhere count as
+                preserved.
         """
         for id_, evidence in self._evidence.items():
             mapped = self._outcomes[id_][0] is Outcome.MAPPED
@@ -120,7 +123,7 @@ class Fates:
         return drops + tuple(dict.fromkeys(more)) if more else drops
 
     def _embedded(self, id_: str, shape: Shape, owner: str, key: str) -> None:
-        """Record the losses of an embedded observable as parts of its owner's property `objects`."""
+        """Record the losses of an embedded observable as parts of the property `objects`."""
         outcome, reason, _ = self._outcomes[id_]
         if reason is not None:
             self.drop(owner, [(f"objects.{key}", outcome, reason)])

@@ -1,7 +1,9 @@
-"""Context objects: actors, malware, techniques, tools, campaigns. A known galaxy cluster, or a plain tag.
+"""Context objects: actors, malware, techniques, tools, campaigns.
 
-A context object is shown where something is linked to it, and on the event where a report has it. What is linked to
-nothing stays out of MISP (`unlinked-context`).
+A known galaxy cluster, or a plain tag.
+
+A context object is shown where something is linked to it, and on the event where a report has it.
+What is linked to nothing stays out of MISP (`unlinked-context`).
 """
 
 from __future__ import annotations
@@ -65,7 +67,10 @@ class Contexts:
         return self._markings.may_name(named, told)
 
     def marking_of_tag(self, id_: str) -> Marking:
-        """What holds for its tag: a known cluster's says nothing of the object's text, so only the level counts."""
+        """What holds for its tag.
+
+        A known cluster's says nothing of the object's text, so only the level counts.
+        """
         found = self._tag_markings.get(id_)
         if found is None:
             marking = self.marking(id_)
@@ -135,7 +140,10 @@ class Contexts:
     def related(
         self, event_uuid: str, source: str, verb: str, target: str, marking: Marking
     ) -> None:
-        """Two context objects are related in an event; clusters carry that where no marking confines it."""
+        """Two context objects are related in an event.
+
+        Clusters carry that where no marking confines it.
+        """
         if not confining(marking.joined(self.marking(target))):
             self._related.setdefault((event_uuid, source), set()).add((verb, target))
 
@@ -148,8 +156,8 @@ class Contexts:
     ) -> list[dict[str, Any]]:
         """What no galaxy knows, of what is shown in an event, as clusters.
 
-        A cluster is seen by all of the organisation, whatever event it came with: what is marked TLP:RED, or so that no
-        level says it, makes none.
+        A cluster is seen by all of the organisation, whatever event it came with: what is marked
+        TLP:RED, or so that no level says it, makes none.
 
         Args:
             builder: of the event.
@@ -200,7 +208,8 @@ class Contexts:
     def finish(self, builder: EventBuilder) -> None:
         """Tag the event, and retell the context objects that no galaxy knows.
 
-        A tag can't be marked more strictly than its event: such a context object is told in a restricted report only.
+        A tag can't be marked more strictly than its event: such a context object is told in a
+        restricted report only.
         """
         links = self._links.get(builder.uuid, {})
         on_event = self._on_event.get(builder.uuid, ())

@@ -1,7 +1,7 @@
 """Which objects go to which event.
 
-One event a report or grouping, with its members, what they need, and the relationships and sightings between them.
-What is in no report goes to collecting events, each object to one.
+One event a report or grouping, with its members, what they need, and the relationships and
+sightings between them. What is in no report goes to collecting events, each object to one.
 """
 
 from __future__ import annotations
@@ -121,7 +121,10 @@ class Grouping:
         return [*plans, *collecting]
 
     def _give_way(self, plans: list[Plan], collecting: set[str]) -> None:
-        """Derive the UUID of a report whose id has the UUID of a collecting event: a document can't take that over."""
+        """Derive the UUID of a report whose id has the UUID of a collecting event.
+
+        A document can't take that over.
+        """
         for plan in plans:
             if plan.uuid not in collecting or plan.container is None:
                 continue
@@ -195,7 +198,10 @@ class Grouping:
         return members
 
     def _ends(self, relationship: StixObject) -> list[str]:
-        """The ends of a relationship that come with it; a context object at the other's side comes as its tag."""
+        """The ends of a relationship that come with it.
+
+        A context object at the other's side comes as its tag.
+        """
         ends = [
             ref
             for name in ("source_ref", "target_ref")
@@ -252,7 +258,9 @@ class Grouping:
         ).hexdigest()[:32]
 
     def _by_day(self, free: list[str]) -> Iterable[Plan]:
-        """One event a day and TLP level. What says the same value stays together: one attribute, strictest marking.
+        """One event a day and TLP level.
+
+        What says the same value stays together: one attribute, strictest marking.
 
         An object that another takes in goes where that goes, and says nothing by itself.
         """
@@ -287,7 +295,10 @@ class Grouping:
 
 
 def _above(child: Plan, plan: Plan, by_uuid: Mapping[str, Plan]) -> bool:
-    """Whether an event is the other, or stands above it already: reports may refer to each other in a circle."""
+    """Whether an event is the other, or stands above it already.
+
+    Reports may refer to each other in a circle.
+    """
     here: Plan | None = plan
     while here is not None:
         if here is child:

@@ -1,7 +1,9 @@
-"""Which known galaxy cluster an object stands for: by its UUID, its numbers wherever they stand, its names.
+"""Which known galaxy cluster an object stands for.
 
-What stands for a class (a sector of industry, a country or region) is found by the vocabularies of STIX, and only in
-the galaxy of its kind; other names of a class find nothing.
+By its UUID, its numbers wherever they stand, its names.
+
+What stands for a class (a sector of industry, a country or region) is found by the vocabularies of
+STIX, and only in the galaxy of its kind; other names of a class find nothing.
 """
 
 from __future__ import annotations
@@ -56,7 +58,10 @@ def names_of(obj: StixObject, table: Table) -> list[str]:
 
 
 def _numbers(stix_type: str, obj: StixObject, names: Iterable[str]) -> Iterator[str]:
-    """The numbers of an object in ATT&CK or Malpedia: of its references, its properties, then in its names."""
+    """The numbers of an object in ATT&CK or Malpedia.
+
+    Of its references, its properties, then in its names.
+    """
     form = NUMBERS.get(stix_type, NO_NUMBER)
     refs = obj.get("external_references")
     for row in refs if isinstance(refs, list) else ():
@@ -115,7 +120,10 @@ _WORDS = {
 
 
 def _sector(obj: StixObject, clusters: Clusters) -> Match | None:
-    """The cluster of an identity of the class `class`: by its name, else by the one sector it says."""
+    """The cluster of an identity of the class `class`.
+
+    By its name, else by the one sector it says.
+    """
     sectors = obj.get("sectors") or ()
     for name in (obj.get("name"), *(sectors if len(sectors) == 1 else ())):
         if not isinstance(name, str) or not name.strip():
@@ -129,7 +137,10 @@ def _sector(obj: StixObject, clusters: Clusters) -> Match | None:
 
 
 def _area(obj: StixObject, clusters: Clusters) -> Match | None:
-    """The cluster of a country, by its code or name, or of a region; a region is never a country."""
+    """The cluster of a country, by its code or name, or of a region.
+
+    A region is never a country.
+    """
     name, country, region = (
         str(obj.get(key) or "").strip() for key in ("name", "country", "region")
     )

@@ -53,7 +53,9 @@ class Marking:
         )
 
     def exceeds(self, event: Marking, rank: int) -> bool:
-        """Whether a text with this marking is for fewer readers than its event: texts, notes and tags have no marking.
+        """Whether a text with this marking is for fewer readers than its event.
+
+        Texts, notes and tags have no marking.
 
         Args:
             event: the marking of the event.
@@ -85,7 +87,8 @@ def _marking_in(words: tuple[str, ...], least: int) -> Marking:
 
     Args:
         words: labels and types.
-        least: the rank of the level that holds without them; a level that is not stricter says nothing.
+        least: the rank of the level that holds without them; a level that is not stricter says
+            nothing.
     """
     level = tlp.strictest(labels.level_of(word) for word in words)
     if level is not None and tlp.RANK[level] <= least:
@@ -100,7 +103,9 @@ def strictness(marking: Marking) -> tuple[bool, int]:
 
 
 class Markings:
-    """Resolves the markings of objects against the marking-definitions of the input; cached by reference lists.
+    """Resolves the markings of objects against the marking-definitions of the input.
+
+    Cached by reference lists.
 
     Args (of the constructor):
         objects: of the input, by id.
@@ -157,7 +162,9 @@ class Markings:
         return own.rank <= shown
 
     def name(self, ref: object, told: Marking) -> str | None:
-        """The name of a producer, where it may stand; an identity that is named is in the output by that.
+        """The name of a producer, where it may stand.
+
+        An identity that is named is in the output by that.
 
         Args:
             ref: the id of an identity.

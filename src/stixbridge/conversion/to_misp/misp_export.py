@@ -1,6 +1,9 @@
-"""STIX that MISP exported, back to what MISP had: attributes and objects with their own UUIDs, types and categories.
+"""STIX that MISP exported, back to what MISP had.
 
-A record says what it is in its labels (`mapping.misp_made`). That changes how it is read, and nothing of what it may
+Attributes and objects with their own UUIDs, types and categories.
+
+A record says what it is in its labels (`mapping.misp_made`). That changes how it is read, and
+nothing of what it may
 do: markings, limits and the checks of values hold as for any other document.
 """
 
@@ -11,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from stixbridge import tlp
+from stixbridge.conversion.to_misp.elements import NO_CORRELATION
 from stixbridge.conversion.to_misp.markings import Marking
 from stixbridge.conversion.to_misp.misp_export_values import (
     Leaf,
@@ -24,7 +28,6 @@ from stixbridge.conversion.to_misp.misp_export_values import (
     references_of,
     relation_of,
 )
-from stixbridge.conversion.to_misp.translate import NO_CORRELATION
 from stixbridge.conversion.to_misp.translation import Attribute, Draft, Object, unique
 from stixbridge.conversion.to_misp.walk import text_of
 from stixbridge.ledger import Outcome, Reason
@@ -42,7 +45,7 @@ _REPORT_LAYER = 'misp:data-layer="Event Report"'
 
 
 def made_by_misp(objects: Iterable[StixObject]) -> bool:
-    """Whether a report or grouping says that MISP wrote it, or every content object carries MISP's labels."""
+    """Whether a report or grouping of the input says that MISP wrote it."""
     return any(
         obj["type"] in ("report", "grouping")
         and not misp_export.TOOLS.isdisjoint(obj.get("labels") or ())
@@ -128,7 +131,10 @@ class Restorer:
         self._knowledge = knowledge
 
     def is_second(self, id_: str) -> bool:
-        """Whether an indicator is the second half of a record: its values are those of an observed-data."""
+        """Whether an indicator is the second half of a record.
+
+        Its values are those of an observed-data.
+        """
         return id_.startswith("indicator--") and self.first_of(id_) in self._objects
 
     @staticmethod
@@ -383,7 +389,10 @@ class Restorer:
         return self._objects.get(f"indicator--{str(obj['id'])[15:]}")
 
     def _observed(self, obj: StixObject, draft: Draft) -> Iterator[Leaf]:
-        """The values of the observables of a record; those that another refers to stand below it."""
+        """The values of the observables of a record.
+
+        Those that another refers to stand below it.
+        """
         refs = [ref for ref in obj.get("object_refs") or () if ref in self._objects]
         draft.consumed.extend(refs)
         inner = {ref: self._objects[ref] for ref in refs}
@@ -433,7 +442,10 @@ def _place(obj: StixObject) -> str:
 
 
 def sighting_of(obj: StixObject, objects: Mapping[str, StixObject]) -> dict[str, Any]:
-    """The sighting that an opinion of an export stands for; one who disagrees saw a false positive."""
+    """The sighting that an opinion of an export stands for.
+
+    One who disagrees saw a false positive.
+    """
     refs = obj.get("object_refs")
     target = refs[0] if isinstance(refs, list) and refs else obj.get("object_ref")
     opinion = str(obj.get("opinion") or obj.get("x_misp_opinion") or "")

@@ -1,4 +1,7 @@
-"""The values of what MISP exported: each with the path it stands at, and what they become in a MISP object."""
+"""The values of what MISP exported.
+
+Each with the path it stands at, and what they become in a MISP object.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stixbridge.conversion.to_misp.translate import CHOOSERS
-from stixbridge.conversion.to_misp.walk import text_of
+from stixbridge.conversion.to_misp.walk import CHOOSERS, text_of
 from stixbridge.mapping import TABLES
 from stixbridge.mapping.dialects import misp_export
 from stixbridge.mapping.hashes import HASHES
@@ -31,7 +33,8 @@ Leaf = tuple[str, str]
 
 _ADDRESSES = ("src_ref.value", "dst_ref.value")
 _GUARD = re.compile(r"_refs?(?:\[(?:\d+|\*)\])?\.type$")
-# Where the values of an object of its own begin: the template, and how the object above refers to it.
+# Where the values of an object of its own begin: the template, and how the object above refers to
+# it.
 _PARTS = (
     (
         re.compile(r"file:extensions\.windows-pebinary-ext\.sections\[(?:\d+|\*)\]\."),
@@ -75,8 +78,20 @@ def properties_of(obj: StixObject) -> Iterator[Leaf]:
     """The properties of a domain object that stands for a MISP object."""
     type_ = obj["type"]
     for name, value in obj.items():
-        if name in ("type", "id", "spec_version", "created", "modified", "created_by_ref", "labels", "object_refs",
-                    "object_marking_refs", "external_references", "kill_chain_phases", "confidence"):  # fmt: skip
+        if name in (
+            "type",
+            "id",
+            "spec_version",
+            "created",
+            "modified",
+            "created_by_ref",
+            "labels",
+            "object_refs",
+            "object_marking_refs",
+            "external_references",
+            "kill_chain_phases",
+            "confidence",
+        ):
             continue
         if name == "contact_information" and isinstance(value, str) and ": " in value:
             for part in value.split(" / "):
@@ -128,7 +143,8 @@ def files_in(
 ) -> tuple[list[tuple[str, str, str | None]], list[Leaf]]:
     """Files inside a record, as (relation, value, content), and the other values.
 
-    An attachment or sample is the file's content; `x_misp_…` with value and data is one too; of an email, its parts.
+    An attachment or sample is the file's content; `x_misp_…` with value and data is one too; of an
+    email, its parts.
     """
     files: list[tuple[str, str, str | None]] = []
     others: list[Leaf] = []
@@ -164,7 +180,9 @@ def files_in(
 
 
 def pieces_of(name: str, leaves: list[Leaf]) -> dict[str, tuple[str, str, str, list[Leaf]]]:
-    """The values by object: key -> (template, verb, key of the object above, values); "" is the record itself.
+    """The values by object: key -> (template, verb, key of the object above, values).
+
+    "" is the record itself.
 
     One value of a registry key stays with the key.
     """

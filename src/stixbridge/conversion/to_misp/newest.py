@@ -15,16 +15,18 @@ StixObject = dict[str, Any]
 def newest(
     entries: Iterable[Entry], ledger: Ledger
 ) -> tuple[dict[str, StixObject], dict[str, list[StixObject]]]:
-    """Choose the newest version of each object; unusable, older and double entries go to the ledger.
+    """Choose the newest version of each object.
+
+    Unusable, older and double entries go to the ledger.
 
     Args:
         entries: of all inputs.
         ledger: takes a line for each entry that is not chosen.
 
     Returns:
-        id -> object, in the order of the input; of equal times the greater digest wins, so that the order says nothing.
-        And id -> the other texts of a marking-definition: those have no versions (STIX 2.1, section 7.2.1), and
-        every text counts.
+        id -> object, in the order of the input; of equal times the greater digest wins, so that the
+        order says nothing. And id -> the other texts of a marking-definition: those have no
+        versions (STIX 2.1, section 7.2.1), and every text counts.
     """
     objects: dict[str, StixObject] = {}
     others: dict[str, list[StixObject]] = {}

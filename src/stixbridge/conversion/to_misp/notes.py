@@ -1,7 +1,7 @@
 """Notes, opinions and translations: what is said of objects, put where those are.
 
-A note or opinion is analyst data (MISP 2.5) on each element of what it speaks of, and on the event where that is a
-report; what it says of a context object stands in the event report "Notes".
+A note or opinion is analyst data (MISP 2.5) on each element of what it speaks of, and on the event
+where that is a report; what it says of a context object stands in the event report "Notes".
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Notes:
         self._events_of = workspace.events_of
 
     def note(self, id_: str, obj: StixObject) -> None:
-        """Apply a note or an opinion (STIX 2.1, sections 4.13 and 4.15), and record what became of it."""
+        """Apply a note or opinion (STIX 2.1, sections 4.13 and 4.15), and record its fate."""
         kind, fields = self._fields(obj)
         if kind is None:
             self._fates.outcome(id_, Outcome.INVALID, Reason.INVALID_OBJECT)

@@ -14,23 +14,28 @@ class Options:
 
     Attributes:
         now: the reference time, microseconds; decides what has expired.
-        source: the name of the source; names events and spaces of tags, and is part of derived UUIDs.
+        source: the name of the source; names events and spaces of tags, and is part of derived
+            UUIDs.
         group: what is in no report goes by `input`, `day`, `creator` or `type:NAME`.
         default_tlp: the level of what carries no marking.
         uuid_namespace: all event UUIDs are derived in this namespace.
         labels: labels that become tags; `*` takes all.
-        custom: `drop` what no table knows, make objects of custom `objects`, or tell custom properties as well (`all`).
+        custom: `drop` what no table knows, make objects of custom `objects`, or tell custom
+            properties as well (`all`).
         preserve: `source` attaches the original objects to each event.
         galaxies: a file of tags that go before the galaxies.
         input_name: stands for the source's name where there is none (a bundle's id).
         from_misp: whether MISP made the input, where more of it is known than is converted here.
-        delivered: STIX ids that were delivered before: revoked and expired ones stay, without `to_ids`.
+        delivered: STIX ids that were delivered before: revoked and expired ones stay, without
+            `to_ids`.
         assigned: day of the collecting event that an id was given before; kept.
         date_added: when the server got an object, microseconds; the day of what has no `created`.
-        containers: ids that make events, where not all of them shall; the others are there to be referred to.
+        containers: ids that make events, where not all of them shall; the others are there to be
+            referred to.
         collect: ids that may go to a collecting event, where not all may.
         placed: events that an id is in already, beyond this conversion.
-        keep_expired: whether expired indicators that were never delivered are kept, without `to_ids`.
+        keep_expired: whether expired indicators that were never delivered are kept, without
+            `to_ids`.
         describe: whether what no galaxy knows is described as clusters.
     """
 

@@ -1,7 +1,9 @@
-"""`preserve = "source"`: an event carries the STIX objects behind it, as they came, so that nothing is given up.
+"""`preserve = "source"`.
 
-They are attachments of JSON lines under gzip, one for each marking: what is RED is no part of an attachment that is
-GREEN. `preserved_objects` reads them back.
+An event carries the STIX objects behind it, as they came, so that nothing is given up.
+
+They are attachments of JSON lines under gzip, one for each marking: what is RED is no part of an
+attachment that is GREEN. `preserved_objects` reads them back.
 """
 
 from __future__ import annotations
@@ -77,7 +79,10 @@ class Preserving:
                 self.kept.update(ids)
 
     def _behind(self, plan: Plan, builder: EventBuilder) -> set[str]:
-        """What an event is made of: its members with all their parts, what links and speaks of them, who made it."""
+        """What an event is made of.
+
+        Its members with all their parts, what links and speaks of them, who made it.
+        """
         start = {*plan.members, *builder.by_stix}
         if plan.container is not None:
             start.add(str(plan.container["id"]))
@@ -98,7 +103,10 @@ class Preserving:
         return self._closed(found | self._linking(contexts, found))
 
     def _linking(self, ids: set[str], found: set[str]) -> set[str]:
-        """What links and speaks of some objects; of the links of a context object those to what was found."""
+        """What links and speaks of some objects.
+
+        Of the links of a context object those to what was found.
+        """
         linking: set[str] = set()
         for ref in ids:
             if self._roles[ref] not in _LINKED:
@@ -129,7 +137,10 @@ class Preserving:
         return found
 
     def _comes_with(self, id_: str) -> bool:
-        """Whether an object comes with what refers to it: content and reports have events of their own."""
+        """Whether an object comes with what refers to it.
+
+        Content and reports have events of their own.
+        """
         role = self._roles[id_]
         return (role not in CONTENT and role is not Role.CONTAINER) or self._objects[id_][
             "type"
@@ -161,7 +172,10 @@ def _name(marking: Marking) -> str:
 
 
 def _line(obj: StixObject) -> bytes | None:
-    """An object as a line in canonical form, keys in order; None for one that nests too deep to be written."""
+    """An object as a line in canonical form, keys in order.
+
+    None for one that nests too deep to be written.
+    """
     try:
         return orjson.dumps(obj, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
     except (TypeError, RecursionError):
@@ -180,7 +194,8 @@ def preserved_objects(event: Any) -> list[dict[str, Any]]:
     """The STIX objects that an event carries (`preserve = "source"`).
 
     Args:
-        event: a MISP event with its attachments: plain, with or without `Event` around it, or a `pymisp.MISPEvent`.
+        event: a MISP event with its attachments: plain, with or without `Event` around it, or a
+            `pymisp.MISPEvent`.
 
     Returns:
         The objects as they came, sorted by id; an empty list where the event carries none.

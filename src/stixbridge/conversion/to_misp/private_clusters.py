@@ -1,7 +1,7 @@
 """What no galaxy knows, described as a cluster, for a sink that makes private clusters of it.
 
-The UUID comes from the type and the name, as the plain tag does: one name is one cluster, whichever source says it, and
-a document can't choose the UUID of another's.
+The UUID comes from the type and the name, as the plain tag does: one name is one cluster, whichever
+source says it, and a document can't choose the UUID of another's.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def described(
         source: the name of the source.
 
     Returns:
-        `uuid`, `tag`, `galaxy` (a type), `value`, `description`, `source`, `elements` (pairs of key and value,
-        sorted), `relations` (empty), `level` (its TLP level, or None), `withheld`.
+        `uuid`, `tag`, `galaxy` (a type), `value`, `description`, `source`, `elements` (pairs of key
+        and value, sorted), `relations` (empty), `level` (its TLP level, or None), `withheld`.
     """
     galaxy = CLUSTER_GALAXIES.get(str(obj["type"]))
     if galaxy is None or not names:
@@ -86,7 +86,10 @@ def described(
 
 
 def withheld(cluster: dict[str, Any]) -> dict[str, Any]:
-    """A cluster that says nothing: of what is marked for few. None is made of it; one that is there says no more."""
+    """A cluster that says nothing: of what is marked for few.
+
+    None is made of it; one that is there says no more.
+    """
     return {**cluster, "description": _WITHHELD, "elements": [], "relations": [], "withheld": True}
 
 

@@ -1,7 +1,10 @@
-"""Relationships: object references, analyst-data relationships, galaxy tags, rows of an event report.
+"""Relationships.
 
-They are drawn after all elements of all events are placed. Each relationship ends up, in each event that holds both
-its ends, in the form that fits them; where its ends meet in no event it becomes a row in the events of one end.
+Object references, analyst-data relationships, galaxy tags, rows of an event report.
+
+They are drawn after all elements of all events are placed. Each relationship ends up, in each event
+that holds both its ends, in the form that fits them; where its ends meet in no event it becomes a
+row in the events of one end.
 """
 
 from __future__ import annotations
@@ -10,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stixbridge.conversion.to_misp.event_builder import MAX_COMMENT, EventBuilder
+from stixbridge.conversion.to_misp.event_builder import EventBuilder
+from stixbridge.conversion.to_misp.event_form import MAX_COMMENT
 from stixbridge.conversion.to_misp.markings import UNMARKED, Marking
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.mapping.tables import Role, Table
@@ -21,14 +25,20 @@ if TYPE_CHECKING:
 
 StixObject = Mapping[str, Any]
 
-_ROWS = "| source | relationship | target | description | times | confidence |\n|---|---|---|---|---|---|"
+_ROWS = (
+    "| source | relationship | target | description | times | confidence |\n"
+    "|---|---|---|---|---|---|"
+)
 # Relationships to a context object that a tag says in full.
 _PLAIN = frozenset({"indicates", "uses", "related-to"})
 _FEW = 8
 
 
 class Link(NamedTuple):
-    """One relationship to draw: from a relationship object, or from a property of the source (`obj` is None)."""
+    """One relationship to draw.
+
+    From a relationship object, or from a property of the source (`obj` is None).
+    """
 
     id: str
     source: str
@@ -110,7 +120,10 @@ class Links:
         return drawn
 
     def _tag_with_context(self, link: Link, outward: bool) -> list[Drawn]:
-        """A context object and something else: its tag on that, and a row for what the tag does not say."""
+        """A context object and something else.
+
+        Its tag on that, and a row for what the tag does not say.
+        """
         context, tagged = (link.target, link.source) if outward else (link.source, link.target)
         tells = link.obj is not None and (not outward or link.verb not in _PLAIN or link.detail)
         drawn: list[Drawn] = []

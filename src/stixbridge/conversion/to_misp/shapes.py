@@ -1,7 +1,8 @@
-"""Shapes: objects with the same table and the same property names share one plan, compiled once from the tables.
+"""Objects with the same table and property names share one plan, compiled once.
 
-Thousands of objects of a feed share a handful of shapes. A shape says which properties the table drops and why, and
-which of the steps that only some objects need (links, references in lists, labels …) an object of it can need at all.
+Thousands of objects of a feed share a handful of shapes. A shape says which properties the table
+drops and why, and which of the steps that only some objects need (links, references in lists,
+labels …) an object of it can need at all.
 """
 
 from __future__ import annotations
@@ -38,15 +39,17 @@ class Shape:
         table: of the objects.
         drops: properties that the table drops, whatever their value.
         reference_lists: properties that list references; a member that is not in the input dangles.
-        referring: properties that refer to objects that it needs: neither its producer nor its markings.
+        referring: properties that refer to objects that it needs: neither its producer nor its
+            markings.
         tagging: properties that tags are made of.
         links: whether the table says relationships by properties that are here.
         times: properties that are timestamps.
         marked: whether it has marking references, or labels that may say a level.
-        supplemented: whether an object can have more than its elements: links, long texts, times, custom properties.
+        supplemented: whether an object can have more than its elements: links, long texts, times,
+            custom properties.
         detailed: whether a relationship can say more than its type.
-        scalars: where every value of the object has a field of its own: (property, its field); else None, and the
-            object is walked through.
+        scalars: where every value of the object has a field of its own: (property, its field); else
+            None, and the object is walked through.
     """
 
     table: Table

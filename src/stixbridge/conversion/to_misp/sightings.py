@@ -1,4 +1,4 @@
-"""Sightings: at most two MISP sightings an element, first and last, with the count in the source."""
+"""At most two MISP sightings for an element, first and last, with the count in the source."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ROWS = "| what | seen by | times |\n|---|---|---|"
 
 
 class Sightings:
-    """Puts the sightings of one conversion on the elements, or in the event report of a context object."""
+    """Puts sightings on elements, or into the event report of a context object."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
@@ -116,7 +116,10 @@ def _seconds(obj: StixObject) -> list[int]:
 
 
 def _sightable(elements: list[Element]) -> list[Element]:
-    """Attributes take sightings; of an object its selecting attribute does. A pattern's hub only where it is alone."""
+    """Attributes take sightings; of an object its selecting attribute does.
+
+    A pattern's hub only where it is alone.
+    """
     lone = [element for element in elements if element.attribute is not None]
     return lone or elements[:1]
 

@@ -1,6 +1,7 @@
 """Supplements: everything that comes with an object besides its elements.
 
-Links, long texts, the times in which something was seen, custom properties, the end of an object's life.
+Links, long texts, the times in which something was seen, custom properties, the end of an object's
+life.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ StixObject = Mapping[str, Any]
 
 _WITH_LINKS = frozenset({Role.INDICATOR, Role.DETAIL, Role.CUSTOM})
 COMMENT_LINE = 255
-"""The most characters of a name and description that the comment of an indicator's elements holds."""
+"""The most characters of a name and description that a comment holds."""
 
 
 class Supplements:
@@ -183,7 +184,10 @@ class Supplements:
 
 
 def fits_a_comment(obj: StixObject) -> bool:
-    """Whether the comment holds an indicator's name and description in full; else an event report tells them."""
+    """Whether the comment holds an indicator's name and description in full.
+
+    Else an event report tells them.
+    """
     description = obj.get("description")
     if not description:
         return len(str(obj.get("name") or "")) + 2 <= COMMENT_LINE

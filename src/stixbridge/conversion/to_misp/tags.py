@@ -46,7 +46,8 @@ class Tags:
             from_misp: MISP wrote it: its labels are its tags.
 
         Returns:
-            The tags, and those without the tag of its producer, for an event that names the producer already.
+            The tags, and those without the tag of its producer, for an event that names the
+            producer already.
         """
         names = self._shapes[id_].tagging
         if not names:
@@ -118,7 +119,10 @@ class Tags:
                     yield path, tag, None
 
     def _label(self, label: str, *, confidence: bool) -> tuple[str | None, Reason | None]:
-        """The tag that a label becomes; else the reason, or nothing where the label marks its object."""
+        """The tag that a label becomes.
+
+        Else the reason, or nothing where the label marks its object.
+        """
         if labels.level_of(label) or labels.pap_of(label):
             return None, None
         tag = self._cluster(label)
@@ -163,7 +167,7 @@ class Tags:
                     yield f"{name}[{at}]", Outcome.DROPPED, Reason.REDUNDANT
 
     def _cluster(self, label: str) -> str | None:
-        """The known galaxy cluster that a label names, by its number or by a kind before its name."""
+        """The known galaxy cluster that a label names."""
         technique = labels.technique_of(label)
         if technique is not None:
             return self._knowledge.cluster_tag("attack-pattern", "", [technique], [])
@@ -213,7 +217,10 @@ def _frozen(value: Any) -> Any:
 
 
 def is_a_tag(label: str) -> bool:
-    """Whether a label of what MISP wrote is a tag that it had: neither a field, nor the export's own, nor a marking."""
+    """Whether a label of what MISP wrote is a tag that it had.
+
+    Neither a field, nor the export's own, nor a marking.
+    """
     return (
         bool(label)
         and label not in WRITTEN_BY_THE_EXPORT
@@ -224,9 +231,18 @@ def is_a_tag(label: str) -> bool:
 
 _FIELDS = tuple(
     f"misp:{name}="
-    for name in ("type", "category", "to_ids", "name", "meta-category", "galaxy-type", "galaxy-name", "data-layer",
-                 "context-layer")
-)  # fmt: skip
+    for name in (
+        "type",
+        "category",
+        "to_ids",
+        "name",
+        "meta-category",
+        "galaxy-type",
+        "galaxy-name",
+        "data-layer",
+        "context-layer",
+    )
+)
 
 
 def text(value: object) -> str | None:
@@ -235,7 +251,7 @@ def text(value: object) -> str | None:
 
 
 def confidence_tag(value: object) -> str | None:
-    """MISP's confidence tag for a STIX confidence (0 to 100), by the floors of the `misp` taxonomy."""
+    """MISP's confidence tag for a STIX confidence (0 to 100)."""
     if not isinstance(value, int) or isinstance(value, bool):
         return None
     for floor, name in ((100, "completely"), (75, "usually"), (50, "fairly"), (25, "rarely")):
@@ -259,7 +275,10 @@ _LOCKHEED = {
 
 
 def kill_chain_tag(space: str, chain: str, name: str) -> str:
-    """The tag of a kill-chain phase: Lockheed's in the taxonomy's spelling, others in the source's name space."""
+    """The tag of a kill-chain phase.
+
+    Lockheed's in the taxonomy's spelling, others in the source's name space.
+    """
     if chain.lower().startswith("lockheed"):
         known = _LOCKHEED.get(name.lower().replace(" ", "-").replace("_", "-"))
         if known:

@@ -1,4 +1,7 @@
-"""A translation: one STIX object as MISP attributes and objects, before it has an event, and so without UUIDs."""
+"""A translation.
+
+One STIX object as MISP attributes and objects, before it has an event, and so without UUIDs.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +36,8 @@ class Object:
         key: tells the objects of one STIX object apart.
         parent: key of the object that refers to this one, by `verb`.
         custom: MISP has no template of that name.
-        identity: identifies the object within its event, whatever STIX object it comes from (the strongest hash of a
-            file); empty where the STIX object does.
+        identity: identifies the object within its event, whatever STIX object it comes from (the
+            strongest hash of a file); empty where the STIX object does.
     """
 
     template: str
@@ -47,7 +50,10 @@ class Object:
 
 
 def unique(rows: Iterable[tuple[str, Attribute]]) -> tuple[tuple[str, Attribute], ...]:
-    """Attributes of an object in order, each relation and value once: it detects if any of equal ones does."""
+    """Attributes of an object in order, each relation and value once.
+
+    It detects if any of equal ones does.
+    """
     found: dict[tuple[str, str, str], tuple[str, Attribute]] = {}
     for relation, row in sorted(rows, key=lambda pair: (pair[0], pair[1].value)):
         key = (relation, row.type, row.value)
@@ -70,8 +76,8 @@ class Translation:
         drops: parts of properties that are not carried over.
         consumed: ids of STIX objects that are translated as a part of this one.
         sources: ids of STIX objects of which a value is used here; their markings hold here.
-        uuids: of an object that MISP exported, its own UUIDs: (type or relation, value) -> UUID; ("", "") is the
-            MISP object.
+        uuids: of an object that MISP exported, its own UUIDs: (type or relation, value) -> UUID;
+            ("", "") is the MISP object.
         marking: everything that marks its elements.
         tags: of its elements, its producer's among them.
         tags_beside: the same in an event that names its producer already.
@@ -106,7 +112,10 @@ class Translation:
 
 @dataclass(slots=True)
 class Draft:
-    """A translation that is being made; lists that grow. `kept` are texts that no attribute takes."""
+    """A translation that is being made; lists that grow.
+
+    `kept` are texts that no attribute takes.
+    """
 
     attributes: list[Attribute] = field(default_factory=list)
     objects: list[Object] = field(default_factory=list)

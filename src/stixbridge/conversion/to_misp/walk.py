@@ -1,19 +1,24 @@
-"""An observable (or any object with a template) as the values its table has a field for: the way into nested data.
+"""An observable (or any object with a template) as the values its table has a field for.
 
-A *piece* is the object itself or one of its parts (`Table.parts`): a program's sections, the values of a registry key.
-References that a path follows (`dst_ref.value`) are taken in; what is taken in whole needs no element of its own.
+The way into nested data.
+
+A *piece* is the object itself or one of its parts (`Table.parts`): a program's sections, the values
+of a registry key. References that a path follows (`dst_ref.value`) are taken in; what is taken in
+whole needs no element of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from stixbridge.ledger import Drop, Outcome, Reason
 from stixbridge.mapping.tables import ByKind, Field, Part, Table, canonical_path
+from stixbridge.misp.values import coin, kind
 
 Objects = Callable[[str], Mapping[str, Any] | None]
 """id -> STIX object, or None."""
@@ -57,18 +62,16 @@ class Walk:
         taken: ids of all objects of which a value is taken in: what holds for them holds here.
     """
 
-    __slots__ = ("_choosers", "_get", "_table", "consumed", "drops", "pieces", "taken")
+    __slots__ = ("_get", "_table", "consumed", "drops", "pieces", "taken")
 
     def __init__(
         self,
         table: Table,
         obj: Mapping[str, Any],
         get: Objects,
-        choosers: Mapping[str, Callable[[str], str]],
     ) -> None:
         self._table = table
         self._get = get
-        self._choosers = choosers
         self.drops: list[Drop] = []
         self.consumed: list[tuple[str, str]] = []
         self.taken: list[str] = []
@@ -148,7 +151,7 @@ class Walk:
                 target = fields.get(f"{head}.*")
                 text = f"{last}: {text}"
             if isinstance(target, ByKind):
-                target = target.fields.get(self._choosers[target.chooser](text))
+                target = target.fields.get(CHOOSERS[target.chooser](text))
             if target is not None:
                 at.found.append((path, target, text))
                 return True
@@ -176,7 +179,10 @@ class Walk:
 
 
 def text_of(value: Any) -> str:
-    """A JSON value as the text that MISP stores; objects and lists as JSON, unless they nest too deep for it."""
+    """A JSON value as the text that MISP stores.
+
+    Objects and lists as JSON, unless they nest too deep for it.
+    """
     if isinstance(value, dict | list):
         try:
             return orjson.dumps(
@@ -189,3 +195,14 @@ def text_of(value: Any) -> str:
     if isinstance(value, int) and value.bit_length() > 1_000:
         return "a number too long to be one"  # no checker takes it
     return value if isinstance(value, str) else str(value)
+
+
+@lru_cache(maxsize=1024)
+def _protocol(value: str) -> str:
+    name = value.lower()
+    if name in ("ipv4", "ipv6", "ip", "arp", "icmp", "icmpv6", "ipv6-icmp"):
+        return "layer3"
+    return "layer4" if name in ("tcp", "udp", "sctp", "dccp", "quic") else "layer7"
+
+
+CHOOSERS: dict[str, Callable[[str], str]] = {"network": kind, "protocol": _protocol, "coin": coin}

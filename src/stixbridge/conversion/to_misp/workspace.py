@@ -1,4 +1,7 @@
-"""The workspace of one conversion: the objects, what is known of them, and the parts that all stages use."""
+"""The workspace of one conversion.
+
+The objects, what is known of them, and the parts that all stages use.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,8 @@ class Workspace:
         knowledge: MISP's types, templates and galaxies.
         ledger: takes the fates at the end.
         fates: takes what becomes of each object, when it is decided.
-        objects: the chosen version of each object, in shape and lifted to STIX 2.1, in the order of their ids.
+        objects: the chosen version of each object, in shape and lifted to STIX 2.1, in the order of
+            their ids.
         shapes: the shape of each, with its table.
         originals: the chosen versions as they came, where they are to be preserved.
         embedded: observables of a STIX 2.0 observed-data: id -> (id of that, key).
@@ -47,9 +51,11 @@ class Workspace:
         translations: of content objects, by id.
         ended: ids of content objects and containers that are revoked or expired, and which of both.
         mentioned: ids that relationships, reports, sightings and notes refer to.
-        observed_at: when the first observed-data that holds an observable was made, microseconds, by its id.
+        observed_at: when the first observed-data that holds an observable was made, microseconds,
+            by its id.
         records: ids of observables that are part of a record of MISP's.
-        linked_clusters: ids of clusters that an export puts on attributes and objects, and so not on the event.
+        linked_clusters: ids of clusters that an export puts on attributes and objects, and so not
+            on the event.
         builders: the events, by UUID.
         events_of_containers: UUID of the event of each report and grouping.
         events_of: UUIDs of the events that an object has elements in, once all are placed.
@@ -91,8 +97,8 @@ class Workspace:
     def seconds_of(self, id_: str, obj: Mapping[str, Any]) -> int:
         """When an object was changed last, in seconds.
 
-        Its `modified`, else `created`, else when the server got it; the reference time where it says a time that
-        nobody can use, and 0 where it says none, as observables do.
+        Its `modified`, else `created`, else when the server got it; the reference time where it
+        says a time that nobody can use, and 0 where it says none, as observables do.
         """
         now = self.options.now
         modified = times.past(obj.get("modified"), now)

@@ -1,7 +1,10 @@
-"""STIX that MISP exported: how its attributes and objects were written, so that they come back as they were.
+"""STIX that MISP exported.
 
-An exported record carries `misp:type` and `misp:category` (an attribute) or `misp:name` (an object) among its labels.
-Its pattern or its observables say the values, at the same paths; what STIX has no property for is `x_misp_<relation>`.
+How its attributes and objects were written, so that they come back as they were.
+
+An exported record carries `misp:type` and `misp:category` (an attribute) or `misp:name` (an object)
+among its labels. Its pattern or its observables say the values, at the same paths; what STIX has no
+property for is `x_misp_<relation>`.
 """
 
 from __future__ import annotations
@@ -138,7 +141,10 @@ VALUES: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "regkey|value": (("windows-registry-key:key",), ("windows-registry-key:values[*].data",)),
 }
-"""Attribute type -> for each half of the value, the paths where it may stand. Others: their only value."""
+"""Attribute type -> for each half of the value, the paths where it may stand.
+
+Others: their only value.
+"""
 
 CONTENT = (f"{_FILE}content_ref.payload_bin",)
 """Where the content of an attachment or sample stands."""
@@ -157,7 +163,9 @@ RELATIONS: dict[str, str] = {
     **{
         f"{_HTTP}request_header.{header}": relation
         for header, relation in (
-            ("Content-Type", "content-type"), ("Cookie", "cookie"), ("Referer", "referer"),
+            ("Content-Type", "content-type"),
+            ("Cookie", "cookie"),
+            ("Referer", "referer"),
             ("User-Agent", "user-agent"),
         )
     },
@@ -190,15 +198,22 @@ RELATIONS: dict[str, str] = {
     "location:description": "text",
     "intrusion-set:primary_motivation": "primary-motivation",
     "intrusion-set:secondary_motivations[*]": "secondary-motivation",
-}  # fmt: skip
-"""Path -> relation, where the tables of the types have none or another; else `relation` of the table, else its name."""
+}
+"""Path -> relation, where the tables of the types have none or another.
+
+Else `relation` of the table, else its name.
+"""
 
 _ACCOUNT_ID = {"user-account:user_id": "account-id", "user-account:account_login": "account-name"}
 
 BY_TEMPLATE: dict[str, dict[str, str]] = {
     "hashlookup": {
-        f"{_FILE}name": "FileName", f"{_FILE}size": "FileSize", f"{_FILE}hashes.MD5": "MD5",
-        f"{_FILE}hashes.SHA-1": "SHA-1", f"{_FILE}hashes.SHA-256": "SHA-256", f"{_FILE}hashes.SSDEEP": "SSDEEP",
+        f"{_FILE}name": "FileName",
+        f"{_FILE}size": "FileSize",
+        f"{_FILE}hashes.MD5": "MD5",
+        f"{_FILE}hashes.SHA-1": "SHA-1",
+        f"{_FILE}hashes.SHA-256": "SHA-256",
+        f"{_FILE}hashes.SSDEEP": "SSDEEP",
         f"{_FILE}hashes.TLSH": "TLSH",
     },
     "lnk": {
@@ -220,25 +235,38 @@ BY_TEMPLATE: dict[str, dict[str, str]] = {
     "gitlab-user": {"user-account:user_id": "id", "user-account:display_name": "name"},
     "telegram-account": {"user-account:user_id": "id"},
     "twitter-account": {
-        "user-account:user_id": "id", "user-account:account_login": "name",
+        "user-account:user_id": "id",
+        "user-account:account_login": "name",
         "user-account:display_name": "displayed-name",
     },
     "ip-port": {
-        f"{_NET}start": "first-seen", f"{_NET}end": "last-seen", f"{_NET}protocols[*]": "protocol",
+        f"{_NET}start": "first-seen",
+        f"{_NET}end": "last-seen",
+        f"{_NET}protocols[*]": "protocol",
     },
     "netflow": {
-        f"{_NET}src_byte_count": "byte-count", f"{_NET}src_packets": "packet-count", f"{_NET}protocols[*]": "protocol",
+        f"{_NET}src_byte_count": "byte-count",
+        f"{_NET}src_packets": "packet-count",
+        f"{_NET}protocols[*]": "protocol",
     },
     "network-socket": {f"{_NET}protocols[*]": "protocol"},
-    "employee": {"identity:name": "full-name", "identity:description": "text", "identity:roles[*]": "employee-type"},
+    "employee": {
+        "identity:name": "full-name",
+        "identity:description": "text",
+        "identity:roles[*]": "employee-type",
+    },
     "legal-entity": {"identity:description": "text", "identity:sectors[*]": "business"},
     "organization": {"identity:roles[*]": "role", "identity:sectors[*]": "sector"},
-    "person": {"identity:name": "full-name", "identity:description": "text", "identity:roles[*]": "role"},
-}  # fmt: skip
+    "person": {
+        "identity:name": "full-name",
+        "identity:description": "text",
+        "identity:roles[*]": "role",
+    },
+}
 """Template -> path -> relation, where the template has its own."""
 
 HOSTS = {"http-request": "host", "ip-port": "domain"}
-"""Relation of a name at the end of a connection, where it is not `hostname-src` and `hostname-dst`."""
+"""Relation of a name at the end of a connection, where it is not `hostname-src` or `-dst`."""
 
 RULES: dict[str, tuple[str, dict[str, str]]] = {
     "yara": (

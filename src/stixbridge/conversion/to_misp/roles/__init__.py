@@ -1,4 +1,7 @@
-"""The handlers of the roles: one small class for each thing that a STIX type can be to the engine."""
+"""The handlers of the roles.
+
+One small class for each thing that a STIX type can be to the engine.
+"""
 
 from __future__ import annotations
 

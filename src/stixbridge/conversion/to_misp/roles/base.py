@@ -1,4 +1,4 @@
-"""What the engine asks of each role, and what content (indicators, observables, details …) has in common."""
+"""The handler of a role, and the common part of all content (indicators, observables …)."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ _EXPIRED = frozenset({"retention:expired"})
 
 
 class Handler:
-    """One role. The engine calls `translate`, `place`, `link`, `conclude` and `settle` in this order.
+    """One role.
 
     Attributes:
-        default: the reason why an object of this role is not in the output, where nothing else was recorded.
+        default: the reason why an object of this role is not in the output, where nothing else was
+            recorded.
     """
 
     default: Reason = Reason.UNLINKED
@@ -44,7 +45,7 @@ class Handler:
         """Put an object into an event that it is a member of."""
 
     def link(self, id_: str, obj: StixObject) -> None:
-        """Draw the relationships that the object's own properties say, once everything is placed."""
+        """Draw the relationships in the object's own properties, once everything is placed."""
         workspace = self.workspace
         if not workspace.shapes[id_].links or id_ in workspace.records or self.fates.refused(id_):
             return
@@ -56,14 +57,14 @@ class Handler:
                 self.links.link(Link(id_, id_, verb, ref, marking))
 
     def references(self, id_: str, obj: StixObject) -> list[tuple[str, str]]:
-        """(relationship type, id of the target) of the relationships in an object's own properties."""
+        """(relationship type, id of the target) for the object's own properties."""
         return list(links_of(obj, self.workspace.shapes[id_].table))
 
     def conclude(self) -> None:
         """Draw what had to wait until all other links were drawn."""
 
     def close(self, builder: EventBuilder, obj: StixObject) -> None:
-        """Add to the event that an object of this role is the container of, once everything is linked."""
+        """Add to the event of a container of this role, once everything is linked."""
 
     def settle(self, id_: str, obj: StixObject) -> None:
         """Record what became of an object about which nothing was recorded."""
@@ -72,7 +73,10 @@ class Handler:
     # shared by several roles
 
     def ends(self, id_: str, reason: Reason) -> bool:
-        """Record that a content object or container has ended; True where it does not come out for that."""
+        """Record that a content object or container has ended.
+
+        True where it does not come out for that.
+        """
         self.workspace.ended[id_] = reason
         options = self.workspace.options
         if id_ in options.delivered or (reason is Reason.EXPIRED and options.keep_expired):
@@ -102,7 +106,7 @@ class Content(Handler):
         self.supplements = Supplements(workspace)
 
     def translate(self, id_: str, obj: StixObject) -> None:
-        """Translate an object that lives, or that was delivered before, with its marking and tags."""
+        """Translate an object that lives or was delivered before."""
         workspace = self.workspace
         reason = self.end_of(obj)
         if reason is not None and self.ends(id_, reason):

@@ -42,5 +42,5 @@ class Container(Handler):
         self._supplements.add_container(builder, obj)
 
     def settle(self, id_: str, obj: StixObject) -> None:
-        """A container that was not refused has its event, here or in another part of a large input."""
+        """Record that a container that was not refused has its event, here or elsewhere."""
         self.fates.mapped(id_)

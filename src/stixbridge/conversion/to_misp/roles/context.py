@@ -1,4 +1,7 @@
-"""Context (actors, malware, techniques, tools, campaigns): galaxy clusters and tags on what is linked to it."""
+"""Context (actors, malware, techniques, tools, campaigns).
+
+Galaxy clusters and tags on what is linked to it.
+"""
 
 from __future__ import annotations
 

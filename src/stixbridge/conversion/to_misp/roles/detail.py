@@ -1,4 +1,7 @@
-"""Types with an object template: identity, location, vulnerability, infrastructure, malware instance, incident."""
+"""Types with an object template.
+
+Identity, location, vulnerability, infrastructure, malware instance, incident.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,16 @@ _COMMENT_LINE = 255
 
 
 class Detail(Content):
-    """An object under a template. An identity may be in the output by its name alone, as a producer."""
+    """An object under a template.
+
+    An identity may be in the output by its name alone, as a producer.
+    """
 
     def translation(self, id_: str, obj: StixObject, live: bool) -> Translation | None:
-        """Translate to the object; a vulnerability with nothing but a CVE to the attribute alone."""
+        """Translate to the object.
+
+        A vulnerability with nothing but a CVE to the attribute alone.
+        """
         if obj["type"] == "vulnerability":
             return self._vulnerability(id_, obj)
         return self.workspace.translator.detail(obj, self.workspace.shapes[id_].table).done()

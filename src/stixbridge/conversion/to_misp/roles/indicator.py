@@ -31,7 +31,7 @@ class Indicator(Content):
     def translation(self, id_: str, obj: StixObject, live: bool) -> Translation | None:
         """Translate the pattern; an unreadable one is recorded as invalid."""
         try:
-            translation = self.workspace.translator.indicator(
+            translation = self.workspace.translator.patterns.indicator(
                 obj, detects=live and _may_detect(obj)
             )
         except PatternError as error:
@@ -51,7 +51,7 @@ class Indicator(Content):
         return translation
 
     def _unreadable(self, id_: str, obj: StixObject, error: PatternError) -> Translation:
-        """Keep the text of a pattern that can't be read, with everything else that the indicator says."""
+        """Keep the text of a pattern that can't be read."""
         pattern = obj.get("pattern")
         if not isinstance(pattern, str) or not pattern.strip():
             self.fates.outcome(id_, Outcome.INVALID, Reason.INVALID_OBJECT)
@@ -91,7 +91,9 @@ _TYPE_BEFORE = re.compile(r"[A-Za-z][\w/ -]{0,23}[:=]\s*(?!//)")
 
 
 def _comment_of(obj: StixObject, attributes: Sequence[Attribute]) -> tuple[str, bool]:
-    """The comment of the elements: the name, and the first line of the description (at most 255 characters).
+    """The comment of the elements.
+
+    The name, and the first line of the description (at most 255 characters).
 
     Returns:
         The comment, and whether the name was left out since it repeats the value.

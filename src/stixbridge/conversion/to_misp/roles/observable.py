@@ -22,7 +22,7 @@ class Observable(Content):
         return made
 
     def _custom(self, id_: str, obj: StixObject) -> Translation | None:
-        """Translate an observable of a dialect of whose properties the table knows none, as an unknown type is."""
+        """Translate an observable of a dialect without known properties like an unknown type."""
         made = self.workspace.translator.custom(obj)
         self.fates.tell(id_, frozenset(obj))
         return None if made.empty else made

@@ -1,4 +1,7 @@
-"""Observed-data (STIX 2.1, section 4.14): says when and how often its observables were seen, wherever they are."""
+"""Observed-data (STIX 2.1, section 4.14).
+
+Says when and how often its observables were seen, wherever they are.
+"""
 
 from __future__ import annotations
 

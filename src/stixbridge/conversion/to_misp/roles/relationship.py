@@ -1,4 +1,7 @@
-"""Relationships (STIX 2.1, section 5.1): references, analyst-data relationships, tags, rows of an event report."""
+"""Relationships (STIX 2.1, section 5.1).
+
+References, analyst-data relationships, tags, rows of an event report.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ from stixbridge.misp.model import one_line
 
 
 class Relationship(Handler):
-    """Those between two context objects come last: only then is it known which contexts are shown where."""
+    """Those between two context objects come last.
+
+    Only then is it known which contexts are shown where.
+    """
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)

@@ -1,4 +1,4 @@
-"""Sightings (STIX 2.1, section 5.2), and the opinions that stand for sightings in an export of MISP."""
+"""Sightings (STIX 2.1, section 5.2), and opinions that an export of MISP has for them."""
 
 from __future__ import annotations
 
