@@ -30,13 +30,18 @@ def carry_edits(sink: Sink, jobs: Iterable[Job]) -> None:
     arriving = _arriving(jobs, values) if values else {}
     for job, rows in leaving:
         moved = {uuid: value for uuid, value in rows.items() if value in arriving}
-        if job.last is None or not moved:
-            continue
-        for uuid, edits in sink.analyst_edits(job.last.delivered, set(moved)).items():
-            for target, own in arriving[moved[uuid]]:
-                kept = _for_readers(edits, target.event, job.last.body)
-                if kept:
-                    target.inherited[own] = kept
+        if job.last is not None and moved:
+            edits = sink.analyst_edits(job.last.delivered, set(moved))
+            for uuid, fields in edits.items():
+                _give(fields, job.last.body, arriving[moved[uuid]])
+
+
+def _give(fields: Mapping[str, Any], before: MispEvent, targets: Iterable[tuple[Job, str]]) -> None:
+    """Give the edits at one value to the jobs that it moves to."""
+    for job, uuid in targets:
+        kept = _for_readers(fields, job.event, before)
+        if kept:
+            job.inherited[uuid] = kept
 
 
 def _leaving(job: Job) -> dict[str, _Value]:

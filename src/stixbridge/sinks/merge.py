@@ -27,12 +27,12 @@ def merge(offers: list[Wanted]) -> Wanted:
     """
     if len(offers) == 1:
         return offers[0]
+    asked = [offer.publish for offer in offers if offer.publish is not None]
     ordered = sorted(offers, key=lambda offer: int(offer.event.get("timestamp", 0)))
     event = _merged([offer.event for offer in ordered])
     event["distribution"], group = _narrowest(offers)
     for name in VALUES:
-        event[name] = [_inheriting(part, event, ordered, name) for part in event.get(name) or []]
-    asked = [offer.publish for offer in offers if offer.publish is not None]
+        event[name] = [_inheriting(part, event, ordered, name) for part in rows_of(event, name)]
     return Wanted(
         event,
         restricted=any(offer.restricted for offer in offers),
@@ -113,9 +113,8 @@ def _joined(old: Part, new: Part) -> Part:
         rows = _joined_rows(old, new, name)
         if rows:
             joined[name] = rows
-    # the content of a description is a field of the report: the newest counts
-    if "content" in new and new.get("name") != "Description":
-        joined["content"] = cut(_texts(str(old["content"]), str(new["content"])), MAX_REPORT)
+    if "content" in new:
+        joined["content"] = _joined_content(old, new)
     if "to_ids" in new:
         joined["to_ids"] = bool(old.get("to_ids")) or bool(new["to_ids"])
     tags = {str(tag["name"]): tag for tag in (*rows_of(old, "Tag"), *rows_of(new, "Tag"))}
@@ -125,6 +124,16 @@ def _joined(old: Part, new: Part) -> Part:
     if "0" in (old.get("distribution"), new.get("distribution")):
         joined["distribution"] = "0"
     return joined
+
+
+def _joined_content(old: Part, new: Part) -> Any:
+    """The content of an event report from two sources.
+
+    A description is a field of the report object: the newest counts.
+    """
+    if new.get("name") == "Description":
+        return new["content"]
+    return cut(_texts(str(old["content"]), str(new["content"])), MAX_REPORT)
 
 
 def _joined_rows(old: Part, new: Part, name: str) -> list[Part]:

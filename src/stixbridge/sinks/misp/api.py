@@ -19,7 +19,7 @@ _SLOW = 0.25
 """The share of the time-out after which an answer counts as slow."""
 _ALWAYS = "4102444800"
 """Seconds: the end of every range of time."""
-DERIVED = "5"
+_DERIVED = "5"
 """The version of the UUIDs that the conversion gives; MISP's own are of version 4."""
 _CLUSTERS_AT_ONCE = 50
 _SETTLE_TRIES = 60
@@ -183,11 +183,14 @@ class MispApi:
         return found
 
     def false_positives(self, since: int, *, own: bool) -> list[tuple[str, int]] | None:
-        """Values that were sighted as false positives (type 1), and when; without what the bridge itself sent.
+        """Values that were sighted as false positives (type 1) since a moment, and when.
+
+        Sightings that the bridge sent are left out: in them a source says so, and that is no
+        evidence against another source.
 
         Args:
             since: microseconds.
-            own: those of the key's own organisation only.
+            own: only those of the key's own organisation.
 
         Returns:
             None where the role, or the MISP, has no sightings to show.
@@ -204,16 +207,13 @@ class MispApi:
             return None
         if answer.status != 200 or not isinstance(value.get("response"), list):
             raise self.failed("sightings/restSearch", answer, message)
-        found = [said for said in rows(value, "response", "Sighting") if said.get("value")]
-        if own and found:
-            organisation = self.rights().org_uuid
-            found = [
-                said for said in found if table(said, "Organisation").get("uuid") == organisation
-            ]
-        # in a sighting of ours a source says so: that is no word against another source
-        theirs = [said for said in found if str(said.get("uuid"))[14:15] != DERIVED]
+        sightings = [row for row in rows(value, "response", "Sighting") if row.get("value")]
+        organisation = self.rights().org_uuid if own and sightings else None
         return [
-            (str(said["value"]), number(said.get("date_sighting")) * 1_000_000) for said in theirs
+            (str(row["value"]), number(row.get("date_sighting")) * 1_000_000)
+            for row in sightings
+            if organisation in (None, table(row, "Organisation").get("uuid"))
+            and not is_derived(row)
         ]
 
     def galaxy(self, kind: str) -> str | None:
@@ -298,3 +298,8 @@ class MispApi:
             f"sink {self._name}: {self._url}/{route} answered {answer.status}: {message}",
             status=answer.status,
         )
+
+
+def is_derived(row: Mapping[str, Any]) -> bool:
+    """Whether a row has a UUID as the conversion derives them, so that it came from the bridge."""
+    return str(row.get("uuid"))[14:15] == _DERIVED

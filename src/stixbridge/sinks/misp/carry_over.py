@@ -25,18 +25,17 @@ def analyst_edits(delivered: Part, remote: Part | None) -> dict[str, Any]:
     """
     if remote is None or is_deleted(remote):
         return {"deleted": True}
-    edits: dict[str, Any] = {
-        name: remote[name]
-        for name in _FIELDS
-        if name in remote and differs(name, remote, delivered)
-    }
+    changed = (name for name in _FIELDS if name in remote and differs(name, remote, delivered))
+    edits: dict[str, Any] = {name: remote[name] for name in changed}
     if edits.get("to_ids"):
         del edits["to_ids"]  # which values detect is the source's decision
+    tags = _added_tags(delivered, remote)
+    return {**edits, "Tag": tags} if tags else edits
+
+
+def _added_tags(delivered: Part, remote: Part) -> list[Part]:
     known = folded_tags(delivered)
-    tags = [tag for tag in rows_of(remote, "Tag") if tag["name"].lower() not in known]
-    if tags:
-        edits["Tag"] = [_plain(tag) for tag in tags]
-    return edits
+    return [_plain(tag) for tag in rows_of(remote, "Tag") if tag["name"].lower() not in known]
 
 
 def _plain(tag: Part) -> Part:

@@ -42,22 +42,18 @@ class ClusterNames:
                 part["Tag"] = list({tag["name"]: tag for tag in renamed}.values())
 
     def _ask(self, tags: set[str]) -> None:
-        knowledge = load()
-        uuids = {
-            tag: uuid
-            for tag in tags - self._names.keys()
-            if (uuid := knowledge.clusters.uuid_of(tag))
-        }
-        self._names.update({tag: tag for tag in tags - self._names.keys()})
-        wanted = sorted(set(uuids.values()))
-        for cluster in self._search(wanted) if wanted else ():
+        """Ask MISP for the names of clusters that were not asked for before."""
+        new = tags - self._names.keys()
+        self._names.update({tag: tag for tag in new})
+        clusters = load().clusters
+        uuids = {tag: uuid for tag in new if (uuid := clusters.uuid_of(tag))}
+        by_uuid: dict[str, list[str]] = {}
+        for tag, uuid in uuids.items():
+            by_uuid.setdefault(uuid, []).append(tag)
+        for cluster in self._search(sorted(by_uuid)) if by_uuid else ():
             name, kind = str(cluster.get("tag_name") or ""), str(cluster.get("type") or "")
-            for tag, uuid in uuids.items():
-                if (
-                    name
-                    and uuid == str(cluster.get("uuid")).lower()
-                    and tag.startswith(f"misp-galaxy:{kind}=")
-                ):
+            for tag in by_uuid.get(str(cluster.get("uuid")).lower(), ()) if name else ():
+                if tag.startswith(f"misp-galaxy:{kind}="):
                     self._names[tag] = name
 
 

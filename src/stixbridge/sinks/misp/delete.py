@@ -5,6 +5,8 @@ MISP puts a deleted event on its blocklist.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from stixbridge.envelopes import Delivered
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import ANALYST_DATA, all_attributes
@@ -20,7 +22,7 @@ from stixbridge.sinks.fields import (
     rows_of,
 )
 from stixbridge.sinks.misp.answers import message_of, value_of
-from stixbridge.sinks.misp.api import DERIVED, MispApi
+from stixbridge.sinks.misp.api import MispApi, is_derived
 from stixbridge.sinks.withdrawal import parts
 
 _STAYS = "its UUID is on the blocklist, and this key may not take it off; an admin can"
@@ -117,14 +119,10 @@ def _has_others_work(remote: Part, body: Part) -> bool:
         or any(not is_deleted(part) for part in holders[1:])
         or bool(folded_tags(remote) - folded_tags(body))
         or any(part.get(name) for part in holders for name in ("ShadowAttribute", *ANALYST_DATA))
-        or any(not _is_ours(row) for part in all_attributes(remote) for row in _sightings(part))
+        or any(not is_derived(row) for row in _sightings(remote))
     )
 
 
-def _sightings(part: Part) -> list[Part]:
-    return rows_of(part, "Sighting")
-
-
-def _is_ours(sighting: Part) -> bool:
-    """Whether a sighting has a UUID as the conversion derives them."""
-    return str(sighting.get("uuid"))[14:15] == DERIVED
+def _sightings(event: Part) -> Iterator[Part]:
+    for attribute in all_attributes(event):
+        yield from rows_of(attribute, "Sighting")

@@ -84,24 +84,30 @@ class EventDelivery:
         """Deliver one event by our own conversion."""
         notes: list[Note] = []
         deleting = job.last is not None and job.last.state is State.DELETING
-        last = job.last = after_deletion(self._api, job, notes)
+        job.last = after_deletion(self._api, job, notes)
         allowed = self._allowed(job.wanted, notes)
         if allowed is None and not self._is_there(job):
             return _left_out(job, "left out", notes)
         wanted = _wanted(job, allowed)
         empty = not parts(wanted.event)
-        if deleting and last is None and empty:
+        if deleting and job.last is None and empty:
             return _left_out(job, "deleted", notes)
         deletes = self._settings.empty == "delete" and empty and (deleting or had_parts(job))
-        event, problem = self.preparation.apply(
-            wanted, last.delivered if last is not None else None, notes
-        )
+        delivery = self._prepare_and_send(job, wanted, notes, deletes=deletes)
+        if allowed is None and delivery.state is State.DELIVERED:
+            delivery.action = "left out"
+        return delivery
+
+    def _prepare_and_send(
+        self, job: Job, wanted: Wanted, notes: list[Note], *, deletes: bool
+    ) -> Delivery:
+        """Prepare an event and write it; delete it then, where nothing is left in it."""
+        last = job.last.delivered if job.last is not None else None
+        event, problem = self.preparation.apply(wanted, last, notes)
         write = EventWrite(job, event, notes)
         if problem is not None:
             return self._put_off(write, problem)
         delivery = self._send(write)
-        if allowed is None and delivery.state is State.DELIVERED:
-            delivery.action = "left out"
         if job.wanted.clusters and delivery.state in OURS:
             delivery.delivered = replace(delivery.delivered, clusters=job.wanted.clusters)
         return deleted(self._api, job, delivery) if deletes else delivery

@@ -289,19 +289,13 @@ class _Comparison:
         by_others = wanted.keys() & remote.keys() - delivered.keys()
         if by_others:
             self._changes.others_tags.setdefault(part.uuid, set()).update(by_others)
-        local = {tag["name"] for tag in rows_of(part.wanted, "Tag") if tag.get("local")}
-        level = part.analysts_level()
-        rows: list[Part] = [
-            {"name": name, **({"local": True} if name in local else {})}
-            for folded, name in wanted.items()
-            if folded not in remote and folded not in delivered and not _is_looser(name, level)
+        known = remote.keys() | delivered.keys()
+        new = [name for folded, name in wanted.items() if folded not in known]
+        gone = [folded for folded in delivered if folded not in wanted and folded in remote]
+        return [
+            *_added_tags(part, new),
+            *({"name": remote[folded], "deleted": 1} for folded in gone),
         ]
-        rows.extend(
-            {"name": remote[folded], "deleted": 1}
-            for folded in delivered
-            if folded not in wanted and folded in remote
-        )
-        return rows
 
     def _analyst_data(self, holder: _Versions, name: str) -> Iterator[Part]:
         """Notes, opinions or relationships that are new; others go to `Changes.analyst_data`."""
@@ -412,6 +406,17 @@ def _report_head(remote: Part) -> Part:
 def _new_sightings(part: _Versions) -> list[Part]:
     before = by_uuid(part.delivered, "Sighting")
     return [row for uuid, row in by_uuid(part.wanted, "Sighting").items() if uuid not in before]
+
+
+def _added_tags(part: _Versions, names: list[str]) -> list[Part]:
+    """The rows of tags to add, without TLP tags that are looser than an analyst's."""
+    local = {tag["name"] for tag in rows_of(part.wanted, "Tag") if tag.get("local")}
+    level = part.analysts_level()
+    return [
+        {"name": name, **({"local": True} if name in local else {})}
+        for name in names
+        if not _is_looser(name, level)
+    ]
 
 
 def _is_marked_stricter(part: _Versions) -> bool:

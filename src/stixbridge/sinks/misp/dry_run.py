@@ -1,7 +1,7 @@
-"""A MISP whose writes are imagined, for a dry run: the sink does all that it would do, and nothing is written.
+"""A MISP in a dry run: the sink does everything that it would do, and nothing is written.
 
-Reads go to the server. Writes are answered from what was read, as a MISP would that takes everything, and kept here, so
-that what is asked for later is what would be there by then.
+Reads go to the server. Writes are answered from what was read, as a MISP would that takes
+everything, and kept here, so that later reads find what would be there by then.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any
 
 import orjson
 
+from stixbridge.envelopes import AnalystDataChange
 from stixbridge.http import Answer, Http
 from stixbridge.misp.model import MispEvent
 from stixbridge.sinks.event_diff import event_diff
-from stixbridge.sinks.fields import is_set
+from stixbridge.sinks.fields import PARTS, Part, is_set, rows_of, with_rows
 from stixbridge.sinks.misp.api import MispApi
 
 _LEVEL = 1
@@ -51,7 +52,7 @@ class DryRunApi(MispApi):
         return self.event(uuid)
 
     def post(self, route: str, body: Mapping[str, Any]) -> Answer:
-        """Imagine a write."""
+        """Answer a write, and keep what it would do."""
         controller, _, rest = route.partition("/")
         action, _, target = rest.partition("/")
         act = _WRITES[f"{controller}/{action}"]
@@ -61,14 +62,15 @@ class DryRunApi(MispApi):
     def change_analyst_data(
         self, event: str, kind: str, uuid: str, fields: Mapping[str, Any] | None
     ) -> Answer:
-        """Imagine it in the event."""
-        held = self.event(event)
-        if held is not None:
-            self._keep(event, _said(held, kind, uuid, fields))
+        """Keep the change in the event."""
+        present = self.event(event)
+        if present is not None:
+            change = AnalystDataChange(kind, uuid, None if fields is None else dict(fields))
+            self._keep(event, _with_change(present, change))
         return Answer(200, {}, orjson.dumps({kind: {"uuid": uuid}}), self._url)
 
     def changes(self, uuids: Iterable[str]) -> list[str]:
-        """What was imagined of some events since they were read, a line each; from here on it counts as there.
+        """The changes of some events since they were read, a line each; from here on they count as read.
 
         Args:
             uuids: of the event of a job, and of others that carry it.
@@ -76,20 +78,12 @@ class DryRunApi(MispApi):
         lines: list[str] = []
         for at, uuid in enumerate(uuids):
             before, now = _unpacked(self._before.get(uuid)), _unpacked(self._now.get(uuid))
-            if before == now:
-                continue
-            self._before[uuid] = self._now[uuid]
-            if at:
-                lines.append(
-                    f"{'~' if before else '+'} event {uuid} {(now or before or {}).get('info', '')}"
-                )
-            if now is None:
-                lines.append("- the event itself")
-                continue
-            lines.extend(event_diff(before or {}, now))
-            was, will = (is_set((row or {}).get("published")) for row in (before, now))
-            if was != will:
-                lines.append(f"~ published: {was} → {will}")
+            if before != now:
+                self._before[uuid] = self._now[uuid]
+                if at:
+                    info = (now or before or {}).get("info", "")
+                    lines.append(f"{'~' if before else '+'} event {uuid} {info}")
+                lines.extend(_changes(before or {}, now))
         return lines
 
     def _keep(self, uuid: str, event: MispEvent | None) -> None:
@@ -165,41 +159,58 @@ _WRITES: Mapping[str, Callable[[DryRunApi, str, Mapping[str, Any]], tuple[dict[s
 """What each write would do. None asks for a part by itself: nothing is dropped here."""
 
 
-def _merged(held: Mapping[str, Any], edit: Mapping[str, Any]) -> dict[str, Any]:
-    """An element after an edit: parts by UUID, tags by name; what the edit does not name stays."""
-    merged = dict(held)
+def _changes(before: Part, now: Part | None) -> list[str]:
+    """The changes of one event."""
+    if now is None:
+        return ["- the event itself"]
+    lines = event_diff(before, now)
+    was, will = (is_set(event.get("published")) for event in (before, now))
+    return lines if was == will else [*lines, f"~ published: {was} → {will}"]
+
+
+def _merged(present: Mapping[str, Any], edit: Mapping[str, Any]) -> Part:
+    """A part after an edit: inner parts by UUID, tags by name; what the edit does not name stays."""
+    merged = dict(present)
     for key, value in edit.items():
         if key == "Tag":
-            tags = {str(tag["name"]).lower(): tag for tag in held.get("Tag") or ()}
-            for tag in value:
-                if tag.get("deleted"):
-                    tags.pop(str(tag["name"]).lower(), None)
-                else:
-                    tags.setdefault(str(tag["name"]).lower(), tag)
-            merged["Tag"] = list(tags.values())
-        elif isinstance(value, list) and all(
-            isinstance(row, Mapping) and "uuid" in row for row in value
-        ):
-            rows = {str(row.get("uuid")): row for row in held.get(key) or ()}
+            merged["Tag"] = _merged_tags(rows_of(present, "Tag"), value)
+        elif _is_list_of_parts(value):
+            parts = {str(row.get("uuid")): row for row in rows_of(present, key)}
             for row in value:
-                rows[str(row["uuid"])] = _merged(rows.get(str(row["uuid"]), {}), row)
-            merged[key] = list(rows.values())
+                uuid = str(row["uuid"])
+                parts[uuid] = _merged(parts.get(uuid, {}), row)
+            merged[key] = list(parts.values())
         else:
             merged[key] = value
     return merged
 
 
-def _said(
-    part: Mapping[str, Any], kind: str, uuid: str, fields: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """An element with a note, opinion or relationship in it changed, or without it."""
-    changed = dict(part)
-    if part.get(kind):
-        rows = [{**row, **(fields or {})} if row["uuid"] == uuid else row for row in part[kind]]
-        changed[kind] = [row for row in rows if fields is not None or row["uuid"] != uuid]
-    for name in ("Attribute", "Object", "EventReport"):
-        if part.get(name):
-            changed[name] = [_said(row, kind, uuid, fields) for row in part[name]]
+def _is_list_of_parts(value: Any) -> bool:
+    if not isinstance(value, list):
+        return False
+    return all(isinstance(row, Mapping) and "uuid" in row for row in value)
+
+
+def _merged_tags(present: Iterable[Part], edit: Iterable[Part]) -> list[Part]:
+    tags = {str(tag["name"]).lower(): tag for tag in present}
+    for tag in edit:
+        folded = str(tag["name"]).lower()
+        if tag.get("deleted"):
+            tags.pop(folded, None)
+        else:
+            tags.setdefault(folded, tag)
+    return list(tags.values())
+
+
+def _with_change(part: Part, change: AnalystDataChange) -> Part:
+    """A part with a note, opinion or relationship in it changed, or without it."""
+    changed = with_rows(part, PARTS, lambda _, row: _with_change(row, change))
+    if part.get(change.kind):
+        changed[change.kind] = [
+            {**row, **(change.fields or {})} if row["uuid"] == change.uuid else row
+            for row in part[change.kind]
+            if row["uuid"] != change.uuid or change.fields is not None
+        ]
     return changed
 
 

@@ -1,4 +1,4 @@
-"""Several jobs in flight at a time, as many as the server bears."""
+"""Several jobs under way at a time, as many as the server bears."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stixbridge.sinks.delivery import Delivery, Job, State
 _TRIES = 4
 _IN_A_ROW = 3
 """Events that fail one after the other until it counts as the server's failure."""
-_NOBODY = frozenset({401})
+_FOR_ALL = frozenset({401})
 """Answers that hold for every event."""
 _LONGEST = 30.0
 """Seconds that a 429 is waited for between two tries."""
@@ -36,7 +36,8 @@ class Parallel:
 
     Args (of the constructor):
         act: does one job.
-        most: jobs at a time; halved when the server is busy, slow or fails, and raised again by and by.
+        most: jobs at a time; halved when the server is busy, slow or fails, and raised again step
+            by step.
     """
 
     def __init__(self, act: Callable[[Job], Delivery], most: int) -> None:
@@ -45,46 +46,43 @@ class Parallel:
         self._limit = float(most)
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
-        """Do jobs; the deliveries in their order. One that fails is `State.FAILED`, and the others go on.
+        """Do jobs; the deliveries come in their order.
+
+        A job that fails is `State.FAILED`, and the others go on.
 
         Raises:
-            ServerError: when several fail in a row, or the key is wrong; after the deliveries of all that was under
-                way.
+            ServerError: when several fail in a row, or the key is wrong; after the deliveries of
+                all jobs that were under way.
         """
-        row = 0
+        pending, waiting = iter(jobs), deque[_Slot]()
+        in_a_row = 0
         failed: BaseException | None = None
-        waiting: deque[_Slot] = deque()
-        pending = iter(jobs)
         try:
             while failed is None:
-                job = next(pending, None) if len(waiting) < int(self._limit) else None
-                if job is not None:
-                    waiting.append(self._started(job))
-                    continue
+                self._fill(waiting, pending)
                 if not waiting:
-                    break
-                slot = self._landed(waiting)
-                if slot.delivery is not None:
-                    row = 0
-                    yield slot.delivery
-                elif isinstance(slot.error, ServerError):
-                    row += 1
-                    failed = (
-                        slot.error if row == _IN_A_ROW or slot.error.status in _NOBODY else None
-                    )
-                    if failed is None:
-                        yield _failed(slot)
-                else:
-                    failed = slot.error
+                    return
+                slot = self._done(waiting)
+                in_a_row = in_a_row + 1 if slot.delivery is None else 0
+                failed = _fatal(slot, in_a_row)
+                if failed is None:
+                    yield _failed(slot) if slot.delivery is None else slot.delivery
             while waiting:
-                slot = self._landed(waiting)
+                slot = self._done(waiting)
                 if slot.delivery is not None:
                     yield slot.delivery
         finally:
             while waiting:
-                self._landed(waiting)  # nothing is written any more once this has ended
-        if failed is not None:
-            raise failed
+                self._done(waiting)  # nothing is written any more once this has ended
+        raise failed
+
+    def _fill(self, waiting: deque[_Slot], pending: Iterator[Job]) -> None:
+        """Start as many jobs as may be under way."""
+        while len(waiting) < int(self._limit):
+            job = next(pending, None)
+            if job is None:
+                return
+            waiting.append(self._started(job))
 
     def _started(self, job: Job) -> _Slot:
         slot = _Slot(job)
@@ -98,11 +96,11 @@ class Parallel:
         return slot
 
     def ease(self) -> None:
-        """Have fewer jobs at a time: the server is busy, or slow."""
+        """Let fewer jobs be under way: the server is busy, or slow."""
         self._limit = max(1.0, self._limit / 2)
 
     @staticmethod
-    def _landed(waiting: deque[_Slot]) -> _Slot:
+    def _done(waiting: deque[_Slot]) -> _Slot:
         if waiting[0].thread.ident is not None:
             waiting[0].thread.join()
         return waiting.popleft()
@@ -130,6 +128,19 @@ class Parallel:
                 self._limit = min(float(self._most), self._limit + 0.5)
                 return delivery
         raise AssertionError("the last try raises or returns")
+
+
+def _fatal(slot: _Slot, in_a_row: int) -> BaseException | None:
+    """The error that ends the run; None where a job was done, or failed by itself.
+
+    Args:
+        slot: of the job.
+        in_a_row: how many jobs failed one after the other, this one counted.
+    """
+    error = slot.error
+    if slot.delivery is not None or not isinstance(error, ServerError):
+        return error
+    return error if in_a_row == _IN_A_ROW or error.status in _FOR_ALL else None
 
 
 def _failed(slot: _Slot) -> Delivery:

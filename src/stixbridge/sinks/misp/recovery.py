@@ -35,20 +35,17 @@ def arrived(sent: Mapping[str, Any], remote: Mapping[str, Any]) -> MispEvent:
     """
     stored: MispEvent = {key: value for key, value in sent.items() if key not in _LISTS}
     if "Tag" in sent:
-        tags = folded_tags(remote)
-        stored["Tag"] = [
-            tag for tag in sent["Tag"] if tag["name"].lower() in tags and not tag.get("deleted")
-        ]
-    for name in _BESIDE:
-        if name in sent:
-            there = by_uuid(remote, name)
-            stored[name] = [row for row in sent[name] if row["uuid"] in there]
-    for name in _LISTS:
-        if name in sent:
-            there = by_uuid(remote, name)
-            rows = (row for row in sent[name] if row["uuid"] in there)
-            stored[name] = [arrived(row, there[row["uuid"]]) for row in rows]
+        stored["Tag"] = _arrived_tags(sent["Tag"], folded_tags(remote))
+    for name in [name for name in (*_BESIDE, *_LISTS) if name in sent]:
+        there = by_uuid(remote, name)
+        rows = [row for row in sent[name] if row["uuid"] in there]
+        parts = name in _LISTS
+        stored[name] = [arrived(row, there[row["uuid"]]) for row in rows] if parts else rows
     return stored
+
+
+def _arrived_tags(sent: Iterable[Part], remote: set[str]) -> list[Part]:
+    return [tag for tag in sent if tag["name"].lower() in remote and not tag.get("deleted")]
 
 
 def after_interruption(

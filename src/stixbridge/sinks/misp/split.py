@@ -8,6 +8,7 @@ since a reference does not reach into another event.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -183,11 +184,12 @@ def assigned(
         deleted: numbers that get nothing more.
     """
     groups = _groups(event)
-    numbers = {uuid: before[uuid] for group in groups for uuid, _ in group if uuid in before}
-    counts: dict[int, int] = {}
+    numbers: dict[str, int] = {}
+    counts: Counter[int] = Counter()
     for uuid, weight in itertools.chain.from_iterable(groups):
-        if uuid in numbers:
-            counts[numbers[uuid]] = counts.get(numbers[uuid], 0) + weight
+        if uuid in before:
+            numbers[uuid] = before[uuid]
+            counts[before[uuid]] += weight
     at = 0
     for group in groups:
         new = [(uuid, weight) for uuid, weight in group if uuid not in numbers]
@@ -198,16 +200,16 @@ def assigned(
         if not placed:
             at = _next_with_room(at, weight, counts, most, deleted)
         number = min(placed, default=at)
-        counts[number] = counts.get(number, 0) + weight
+        counts[number] += weight
         numbers.update((uuid, number) for uuid, _ in new)
     return numbers
 
 
 def _next_with_room(
-    at: int, weight: int, counts: Mapping[int, int], most: int | None, deleted: Container[int]
+    at: int, weight: int, counts: Counter[int], most: int | None, deleted: Container[int]
 ) -> int:
     """The first event, from one on, that has room for a group."""
-    while at in deleted or (most is not None and counts.get(at, 0) and counts[at] + weight > most):
+    while at in deleted or (most is not None and counts[at] and counts[at] + weight > most):
         at += 1
     return at
 
@@ -283,17 +285,15 @@ def _divided(
     for name in VALUES:
         for part in rows_of(event, name):
             number = numbers.get(str(part["uuid"]), 0)
-            kept = [row for row in rows_of(part, "ObjectReference") if is_here(row, number)]
-            notes.extend(
-                _dropped(row) for row in rows_of(part, "ObjectReference") if row not in kept
-            )
             if "ObjectReference" in part:
+                references = rows_of(part, "ObjectReference")
+                kept = [row for row in references if is_here(row, number)]
+                notes.extend(_dropped(row) for row in references if row not in kept)
                 part = {**part, "ObjectReference": kept}
             shares[number][name].append(part)
     for share in shares[1:]:
-        empty = not share["Attribute"] and not share["Object"]
-        if empty and not str(share["info"]).startswith(WITHDRAWN):
-            share["info"] = WITHDRAWN + str(share["info"])
+        if not share["Attribute"] and not share["Object"]:
+            share["info"] = WITHDRAWN + str(share["info"]).removeprefix(WITHDRAWN)
     return shares
 
 
@@ -327,21 +327,16 @@ def _gathered(
 ) -> Delivery:
     """One delivery for all. A part that did not arrive is in no body, and is tried again."""
     blocked = {number for number, one in shares.done.items() if one.state is State.BLOCKED}
-    kept = {number: one.delivered for number, one in shares.done.items() if one.state in OURS}
-    for number in deleted | blocked:
-        if number < len(shares.before):
-            kept[number] = shares.before[number]  # what an analyst deleted is not sent again
+    kept = _kept(shares, deleted | blocked)
     body = _whole(event, [kept[number].body for number in sorted(kept)], kept[min(kept)].body)
-    heads = {number: _head(one.body) for number, one in kept.items() if number}
     stored = set(_uuids(body))
-    split = Split(
-        {part: number for part, number in numbers.items() if number and part in stored},
-        {number: head for number, head in heads.items() if head != _head(body)},
-        deleted | blocked,
-    )
     delivered = Delivered(
         body,
-        split=split,
+        split=Split(
+            {part: number for part, number in numbers.items() if number and part in stored},
+            _other_heads(kept, body),
+            deleted | blocked,
+        ),
         analyst_kept=_joined(one.analyst_kept for one in kept.values()),
         deleted_by_analyst=frozenset().union(*(one.deleted_by_analyst for one in kept.values())),
         stored_values=_joined(one.stored_values for one in kept.values()),
@@ -356,6 +351,21 @@ def _gathered(
         all(one.published for one in shares.done.values()),
         incomplete=any(one.incomplete for one in shares.done.values()),
     )
+
+
+def _kept(shares: _Shares, deleted: Iterable[int]) -> dict[int, Delivered]:
+    """The events that are in MISP by now, and those that an analyst deleted: they stay as they were."""
+    kept = {number: one.delivered for number, one in shares.done.items() if one.state in OURS}
+    for number in deleted:
+        if number < len(shares.before):
+            kept[number] = shares.before[number]
+    return kept
+
+
+def _other_heads(kept: Mapping[int, Delivered], body: MispEvent) -> dict[int, dict[str, Any]]:
+    """The heads of further events that differ from that of the first."""
+    heads = {number: _head(one.body) for number, one in kept.items() if number}
+    return {number: head for number, head in heads.items() if head != _head(body)}
 
 
 def _whole(event: MispEvent, bodies: list[MispEvent], first: MispEvent) -> MispEvent:
