@@ -1,6 +1,6 @@
-"""What a pipeline, the store and the sinks hand each other.
+"""Envelopes: an event with what the bridge has to know about it.
 
-An event with what the bridge has to know about it.
+A pipeline, the store and the sinks pass them to each other.
 
 The event in an envelope is a plain MISP event: every field of it is MISP's. `Wanted` goes from a
 pipeline to a sink, `Delivered` comes back, and `Edit` is recorded before an edit is sent. The store

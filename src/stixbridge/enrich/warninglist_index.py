@@ -149,5 +149,6 @@ def _write(path: Path, buckets: list[tuple[array[int], array[int]]], rest: bytes
         Path(temporary).replace(path)
     except OSError as error:
         raise ConfigError(
-            f"{path}: {error.strerror or error}; stixbridge writes the index of the warninglists there"
+            f"{path}: {error.strerror or error}; stixbridge writes the index of the warninglists "
+            "there"
         ) from None

@@ -104,7 +104,7 @@ class WarningLists:
         return [self.lists[at] for at in sorted(numbers)]
 
     def _hits_of(self, kind: str, text: str, type_: str) -> list[int]:
-        """The numbers of the lists that have one value and are for its type or that of its composite."""
+        """The numbers of the lists that have a value and are for its type or its composite type."""
         numbers = self._found(text)
         # patterns are tried for their own types only: most are for telephone numbers
         numbers += [owner for pattern, owner in self._patterns_of(kind) if pattern.search(text)]

@@ -1,7 +1,7 @@
 """HTTP for sources and sinks.
 
-Time-outs, a cap on bytes, an authority of one's own, credentials and cookies that stay at their host, waits that the
-server asks for, and errors that say what to do.
+Time-outs, a cap on bytes, an authority of one's own, credentials and cookies that stay at their
+host, waits that the server asks for, and errors that say what to do.
 """
 
 from stixbridge.http.client import MAX_BYTES, Answer, Http

@@ -122,8 +122,8 @@ class Http:
         except (ImportError, ValueError, httpx.InvalidURL):
             # the text of the error may hold the credentials of the proxy
             raise ConfigError(
-                "the proxy can't be used: look at proxy, or at HTTP_PROXY, HTTPS_PROXY and ALL_PROXY in the"
-                " environment; an http:// or https:// URL is needed"
+                "the proxy can't be used: look at proxy, or at HTTP_PROXY, HTTPS_PROXY and "
+                "ALL_PROXY in the environment; an http:// or https:// URL is needed"
             ) from None
 
     def close(self) -> None:
@@ -149,7 +149,9 @@ class Http:
         return self._tried("GET", url, params, None, idempotent=idempotent, headers=headers)
 
     def post(self, url: str, body: bytes, *, idempotent: bool = False) -> Answer:
-        """POST JSON. Any answer is returned: at MISP 403 and 404 say things. Never retried unless `idempotent`.
+        """POST JSON. Any answer is returned: at MISP 403 and 404 say things.
+
+        Never retried unless `idempotent`.
 
         Raises:
             Unreachable: when no answer came; the server may have acted all the same.
@@ -188,7 +190,10 @@ class Http:
         )
 
     def _without_secrets(self, answer: Answer) -> Answer:
-        """A refusal that repeats no secret: what a server says of an error ends in messages and in the store."""
+        """A refusal that repeats no secret.
+
+        What a server says of an error ends in messages and in the store.
+        """
         text = answer.body.decode("utf-8", "surrogateescape")
         shown = without_secrets(text, self._secrets)
         return (
@@ -198,7 +203,10 @@ class Http:
         )
 
     def _again(self, error: Exception) -> bool | float:
-        """Whether an error is worth another attempt; a number is the wait that the server asked for."""
+        """Whether an error is worth another attempt.
+
+        A number is the wait that the server asked for.
+        """
         if isinstance(error, Refused):
             if error.wait is not None:
                 return error.wait if error.wait <= self._max_wait else False
@@ -239,7 +247,8 @@ class Http:
             ) from None
         if target != self._origin:
             raise ServerError(
-                f"{answer.url} redirects to another host ({target}); use the URL there if that is right",
+                f"{answer.url} redirects to another host ({target}); use the URL there if that is "
+                "right",
                 status=answer.status,
             )
 
@@ -285,12 +294,16 @@ class Http:
         return urlsplit(proxy).netloc.rpartition("@")[2]
 
     def _content(self, response: httpx.Response) -> bytes:
-        """The body of an answer, unpacked here: the library would unpack a bomb before anything can count it."""
+        """The body of an answer, unpacked here.
+
+        The library would unpack a bomb before anything can count it.
+        """
         place = origin(str(response.url))
         encoding = response.headers.get("content-encoding", "").strip().lower()
         if encoding not in ("", "identity", "gzip", "x-gzip"):
             raise ServerError(
-                f"{response.url} answered in the encoding {encoding[:40]!r}, which was not asked for"
+                f"{response.url} answered in the encoding {encoding[:40]!r}, which was not asked "
+                "for"
             )
         unpacking = zlib.decompressobj(wbits=31) if "gzip" in encoding else None
         chunks: list[bytes] = []
@@ -304,8 +317,8 @@ class Http:
                 left -= len(chunk)
                 if left < 0:
                     raise TooLarge(
-                        f"{response.url}: the answer is over {self._max_bytes:,} bytes; lower page_size or raise"
-                        " max_bytes"
+                        f"{response.url}: the answer is over {self._max_bytes:,} bytes; lower "
+                        "page_size or raise max_bytes"
                     )
                 chunks.append(chunk)
         except zlib.error as error:
@@ -339,7 +352,10 @@ def _checked_origin(base: str) -> str:
 
 
 def _tls(ca: Path | None, verify: bool) -> ssl.SSLContext:
-    """What is trusted of a server: its own authority where one is given, else those of the system's packages."""
+    """What is trusted of a server.
+
+    Its own authority where one is given, else those of the system's packages.
+    """
     if ca is None:
         return httpx.create_ssl_context(verify=verify)
     try:

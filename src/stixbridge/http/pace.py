@@ -89,8 +89,8 @@ def pace_of(origin: str, limit: str) -> Pace:
 def asked_wait(headers: Mapping[str, str]) -> float | None:
     """The seconds that a server asks to wait; None where it does not.
 
-    `Retry-After` (RFC 9110, section 10.2.3) goes before the headers of rate limits. Each may be seconds, seconds since
-    1970 or a date: servers differ.
+    `Retry-After` (RFC 9110, section 10.2.3) goes before the headers of rate limits. Each may be
+    seconds, seconds since 1970 or a date: servers differ.
     """
     for name in _WAIT_HEADERS:
         wait = _seconds(headers.get(name))

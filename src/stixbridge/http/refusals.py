@@ -100,7 +100,8 @@ def refusal(
 
 def is_taxii_1(answer: AnswerLike) -> bool:
     """Whether an answer is that of a TAXII 1.x server."""
-    kind = f"{answer.headers.get('x-taxii-content-type', '')}{answer.headers.get('x-taxii-services', '')}"
+    names = ("x-taxii-content-type", "x-taxii-services")
+    kind = "".join(answer.headers.get(name, "") for name in names)
     return ":xml:1" in kind or "services:1" in kind or b"taxii_1" in answer.body[:_READ]
 
 

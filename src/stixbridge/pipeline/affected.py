@@ -1,8 +1,8 @@
 """Which events a change affects: ids only, so that it takes little memory however many they are.
 
-A poll brings a few objects. The events that show them are made again as a whole, and nothing else is: the events of
-the reports an object is in, at any depth; the collecting events where it is; and, for a relationship or sighting, the
-same of its ends.
+A poll brings a few objects. The events that show them are made again as a whole, and nothing else
+is: the events of the reports an object is in, at any depth; the collecting events where it is; and,
+for a relationship or sighting, the same of its ends.
 """
 
 from __future__ import annotations
@@ -177,7 +177,10 @@ class Search:
     # links
 
     def _ends(self, ids: set[str]) -> set[str]:
-        """What the links among some objects change: the objects at their ends, and where contexts meet."""
+        """What the links among some objects change.
+
+        The objects at their ends, and where contexts meet.
+        """
         ends: set[str] = set()
         shown: set[str] = set()
         relationships = {id_ for id_ in ids if type_of(id_) == "relationship"}
@@ -222,7 +225,8 @@ class Search:
         rows = self._objects.load(self._source, unknown) if unknown else {}
         for id_ in unknown:
             obj = rows[id_][0] if id_ in rows else None
-            # a specimen, unless MISP knows a family of its name: taken for content, more is looked at
+            # a specimen, unless MISP knows a family of its name: taken for content, more is looked
+            # at
             specimen = type_of(id_) == "malware" and obj and obj.get("is_family") is False
             self._contexts[id_] = (
                 obj is not None and not specimen and table_of(obj).role is Role.CONTEXT
@@ -247,7 +251,10 @@ class Search:
                 self._touch(ids)
 
     def _moved(self) -> None:
-        """What enters the event of a report leaves the collecting ones; what leaves it has to go somewhere."""
+        """What enters the event of a report leaves the collecting ones.
+
+        What leaves it has to go somewhere.
+        """
         containers: set[str] = set()
         collecting: set[str] = set()
         while True:

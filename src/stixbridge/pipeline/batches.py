@@ -1,7 +1,9 @@
-"""Affected events in batches that fit into memory, one after the other giving what all at once would.
+"""Affected events in batches that fit into memory.
 
-A batch is bounded by what its events are made of. Reports come first, so that nothing of them is collected elsewhere;
-then the collecting events, each with what it holds and what is new in it.
+Batches made one after the other give the same events as all at once.
+
+A batch is bounded by what its events are made of. Reports come first, so that nothing of them is
+collected elsewhere; then the collecting events, each with what it holds and what is new in it.
 """
 
 from __future__ import annotations
@@ -115,7 +117,7 @@ class Packing:
     def _of_collecting(
         self, events: Mapping[str, tuple[str, int]], loose: set[str]
     ) -> Iterator[Batch]:
-        """Collecting events, each with the loose objects that will go to it as far as can be seen."""
+        """Collecting events, each with the loose objects that are expected to go to it."""
         keys: dict[str, Batch] = {}
         sizes: dict[str, int] = {}
         for event, (day, size) in events.items():
@@ -137,10 +139,12 @@ class Packing:
             yield batch
 
     def _keyed(self, ids: list[str]) -> Iterator[tuple[str, str]]:
-        """What objects are collected by, with their ids: their day, that of the first that shares a value.
+        """What objects are collected by, with their ids.
 
-        This decides only which events are made together. The conversion looks at it more closely, and draws in what
-        was missed.
+        Their day, that of the first that shares a value.
+
+        This decides only which events are made together. The conversion looks at it more closely,
+        and draws in what was missed.
         """
         if self._group not in ("day", "creator"):
             yield from (("", id_) for id_ in ids)

@@ -1,8 +1,8 @@
 """Converting an input that does not fit in memory: `stixbridge convert` on large files and streams.
 
-One pass puts all objects into a temporary store. Then a group of reports at a time is converted with what belongs to
-them, and its events are handed out. What is in no report is converted last and as one, for it is one event, or few.
-The outcome is that of a conversion in memory.
+One pass puts all objects into a temporary store. Then a group of reports at a time is converted
+with what belongs to them, and its events are handed out. What is in no report is converted last and
+as one, for it is one event, or few. The outcome is that of a conversion in memory.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ class LargeConversion:
             )
         except OSError as error:
             raise ConfigError(
-                f"no temporary folder for a large input: {error.strerror or error}; set TMPDIR to a folder with space"
+                f"no temporary folder for a large input: {error.strerror or error}; set TMPDIR to "
+                "a folder with space"
             ) from None
         self._knowledge = load(settings.galaxies)
         self._types = container_types(settings.group)
@@ -119,7 +120,8 @@ class LargeConversion:
     def _read_all(self, inputs: Sequence[Input]) -> None:
         broken: set[int] = set()
         while (found := self._read(inputs, broken)) is not None:
-            # what came of it before its end is in the store: once more, as JSON lines, and if that fails without it
+            # what came of it before its end is in the store: once more, as JSON lines, and if that
+            # fails without it
             if found in self._lines:
                 broken.add(found)
             self._lines.add(found)
@@ -226,7 +228,10 @@ class LargeConversion:
         self._spool.placements.add_all(PIPELINE, contents)
 
     def _groups(self) -> Iterator[set[str]]:
-        """Containers that are converted together: about as many objects each, with those that are in each other."""
+        """Containers that are converted together.
+
+        About as many objects each, with those that are in each other.
+        """
         sizes = self._spool.containers(self._types)
         joined: dict[str, set[str]] = {}
         for one, other in self._spool.nested(self._types):

@@ -30,8 +30,8 @@ def rehearse(
 ) -> Summary:
     """Run a pipeline without writing anything.
 
-    Each MISP is asked for its events, so that the summary tells what a run would do. A MISP that does not answer is an
-    error in the summary, and the changes in it are told by the store alone.
+    Each MISP is asked for its events, so that the summary tells what a run would do. A MISP that
+    does not answer is an error in the summary, and the changes in it are told by the store alone.
 
     Args:
         pipeline: as configured; its store is only read, and so are its sinks.

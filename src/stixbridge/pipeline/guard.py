@@ -1,4 +1,4 @@
-"""The guard: a run that would add or withdraw more than expected stops before it writes to a sink."""
+"""The guard stops a run that would add or withdraw too much before it writes to a sink."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class Guard(Settings):
     """What a run of a pipeline may do without being confirmed.
 
     Attributes:
-        add: attributes that a run may add, as `"10000"`, or `"10%"` of those that the pipeline has in the sink.
+        add: attributes that a run may add, as `"10000"`, or `"10%"` of those that the pipeline has
+            in the sink.
         withdraw: attributes that a run may withdraw, or take `to_ids` from.
     """
 

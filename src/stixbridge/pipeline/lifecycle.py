@@ -1,4 +1,7 @@
-"""What of the stored objects takes part in a conversion: not what vanished, expired, was revoked or put aside."""
+"""What of the stored objects takes part in a conversion.
+
+Not what vanished, expired, was revoked or put aside.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,8 @@ class Policy:
 
     Attributes:
         vanished: what the source has no longer: `keep`, `tag`, `to_ids_off`, `delete`.
-        expired_after: microseconds after its `valid_until` at which an indicator is left out; None for never.
+        expired_after: microseconds after its `valid_until` at which an indicator is left out; None
+            for never.
     """
 
     vanished: str = "keep"
@@ -126,5 +130,8 @@ class Lifecycle:
 
 
 def is_revoked_container(obj: Mapping[str, Any]) -> bool:
-    """Whether a report or grouping is revoked: it is no event any more, and what was in it goes elsewhere."""
+    """Whether a report or grouping is revoked.
+
+    It is no event any more, and what was in it goes elsewhere.
+    """
     return obj.get("type") in CONTAINERS and obj.get("revoked") is True

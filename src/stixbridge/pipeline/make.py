@@ -1,6 +1,9 @@
-"""From changed ids to events: the part of a pipeline between the store and the sinks, with no connection to either.
+"""From changed ids to events.
 
-`Maker` is what a run, `find` and a dry run share: it finds what a change affects, converts that, and enriches it.
+The part of a pipeline between the store and the sinks, with no connection to either.
+
+`Maker` is what a run, `find` and a dry run share: it finds what a change affects, converts that,
+and enriches it.
 """
 
 from __future__ import annotations
@@ -304,7 +307,8 @@ class Maker:
     ) -> tuple[Selection, Conversion]:
         """Convert a batch, until nothing more is drawn in.
 
-        Drawn in are objects elsewhere that say one of the values, and what is in a collecting event that gets more.
+        Drawn in are objects elsewhere that say one of the values, and what is in a collecting event
+        that gets more.
         """
         placements = self.store.placements
         batch = replace(batch, collecting=set(batch.collecting), loose=set(batch.loose))
@@ -352,7 +356,10 @@ class Maker:
         return convert_entries([*entries, *rejected], settings, load(settings.galaxies))
 
     def behind(self, ids: Sequence[str]) -> list[dict[str, Any]]:
-        """The STIX objects behind an event, as they came, with their producers, markings and links."""
+        """The STIX objects behind an event as they came.
+
+        Their producers, markings and links are with them.
+        """
         objects = self.store.objects
         loaded = objects.load(self.source, ids)
         wanted: set[str] = set()

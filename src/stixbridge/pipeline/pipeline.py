@@ -1,13 +1,16 @@
 """The file to read first: one pipeline, from its source to its sinks.
 
-A run takes these steps. Each may be cut at any moment and taken again: the store says what is to be done.
+A run takes these steps. Each may be cut at any moment and taken again: the store says what is to be
+done.
 
 1. `begin`: a run has a number and a moment.
-2. `poll`: pages from the source into the store; the watermark moves in the transaction that stores the page (`pull`).
-3. `plan`: the events that the changed objects affect, in batches that fit into memory (`affected`, `batches`).
+2. `poll`: pages from the source into the store; the watermark moves in the transaction that stores
+   the page (`pull`).
+3. `plan`: the events that the changed objects affect, in batches that fit into memory (`affected`,
+   `batches`).
 4. `make`: the events of a batch (`make`).
-5. `deliver`: each event to each sink, when it is not what was delivered before; recorded once the sink has confirmed
-   (`deliver`).
+5. `deliver`: each event to each sink, when it is not what was delivered before; recorded once the
+   sink has confirmed (`deliver`).
 6. `settle`: where the objects are is recorded, once every sink has an event.
 7. `finish`: only now are the changed objects done.
 """
@@ -90,7 +93,8 @@ class Settling:
 
     Attributes:
         counts: UUID of an event -> how many sinks have dealt with it.
-        staying: UUID of an event -> ids of objects that stay in it, since their new event is not in a sink.
+        staying: UUID of an event -> ids of objects that stay in it, since their new event is not in
+            a sink.
         complete: no sink failed.
     """
 
@@ -149,11 +153,15 @@ class Pipeline:
         full: bool = False,
         confirmed: bool = False,
     ) -> Summary:
-        """One run. Servers that fail are in the summary's `errors`; what they did not take is done at the next run.
+        """One run.
+
+        Servers that fail are in the summary's `errors`; what they did not take is done at the next
+        run.
 
         Args:
             now: the reference time, microseconds.
-            replay: ask no source; make everything that is in the store again, as after a change of rules or version.
+            replay: ask no source; make everything that is in the store again, as after a change of
+                rules or version.
             full: ask the source for everything, not for what is new.
             confirmed: whatever the guard says.
 
@@ -185,7 +193,8 @@ class Pipeline:
             or row["seq_after"] == row["seq_before"]
         ):
             raise ConfigError(
-                f"run {number} of pipeline {self.name} brought nothing; stixbridge status lists the runs"
+                f"run {number} of pipeline {self.name} brought nothing; stixbridge status lists "
+                "the runs"
             )
         with _collected_afterwards():
             run = self.begin(now, confirmed=True)
@@ -194,7 +203,10 @@ class Pipeline:
             )
             run.summary.changed = len(ids)
             if stay:
-                text = f"{stay} objects of run {number} came in a newer version since, which stays: undo those runs, too"
+                text = (
+                    f"{stay} objects of run {number} came in a newer version since, which "
+                    "stays: undo those runs, too"
+                )
                 run.summary.ledger.note(
                     self.name, f"undo: run {number}", Outcome.PRESERVED, Reason.SUPERSEDED, text
                 )
@@ -242,7 +254,7 @@ class Pipeline:
             summary.fail(error)
 
     def ask_analysts(self, run: Run) -> None:
-        """Put on the suppression list what analysts marked as false positives since they were asked last."""
+        """Put new false positives of analysts on the suppression list."""
         suppression = self.store.suppression
         for sink in self.sinks:
             moment = times.now()
@@ -253,7 +265,8 @@ class Pipeline:
                 continue
             if found is None:
                 self.say(
-                    f"{sink.name}: this key may not read sightings: false positives of analysts are not seen"
+                    f"{sink.name}: this key may not read sightings: false positives of analysts "
+                    "are not seen"
                 )
                 continue
             for value, said in found:
@@ -296,7 +309,8 @@ class Pipeline:
             return id_ in plan.changed and (alone or mapped or id_ in made.inside)
 
         run.summary.ledger.merge(made.ledger, counts)
-        # on record before any sink has it: after a cut, or while a sink fails, it is known where things are
+        # on record before any sink has it: after a cut, or while a sink fails, it is known where
+        # things are
         self.store.placements.add_all(
             self.name,
             {uuid: placements(row) for uuid, row in made.wanted.items() if row is not None},
@@ -397,7 +411,10 @@ class Pipeline:
         return settling.complete
 
     def _guard_allows(self, run: Run, plan: Plan) -> bool:
-        """Whether the guard lets a run go on; it looks at all of it before anything is written to a sink."""
+        """Whether the guard lets a run go on.
+
+        It looks at all of it before anything is written to a sink.
+        """
         if self.guard is None or run.confirmed:
             return True
         counts = [ChangeCount() for _ in self.sinks]

@@ -1,7 +1,10 @@
-"""The way in: pages from a source into the store, what they refer to and lack, and what the source has no longer.
+"""The way in: pages from a source into the store.
 
-Pages are stored in the order in which they come, each in one transaction with the watermark that stands after it;
-later ones are read ahead meanwhile. Several collections are pulled side by side, and one that fails stops no other.
+Objects that the pages refer to are asked for, and objects that the source no longer has are marked.
+
+Pages are stored in the order in which they come, each in one transaction with the watermark that
+stands after it; later ones are read ahead meanwhile. Several collections are pulled side by side,
+and one that fails stops no other.
 """
 
 from __future__ import annotations
@@ -208,8 +211,8 @@ class Puller:
             pulled.ledger.entry(id_, None, Outcome.DROPPED, Reason.SUPERSEDED, properties)
         if page.entries:
             self._say(
-                f"{collection.title}: page {pulled.pages}, {len(page.entries)} entries, {len(count.changed)} new or"
-                " newer"
+                f"{collection.title}: page {pulled.pages}, {len(page.entries)} entries, "
+                f"{len(count.changed)} new or newer"
             )
 
     # what others refer to
@@ -217,7 +220,10 @@ class Puller:
     def _ask(
         self, source: Server, collections: list[Collection], pulled: Pulled, moment: int
     ) -> None:
-        """Ask for what the new objects refer to and never came; what the server does not have is remembered."""
+        """Ask for what the new objects refer to and never came.
+
+        What the server does not have is remembered.
+        """
         for _ in range(_ROUNDS):
             seq = self.store.objects.last_seq(source.name)
             wanting = [
@@ -288,7 +294,8 @@ class Puller:
                 return
             if not count and collection.id in known:
                 self._say(
-                    f"{source.name}: not compared, since the manifest of {collection.title} lists nothing"
+                    f"{source.name}: not compared, since the manifest of {collection.title} lists "
+                    "nothing"
                 )
                 self.store.inbox.record_comparison(source.name, moment)
                 return

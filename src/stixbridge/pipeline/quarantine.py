@@ -1,4 +1,7 @@
-"""A conversion that fails on an object goes on without it; the object is put aside, for a person to look at."""
+"""A conversion that fails on an object goes on without it.
+
+The object is put aside, for a person to look at.
+"""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
-"""Tests that stand beside rules: `[[tests]]` in a rule file, STIX in, expressions that must hold of what comes out.
+"""Tests that stand beside rules.
+
+`[[tests]]` in a rule file, STIX in, expressions that must hold of what comes out.
 
 ```toml
 [[tests]]
 name = "A sinkhole is no indicator"
-stix = [{ type = "indicator", id = "indicator--…", pattern = "[ipv4-addr:value = '192.0.2.1']", pattern_type = "stix" }]
-expect = ["events[0].Attribute.all(a, !a.to_ids)"]
-```
+stix = [{ type = "indicator", id = "indicator--…", pattern = "[ipv4-addr:value = '192.0.2.1']",
+pattern_type = "stix" }] expect = ["events[0].Attribute.all(a, !a.to_ids)"] ```
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ def run_tests(path: Path, settings: Enrich | None = None) -> Iterator[Trial]:
 def _run(table: dict[str, Any], path: Path, settings: Enrich) -> Iterator[str]:
     unknown = table.keys() - _KEYS
     if unknown:
-        yield f"unknown settings {', '.join(sorted(unknown))}; a test has {', '.join(sorted(_KEYS))}"
+        yield (
+            f"unknown settings {', '.join(sorted(unknown))}; a test has {', '.join(sorted(_KEYS))}"
+        )
         return
     expected = table.get("expect")
     if not isinstance(expected, list) or not expected:

@@ -1,7 +1,8 @@
 """The ledger of a run: objects by the shape of what became of them, lines and notes.
 
-Thousands of objects share a shape (outcome, reason, target, number of properties, what is lost of them), so that an
-object takes little memory; entries are made when somebody reads them. Many lines go to a scratch database.
+Thousands of objects share a shape (outcome, reason, target, number of properties, what is lost of
+them), so that an object takes little memory; entries are made when somebody reads them. Many lines
+go to a scratch database.
 """
 
 from __future__ import annotations
@@ -130,7 +131,10 @@ class RunLedger:
 
     @property
     def properties(self) -> dict[str, int]:
-        """Properties by outcome; those of an object that is dropped as a whole are dropped with it."""
+        """Properties by outcome.
+
+        Those of an object that is dropped as a whole are dropped with it.
+        """
         counts = Counter(self._properties)
         for account, count in self._by_shape():
             of_one: Counter[Outcome] = Counter()

@@ -33,7 +33,8 @@ class Scheduled:
     Attributes:
         pipeline: what is run.
         every: seconds from the start of one run to that of the next.
-        jitter: up to so many seconds are added, at random, so that servers are not asked by all at once.
+        jitter: up to so many seconds are added, at random, so that servers are not asked by all at
+            once.
     """
 
     pipeline: Pipeline
@@ -107,14 +108,18 @@ class Watch:
         self._reload = threading.Event()
 
     def reload(self) -> None:
-        """Read the configuration again, as soon as that is possible; what runs is finished first."""
+        """Read the configuration again, as soon as that is possible.
+
+        What runs is finished first.
+        """
         self._reload.set()
 
     def run(self) -> bool:
         """Run until the process is asked to end.
 
         Returns:
-            Whether all work under way came to its end; what did not is rolled back by the end of the process.
+            Whether all work under way came to its end; what did not is rolled back by the end of
+            the process.
         """
         scheduled = self._load()
         while True:
@@ -139,7 +144,10 @@ class Watch:
 
     @staticmethod
     def _ended(workers: list[threading.Thread]) -> bool:
-        """Wait until the runs under way have ended; whether they did before the process was asked to end."""
+        """Wait until the runs under way have ended.
+
+        Whether they did before the process was asked to end.
+        """
         while any(worker.is_alive() for worker in workers):
             try:
                 stopping.wait(_LOOK)
@@ -172,7 +180,10 @@ class Watch:
             return found
 
     def _work(self, one: Scheduled, over: threading.Event) -> None:
-        """The runs of one pipeline, until the process is asked to end or there is another configuration."""
+        """Run one pipeline by its schedule.
+
+        This ends when the process is asked to end or there is another configuration.
+        """
         name = one.pipeline.name
         try:
             while not over.is_set():
@@ -186,7 +197,8 @@ class Watch:
                 except StixbridgeError as error:
                     self._tell(self._complain, f"{name}: {error}")
                 except Exception as error:
-                    # a mistake of ours must not end the runs of the others, nor the next one of this
+                    # a mistake of ours must not end the runs of the others, nor the next one of
+                    # this
                     what = f"{type(error).__name__}: {error}"
                     self._tell(
                         self._complain, f"{name}: a mistake in stixbridge, please report it: {what}"

@@ -1,4 +1,7 @@
-"""The objects that a batch of events is made of, and what else their conversion looks at. Reads the store only."""
+"""The objects that a batch of events is made of, and what else their conversion looks at.
+
+Reads the store only.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,10 @@ class Selection:
     delivered: set[str] = field(default_factory=set)
 
     def reaches_out(self, inside: set[str]) -> bool:
-        """Whether something that no event holds yet is joined to what is inside: its place is not known."""
+        """Whether something that no event holds yet is joined to what is inside.
+
+        Its place is not known.
+        """
         for obj, _ in self.objects.values():
             if obj["type"] == "relationship":
                 ends = {str(obj.get("source_ref")), str(obj.get("target_ref"))}
@@ -75,7 +81,9 @@ class Selection:
         if row is None:
             return None
         if row[0]["type"] == "malware" and row[0].get("is_family") is False:
-            return Role.DETAIL  # a specimen, unless MISP knows a family of its name: taken for content, more is looked at
+            # a specimen, unless MISP knows a family of its name: taken for content, more is looked
+            # at
+            return Role.DETAIL
         return table_of(row[0]).role
 
 
@@ -149,8 +157,12 @@ class Selector:
         return members
 
     def _load_around(self, found: Selection, primary: set[str]) -> None:
-        """What else the conversion looks at: links of the members, their other ends, producers, markings."""
-        # a context object may be linked to half of the world: what of that is here, the other end says
+        """What else the conversion looks at.
+
+        Links of the members, their other ends, producers, markings.
+        """
+        # a context object may be linked to half of the world: what of that is here, the other end
+        # says
         content = [id_ for id_ in primary if found.role(id_) is not Role.CONTEXT]
         rows = self._objects.referrers(self._source, content, REACHES_OUT)
         self._load(found, [id_ for id_, _, _ in rows])

@@ -20,13 +20,15 @@ class Summary:
         pages: pages that came.
         entries: entries in them.
         changed: objects that were new or newer.
-        events: events by what became of them, over all sinks: created, updated, unchanged, withdrawn, held, …
+        events: events by what became of them, over all sinks: created, updated, unchanged,
+            withdrawn, held, …
         ledger: of the changed objects, and notes about events.
         errors: what failed; empty after a good run.
         status: the exit status that this asks for.
         deliveries: (sink, what became of one event), in order; of the body only the title.
         waiting: something was left for the next run.
-        volume: in a dry run, what would be sent: attributes, objects, tags, clusters; what of it the sink lacks.
+        volume: in a dry run, what would be sent: attributes, objects, tags, clusters; what of it
+            the sink lacks.
     """
 
     pipeline: str

@@ -27,7 +27,10 @@ def suppress(rows: Iterable[Converted], listed: Suppression, ledger: Ledger) -> 
 
 
 def _detected(part: Mapping[str, Any]) -> set[str]:
-    """What an attribute detects: its value, and the halves of a composite one; of a file its hash, not its name."""
+    """What an attribute detects: its value, and the halves of a composite one.
+
+    Of a file its hash, not its name.
+    """
     value, kind = str(part["value"]), str(part["type"])
     if kind not in COMPOSITES:
         return {value}

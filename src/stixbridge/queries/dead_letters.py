@@ -1,8 +1,11 @@
-"""Dead letters: what can't pass, by itself or by a person's word. Entries, objects and events, each with a key.
+"""Dead letters: what can't pass, by itself or by a person's word.
+
+Entries, objects and events, each with a key.
 
 - `entry:SOURCE/DIGEST`: an entry of a source that is no usable STIX object.
 - `object:PIPELINE/ID`: an object that the conversion fails on, by an error of its own.
-- `event:SINK/UUID`: an event that a sink refused, that is someone else's, or that was deleted there.
+- `event:SINK/UUID`: an event that a sink refused, that is someone else's, or that was deleted
+  there.
 """
 
 from __future__ import annotations

@@ -22,8 +22,9 @@ def find(config: Config, store: Store, what: str) -> list[dict[str, Any]]:
         what: the id, value or UUID.
 
     Returns:
-        A row for each STIX object found: `id`, `source`, `object`, `events` (each with its sinks and elements),
-        `missing` (what was not carried over, and why) and `touched` (rules that changed it or its event).
+        A row for each STIX object found: `id`, `source`, `object`, `events` (each with its sinks
+        and elements), `missing` (what was not carried over, and why) and `touched` (rules that
+        changed it or its event).
     """
     found: list[dict[str, Any]] = []
     for id_ in sorted(store.placements.ids_matching(what)):
@@ -56,7 +57,8 @@ def _events(store: Store, pipeline: str, id_: str) -> list[dict[str, Any]]:
         sinks = store.deliveries.of_event(event)
         uuids = {element["uuid"] for element in elements}
         for sink in sinks:
-            # an event that is split has its parts in several, and one that was taken over has its own UUIDs
+            # an event that is split has its parts in several, and one that was taken over has its
+            # own UUIDs
             held = store.deliveries.delivered(sink["sink"], event)
             delivered = held.delivered if held is not None else Delivered({"uuid": event})
             places = {uuid: place_of(delivered, uuid) for uuid in sorted(uuids)}
@@ -82,7 +84,10 @@ def _events(store: Store, pipeline: str, id_: str) -> list[dict[str, Any]]:
 def _made(
     config: Config, store: Store, pipeline: str, id_: str
 ) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """What a conversion of today does not carry over of an object, and which rules touch it; nothing is kept of it."""
+    """What a conversion of today does not carry over of an object, and which rules touch it.
+
+    Nothing is kept of it.
+    """
     maker = make_maker(config, store, pipeline, offline=True)
     plan = maker.plan({id_}, times.now())
     ledger, touched = RunLedger(), list[dict[str, str]]()

@@ -1,4 +1,7 @@
-"""Several feeds, one value: what they have in common, and the values that analysts have found to be harmless."""
+"""Several feeds, one value.
+
+What they have in common, and the values that analysts have found to be harmless.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ def overlaps(store: Store, *, least: int = 2) -> list[dict[str, Any]]:
         least: in how many pipelines a value has to be.
 
     Returns:
-        A row for each: `value`, `types`, `pipelines`, `events`; what the most pipelines say comes first.
+        A row for each: `value`, `types`, `pipelines`, `events`; what the most pipelines say comes
+        first.
     """
     return store.placements.shared_values(least)
 

@@ -1,4 +1,7 @@
-"""Rows of the store: packed bodies, envelopes, digests, and the fields of an object that are indexed."""
+"""Rows of the store: packed bodies, envelopes, digests.
+
+And the fields of an object that are indexed.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,8 @@ def object_row(obj: dict[str, Any]) -> ObjectRow:
         TypeError: for values that JSON can't hold, or that nest too deep to be written.
     """
     until = obj.get("valid_until")
-    # the TLP markings that everybody knows need no object, and refer half of the store to themselves
+    # the TLP markings that everybody knows need no object, and refer half of the store to
+    # themselves
     targets = everything(obj)
     targets.difference_update(WELL_KNOWN)
     return ObjectRow(
@@ -87,7 +91,8 @@ def ends_of(relationship: Mapping[str, Any]) -> tuple[str, str] | None:
     return (source, target) if isinstance(source, str) and isinstance(target, str) else None
 
 
-# Envelopes. Every packed one says by which version of this form it was written; fields with their default are left out.
+# Envelopes. Every packed one says by which version of this form it was written; fields with their
+# default are left out.
 
 _ENVELOPE = 1
 
@@ -172,7 +177,10 @@ def _opened(data: bytes) -> dict[str, Any]:
 
 
 def _filled(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row without empty fields; False is not empty: it says that an event shall not be published."""
+    """A row without empty fields.
+
+    False is not empty: it says that an event shall not be published.
+    """
     return {key: value for key, value in row.items() if value or value is False}
 
 

@@ -1,12 +1,17 @@
 """Which content an object has, where a source gives two of one version.
 
-STIX tells versions apart by `modified`. Observables have none, and producers change objects without it. Then the order
-of the answers decides, in a way that ends: whatever is polled again and again, an object changes once for each content.
+STIX tells versions apart by `modified`. Observables have none, and producers change objects without
+it. Then the order of the answers decides, in a way that ends: whatever is polled again and again,
+an object changes once for each content.
 
-- A later answer of the same collection replaces the earlier one, unless the server dates it earlier.
-- Between collections the choice is fixed: by the time at which the server got the object, then by the content.
-- A content that was answered before changes nothing, unless the server added it after the stored one.
-- `revoked` and the stricter marking of either content stay for good, until there is a newer version.
+- A later answer of the same collection replaces the earlier one, unless the server dates it
+  earlier.
+- Between collections the choice is fixed: by the time at which the server got the object, then by
+  the content.
+- A content that was answered before changes nothing, unless the server added it after the stored
+  one.
+- `revoked` and the stricter marking of either content stay for good, until there is a newer
+  version.
 - A version dated in the future does not keep out a later answer with a version of now.
 """
 
@@ -33,7 +38,8 @@ class Answer(NamedTuple):
     Attributes:
         source: its name.
         collection: its id.
-        first: when the server got the first object of the page, microseconds; None where it does not tell.
+        first: when the server got the first object of the page, microseconds; None where it does
+            not tell.
         last: when it got the last one.
         received: now.
     """
@@ -68,7 +74,10 @@ def is_rival(row: ObjectRow, version: int, digest: bytes, answer: Answer) -> boo
 
 
 def combined(later: ObjectRow, earlier: ObjectRow) -> ObjectRow:
-    """Two contents of one version on one page: the later one, as revoked and as marked as either."""
+    """Two contents of one version on one page.
+
+    The later one, as revoked and as marked as either.
+    """
     return _restrained(unpack(later.body), unpack(earlier.body))
 
 
@@ -119,7 +128,8 @@ def _decision(row: ObjectRow, stored: _Stored, answer: Answer, *, seen: bool) ->
 def _replaces(row: ObjectRow, stored: _Stored, answer: Answer, *, seen: bool) -> bool:
     same_collection = stored.collection in (None, answer.collection)
     if seen:
-        # every object of the page was added after the stored one: the server went back to this content
+        # every object of the page was added after the stored one: the server went back to this
+        # content
         dated = answer.first is not None and stored.added is not None
         return same_collection and dated and (answer.first or 0) > (stored.added or 0)
     if same_collection:
@@ -129,7 +139,10 @@ def _replaces(row: ObjectRow, stored: _Stored, answer: Answer, *, seen: bool) ->
 
 
 def _restrained(obj: Mapping[str, Any], other: Mapping[str, Any]) -> ObjectRow:
-    """An object with the revocation and the markings of another content of its version, where those are stricter."""
+    """Return an object as strict as another content of its version.
+
+    It takes over the revocation, and markings that are stricter.
+    """
     changed = dict(obj)
     if other.get("revoked") is True:
         changed["revoked"] = True

@@ -33,7 +33,8 @@ class Database:
 
     Args (of the constructor):
         path: of the file; made when absent.
-        durable: False for a file that nobody needs after a cut: it is not waited for until it is on the disk.
+        durable: False for a file that nobody needs after a cut: it is not waited for until it is on
+            the disk.
 
     Raises:
         StoreError: when it is locked, damaged, or made by a newer version.
@@ -49,7 +50,8 @@ class Database:
         folder = Path(self.path).parent
         if not folder.is_dir():
             raise StoreError(
-                f"store {self.path}: the folder {folder} does not exist; make it, or change store.path"
+                f"store {self.path}: the folder {folder} does not exist; make it, or change "
+                "store.path"
             )
         if not Path(self.path).exists():
             with contextlib.suppress(OSError):  # what is wrong with the path SQLite says
@@ -77,8 +79,8 @@ class Database:
                 )
             elif int(found) > schema.VERSION:
                 raise StoreError(
-                    f"store {self.path}: made by a newer stixbridge (schema {found}, this one knows {schema.VERSION});"
-                    " update stixbridge"
+                    f"store {self.path}: made by a newer stixbridge (schema {found}, this one "
+                    f"knows {schema.VERSION}); update stixbridge"
                 )
             elif int(found) < schema.VERSION:
                 migrate(connection, int(found))
@@ -206,7 +208,10 @@ def many(connection: Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> N
 def in_slices(
     connection: Connection, sql: str, keys: list[str], values: Mapping[str, Any]
 ) -> Iterator[Sequence[Any]]:
-    """Run a query for many keys, a slice of them at a time; it ends in `IN`, or has `{keys}` after it."""
+    """Run a query for many keys, a slice of them at a time.
+
+    It ends in `IN`, or has `{keys}` after it.
+    """
     # one parameter for all: a statement with a parameter for each costs more to prepare than to run
     statement = text(
         sql.replace("{keys}", AMONG_KEYS) if "{keys}" in sql else f"{sql} {AMONG_KEYS}"
@@ -243,5 +248,6 @@ def _on_connect_to_scratch(connection: Any, _record: object) -> None:
 
 
 def _on_begin(connection: Connection) -> None:
-    # a transaction that reads first and writes later would fail half-way when another process wrote meanwhile
+    # a transaction that reads first and writes later would fail half-way when another process wrote
+    # meanwhile
     connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -197,7 +197,10 @@ class Deliveries:
     # for `find` and `status`
 
     def of_event(self, event_uuid: str) -> Rows:
-        """The deliveries of an event: `sink`, `state`, `info`, `published`, in order of the sinks."""
+        """The deliveries of an event.
+
+        `sink`, `state`, `info`, `published`, in order of the sinks.
+        """
         sql = (
             "SELECT sink, state, info, published FROM deliveries WHERE event = :event ORDER BY sink"
         )

@@ -103,13 +103,15 @@ class Inbox:
             date_added: when the server got the last of the objects, as far as it says.
             received: now.
             title: of the collection.
-            begun: the seq at the beginning of the poll: what came after it and is replaced counts as superseded.
+            begun: the seq at the beginning of the poll: what came after it and is replaced counts
+                as superseded.
             date_first: when the server got the first of the objects, as far as it says.
-            by_arrival: whether the later of two contents of one version wins; else the greater digest does, whatever the
-                order.
+            by_arrival: whether the later of two contents of one version wins; else the greater
+                digest does, whatever the order.
 
         Returns:
-            What the page brought. An object that is stored in this version or a newer one changes nothing.
+            What the page brought. An object that is stored in this version or a newer one changes
+            nothing.
         """
         count = PageCount()
         # before the transaction: others wait for that
@@ -170,9 +172,12 @@ class Inbox:
         return found
 
     def take_back(self, source: str, run: int, before: int, after: int) -> tuple[list[str], int]:
-        """Take back what came between two seqs: the version before is put in its place, where there was one.
+        """Take back what came between two seqs.
 
-        What had none stays in the store and is set aside. A newer version than the one taken back comes in as ever.
+        The version before is put in its place, where there was one.
+
+        What had none stays in the store and is set aside. A newer version than the one taken back
+        comes in as ever.
 
         Args:
             source: name of the source.
@@ -181,8 +186,9 @@ class Inbox:
             after: the seq after it.
 
         Returns:
-            The ids, each of which counts as changed now; and how many objects of the run stay, since a later run
-            brought a newer version. When that is taken back, too, they don't go back to the version of this run.
+            The ids, each of which counts as changed now; and how many objects of the run stay,
+            since a later run brought a newer version. When that is taken back, too, they don't go
+            back to the version of this run.
         """
         with self._database.transaction() as connection:
             key = {"source": source, "before": before, "after": after}
@@ -294,9 +300,13 @@ class Inbox:
     # what a source offers
 
     def offered(self, source: str, settings: str, after: int) -> list[dict[str, str]] | None:
-        """The collections of a source as they were asked for after a time with the same settings; else None."""
+        """Return the collections of a source, if they were asked for after a time.
+
+        None if that was earlier, or with other settings.
+        """
         rows = self._database.rows(
-            "SELECT collections FROM offers WHERE source = :source AND settings = :settings AND asked > :after",
+            "SELECT collections FROM offers WHERE source = :source AND settings = :settings "
+            "AND asked > :after",
             source=source,
             settings=settings,
             after=after,
@@ -323,7 +333,11 @@ class Inbox:
     # references that lead nowhere
 
     def missing_references(self, source: str) -> list[str]:
-        """Ids that objects refer to which came since the last `asked`, not stored and not known to be absent."""
+        """Return the ids of missing objects that new objects refer to.
+
+        New is what came since references were asked for last. Ids that the server is known not to
+        have are left out.
+        """
         after = (
             self._database.scalar("SELECT asked FROM checks WHERE source = :source", source=source)
             or 0
@@ -333,12 +347,16 @@ class Inbox:
     def record_asked(
         self, source: str, seq: int | None, absent: Sequence[str], moment: int
     ) -> None:
-        """Record up to which seq missing references were asked for (None: not all), and which ids are not there."""
+        """Record up to which seq missing references were asked for (None: not all).
+
+        Record the ids that the server does not have, too.
+        """
         with self._database.transaction() as connection:
             if absent:
                 connection.execute(
                     text(
-                        "INSERT INTO absent (source, id, asked) VALUES (:source, :id, :asked) ON CONFLICT DO NOTHING"
+                        "INSERT INTO absent (source, id, asked) VALUES (:source, :id, :asked) "
+                        "ON CONFLICT DO NOTHING"
                     ),
                     [{"source": source, "id": id_, "asked": moment} for id_ in absent],
                 )
@@ -373,7 +391,10 @@ class Inbox:
     def list_manifest(
         self, source: str, rows: Sequence[tuple[str, int | None]], *, first: bool = False
     ) -> None:
-        """Take down what a manifest lists: ids and versions; the `first` of a comparison replaces an earlier one."""
+        """Take down what a manifest lists: ids and versions.
+
+        The `first` of a comparison replaces an earlier one.
+        """
         with self._database.transaction() as connection:
             if first:
                 connection.execute(
@@ -389,7 +410,9 @@ class Inbox:
                 )
 
     def compare_manifest(self, source: str, moment: int) -> tuple[list[str], list[str]]:
-        """Mark what is stored and not listed as vanished, and what is listed again as there: changes like any other.
+        """Mark what is stored and not listed as vanished, and what is listed again as there.
+
+        Changes like any other.
 
         Nothing is marked where nothing is listed.
 
@@ -408,7 +431,8 @@ class Inbox:
             if gone:
                 connection.execute(
                     text(
-                        "UPDATE objects SET vanished = :moment, seq = :seq WHERE source = :source AND id = :id"
+                        "UPDATE objects SET vanished = :moment, seq = :seq WHERE source = :source "
+                        "AND id = :id"
                     ),
                     [
                         {**key, "id": id_, "moment": moment, "seq": seq + at}
@@ -427,7 +451,10 @@ class Inbox:
     # for `status`
 
     def collections(self) -> Rows:
-        """What is known of each collection: `source`, `collection`, `title`, `watermark`, `polled`, `error`."""
+        """What is known of each collection.
+
+        `source`, `collection`, `title`, `watermark`, `polled`, `error`.
+        """
         return self._database.rows(
             "SELECT source, collection, title, watermark, polled, error FROM cursors"
             " ORDER BY source, title, collection"
@@ -456,7 +483,10 @@ def _rows(
     *,
     by_arrival: bool,
 ) -> tuple[dict[str, ObjectRow], Rows]:
-    """The newest version of each object of a page, by id, and the entries that are bad; the rest is counted."""
+    """The newest version of each object of a page, by id, and the entries that are bad.
+
+    The rest is counted.
+    """
     fresh: dict[str, ObjectRow] = {}
     bad: Rows = []
     for entry in entries:

@@ -1,4 +1,7 @@
-"""Who works on what: leases by name, and the claim to a whole store. On SQLite they are lock files beside it."""
+"""Who works on what: leases by name, and the claim to a whole store.
+
+On SQLite they are lock files beside it.
+"""
 
 from __future__ import annotations
 
@@ -69,8 +72,8 @@ class Leases:
             while (file := _locked(path)) is None:
                 if time.monotonic() >= until:
                     raise StoreError(
-                        f"{name}: {_holder(path)} works on it with store {self._path}; wait until it has ended,"
-                        " or stop it"
+                        f"{name}: {_holder(path)} works on it with store {self._path}; wait until "
+                        "it has ended, or stop it"
                     )
                 stopping.wait(_LOOK_AGAIN)
             with _removed_after(path, file):
@@ -87,15 +90,18 @@ def claimed(path: str) -> Iterator[None]:
     file = _locked(f"{path}.lock")
     if file is None:
         raise StoreError(
-            f"store {path}: another stixbridge ({_holder(f'{path}.lock')}) works with it; wait until"
-            " it has ended, or stop it"
+            f"store {path}: another stixbridge ({_holder(f'{path}.lock')}) works with it; wait "
+            "until it has ended, or stop it"
         )
     with file:
         yield
 
 
 def _locked(path: str) -> IO[str] | None:
-    """The lock file, locked and with the number of this process in it; None while another has it."""
+    """The lock file, locked and with the number of this process in it.
+
+    None while another has it.
+    """
     while True:
         file = Path(path).open("a+")  # noqa: SIM115 - the lock lasts as long as it is open
         try:

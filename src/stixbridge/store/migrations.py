@@ -43,7 +43,10 @@ def _links(connection: Connection) -> None:
 
 
 def _upkeep(connection: Connection) -> None:
-    """2 to 3: what vanished at its source, what a person has settled; smaller tables, and indexes that are used."""
+    """2 to 3: what vanished at its source, what a person has settled.
+
+    Smaller tables, and indexes that are used.
+    """
     _columns(connection)
     for name in ("refs_id", "links_id", "placements_id", "elements_value", "objects_valid_until"):
         connection.execute(text(f"DROP INDEX {name}"))
@@ -97,7 +100,9 @@ def _rewrite(
 
 
 _OFFERED = ("restricted", "clusters", "publish", "sharing_group")
-"""Fields that version 6 had in a wanted event, and in a delivered one that was not changed for the sink."""
+"""Fields that version 6 had in a wanted event, and in a delivered one that was not changed for the
+sink.
+"""
 _RECORDED = ("taken", "shares", "share_heads", "deleted_shares", "gone", "given", "stored")
 """Fields that version 6 had in a delivered event."""
 

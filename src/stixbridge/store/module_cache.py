@@ -1,4 +1,7 @@
-"""What modules answered, kept in the store: a mapping from questions to (second they were asked, answer)."""
+"""What modules answered, kept in the store.
+
+A mapping from questions to (second they were asked, answer).
+"""
 
 from __future__ import annotations
 

@@ -53,7 +53,8 @@ class Objects:
     def expired(self, source: str, after: int, until: int) -> list[str]:
         """Ids of objects whose `valid_until` passed between two times."""
         sql = """
-        SELECT id FROM objects WHERE source = :source AND valid_until > :after AND valid_until <= :until ORDER BY id
+        SELECT id FROM objects WHERE source = :source AND valid_until > :after
+        AND valid_until <= :until ORDER BY id
         """
         return [
             row["id"] for row in self._database.rows(sql, source=source, after=after, until=until)
@@ -62,7 +63,8 @@ class Objects:
     def rejected(self, source: str, after: int) -> list[Entry]:
         """Bad entries that came after a seq."""
         sql = """
-        SELECT id, path, reason, properties, collection FROM rejects WHERE source = :source AND seq > :after
+        SELECT id, path, reason, properties, collection FROM rejects
+        WHERE source = :source AND seq > :after
         ORDER BY digest
         """
         return [
@@ -101,7 +103,8 @@ class Objects:
             types: only referrers whose ids begin with one of these types; all where there is none.
             without: no referrers whose ids begin with this type.
         """
-        # the ids of one type lie together in the index: those of other types are not looked at; none begins with ~
+        # the ids of one type lie together in the index: those of other types are not looked at;
+        # none begins with ~
         bounds = [(f"{type_}--", f"{type_}-.") for type_ in types] or [("", "~")]
         if without:
             bounds = [("", f"{without}--"), (f"{without}-.", "~")]
@@ -118,7 +121,9 @@ class Objects:
     def referrer_pages(
         self, source: str, ids: Iterable[str], without: str = ""
     ) -> Iterator[list[tuple[str, str]]]:
-        """Who refers to any of some ids, as `referrers` says it, a page of (id, its type) at a time.
+        """Yield the objects that refer to any of some ids, as `referrers` does.
+
+        Each page is a list of (id, its type).
 
         Half of a store may refer to one object: such an object is read page by page.
         """
@@ -142,7 +147,10 @@ class Objects:
     def targets(
         self, source: str, ids: Iterable[str], types: Iterable[str] = ()
     ) -> list[tuple[str, str]]:
-        """What some objects refer to: (id, the id referred to); where there are types, only what is of them."""
+        """List the references of some objects as (id, the id referred to).
+
+        With types, only references to objects of those types.
+        """
         bounds = [(f"{type_}--", f"{type_}-.") for type_ in types] or [("", "~")]
         wanted = list(ids)
         found: list[tuple[str, str]] = []

@@ -54,7 +54,8 @@ class Placements:
         with self._database.transaction() as connection:
             for rows in in_slices(
                 connection,
-                f"SELECT id, event, collecting, day FROM placements WHERE pipeline = :pipeline AND {column} IN",  # noqa: S608
+                f"SELECT id, event, collecting, day FROM placements "  # noqa: S608
+                f"WHERE pipeline = :pipeline AND {column} IN",
                 list(keys),
                 {"pipeline": pipeline},
             ):
@@ -92,8 +93,10 @@ class Placements:
         with self._database.transaction() as connection:
             for rows in in_slices(
                 connection,
-                "SELECT p.id FROM placements p WHERE p.pipeline = :pipeline AND EXISTS (SELECT 1 FROM deliveries d"
-                " WHERE d.event = p.event AND d.state IN ('adding', 'delivered', 'waiting', 'deleting', 'out'))"
+                "SELECT p.id FROM placements p WHERE p.pipeline = :pipeline AND EXISTS (SELECT 1 "
+                "FROM deliveries d"
+                " WHERE d.event = p.event AND d.state IN ('adding', 'delivered', 'waiting', "
+                "'deleting', 'out'))"
                 " AND p.id IN",
                 list(ids),
                 {"pipeline": pipeline},
@@ -107,9 +110,10 @@ class Placements:
         with self._database.transaction() as connection:
             for rows in in_slices(
                 connection,
-                "SELECT e.id FROM elements e CROSS JOIN placements p ON p.pipeline = e.pipeline AND p.event = e.event"
-                " AND p.id = e.id WHERE e.pipeline = :pipeline AND e.kind = 'Attribute' AND p.collecting = 1"
-                " AND e.value IN",
+                "SELECT e.id FROM elements e CROSS JOIN placements p ON p.pipeline = e.pipeline "
+                "AND p.event = e.event"
+                " AND p.id = e.id WHERE e.pipeline = :pipeline AND e.kind = 'Attribute' "
+                "AND p.collecting = 1 AND e.value IN",
                 list(values),
                 {"pipeline": pipeline},
             ):
@@ -168,13 +172,19 @@ class Placements:
 
     def attribute_count(self, pipeline: str) -> int:
         """How many attributes a pipeline has in its events."""
-        sql = "SELECT count(*) FROM (SELECT DISTINCT event, uuid FROM elements WHERE pipeline = :pipeline)"
+        sql = (
+            "SELECT count(*) FROM (SELECT DISTINCT event, uuid FROM elements WHERE "
+            "pipeline = :pipeline)"
+        )
         return int(self._database.scalar(sql, pipeline=pipeline))
 
     # for `find`
 
     def ids_matching(self, text_: str) -> set[str]:
-        """STIX ids of what has this id, value (or half of a composite one), event or element UUID."""
+        """Return the STIX ids of the objects that a text identifies.
+
+        The text is an id, a value, half of a composite value, or the UUID of an event or element.
+        """
         half = re.sub(r"([\\%_])", r"\\\1", text_)
         rows = self._database.rows(
             IDS_MATCHING,
@@ -195,7 +205,10 @@ class Placements:
         return self._database.rows(ELEMENTS_OF_OBJECT, pipeline=pipeline, event=event_uuid, id=id_)
 
     def spellings(self, value: str) -> list[str]:
-        """A value as it stands in what was delivered, whatever the case; empty where nothing has it."""
+        """A value as it stands in what was delivered, whatever the case.
+
+        Empty where nothing has it.
+        """
         sql = "SELECT DISTINCT value FROM elements WHERE value IN (:value, :lower)"
         rows = self._database.rows(sql, value=value, lower=value.lower())
         return sorted(row["value"] for row in rows)
@@ -203,7 +216,10 @@ class Placements:
     # what pipelines have in common
 
     def shared_values(self, least: int) -> Rows:
-        """Values that several pipelines deliver: `value`, `types`, `pipelines`, `events`; the most shared first."""
+        """Values that several pipelines deliver: `value`, `types`, `pipelines`, `events`.
+
+        The most shared first.
+        """
         rows = self._database.rows(SHARED_VALUES, least=least)
         for row in rows:
             row["types"] = sorted(row["types"].split(","))

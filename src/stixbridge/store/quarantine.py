@@ -30,7 +30,10 @@ class Quarantine:
         self._database = database
 
     def left_out(self, pipeline: str, source: str) -> dict[str, Reason]:
-        """Objects that are left out: no conversion of a pipeline gets through them, or they were taken back."""
+        """Objects that are left out.
+
+        No conversion of a pipeline gets through them, or they were taken back.
+        """
         rows = self._database.rows(SET_ASIDE, pipeline=pipeline, source=source)
         return {row["id"]: Reason(row["reason"]) for row in rows}
 
@@ -43,15 +46,24 @@ class Quarantine:
     # what a person sees and decides
 
     def entries(self, *, settled: bool) -> Rows:
-        """Refused entries: `source`, `digest`, `path`, `reason`, `collection`; `settled`: those too."""
+        """Refused entries: `source`, `digest`, `path`, `reason`, `collection`.
+
+        `settled`: those too.
+        """
         return self._database.rows(DEAD_ENTRIES, settled=int(settled))
 
     def objects(self, *, settled: bool) -> Rows:
-        """Objects that a conversion fails on: `pipeline`, `id`, `error`, `since`; `settled`: those too."""
+        """Objects that a conversion fails on: `pipeline`, `id`, `error`, `since`.
+
+        `settled`: those too.
+        """
         return self._database.rows(DEAD_OBJECTS, settled=int(settled))
 
     def events(self, states: Iterable[str], *, settled: bool) -> Rows:
-        """Deliveries in some states: `sink`, `event`, `state`, `info`, `updated`, `note`; `settled`: those too."""
+        """Deliveries in some states: `sink`, `event`, `state`, `info`, `updated`, `note`.
+
+        `settled`: those too.
+        """
         listed = orjson.dumps(list(states)).decode()
         return self._database.rows(DEAD_EVENTS, settled=int(settled), states=listed)
 
@@ -82,7 +94,8 @@ class Quarantine:
     def offer_again(self, sink: str, event_uuid: str, state: str) -> None:
         """Put a delivery into a state that the next run takes up again."""
         self._database.execute(
-            "UPDATE deliveries SET state = :state, settled = 0 WHERE sink = :sink AND event = :event",
+            "UPDATE deliveries SET state = :state, settled = 0 WHERE sink = :sink AND "
+            "event = :event",
             state=state,
             sink=sink,
             event=event_uuid,

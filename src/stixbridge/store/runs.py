@@ -23,7 +23,11 @@ class Runs:
         self._database = database
 
     def progress(self, pipeline: str) -> tuple[int, int]:
-        """(seq up to which a pipeline has delivered everything, time up to which it has looked for expiry)."""
+        """Return how far a pipeline has come.
+
+        The first number is the seq up to which everything is delivered, the second the time up to
+        which expired objects were looked for.
+        """
         row = self._database.rows(
             "SELECT seq, expiry FROM progress WHERE pipeline = :pipeline", pipeline=pipeline
         )
@@ -74,13 +78,17 @@ class Runs:
         with self._database.transaction() as connection:
             connection.execute(
                 text(
-                    "UPDATE runs SET finished = :finished, summary = :summary WHERE number = :number"
+                    "UPDATE runs SET finished = :finished, summary = :summary WHERE "
+                    "number = :number"
                 ),
                 {"finished": moment, "summary": orjson.dumps(summary).decode(), "number": number},
             )
 
     def get(self, number: int) -> dict[str, Any] | None:
-        """A run: `pipeline`, `started`, `finished`, `seq_before`, `seq_after` and `summary` (JSON); None without it."""
+        """Return a run, or None if there is none of that number.
+
+        It has `pipeline`, `started`, `finished`, `seq_before`, `seq_after` and `summary` (JSON).
+        """
         rows = self._database.rows("SELECT * FROM runs WHERE number = :number", number=number)
         return rows[0] if rows else None
 
@@ -91,11 +99,14 @@ class Runs:
         return rows[0] if rows else None
 
     def with_objects(self, pipeline: str) -> Rows:
-        """The newest runs that brought objects: `number`, `started`, `objects`, whether they are `undone`."""
+        """The newest runs that brought objects.
+
+        `number`, `started`, `objects`, whether they are `undone`.
+        """
         return self._database.rows(RUNS_THAT_BROUGHT, pipeline=pipeline)
 
     def forget_before(self, moment: int) -> None:
-        """Forget pages, runs but the last of each pipeline, and answers of modules that are older."""
+        """Forget older pages, answers of modules, and runs but the last of each pipeline."""
         with self._database.transaction() as connection:
             connection.execute(
                 text("DELETE FROM pages WHERE received < :before"), {"before": moment}

@@ -1,9 +1,11 @@
-"""The tables of the store, one schema for every database SQLAlchemy Core knows; SQLite is what is run today.
+"""The tables of the store, one schema for every database SQLAlchemy Core knows.
+
+SQLite is what is run today.
 
 Times are microseconds since 1970, UTC. Bodies are JSON under zlib.
 
-An index that leads to an id also has what is asked for with it: else SQLite takes the primary key, which has all of
-that, by its first column alone, and reads half of the table.
+An index that leads to an id also has what is asked for with it: else SQLite takes the primary key,
+which has all of that, by its first column alone, and reads half of the table.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ meta = Table(
     "meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False)
 )
 
-# The newest version of each object of each source. `seq` grows with every change: a pipeline has done all up to a seq.
+# The newest version of each object of each source. `seq` grows with every change: a pipeline has
+# done all up to a seq.
 objects = Table(
     "objects",
     metadata,
@@ -35,7 +38,8 @@ objects = Table(
     Column("brought", BigInteger),
     # when a manifest no longer had it
     Column("vanished", BigInteger),
-    # the answer that this content came in: the collection, and when the server got the object at the latest
+    # the answer that this content came in: the collection, and when the server got the object at
+    # the latest
     Column("collection", Text),
     Column("copy_added", BigInteger),
     Index("objects_seq", "source", "seq"),
@@ -44,7 +48,8 @@ objects = Table(
     ),
 )
 
-# Contents of one version that were compared: one that was answered before does not come back by itself.
+# Contents of one version that were compared: one that was answered before does not come back by
+# itself.
 copies = Table(
     "copies",
     metadata,
@@ -56,7 +61,8 @@ copies = Table(
     Column("added", BigInteger),
 )
 
-# What was learned of a source's server, as JSON: waits that it asked for, page sizes and forms that it takes.
+# What was learned of a source's server, as JSON: waits that it asked for, page sizes and forms that
+# it takes.
 source_facts = Table(
     "source_facts",
     metadata,
@@ -65,7 +71,8 @@ source_facts = Table(
     Column("value", Text, nullable=False),
 )
 
-# Who refers to whom: `id` refers to `target`. Finds the reports, relationships and sightings of an object.
+# Who refers to whom: `id` refers to `target`. Finds the reports, relationships and sightings of an
+# object.
 refs = Table(
     "refs",
     metadata,
@@ -88,8 +95,8 @@ links = Table(
     sqlite_with_rowid=False,
 )
 
-# Entries that are no usable object, each once. `settled`: 1 by a person, 2 to be told anew when it comes again; no row
-# is ever removed, since `seq` must only grow.
+# Entries that are no usable object, each once. `settled`: 1 by a person, 2 to be told anew when it
+# comes again; no row is ever removed, since `seq` must only grow.
 rejects = Table(
     "rejects",
     metadata,
@@ -169,7 +176,8 @@ offers = Table(
     Column("collections", LargeBinary, nullable=False),
 )
 
-# Of each source: when its manifests were compared last, and up to which seq missing references were asked for.
+# Of each source: when its manifests were compared last, and up to which seq missing references were
+# asked for.
 checks = Table(
     "checks",
     metadata,
@@ -255,7 +263,8 @@ wanted = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
-# Events as they were delivered (`envelopes.Delivered`). `state` is one of `stixbridge.sinks.base.State`.
+# Events as they were delivered (`envelopes.Delivered`). `state` is one of
+# `stixbridge.sinks.base.State`.
 deliveries = Table(
     "deliveries",
     metadata,
@@ -274,7 +283,8 @@ deliveries = Table(
     Index("deliveries_event", "event", "state"),
 )
 
-# Further events of a sink that carry one: of somebody else and taken over, extending that, or its other parts.
+# Further events of a sink that carry one: of somebody else and taken over, extending that, or its
+# other parts.
 aliases = Table(
     "aliases",
     metadata,
@@ -327,7 +337,8 @@ runs = Table(
     Column("finished", BigInteger),
     Column("summary", Text),
     Column("source", Text),
-    # what its poll brought: the objects with a seq above the first, up to the second; no second while it polls
+    # what its poll brought: the objects with a seq above the first, up to the second; no second
+    # while it polls
     Column("seq_before", BigInteger),
     Column("seq_after", BigInteger),
 )

@@ -1,4 +1,7 @@
-"""What was learned of a source's server: waits that it asked for, page sizes and forms that it takes."""
+"""What was learned of a source's server.
+
+Waits that it asked for, page sizes and forms that it takes.
+"""
 
 from __future__ import annotations
 

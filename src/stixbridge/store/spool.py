@@ -1,4 +1,7 @@
-"""A store for the time of one conversion: the objects of an input that does not fit in memory, and their ledger."""
+"""A store for the time of one conversion.
+
+The objects of an input that does not fit in memory, and their ledger.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,8 @@ INSERT INTO versions SELECT :id, :digest, :size
 WHERE :later OR NOT EXISTS (SELECT 1 FROM versions WHERE id = :id)
 """
 _OTHER_VERSIONS = """
-INSERT INTO lines SELECT id, NULL, 'dropped', CASE WHEN newest THEN 'duplicate' ELSE 'superseded' END, NULL, size, 0
+INSERT INTO lines SELECT id, NULL, 'dropped',
+  CASE WHEN newest THEN 'duplicate' ELSE 'superseded' END, NULL, size, 0
 FROM (SELECT v.id, v.size, v.digest = o.digest AS newest,
   row_number() OVER (PARTITION BY v.id ORDER BY v.digest = o.digest DESC) AS place
   FROM versions v JOIN objects o ON o.id = v.id)
@@ -68,12 +72,17 @@ class Spool:
         self._database.close()
 
     def containers(self, types: Collection[str]) -> dict[str, int]:
-        """Ids of what makes events of its own, in order, and how many objects each refers to (large count more)."""
+        """Map the ids of objects with events of their own to their sizes, in order.
+
+        The size is the number of objects referred to; large objects count more.
+        """
         names = {f"t{at}": name for at, name in enumerate(sorted(types))}
         listed = ", ".join(f":{name}" for name in names)
         sql = f"""
-        SELECT o.id, (SELECT count(*) + coalesce(sum(length(m.body)), 0) / {_BODY} FROM refs r LEFT JOIN objects m
-          ON m.source = r.source AND m.id = r.target WHERE r.source = o.source AND r.id = o.id) AS size
+        SELECT o.id, (SELECT count(*) + coalesce(sum(length(m.body)), 0) / {_BODY}
+        FROM refs r LEFT JOIN objects m
+          ON m.source = r.source AND m.id = r.target
+          WHERE r.source = o.source AND r.id = o.id) AS size
         FROM objects o WHERE o.type IN ({listed}) ORDER BY o.id
         """  # noqa: S608
         return {row["id"]: row["size"] for row in self._database.rows(sql, **names)}
@@ -83,13 +92,18 @@ class Spool:
         names = {f"t{at}": name for at, name in enumerate(sorted(types))}
         listed = ", ".join(f":{name}" for name in names)
         sql = f"""
-        SELECT a.id, b.id AS inner_id FROM objects a JOIN refs r ON r.source = a.source AND r.id = a.id
-        JOIN objects b ON b.source = r.source AND b.id = r.target WHERE a.type IN ({listed}) AND b.type IN ({listed})
+        SELECT a.id, b.id AS inner_id FROM objects a JOIN refs r ON r.source = a.source
+        AND r.id = a.id
+        JOIN objects b ON b.source = r.source AND b.id = r.target
+        WHERE a.type IN ({listed}) AND b.type IN ({listed})
         """  # noqa: S608
         return [(row["id"], row["inner_id"]) for row in self._database.rows(sql, **names)]
 
     def keep(self, entries: Iterable[Entry]) -> None:
-        """Store usable objects, no id twice, and note every version of an id that comes more than once."""
+        """Store usable objects, no id twice.
+
+        And note every version of an id that comes more than once.
+        """
         page = list(entries)
         held = self.objects.load(SOURCE, [str(entry.id) for entry in page])
         others = []
@@ -129,7 +143,8 @@ class Spool:
         names = {f"t{at}": name for at, name in enumerate(sorted({*types, *_NEVER_FREE}))}
         listed = ", ".join(f":{name}" for name in names)
         sql = f"""
-        SELECT id FROM objects WHERE type NOT IN ({listed}) AND id NOT IN (SELECT id FROM inside) ORDER BY id
+        SELECT id FROM objects WHERE type NOT IN ({listed}) AND id NOT IN (SELECT id
+        FROM inside) ORDER BY id
         """  # noqa: S608
         return [row["id"] for row in self._database.rows(sql, **names)]
 
@@ -137,7 +152,10 @@ class Spool:
         """Every id, in order."""
         last = ""
         while True:
-            sql = "SELECT id FROM objects WHERE source = :source AND id > :last ORDER BY id LIMIT :most"
+            sql = (
+                "SELECT id FROM objects WHERE source = :source AND id > :last ORDER BY id LIMIT "
+                ":most"
+            )
             rows = self._database.rows(sql, source=SOURCE, last=last, most=_MOST)
             if not rows:
                 return
@@ -147,7 +165,8 @@ class Spool:
     def unaccounted(self, after: str) -> list[str]:
         """Some ids above one that no ledger has spoken of."""
         sql = """
-        SELECT id FROM objects WHERE source = :source AND id > :after AND id NOT IN (SELECT id FROM accounts)
+        SELECT id FROM objects WHERE source = :source AND id > :after AND id NOT IN (SELECT id
+        FROM accounts)
         ORDER BY id LIMIT :most
         """
         return [

@@ -1,4 +1,7 @@
-"""The store of one configuration: a table of contents. Every method of a part is one transaction, or reads only."""
+"""The store of one configuration: a table of contents.
+
+Every method of a part is one transaction, or reads only.
+"""
 
 from __future__ import annotations
 
@@ -126,6 +129,9 @@ class Store:
         Database.restore(path, copy)
 
     def forget_history(self, moment: int) -> None:
-        """Forget pages, runs but the last of each pipeline, and answers of modules that are older than `history`."""
+        """Forget pages, runs and answers of modules that are older than `history`.
+
+        The last run of each pipeline stays.
+        """
         if self.history is not None:
             self.runs.forget_before(moment - self.history)

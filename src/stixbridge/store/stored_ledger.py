@@ -1,4 +1,7 @@
-"""A ledger that is kept in a scratch database: of an input, or of a run, that does not fit in memory."""
+"""A ledger that is kept in a scratch database.
+
+Of an input, or of a run, that does not fit in memory.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +30,17 @@ from stixbridge.ledger import (
 from stixbridge.store.database import Database
 
 _TABLES = (
-    "CREATE TABLE accounts (id TEXT PRIMARY KEY, outcome TEXT, reason TEXT, target TEXT, size INTEGER, drops BLOB,"
-    " rank INTEGER) WITHOUT ROWID",
-    "CREATE TABLE lines (id TEXT, path TEXT, outcome TEXT, reason TEXT, target TEXT, size INTEGER, note INTEGER)",
+    "CREATE TABLE accounts (id TEXT PRIMARY KEY, outcome TEXT, reason TEXT, target TEXT, size "
+    "INTEGER, drops BLOB, rank INTEGER) WITHOUT ROWID",
+    (
+        "CREATE TABLE lines (id TEXT, path TEXT, outcome TEXT, reason TEXT, target TEXT, size "
+        "INTEGER, note INTEGER)"
+    ),
 )
 _ACCOUNT = """
 INSERT INTO accounts VALUES (:id, :outcome, :reason, :target, :size, :drops, :rank)
-ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, reason = excluded.reason, target = excluded.target,
+ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, reason = excluded.reason,
+  target = excluded.target,
   size = excluded.size, drops = excluded.drops, rank = excluded.rank
 WHERE excluded.rank > accounts.rank
 """
@@ -69,7 +76,8 @@ class StoredLedger:
         Args:
             ledger: of one conversion.
             own: ids that it was for.
-            containers: ids of what makes events of its own: of those only what its own conversion says counts.
+            containers: ids of what makes events of its own: of those only what its own conversion
+                says counts.
         """
         rows = [
             {
@@ -93,7 +101,10 @@ class StoredLedger:
                 connection.execute(text(_LINE), lines)
 
     def lines(self, lines: Iterable[tuple[Entry, int]]) -> None:
-        """Record entries of the input that are no object to convert, each with its number of properties."""
+        """Record entries of the input that can't be converted.
+
+        Each comes with its number of properties.
+        """
         rows = (_row(line, size, 0) for line, size in lines)
         with self._database.transaction() as connection:
             while piece := list(islice(rows, _MOST)):
@@ -130,7 +141,8 @@ class StoredLedger:
     def reasons(self) -> dict[str, int]:
         """Objects that did not come out, by reason, the most frequent first."""
         sql = """
-        SELECT reason, count(*) AS number FROM (SELECT reason FROM accounts WHERE reason IS NOT NULL UNION ALL
+        SELECT reason, count(*) AS number FROM (SELECT reason FROM accounts
+        WHERE reason IS NOT NULL UNION ALL
         SELECT reason FROM lines WHERE note = 0) GROUP BY reason ORDER BY number DESC, reason
         """
         return {str(row["reason"]): row["number"] for row in self._database.rows(sql)}
@@ -139,7 +151,10 @@ class StoredLedger:
     def kinds(self) -> set[str]:
         """What `--fail-on` is held against."""
         found = {name for name, count in self.outcomes.items() if count}
-        sql = "SELECT DISTINCT outcome, reason FROM lines UNION SELECT DISTINCT NULL, reason FROM accounts"
+        sql = (
+            "SELECT DISTINCT outcome, reason FROM lines UNION SELECT DISTINCT NULL, reason "
+            "FROM accounts"
+        )
         for row in self._database.rows(sql):
             found.update(value for value in (row["outcome"], row["reason"]) if value)
         for _, account in self._accounts():
@@ -201,7 +216,10 @@ class StoredLedger:
 
 
 def _rank(outcome: Outcome, drops: Collection[Drop], own: bool) -> int:
-    """Of several accounts of one object that counts which loses least; of equal ones that where it belongs."""
+    """Of several accounts of one object that counts which loses least.
+
+    Of equal ones that where it belongs.
+    """
     lost = sum(how is Outcome.DROPPED for _, how, _ in drops)
     return _CAME_OUT.get(outcome, 0) * 1_000_000 - 2 * lost + own
 

@@ -1,4 +1,7 @@
-"""Values that analysts found to be harmless, and up to which change of that list each pipeline has applied it."""
+"""Values that analysts found to be harmless.
+
+And up to which change of that list each pipeline has applied it.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,8 @@ class Suppression:
             value: of attributes.
             why: shown in the list.
             moment: now, microseconds.
-            said: when an analyst said so, microseconds; what was taken off the list after that stays off.
+            said: when an analyst said so, microseconds; what was taken off the list after that
+                stays off.
         """
         self._database.execute(
             SUPPRESS,
@@ -49,8 +53,9 @@ class Suppression:
         return known
 
     def affected(self, pipeline: str) -> tuple[set[str], int | None]:
-        """The objects of a pipeline whose values went onto the list, or off it, since it was told; and up to what.
+        """Return the objects of a pipeline whose values went onto the list or off it.
 
+        The number is that of the last change of the list. Earlier changes were applied before.
         Nothing and None where the list is as it was.
         """
         heard = (

@@ -52,7 +52,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 """Functions in addition to those of CEL; `FUNCTION_HELP` describes them."""
 
 FUNCTION_HELP = {
-    "in_network(value, network)": "whether an address is in a network such as `10.0.0.0/8`; false if the text is not an address",
+    "in_network(value, network)": (
+        "whether an address is in a network such as `10.0.0.0/8`; false "
+        "if the text is not an address"
+    ),
     "hostname(value)": "the host name in a URL, e-mail address, domain or composite",
     "lower(text)": "in lower case",
     "glob(text, pattern)": "whether the whole text matches a pattern with `*` and `?`",

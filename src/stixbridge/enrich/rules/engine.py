@@ -237,7 +237,8 @@ class _Run:
             if not self._matches(rule, context):
                 continue
             on = On(
-                self._row, kind, element, obj, rule.name, context, self._rules._knowledge(), self._ledger, self._gone,
+                self._row, kind, element, obj, rule.name, context, self._rules._knowledge(),
+                self._ledger, self._gone,
                 self._ended(kind, element, obj),
             )  # fmt: skip
             self._fire(rule, on)
@@ -380,7 +381,9 @@ def _shown(on: On) -> str:
 
 
 def drop(event: dict[str, Any], dropped: set[str], row: Converted, reason: str) -> None:
-    """Take elements out of an event, with what refers to them; an object without attributes goes, too.
+    """Take elements out of an event, with what refers to them.
+
+    An object without attributes goes, too.
 
     Args:
         event: changed in place.

@@ -194,7 +194,8 @@ def _target(value: Any, when: Expression | None, wrong: list[str]) -> str | None
         return ATTRIBUTE if "attribute" in names else OBJECT if "object" in names else EVENT
     if value not in TARGETS:
         wrong.append(
-            f"for: {value!r} is not one of {', '.join(TARGETS)}{near(str(value), dict.fromkeys(TARGETS))}"
+            f"for: {value!r} is not one of "
+            f"{', '.join(TARGETS)}{near(str(value), dict.fromkeys(TARGETS))}"
         )
         return None
     return str(value)
@@ -253,7 +254,8 @@ def _actions(value: Any, wrong: list[str]) -> list[Action]:
     for row in rows:
         if not isinstance(row, dict) or len(row) != 1:
             wrong.append(
-                f"then: an action must be a table with one entry, as {{ set_to_ids = false }}, not {row!r}"
+                f"then: an action must be a table with one entry, as {{ set_to_ids = false }}, "
+                f"not {row!r}"
             )
             continue
         ((name, given),) = row.items()
@@ -261,7 +263,8 @@ def _actions(value: Any, wrong: list[str]) -> list[Action]:
         if cls is None:
             known = dict.fromkeys(ACTIONS)
             wrong.append(
-                f"then: unknown action {name!r}{near(name, known)}; actions are {', '.join(sorted(ACTIONS))}"
+                f"then: unknown action {name!r}{near(name, known)}; actions are "
+                f"{', '.join(sorted(ACTIONS))}"
             )
             continue
         try:

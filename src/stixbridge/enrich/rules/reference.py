@@ -90,11 +90,20 @@ def _names_table() -> Iterator[str]:
 
 
 def _functions() -> Iterator[str]:
-    yield "Functions in addition to those of CEL (`size`, `startsWith`, `contains`, `matches`, `exists`, `all`, …):\n"
+    yield (
+        "Functions in addition to those of CEL (`size`, `startsWith`, `contains`, `matches`, "
+        "`exists`, `all`, …):\n"
+    )
     for function, meaning in FUNCTION_HELP.items():
         yield f"- `{function}`: {meaning}"
-    yield "\nTest optional STIX properties first: `has(stix[0].confidence) && stix[0].confidence > 80`.\n"
-    yield "A template is a text with expressions in braces: `{report.name} ({event.tlp})`. `{{` is a literal brace. A template fails if one of its expressions has no value.\n"
+    yield (
+        "\nTest optional STIX properties first: `has(stix[0].confidence) && stix[0].confidence "
+        "> 80`.\n"
+    )
+    yield (
+        "A template is a text with expressions in braces: `{report.name} ({event.tlp})`. `{{` "
+        "is a literal brace. A template fails if one of its expressions has no value.\n"
+    )
 
 
 def _actions_table() -> Iterator[str]:
@@ -103,13 +112,18 @@ def _actions_table() -> Iterator[str]:
     yield "| action | for | fields | what it does |\n|---|---|---|---|"
     for name, action in ACTIONS.items():
         text = " ".join((action.__doc__ or "").split())
-        yield f"| `{name}` | {', '.join(sorted(action.on))} | {', '.join(_fields(action))} | {text} |"
+        yield (
+            f"| `{name}` | {', '.join(sorted(action.on))} | {', '.join(_fields(action))} | {text} |"
+        )
     yield "\nAny rule may use actions for events.\n"
 
 
 def _mappings() -> Iterator[str]:
     yield "## Ready-made mappings\n"
-    yield '`enrich = { mappings = { admiralty = true, reliability = "b" } }`; each mapping is off by default.\n'
+    yield (
+        '`enrich = { mappings = { admiralty = true, reliability = "b" } }`; each mapping is off '
+        "by default.\n"
+    )
     for mapping in MAPPINGS.values():
         yield f"- {' '.join((mapping.__doc__ or '').split())}"
     tables = {"indicator_types": INDICATOR_TYPES, "sectors": SECTORS, "kill_chain": KILL_CHAIN}

@@ -68,7 +68,10 @@ class RemoveTags(Action):
 @register
 @dataclass(frozen=True, slots=True)
 class MapTags(Action):
-    r"""Replace tags by others: `{ map_tags = { "acme:label=\\"c2\\"" = "rsit:…" } }`. Markings stay."""
+    r"""Replace tags by others: `{ map_tags = { "acme:label=\\"c2\\"" = "rsit:…" } }`.
+
+    Markings stay.
+    """
 
     tags: Mapping[str, str]
     name: ClassVar[str] = "map_tags"
