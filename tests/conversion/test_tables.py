@@ -2,6 +2,11 @@
 one of MISP's.
 """
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from helpers.paths import ROOT
 from helpers.stix_classes import CLASSES
@@ -114,3 +119,31 @@ def test_the_reference_in_the_documentation_is_that_of_the_tables() -> None:
     from stixbridge.mapping.reference import render
 
     assert (ROOT / "docs" / "mapping.md").read_text(encoding="utf-8") == render(), "make reference"
+
+
+THIRD_PARTY = """
+from stixbridge.mapping.tables import Field, Role, Table
+
+TABLE = Table("x-seal", Role.OBSERVABLE, fields={"name": Field("text")})
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [("x-seal", ""), ("mutex", "mutex has a table already"), ("", "must lead to a Table")],
+)
+def test_another_package_adds_a_type(kind: str, error: str, tmp_path: Path) -> None:
+    code = THIRD_PARTY.replace("x-seal", kind) if kind else "TABLE = 5"
+    (tmp_path / "seals.py").write_text(code)
+    about = tmp_path / "seals-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: seals\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[stixbridge.types]\nseal = seals:TABLE\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "from stixbridge.mapping import TABLES; print('x-seal' in TABLES)"],
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join([str(tmp_path), *sys.path])),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert error in done.stderr if error else done.stdout == "True\n"

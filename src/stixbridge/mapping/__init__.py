@@ -1,104 +1,47 @@
-"""The mapping of each STIX type to MISP: one file for each type, and this list of them."""
+"""The mapping of each STIX type to MISP: a file for each type, which is found by being there.
 
-from collections.abc import Mapping
+A file of a type has its `TABLE`. Other packages add types by the entry point `stixbridge.types`,
+which leads to a table.
+"""
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
-from stixbridge.mapping import (
-    artifact,
-    attack_pattern,
-    autonomous_system,
-    campaign,
-    course_of_action,
-    directory,
-    domain_name,
-    email_addr,
-    email_message,
-    extension_definition,
-    file,
-    grouping,
-    identity,
-    incident,
-    indicator,
-    infrastructure,
-    intrusion_set,
-    ipv4_addr,
-    ipv6_addr,
-    language_content,
-    location,
-    mac_addr,
-    malware,
-    malware_analysis,
-    marking_definition,
-    mutex,
-    network_traffic,
-    note,
-    observed_data,
-    opinion,
-    process,
-    relationship,
-    report,
-    sighting,
-    software,
-    threat_actor,
-    tool,
-    url,
-    user_account,
-    vulnerability,
-    windows_registry_key,
-    x509_certificate,
-)
+from stixbridge.errors import ConfigError
+from stixbridge.mapping import identity, location
 from stixbridge.mapping.dialects import mitre, opencti
 from stixbridge.mapping.tables import CUSTOM, Table
+from stixbridge.settings.entry_points import load_entry_points
 
-_MODULES = (
-    artifact,
-    attack_pattern,
-    autonomous_system,
-    campaign,
-    course_of_action,
-    directory,
-    domain_name,
-    email_addr,
-    email_message,
-    extension_definition,
-    file,
-    grouping,
-    identity,
-    incident,
-    indicator,
-    infrastructure,
-    intrusion_set,
-    ipv4_addr,
-    ipv6_addr,
-    language_content,
-    location,
-    mac_addr,
-    malware,
-    malware_analysis,
-    marking_definition,
-    mutex,
-    network_traffic,
-    note,
-    observed_data,
-    opinion,
-    process,
-    relationship,
-    report,
-    sighting,
-    software,
-    threat_actor,
-    tool,
-    url,
-    user_account,
-    vulnerability,
-    windows_registry_key,
-    x509_certificate,
-)
+_COMMANDS = {"reference"}
+"""Modules that read the tables, and so can't be imported for them."""
 
-TABLES: dict[str, Table] = {
-    table.stix_type: table
-    for table in (*(module.TABLE for module in _MODULES), *mitre.TABLES, *opencti.TABLES)
-}
+
+def _own_tables() -> Iterator[Table]:
+    for info in iter_modules(__path__):
+        if info.name not in _COMMANDS:
+            table = getattr(import_module(f"{__name__}.{info.name}"), "TABLE", None)
+            if table is not None:
+                yield table
+
+
+def _tables() -> dict[str, Table]:
+    tables = {table.stix_type: table for table in (*_own_tables(), *mitre.TABLES, *opencti.TABLES)}
+    for name, table in load_entry_points("stixbridge.types").items():
+        if not isinstance(table, Table):
+            raise ConfigError(f"entry point {name!r} of stixbridge.types must lead to a Table")
+        if table.stix_type in tables:
+            raise ConfigError(
+                f"entry point {name!r} of stixbridge.types: {table.stix_type} has a table already;"
+                " uninstall one of the packages"
+            )
+        tables[table.stix_type] = table
+    return tables
+
+
+TABLES: dict[str, Table] = _tables()
 """STIX type -> its table. The dialects add the types of OpenCTI and ATT&CK."""
 
 DIALECT_TYPES = frozenset(table.stix_type for table in (*mitre.TABLES, *opencti.TABLES))
