@@ -150,7 +150,7 @@ def test_an_entry_that_is_no_object(bridge: Bridge) -> None:
     assert letter.key.startswith("entry:acme/")
     assert letter.reason == "invalid-object"
     assert bridge.run().status == 0  # told once
-    assert "read anew" in retry(bridge.store, letter.key)
+    assert "read again" in retry(bridge.store, letter.key)
     assert dead_letters(bridge.store) == []
     assert bridge.run(full=True).status == 1
     drop(bridge.store, letter.key)

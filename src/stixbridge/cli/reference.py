@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from inspect import cleandoc
 
 import click
 
@@ -42,7 +43,7 @@ def _command(command: click.Command, path: str) -> Iterator[str]:
     usage = " ".join(command.collect_usage_pieces(click.Context(command)))
     yield f"## {path.removeprefix('stixbridge ')}\n"
     yield f"```\n{path} {usage}\n```\n"
-    yield f"{command.help or ''}\n"
+    yield f"{cleandoc(command.help or '')}\n"
     options = [item for item in command.params if isinstance(item, click.Option)]
     if options:
         yield "| option | default | meaning |"

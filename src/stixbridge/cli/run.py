@@ -39,7 +39,7 @@ _NOT_WITH_WATCH = ("once", "dry_run", "now", "full", "confirm")
 @click.option(
     "--full",
     is_flag=True,
-    help="Ask for everything again, from `since` on, and not only for what is new.",
+    help="Ask for everything from `since` on, not only for new objects.",
 )
 @click.option(
     "--confirm", is_flag=True, help="Go on where the guard of a pipeline would stop the run."

@@ -217,7 +217,7 @@ def backup(config_path: Path, file: Path) -> None:
 @CONFIG
 @click.argument("file", type=click.Path(path_type=Path))
 def restore(config_path: Path, file: Path) -> None:
-    """Replace the store by a copy that `backup` wrote; what came since is lost."""
+    """Replace the store by a copy that `backup` wrote; changes since the copy are lost."""
     from stixbridge.config.reader import load
     from stixbridge.store import Store
 
