@@ -1,1 +1,1 @@
-"""Answers from the store: where a value went, how pipelines stand, dead letters, overlaps."""
+"""Queries on the store: the place of a value, the state of pipelines, dead letters, overlaps."""

@@ -1,10 +1,8 @@
-"""Dead letters: what can't pass, by itself or by a person's word.
+"""Dead letters: entries, objects and events that can't be processed. Each has a key.
 
-Entries, objects and events, each with a key.
-
-- `entry:SOURCE/DIGEST`: an entry of a source that is no usable STIX object.
-- `object:PIPELINE/ID`: an object that the conversion fails on, by an error of its own.
-- `event:SINK/UUID`: an event that a sink refused, that is someone else's, or that was deleted
+- `entry:SOURCE/DIGEST`: an entry of a source that is not a usable STIX object.
+- `object:PIPELINE/ID`: an object that the conversion fails on because of a fault in stixbridge.
+- `event:SINK/UUID`: an event that a sink refused, that somebody else created, or that was deleted
   there.
 """
 
@@ -19,7 +17,7 @@ from stixbridge.sinks.delivery import State
 from stixbridge.store import Store
 
 _PASSED_BY = (State.REFUSED, State.FOREIGN, State.BLOCKED)
-"""States of events that no run takes up again by itself."""
+"""States of events that no run changes by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +27,8 @@ class DeadLetter:
     Attributes:
         key: `entry:…`, `object:…` or `event:…`.
         what: a title, a place or a type.
-        reason: why it can't pass.
-        since: when that was found, as text; empty where it is not known.
+        reason: why it can't be processed.
+        since: when this was found, as text; empty if it is unknown.
     """
 
     key: str
@@ -40,11 +38,11 @@ class DeadLetter:
 
 
 def dead_letters(store: Store, *, settled: bool = False) -> list[DeadLetter]:
-    """All dead letters that nobody has settled.
+    """Return the dead letters.
 
     Args:
-        store: from `wiring.open_store`.
-        settled: those too that were dropped by a person.
+        store: the store of the configuration.
+        settled: whether to include those that a person dropped.
     """
     found = [
         DeadLetter(
@@ -68,10 +66,10 @@ def dead_letters(store: Store, *, settled: bool = False) -> list[DeadLetter]:
 
 
 def show(store: Store, key: str) -> dict[str, Any]:
-    """A dead letter with all that is known of it.
+    """Return a dead letter with all its data.
 
     Raises:
-        ConfigError: when there is none of this key.
+        ConfigError: no dead letter has this key.
     """
     letter = _letter(store, key)
     shown: dict[str, Any] = {
@@ -98,16 +96,16 @@ def show(store: Store, key: str) -> dict[str, Any]:
 
 
 def retry(store: Store, key: str) -> str:
-    """Let the next run try a dead letter again; returns what will happen.
+    """Let the next run try a dead letter again; return a description of the effect.
 
     Raises:
-        ConfigError: when there is none of this key.
+        ConfigError: no dead letter has this key.
     """
     _letter(store, key)
     kind, place, id_ = _split(key)
     if kind == "entry":
         store.quarantine.forget_entry(place, id_)
-        return "forgotten; it is read anew when the source sends it again"
+        return "forgotten; it is read again when the source sends it again"
     if kind == "object":
         store.quarantine.release(place, id_)
         return "the next run converts it again"
@@ -116,10 +114,10 @@ def retry(store: Store, key: str) -> str:
 
 
 def drop(store: Store, key: str) -> str:
-    """Settle a dead letter: it stays out, and is listed no longer; returns what that means.
+    """Drop a dead letter for good; return a description of the effect.
 
     Raises:
-        ConfigError: when there is none of this key.
+        ConfigError: no dead letter has this key.
     """
     _letter(store, key)
     kind, place, id_ = _split(key)
@@ -142,6 +140,6 @@ def _letter(store: Store, key: str) -> DeadLetter:
 
 def _split(key: str) -> tuple[str, str, str]:
     kind, _, rest = key.partition(":")
-    # an id may have a slash in it, a UUID or digest has none
+    # an id may contain a slash; a UUID or digest does not
     place, _, id_ = rest.partition("/") if kind == "object" else rest.rpartition("/")
     return kind, place, id_

@@ -15,21 +15,21 @@ def overlaps(store: Store, *, least: int = 2) -> list[dict[str, Any]]:
     """Values that several pipelines deliver.
 
     Args:
-        store: from `wiring.open_store`.
-        least: in how many pipelines a value has to be.
+        store: the store of the configuration.
+        least: the smallest number of pipelines with the value.
 
     Returns:
-        A row for each: `value`, `types`, `pipelines`, `events`; what the most pipelines say comes
-        first.
+        A row for each value: `value`, `types`, `pipelines`, `events`; values of most pipelines
+            first.
     """
     return store.placements.shared_values(least)
 
 
 def shares(store: Store) -> list[dict[str, Any]]:
-    """Of each two pipelines, how many values they have in common, and how many each has."""
+    """Return the number of common values, and of all values, for each two pipelines."""
     return store.placements.common_counts()
 
 
 def suppressed(store: Store) -> list[dict[str, str]]:
-    """The suppression list: `value`, `why`, `since`."""
+    """Return the suppression list: `value`, `why`, `since`."""
     return [{**row, "since": times.to_text(row["since"])} for row in store.suppression.rows()]

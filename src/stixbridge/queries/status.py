@@ -1,4 +1,4 @@
-"""`status`: collections, deliveries, the last run of each pipeline, from the store alone."""
+"""The state of collections, deliveries and pipelines, from the store alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stixbridge.store import Store
 
 
 def status(config: Config, store: Store) -> dict[str, Any]:
-    """How things stand: collections, deliveries, the last run of each pipeline."""
+    """Return the state of collections and deliveries, and the last run of each pipeline."""
     collections = store.inbox.collections()
     for row in collections:
         row["lag"] = _lag(row["polled"], row["watermark"])
@@ -50,7 +50,7 @@ def status(config: Config, store: Store) -> dict[str, Any]:
 
 
 def _lag(polled: int | None, watermark: str | None) -> str | None:
-    """How far behind its last poll the newest thing of a collection is, as `3 days, 4:05:06`."""
+    """Return the time from the newest object to the last poll, as `3 days, 4:05:06`."""
     moment = times.read(watermark)
     if polled is None or moment is None:
         return None

@@ -1,4 +1,4 @@
-"""The durable memory: what came in, what is in which event, what was delivered where."""
+"""Stores received objects, their places in events, and deliveries."""
 
 from stixbridge.store.store import Store
 

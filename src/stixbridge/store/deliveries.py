@@ -1,4 +1,4 @@
-"""Events as each pipeline wants them, and as they were delivered."""
+"""Stores wanted events and their deliveries."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from stixbridge.store.statements import (
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRow:
-    """Where the delivery of an event stands.
+    """The state of the delivery of an event.
 
     Attributes:
         state: one of `stixbridge.sinks.base.State`.
         delivered: the event as it was delivered.
-        digest: of the event as it was wanted then, and of the sink's settings.
-        published: whether we published it.
-        edits: edits that were begun since, and whose end is not known.
+        digest: the digest of the wanted event at that time and of the settings of the sink.
+        published: whether the bridge published it.
+        edits: edits that were begun later and whose result is unknown.
     """
 
     state: str
@@ -50,17 +50,17 @@ class Deliveries:
     """Reads and writes deliveries.
 
     Args (of the constructor):
-        database: where they are.
+        database: the database with the deliveries.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def want(self, sink: str, event_uuid: str, pipeline: str, wanted: Wanted) -> list[Wanted]:
-        """Record how a pipeline wants an event to be.
+        """Record an event that a pipeline wants in a sink.
 
         Returns:
-            How all pipelines want it to be, in order of their names.
+            The event as each pipeline wants it, in the order of their names.
         """
         body = pack_wanted(wanted)
         with self._database.transaction() as connection:
@@ -78,7 +78,7 @@ class Deliveries:
             return [unpack_wanted(row[0]) for row in rows]
 
     def wanted(self, sink: str, event_uuid: str, *, but: str = "") -> list[Wanted]:
-        """How all pipelines, or all but one, want an event to be, in order of their names."""
+        """Return an event as each pipeline wants it, in the order of names; one can be excluded."""
         rows = self._database.rows(
             "SELECT body FROM wanted WHERE sink = :sink AND event = :event AND pipeline <> :but"
             " ORDER BY pipeline",
@@ -89,7 +89,7 @@ class Deliveries:
         return [unpack_wanted(row["body"]) for row in rows]
 
     def delivered(self, sink: str, event_uuid: str) -> DeliveryRow | None:
-        """Where the delivery of an event stands, or None."""
+        """Return the delivery of an event, or None."""
         rows = self._database.rows(
             "SELECT state, body, digest, published, intent FROM deliveries"
             " WHERE sink = :sink AND event = :event",
@@ -113,7 +113,7 @@ class Deliveries:
         self._database.execute(BEGIN_EDITS, sink=sink, event=event_uuid, intent=intent, none=b"")
 
     def carries(self, sink: str, uuid: str) -> bool:
-        """Whether an event in a sink is one that was delivered there, or carries one."""
+        """Return whether an event in a sink was delivered there, or carries a delivered one."""
         sql = """
         SELECT 1 FROM deliveries WHERE sink = :sink AND event = :uuid
         UNION ALL SELECT 1 FROM aliases WHERE sink = :sink AND uuid = :uuid
@@ -121,7 +121,7 @@ class Deliveries:
         return bool(self._database.rows(sql, sink=sink, uuid=uuid))
 
     def knows(self, sink: str) -> bool:
-        """Whether anything was ever delivered to a sink."""
+        """Return whether anything was ever delivered to a sink."""
         return bool(
             self._database.rows("SELECT 1 FROM deliveries WHERE sink = :sink LIMIT 1", sink=sink)
         )
@@ -139,18 +139,18 @@ class Deliveries:
         notes: Sequence[tuple[str | None, Outcome, Reason, str | None]] = (),
         aliases: Sequence[str] = (),
     ) -> None:
-        """Record where a delivery stands.
+        """Record the state of a delivery.
 
         Args:
-            sink: its name.
-            event_uuid: of the event.
+            sink: the name of the sink.
+            event_uuid: the UUID of the event.
             state: a `State`.
             delivered: the event as it is in the sink, or is about to be.
-            moment: microseconds.
-            digest: of the event as it is wanted.
-            published: whether we published it.
-            notes: for a reader, in place of those of the delivery before.
-            aliases: UUIDs of further events in the sink that carry it.
+            moment: the time, in microseconds.
+            digest: the digest of the wanted event.
+            published: whether the bridge published it.
+            notes: notes for a reader; they replace those of the earlier delivery.
+            aliases: UUIDs of other events in the sink that carry it.
         """
         key = {"sink": sink, "event": event_uuid}
         with self._database.transaction() as connection:
@@ -185,7 +185,7 @@ class Deliveries:
                 )
 
     def unfinished(self, sink: str, pipeline: str) -> list[str]:
-        """Events that a pipeline wants in a sink and whose delivery was cut or held."""
+        """Return the events of a pipeline whose delivery to a sink was cut or held back."""
         sql = """
         SELECT d.event FROM deliveries d JOIN wanted w ON w.sink = d.sink AND w.event = d.event
         WHERE d.sink = :sink AND w.pipeline = :pipeline
@@ -207,19 +207,19 @@ class Deliveries:
         return self._database.rows(sql, event=event_uuid)
 
     def notes_of_event(self, event_uuid: str) -> Rows:
-        """The notes about an event in every sink: `sink`, `id`, `reason`, `target`."""
+        """Return the notes about an event in every sink: `sink`, `id`, `reason`, `target`."""
         sql = "SELECT sink, id, reason, target FROM notes WHERE event = :event ORDER BY number"
         return self._database.rows(sql, event=event_uuid)
 
     def count_by_state(self) -> Rows:
-        """How many events each sink has in each state: `sink`, `state`, `events`."""
+        """Return the number of events by sink and state: `sink`, `state`, `events`."""
         return self._database.rows(
             "SELECT sink, state, count(*) AS events FROM deliveries"
             " GROUP BY sink, state ORDER BY sink, state"
         )
 
     def count_notes(self) -> Rows:
-        """How many notes there are for each reason: `reason`, `count`."""
+        """Return the number of notes by reason: `reason`, `count`."""
         return self._database.rows(
             "SELECT reason, count(*) AS count FROM notes GROUP BY reason ORDER BY reason"
         )

@@ -1,4 +1,4 @@
-"""What comes into the store: pages with their watermarks, and what is known of each source."""
+"""Stores pages with their watermarks, and facts about each source."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ from stixbridge.store.statements import (
 
 @dataclass(slots=True)
 class PageCount:
-    """What a page brought.
+    """The result of storing a page.
 
     Attributes:
-        entries: in the page.
-        changed: ids that were new or newer.
-        duplicates: (id, number of properties) of entries that were there in this version.
+        entries: the number of entries in the page.
+        changed: ids of new or newer objects.
+        duplicates: (id, number of properties) of entries that were stored in this version already.
         superseded: (id, number of properties) of versions older than another.
-        rejected: bad entries that were not known.
+        rejected: the number of new bad entries.
     """
 
     entries: int = 0
@@ -65,15 +65,15 @@ class PageCount:
 
     @property
     def known(self) -> int:
-        """How many entries were there in this version."""
+        """The number of entries that were stored in this version already."""
         return len(self.duplicates)
 
 
 class Inbox:
-    """Writes what sources bring.
+    """Stores the pages of sources.
 
     Args (of the constructor):
-        database: where it goes.
+        database: the database for the pages.
     """
 
     def __init__(self, database: Database) -> None:
@@ -96,25 +96,24 @@ class Inbox:
         """Store a page and move the watermark, in one transaction.
 
         Args:
-            source: name of the source.
-            collection: its id at the server, or a file's name.
-            entries: what a reader found.
-            watermark: the new watermark; None leaves it.
-            date_added: when the server got the last of the objects, as far as it says.
-            received: now.
-            title: of the collection.
-            begun: the seq at the beginning of the poll: what came after it and is replaced counts
-                as superseded.
-            date_first: when the server got the first of the objects, as far as it says.
-            by_arrival: whether the later of two contents of one version wins; else the greater
-                digest does, whatever the order.
+            source: the name of the source.
+            collection: the id of the collection at the server, or the name of a file.
+            entries: the entries from a reader.
+            watermark: the new watermark; None keeps the stored one.
+            date_added: when the server got the last of the objects, if it says so.
+            received: the current time.
+            title: the title of the collection.
+            begun: the seq at the beginning of the poll; a version that the same poll replaces
+                counts as superseded.
+            date_first: when the server got the first of the objects, if it says so.
+            by_arrival: whether the later of two contents of one version wins. Otherwise the
+                greater digest wins, in any order of arrival.
 
         Returns:
-            What the page brought. An object that is stored in this version or a newer one changes
-            nothing.
+            The result. An object that is stored in this version or a newer one changes nothing.
         """
         count = PageCount()
-        # before the transaction: others wait for that
+        # outside the transaction, because it blocks others
         fresh, bad = _rows(source, collection, entries, count, by_arrival=by_arrival)
         answer = Answer(source, collection, date_first, date_added, received)
         with self._database.transaction() as connection:
@@ -131,7 +130,7 @@ class Inbox:
             ]
             decisions = settle(connection, answer, rivals)
             changed = _changed(fresh, stored, undone, decisions, count, begun)
-            # what this poll itself brought is not an earlier version
+            # a version from this poll does not count as an earlier version
             earlier = {id_ for id_, known in stored.items() if begun is None or known[3] <= begun}
             previous = [(source, row.id) for row in changed if row.id in earlier]
             many(connection, KEEP_PREVIOUS, previous)
@@ -164,7 +163,7 @@ class Inbox:
 
     @staticmethod
     def _undone(connection: Connection, source: str, ids: list[str]) -> set[tuple[str, int, bytes]]:
-        """Versions of some objects that were taken back: they do not come in again."""
+        """Return the versions of some objects that were undone; they are not stored again."""
         found: set[tuple[str, int, bytes]] = set()
         sql = "SELECT id, version, digest FROM undone WHERE source = :source AND id IN"
         for rows in in_slices(connection, sql, ids, {"source": source}):
@@ -195,7 +194,7 @@ class Inbox:
             overtaken = connection.execute(text(FORGET_OVERTAKEN), key).rowcount
             rows = connection.execute(text(BROUGHT), key).fetchall()
             seq = connection.execute(text(LAST_SEQ), {"source": source}).scalar_one()
-            # what the poll found to be gone is there again
+            # objects that the poll marked as vanished exist again
             back = [row[0] for row in rows if row[3] is not None]
             many(connection, RETURN, [(seq + at, source, id_) for at, id_ in enumerate(back, 1)])
             seq += len(back)
@@ -215,7 +214,7 @@ class Inbox:
                     numbers[id_] = number
             answer = Answer(source, "", None, None, 0)
             self._write_objects(connection, answer, earlier, set(ids), seq)
-            # they are of the run that brought them, and what was before them is not known any more
+            # they belong to the run that stored them; their earlier versions are unknown
             many(connection, PUT_BACK, [(number, source, id_) for id_, number in numbers.items()])
             many(connection, FORGET_PREVIOUS, [(source, id_) for id_ in numbers])
             seq += len(earlier)
@@ -236,7 +235,7 @@ class Inbox:
         stored: Container[str],
         seq: int,
     ) -> None:
-        """Write objects, in place of those that are stored, with the numbers after `seq`."""
+        """Write objects over the stored ones, with the numbers after `seq`."""
         source = answer.source
         again = [(source, row.id) for row in rows if row.id in stored]
         many(connection, DELETE_REFS, again)
@@ -275,7 +274,7 @@ class Inbox:
     def record_poll(
         self, source: str, collection: str, moment: int, error: str | None = None, title: str = ""
     ) -> None:
-        """Record that a collection was asked, and what went wrong."""
+        """Record that a collection was polled, and the error if there was one."""
         with self._database.transaction() as connection:
             connection.execute(
                 text(UPSERT_POLL),
@@ -289,7 +288,7 @@ class Inbox:
             )
 
     def watermark(self, source: str, collection: str) -> str | None:
-        """The watermark of a collection, as the server gave it; None before the first page."""
+        """Return the watermark of a collection, or None before its first page."""
         found = self._database.scalar(
             "SELECT watermark FROM cursors WHERE source = :source AND collection = :collection",
             source=source,
@@ -297,7 +296,7 @@ class Inbox:
         )
         return str(found) if found is not None else None
 
-    # what a source offers
+    # collections that a source offers
 
     def offered(self, source: str, settings: str, after: int) -> list[dict[str, str]] | None:
         """Return the collections of a source, if they were asked for after a time.
@@ -317,7 +316,7 @@ class Inbox:
     def set_offered(
         self, source: str, settings: str, moment: int, collections: list[dict[str, str]]
     ) -> None:
-        """Record what a source offers."""
+        """Record the collections that a source offers."""
         offer = {
             "source": source,
             "settings": settings,
@@ -327,10 +326,10 @@ class Inbox:
         self._database.execute(UPSERT_OFFER, **offer)
 
     def forget_offered(self, source: str) -> None:
-        """Ask a source again what it offers."""
+        """Forget the collections of a source, so that they are requested again."""
         self._database.execute("DELETE FROM offers WHERE source = :source", source=source)
 
-    # references that lead nowhere
+    # references to missing objects
 
     def missing_references(self, source: str) -> list[str]:
         """Return the ids of missing objects that new objects refer to.
@@ -363,10 +362,10 @@ class Inbox:
             if seq is not None:
                 connection.execute(text(UPSERT_ASKED), {"source": source, "asked": seq})
 
-    # what vanished
+    # vanished objects
 
     def last_comparison(self, source: str) -> int:
-        """When the manifests of a source were compared last, microseconds; 0 for never."""
+        """Return the time of the last comparison with the manifests, or 0."""
         return int(
             self._database.scalar(
                 "SELECT checked FROM checks WHERE source = :source", source=source
@@ -375,11 +374,11 @@ class Inbox:
         )
 
     def record_comparison(self, source: str, moment: int) -> None:
-        """Record that a source was compared, or can't be."""
+        """Record that a source was compared, or can't be compared."""
         self._database.execute(UPSERT_CHECKED, source=source, checked=moment)
 
     def collections_with_content(self, source: str) -> dict[str, str]:
-        """Collections of a source that have brought something: id -> title."""
+        """Return the collections of a source that have sent objects: id -> title."""
         sql = (
             "SELECT collection, title FROM cursors WHERE source = :source AND watermark IS NOT NULL"
         )
@@ -461,14 +460,14 @@ class Inbox:
         )
 
     def count_by_source(self) -> Rows:
-        """How many objects each source has, and how many `vanished`."""
+        """Return the number of objects of each source, and of the `vanished` ones."""
         return self._database.rows(
             "SELECT source, count(*) AS objects, count(vanished) AS vanished FROM objects"
             " GROUP BY source ORDER BY source"
         )
 
     def count_rejects(self) -> Rows:
-        """How many entries were refused: `source`, `collection`, `reason`, `count`."""
+        """Return the number of bad entries: `source`, `collection`, `reason`, `count`."""
         return self._database.rows(
             "SELECT source, collection, reason, count(*) AS count FROM rejects"
             " GROUP BY source, collection, reason ORDER BY source, collection, reason"
@@ -525,7 +524,7 @@ def _changed(
     count: PageCount,
     begun: int | None,
 ) -> list[ObjectRow]:
-    """The rows that are new, newer, or there again; the rest is counted."""
+    """Return the rows of new, newer and returned objects; count the others."""
     changed: list[ObjectRow] = []
     for id_, row in fresh.items():
         known = stored.get(id_)
@@ -548,7 +547,7 @@ def _changed(
 def _decided(
     row: ObjectRow, known: Version, decisions: Mapping[str, ObjectRow | None]
 ) -> ObjectRow | None:
-    """What is to be stored in place of a known version; None to leave it."""
+    """Return the row that replaces a known version, or None to keep that version."""
     if row.id in decisions:
         return decisions[row.id]
     came = (row.version, row.digest)
@@ -557,7 +556,7 @@ def _decided(
 
 
 def _write_rejects(connection: Connection, bad: Rows, seq: int) -> int:
-    """Write bad entries; how many of them were not known."""
+    """Write bad entries; return the number of new ones."""
     for reject in bad:
         reject["seq"] = seq
     result = connection.execute(text(INSERT_REJECT), bad)

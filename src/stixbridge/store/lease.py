@@ -23,17 +23,17 @@ from stixbridge.errors import StoreError
 _LOOK_AGAIN = 0.1
 """Seconds between two tries while another process has a lease."""
 WAIT = 60.0
-"""Seconds for which a lease that another process has is waited for."""
+"""Seconds to wait for a lease of another process."""
 
 
 class Lease(Protocol):
-    """The right to be the only one who works on something; see `Leases`."""
+    """The exclusive right to work on a task; see `Leases`."""
 
     def check(self) -> None:
-        """Ask before each step that must not be taken twice.
+        """Check the lease; to be called before each step that must not happen twice.
 
         Raises:
-            StoreError: when the lease is lost: somebody else may work on it by now.
+            StoreError: the lease is lost, and somebody else may work on the task now.
         """
 
 
@@ -44,15 +44,15 @@ class FileLease:
     name: str
 
     def check(self) -> None:
-        """Nothing can take it away."""
+        """Do nothing: this lease can't be lost."""
 
 
 class Leases:
     """The leases of a store in a file.
 
     Args (of the constructor):
-        path: of the store.
-        wait: seconds for which one that another process has is waited for.
+        path: the path of the store.
+        wait: seconds to wait for a lease of another process.
     """
 
     def __init__(self, path: str, wait: float = WAIT) -> None:
@@ -82,10 +82,10 @@ class Leases:
 
 @contextmanager
 def claimed(path: str) -> Iterator[None]:
-    """Be the only process that works with a store.
+    """Claim a store, so that no other process works with it.
 
     Raises:
-        StoreError: when another process does.
+        StoreError: another process works with it.
     """
     file = _locked(f"{path}.lock")
     if file is None:
@@ -115,7 +115,7 @@ def _locked(path: str) -> IO[str] | None:
                 file.write(f"{os.getpid()}\n")
                 file.flush()
                 return file
-        file.close()  # whoever had it removed the file meanwhile: there is a new one, or none
+        file.close()  # the former holder removed the file meanwhile
 
 
 @contextmanager

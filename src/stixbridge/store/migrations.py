@@ -1,4 +1,4 @@
-"""From the schema of an older version to this one, in the transaction that opens the store."""
+"""Migrates a store of an older schema, in the transaction that opens it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ _AT_ONCE = 5_000
 
 
 def migrate(connection: Connection, found: int) -> None:
-    """Bring a store to `schema.VERSION`; new tables are there already.
+    """Migrate a store to `schema.VERSION`. New tables exist already.
 
     Args:
-        connection: in a transaction: a store is changed as a whole or not at all.
-        found: the version it has.
+        connection: a connection in a transaction, so that a store is migrated completely or not at
+            all.
+        found: the current version of the store.
     """
     for version in range(found, schema.VERSION):
         _STEPS[version](connection)
@@ -31,7 +32,7 @@ def migrate(connection: Connection, found: int) -> None:
 
 
 def _links(connection: Connection) -> None:
-    """1 to 2: the ends of relationships."""
+    """Migrate 1 to 2: the ends of relationships."""
     rows = connection.execute(
         text("SELECT source, id, body FROM objects WHERE type = 'relationship'")
     )
@@ -62,7 +63,7 @@ def _upkeep(connection: Connection) -> None:
 
 
 def _columns(connection: Connection) -> None:
-    """3 to 4, 4 to 5, 5 to 6, 7 to 8: every column that a store in between versions lacks."""
+    """Migrate 3 to 4, 4 to 5, 5 to 6, 7 to 8: add all missing columns."""
     for name, table in schema.metadata.tables.items():
         rows = connection.execute(text("SELECT name FROM pragma_table_info(:name)"), {"name": name})
         there = {row[0] for row in rows}
@@ -77,7 +78,7 @@ def _columns(connection: Connection) -> None:
 
 
 def _envelopes(connection: Connection) -> None:
-    """6 to 7: what the bridge knows about an event is beside it in an envelope, no longer in it."""
+    """Migrate 6 to 7: the bookkeeping of an event moves from the event to its envelope."""
     _rewrite(connection, "wanted", "body", lambda row: pack_wanted(_wanted(row)))
     _rewrite(connection, "deliveries", "body", lambda row: pack_delivered(_delivered(row)))
     _rewrite(connection, "deliveries", "intent", lambda row: pack_edits(map(_edit, row["edits"])))
@@ -86,7 +87,7 @@ def _envelopes(connection: Connection) -> None:
 def _rewrite(
     connection: Connection, table: str, column: str, form: Callable[[dict[str, Any]], bytes]
 ) -> None:
-    """Write every packed body in a column in another form, some rows at a time."""
+    """Convert all packed bodies in a column, some rows at a time."""
     select = text(
         f"SELECT rowid, {column} FROM {table} WHERE rowid > :after AND {column} IS NOT NULL"  # noqa: S608
         " ORDER BY rowid LIMIT :most"
@@ -100,8 +101,7 @@ def _rewrite(
 
 
 _OFFERED = ("restricted", "clusters", "publish", "sharing_group")
-"""Fields that version 6 had in a wanted event, and in a delivered one that was not changed for the
-sink.
+"""Fields of wanted events in version 6, and of delivered ones without changes for the sink.
 """
 _RECORDED = ("taken", "shares", "share_heads", "deleted_shares", "gone", "given", "stored")
 """Fields that version 6 had in a delivered event."""

@@ -17,7 +17,7 @@ class Answers(MutableMapping[str, tuple[int, Any]]):
     """The table of answers.
 
     Args (of the constructor):
-        database: where it is.
+        database: the database with the table.
     """
 
     def __init__(self, database: Database) -> None:

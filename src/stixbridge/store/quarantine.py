@@ -1,4 +1,4 @@
-"""Objects that a conversion fails on, and whatever else waits for a person: the dead letters."""
+"""Stores dead letters: objects that a conversion fails on, and all other cases for a person."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Quarantine:
     """Reads and settles dead letters.
 
     Args (of the constructor):
-        database: where they are.
+        database: the database with the dead letters.
     """
 
     def __init__(self, database: Database) -> None:
@@ -38,12 +38,12 @@ class Quarantine:
         return {row["id"]: Reason(row["reason"]) for row in rows}
 
     def add(self, pipeline: str, source: str, id_: str, error: str, moment: int) -> None:
-        """Leave out an object that a conversion fails on; a newer version of it is tried."""
+        """Exclude an object that the conversion fails on; a newer version will be tried."""
         self._database.execute(
             BURY, pipeline=pipeline, source=source, id=id_, error=error[:500], since=moment
         )
 
-    # what a person sees and decides
+    # listing and settling
 
     def entries(self, *, settled: bool) -> Rows:
         """Refused entries: `source`, `digest`, `path`, `reason`, `collection`.
@@ -68,7 +68,7 @@ class Quarantine:
         return self._database.rows(DEAD_EVENTS, settled=int(settled), states=listed)
 
     def forget_entry(self, source: str, digest: str) -> None:
-        """Let a refused entry count as new when the source sends it again."""
+        """Forget a bad entry, so that it counts as new when the source sends it again."""
         self._database.execute(
             "UPDATE rejects SET settled = 2 WHERE source = :source AND digest = :digest",
             source=source,
@@ -76,7 +76,7 @@ class Quarantine:
         )
 
     def release(self, pipeline: str, id_: str) -> None:
-        """Let an object be converted again: it counts as changed."""
+        """Mark an object as changed, so that it is converted again."""
         with self._database.transaction() as connection:
             connection.execute(
                 text("DELETE FROM dead WHERE pipeline = :pipeline AND id = :id"),
@@ -92,7 +92,7 @@ class Quarantine:
                 )
 
     def offer_again(self, sink: str, event_uuid: str, state: str) -> None:
-        """Put a delivery into a state that the next run takes up again."""
+        """Set a delivery to a state that the next run continues with."""
         self._database.execute(
             "UPDATE deliveries SET state = :state, settled = 0 WHERE sink = :sink AND "
             "event = :event",
@@ -102,7 +102,7 @@ class Quarantine:
         )
 
     def settle_entry(self, source: str, digest: str) -> None:
-        """List a refused entry no longer."""
+        """Remove a bad entry from the list."""
         self._database.execute(
             "UPDATE rejects SET settled = 1 WHERE source = :source AND digest = :digest",
             source=source,
@@ -110,7 +110,7 @@ class Quarantine:
         )
 
     def settle_object(self, pipeline: str, id_: str) -> None:
-        """List an object no longer; it stays left out."""
+        """Remove an object from the list; it stays excluded."""
         self._database.execute(
             "UPDATE dead SET settled = 1 WHERE pipeline = :pipeline AND id = :id",
             pipeline=pipeline,
@@ -118,7 +118,7 @@ class Quarantine:
         )
 
     def settle_event(self, sink: str, event_uuid: str) -> None:
-        """List a delivery no longer."""
+        """Remove a delivery from the list."""
         self._database.execute(
             "UPDATE deliveries SET settled = 1 WHERE sink = :sink AND event = :event",
             sink=sink,

@@ -1,4 +1,4 @@
-"""The runs of each pipeline, and how far it has come."""
+"""Stores the runs of each pipeline, and its progress."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Runs:
     """Reads and writes runs.
 
     Args (of the constructor):
-        database: where they are.
+        database: the database with the runs.
     """
 
     def __init__(self, database: Database) -> None:
@@ -41,7 +41,7 @@ class Runs:
             )
 
     def begin(self, pipeline: str, moment: int) -> int:
-        """Open a run; returns its number."""
+        """Open a run; return its number."""
         with self._database.transaction() as connection:
             result = connection.execute(
                 text("INSERT INTO runs (pipeline, started) VALUES (:pipeline, :started)"),
@@ -50,7 +50,7 @@ class Runs:
             return int(result.lastrowid)
 
     def begin_poll(self, number: int, source: str, before: int) -> None:
-        """Record that a run is about to poll a source; what one brought that was cut ends here."""
+        """Record that a run is about to poll a source, and close the poll of a run that was cut."""
         with self._database.transaction() as connection:
             key = {"number": number, "source": source, "before": before}
             connection.execute(
@@ -68,7 +68,7 @@ class Runs:
             )
 
     def end_poll(self, number: int, after: int) -> None:
-        """Record up to where what the poll of a run brought goes."""
+        """Record the last seq of the poll of a run."""
         self._database.execute(
             "UPDATE runs SET seq_after = :after WHERE number = :number", after=after, number=number
         )
@@ -93,7 +93,7 @@ class Runs:
         return rows[0] if rows else None
 
     def last(self, pipeline: str) -> dict[str, Any] | None:
-        """The newest run of a pipeline, as `get` gives it."""
+        """Return the newest run of a pipeline, in the format of `get`."""
         sql = "SELECT * FROM runs WHERE pipeline = :pipeline ORDER BY number DESC LIMIT 1"
         rows = self._database.rows(sql, pipeline=pipeline)
         return rows[0] if rows else None

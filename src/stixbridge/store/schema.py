@@ -20,8 +20,8 @@ meta = Table(
     "meta", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False)
 )
 
-# The newest version of each object of each source. `seq` grows with every change: a pipeline has
-# done all up to a seq.
+# The newest version of each object of each source. `seq` grows with every change; the progress of a
+# pipeline is a seq.
 objects = Table(
     "objects",
     metadata,
@@ -34,12 +34,11 @@ objects = Table(
     Column("date_added", BigInteger),
     Column("valid_until", BigInteger),
     Column("seq", BigInteger, nullable=False),
-    # the seq that this version had before an undo put it back
+    # the seq of this version before an undo restored it
     Column("brought", BigInteger),
-    # when a manifest no longer had it
+    # when a manifest first lacked it
     Column("vanished", BigInteger),
-    # the answer that this content came in: the collection, and when the server got the object at
-    # the latest
+    # the answer with this content: its collection, and the latest time at which the server got it
     Column("collection", Text),
     Column("copy_added", BigInteger),
     Index("objects_seq", "source", "seq"),
@@ -48,8 +47,7 @@ objects = Table(
     ),
 )
 
-# Contents of one version that were compared: one that was answered before does not come back by
-# itself.
+# Contents of one version that were compared, so that an earlier content does not return.
 copies = Table(
     "copies",
     metadata,
@@ -61,8 +59,7 @@ copies = Table(
     Column("added", BigInteger),
 )
 
-# What was learned of a source's server, as JSON: waits that it asked for, page sizes and forms that
-# it takes.
+# Facts about the server of a source, as JSON: requested waits, page sizes, accepted formats.
 source_facts = Table(
     "source_facts",
     metadata,
@@ -71,8 +68,7 @@ source_facts = Table(
     Column("value", Text, nullable=False),
 )
 
-# Who refers to whom: `id` refers to `target`. Finds the reports, relationships and sightings of an
-# object.
+# References: `id` refers to `target`. Finds the reports, relationships and sightings of an object.
 refs = Table(
     "refs",
     metadata,
@@ -83,7 +79,7 @@ refs = Table(
     sqlite_with_rowid=False,
 )
 
-# The ends of each relationship: finds what joins two objects that many others are joined to.
+# The ends of each relationship. Finds the relationship between two objects with many others.
 links = Table(
     "links",
     metadata,
@@ -112,7 +108,7 @@ rejects = Table(
     Index("rejects_seq", "source", "seq"),
 )
 
-# Pages as they came; the watermark moves in the transaction that stores the page.
+# Received pages. The watermark moves in the transaction that stores the page.
 pages = Table(
     "pages",
     metadata,
@@ -125,14 +121,14 @@ pages = Table(
     Column("last_added", Text),
 )
 
-# The version before the stored one; and versions that were taken back, which do not come in again.
+# The version before the stored one, and undone versions, which are not stored again.
 previous = Table(
     "previous",
     metadata,
     Column("source", Text, primary_key=True),
     Column("id", Text, primary_key=True),
     Column("body", LargeBinary, nullable=False),
-    # the seq that it had; 0 where that is not known
+    # its seq; 0 if that is unknown
     Column("seq", BigInteger, nullable=False, server_default="0"),
 )
 undone = Table(
@@ -145,20 +141,20 @@ undone = Table(
     Column("run", Integer, nullable=False),
 )
 
-# Values that analysts found to be harmless, whichever feed says them.
+# Values that analysts found to be harmless, for all feeds.
 suppressed = Table(
     "suppressed",
     metadata,
     Column("value", Text, primary_key=True),
     Column("why", Text, nullable=False),
     Column("since", BigInteger, nullable=False),
-    # taken off the list again; the row stays, so that the pipelines see it
+    # removed from the list; the row stays, so that the pipelines notice it
     Column("removed", BigInteger),
     # grows with every change of the list
     Column("seq", BigInteger, nullable=False, server_default="0"),
 )
 
-# When a sink was asked last for what analysts there marked as false positives.
+# The time of the last request for false positives to each sink.
 looks = Table(
     "looks",
     metadata,
@@ -166,7 +162,7 @@ looks = Table(
     Column("asked", BigInteger, nullable=False),
 )
 
-# What a server offers, so that not every poll asks for it.
+# The collections of a server, so that not every poll requests them.
 offers = Table(
     "offers",
     metadata,
@@ -176,8 +172,7 @@ offers = Table(
     Column("collections", LargeBinary, nullable=False),
 )
 
-# Of each source: when its manifests were compared last, and up to which seq missing references were
-# asked for.
+# For each source: the last comparison with manifests, and the seq of the last reference request.
 checks = Table(
     "checks",
     metadata,
@@ -186,7 +181,7 @@ checks = Table(
     Column("asked", BigInteger, nullable=False, server_default="0"),
 )
 
-# Ids that something refers to and the server did not have when it was asked.
+# Referenced ids that the server did not have.
 absent = Table(
     "absent",
     metadata,
@@ -195,7 +190,7 @@ absent = Table(
     Column("asked", BigInteger, nullable=False),
 )
 
-# What a manifest lists, while it is compared.
+# The entries of a manifest, during a comparison.
 listed = Table(
     "listed",
     metadata,
@@ -221,11 +216,11 @@ progress = Table(
     Column("pipeline", Text, primary_key=True),
     Column("seq", BigInteger, nullable=False),
     Column("expiry", BigInteger, nullable=False),
-    # seq of the suppression list up to which it has been applied
+    # the seq of the suppression list that was applied last
     Column("heard", BigInteger, nullable=False, server_default="0"),
 )
 
-# Which object is in which event of a pipeline.
+# The objects in each event of a pipeline.
 placements = Table(
     "placements",
     metadata,
@@ -237,7 +232,7 @@ placements = Table(
     Index("placements_id", "pipeline", "id", "event"),
 )
 
-# The values in the events: for `find`, and to bring equal values of different polls together.
+# The values in the events, for `find` and to merge equal values of different polls.
 elements = Table(
     "elements",
     metadata,
@@ -253,7 +248,7 @@ elements = Table(
     Index("elements_id", "id"),
 )
 
-# How each pipeline wants an event to be (`envelopes.Wanted`); several may want parts of one event.
+# Events as pipelines want them (`envelopes.Wanted`); several pipelines may want one event.
 wanted = Table(
     "wanted",
     metadata,
@@ -263,8 +258,7 @@ wanted = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
-# Events as they were delivered (`envelopes.Delivered`). `state` is one of
-# `stixbridge.sinks.base.State`.
+# Delivered events (`envelopes.Delivered`). `state` is one of `stixbridge.sinks.base.State`.
 deliveries = Table(
     "deliveries",
     metadata,
@@ -277,14 +271,13 @@ deliveries = Table(
     Column("published", Integer, nullable=False),
     Column("updated", BigInteger, nullable=False),
     Column("settled", Integer, nullable=False, server_default="0"),
-    # edits that were begun since (`envelopes.Edit`): the parts of them that arrived are ours too
+    # edits that were begun since then (`envelopes.Edit`); parts of them may have arrived
     Column("intent", LargeBinary),
     Index("deliveries_state", "sink", "state", "event"),
     Index("deliveries_event", "event", "state"),
 )
 
-# Further events of a sink that carry one: of somebody else and taken over, extending that, or its
-# other parts.
+# Other events in a sink that carry an event: adopted or extending events, and parts of split ones.
 aliases = Table(
     "aliases",
     metadata,
@@ -306,7 +299,7 @@ notes = Table(
     Index("notes_event", "sink", "event"),
 )
 
-# What modules answered, so that they are not asked again for the same.
+# Answers of modules, so that they are not queried again for the same value.
 answers = Table(
     "answers",
     metadata,
@@ -315,7 +308,7 @@ answers = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
-# Objects that no conversion gets through, by an error of ours; left out until a person decides.
+# Objects that the conversion fails on because of a fault; excluded until a person decides.
 dead = Table(
     "dead",
     metadata,
@@ -323,7 +316,7 @@ dead = Table(
     Column("id", Text, primary_key=True),
     Column("error", Text, nullable=False),
     Column("since", BigInteger, nullable=False),
-    # of the object when it was put aside: a newer version is tried
+    # the version of the object that was excluded; a newer one is tried
     Column("seq", BigInteger, nullable=False),
     Column("settled", Integer, nullable=False, server_default="0"),
 )
@@ -337,8 +330,7 @@ runs = Table(
     Column("finished", BigInteger),
     Column("summary", Text),
     Column("source", Text),
-    # what its poll brought: the objects with a seq above the first, up to the second; no second
-    # while it polls
+    # the objects of its poll: seqs above the first, up to the second (empty during the poll)
     Column("seq_before", BigInteger),
     Column("seq_after", BigInteger),
 )

@@ -23,7 +23,7 @@ _TABLES = (
     "CREATE INDEX versions_id ON versions (id)",
     "CREATE TABLE inside (id TEXT PRIMARY KEY) WITHOUT ROWID",
 )
-# the first of several versions is noted with the second
+# the first of several versions is recorded together with the second
 _VERSION = """
 INSERT INTO versions SELECT :id, :digest, :size
 WHERE :later OR NOT EXISTS (SELECT 1 FROM versions WHERE id = :id)
@@ -39,7 +39,7 @@ WHERE place > 1
 _NEVER_FREE = ("relationship", "sighting", "marking-definition")
 _MOST = 2_000
 _BODY = 1_000
-"""Packed bytes of an object that count as one more."""
+"""Packed bytes that count as one more object."""
 SOURCE = "input"
 PIPELINE = "convert"
 
@@ -48,13 +48,13 @@ class Spool:
     """A store without durability for one conversion: objects, placements, and the ledger.
 
     Args (of the constructor):
-        path: of the file, in a folder that is removed afterwards.
-        reference_time: of the conversion.
+        path: the path of the file, in a folder that is removed later.
+        reference_time: the reference time of the conversion.
 
     Attributes:
-        objects: those of the input.
-        placements: which object is in which event.
-        ledger: of the input.
+        objects: the objects of the input.
+        placements: the objects in each event.
+        ledger: the ledger of the input.
     """
 
     def __init__(self, path: str | Path, reference_time: str | None = None) -> None:
@@ -68,7 +68,7 @@ class Spool:
                 connection.execute(text(sql))
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._database.close()
 
     def containers(self, types: Collection[str]) -> dict[str, int]:
@@ -88,7 +88,7 @@ class Spool:
         return {row["id"]: row["size"] for row in self._database.rows(sql, **names)}
 
     def nested(self, types: Collection[str]) -> list[tuple[str, str]]:
-        """Which containers refer to which."""
+        """Return the references between containers."""
         names = {f"t{at}": name for at, name in enumerate(sorted(types))}
         listed = ", ".join(f":{name}" for name in names)
         sql = f"""
@@ -134,12 +134,12 @@ class Spool:
                 connection.execute(text(_VERSION), others)
 
     def settle_versions(self) -> None:
-        """One version of each id is the newest; the others are lines of the ledger."""
+        """Write a line to the ledger for each version that is not the newest."""
         with self._database.transaction() as connection:
             connection.execute(text(_OTHER_VERSIONS))
 
     def free(self, types: Collection[str]) -> list[str]:
-        """Ids of objects that are in no container, and are none of these types."""
+        """Return the ids of objects outside containers that have other types than these."""
         names = {f"t{at}": name for at, name in enumerate(sorted({*types, *_NEVER_FREE}))}
         listed = ", ".join(f":{name}" for name in names)
         sql = f"""
@@ -149,7 +149,7 @@ class Spool:
         return [row["id"] for row in self._database.rows(sql, **names)]
 
     def all_ids(self) -> Iterator[str]:
-        """Every id, in order."""
+        """Yield every id, in order."""
         last = ""
         while True:
             sql = (
@@ -163,7 +163,7 @@ class Spool:
             last = rows[-1]["id"]
 
     def unaccounted(self, after: str) -> list[str]:
-        """Some ids above one that no ledger has spoken of."""
+        """Return some ids after `after` that have no entry in the ledger."""
         sql = """
         SELECT id FROM objects WHERE source = :source AND id > :after AND id NOT IN (SELECT id
         FROM accounts)

@@ -23,7 +23,7 @@ from stixbridge.store.suppression import Suppression
 
 
 class ObjectStore(Protocol):
-    """What selecting what to convert needs: a `Store`, or the `Spool` of one conversion."""
+    """The part of a store that selection needs: a `Store`, or the `Spool` of one conversion."""
 
     @property
     def objects(self) -> Objects:
@@ -32,7 +32,7 @@ class ObjectStore(Protocol):
 
     @property
     def placements(self) -> Placements:
-        """Which object is in which event."""
+        """The objects in each event."""
         ...
 
 
@@ -40,22 +40,22 @@ class Store:
     """The store of one configuration.
 
     Args (of the constructor):
-        path: of the file; made when absent.
-        history: microseconds for which pages and runs are remembered; None for ever.
+        path: the path of the file; it is created if it does not exist.
+        history: how long pages and runs are kept, in microseconds; None for ever.
 
     Attributes:
         database: the file and its transactions.
-        inbox: writes what sources bring.
-        objects: the objects of each source, and who refers to whom.
-        placements: which object is in which event, and the values in the events.
-        deliveries: what pipelines want and what was delivered.
-        runs: the runs of each pipeline, and how far it has come.
-        suppression: values that detect nothing.
+        inbox: stores the pages of sources.
+        objects: the objects of each source, and the references between them.
+        placements: the objects and values in each event.
+        deliveries: wanted events and their deliveries.
+        runs: the runs of each pipeline, and its progress.
+        suppression: harmless values.
         quarantine: dead letters.
-        answers: what modules answered.
+        answers: answers of modules.
 
     Raises:
-        StoreError: when the file is locked, damaged, or made by a newer version.
+        StoreError: the file is locked, damaged, or made by a newer version.
     """
 
     def __init__(self, path: str | Path, *, history: int | None = None) -> None:
@@ -71,60 +71,60 @@ class Store:
         self.answers = Answers(self.database)
 
     def source_facts(self, source: str) -> SourceFacts:
-        """What was learned of a source's server, by name."""
+        """The facts about the server of a source, by name."""
         return SourceFacts(self.database, source)
 
     @property
     def path(self) -> str:
-        """Of the file."""
+        """The path of the file."""
         return self.database.path
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.database.close()
 
     def claimed(self) -> AbstractContextManager[None]:
-        """Be the only process that works with the store; those that only look need not ask.
+        """Claim the store, so that no other process works with it. Reading needs no claim.
 
         Raises:
-            StoreError: when another process does.
+            StoreError: another process works with it.
         """
         return self.database.claimed()
 
     def lease(self, name: str) -> AbstractContextManager[Lease]:
-        """Be the only one who works on something: `source NAME`, `pipeline NAME` or `sink NAME`.
+        """Take the lease on a task: `source NAME`, `pipeline NAME` or `sink NAME`.
 
-        Others wait, threads of this process and other processes alike.
+        Other threads and processes wait for it.
 
         Raises:
-            StoreError: when another process does not end its work in time.
-            Stopped: when this process is asked to end while it waits.
+            StoreError: another process does not end its work in time.
+            Stopped: this process is asked to end while it waits.
         """
         return self.database.lease(name)
 
     def copy_to(self, path: Path) -> Self:
-        """A copy of the whole store in another file, made while others may use it.
+        """Copy the store to another file; others may use the store meanwhile.
 
         Raises:
-            StoreError: when the file can't be written.
+            StoreError: the file can't be written.
         """
         self.database.copy_to(path)
         return type(self)(path)
 
     def backup(self, path: Path) -> None:
-        """Write a copy of the whole store, whole or not at all, while others may use it.
+        """Write a complete copy of the store, or nothing; others may use the store meanwhile.
 
         Raises:
-            StoreError: when the file can't be written.
+            StoreError: the file can't be written.
         """
         self.database.backup(path)
 
     @staticmethod
     def restore(path: Path, copy: Path) -> None:
-        """Put a copy in the place of a store.
+        """Replace a store by a copy.
 
         Raises:
-            StoreError: when a process works with the store, or the file can't be written.
+            StoreError: a process works with the store, or the file can't be written.
         """
         Database.restore(path, copy)
 

@@ -22,7 +22,7 @@ class Suppression:
     """Reads and changes the suppression list.
 
     Args (of the constructor):
-        database: where it is.
+        database: the database with the list.
     """
 
     def __init__(self, database: Database) -> None:
@@ -32,11 +32,11 @@ class Suppression:
         """Put a value on the suppression list; the first reason stays.
 
         Args:
-            value: of attributes.
-            why: shown in the list.
-            moment: now, microseconds.
-            said: when an analyst said so, microseconds; what was taken off the list after that
-                stays off.
+            value: the value of attributes.
+            why: the reason that the list shows.
+            moment: the current time, in microseconds.
+            said: the time of an analyst's sighting, in microseconds; a value that was removed from
+                the list after it stays off.
         """
         self._database.execute(
             SUPPRESS,
@@ -47,7 +47,7 @@ class Suppression:
         )
 
     def remove(self, value: str, moment: int) -> bool:
-        """Take a value off the list; whether it was on it."""
+        """Remove a value from the list; return whether it was on the list."""
         known = bool(self.matching([value]))
         self._database.execute(UNSUPPRESS, value=value, moment=moment)
         return known
@@ -73,20 +73,20 @@ class Suppression:
         }, int(seq)
 
     def set_applied(self, pipeline: str, seq: int) -> None:
-        """Record up to what a pipeline was told of the suppression list."""
+        """Record the last change of the list that a pipeline has applied."""
         self._database.execute(UPSERT_HEARD, pipeline=pipeline, heard=seq)
 
     def last_asked(self, sink: str) -> int:
-        """When a sink was asked last for false positives, microseconds; 0 for never."""
+        """Return the time of the last request for false positives, in microseconds; 0 for never."""
         rows = self._database.rows("SELECT asked FROM looks WHERE sink = :sink", sink=sink)
         return int(rows[0]["asked"]) if rows else 0
 
     def set_asked(self, sink: str, moment: int) -> None:
-        """Record when that was."""
+        """Record the time of a request for false positives."""
         self._database.execute(UPSERT_LOOK, sink=sink, asked=moment)
 
     def matching(self, values: Iterable[str]) -> set[str]:
-        """Those of some values that are on the suppression list."""
+        """Return the values that are on the suppression list."""
         found: set[str] = set()
         with self._database.transaction() as connection:
             for rows in in_slices(connection, SUPPRESSED, list(values), {}):
@@ -94,7 +94,7 @@ class Suppression:
         return found
 
     def rows(self) -> Rows:
-        """The list: `value`, `why`, `since`."""
+        """Return the list: `value`, `why`, `since`."""
         return self._database.rows(
             "SELECT value, why, since FROM suppressed WHERE removed IS NULL ORDER BY value"
         )
