@@ -1,7 +1,8 @@
 """Texts and times in an event that MISP's columns can't hold, made storable before they are sent.
 
-The conversion makes storable texts; rules, plug-ins and scripts bring texts of their own. MISP fails as a whole (500)
-on a character of four bytes in UTF-8 anywhere but in a value, and on a tag that it has to cut inside a character.
+The conversion makes storable texts; rules, plug-ins and scripts bring texts of their own. MISP
+fails as a whole (500) on a character of four bytes in UTF-8 anywhere but in a value, and on a tag
+that it has to cut inside a character.
 """
 
 from __future__ import annotations

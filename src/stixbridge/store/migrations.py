@@ -44,10 +44,7 @@ def _links(connection: Connection) -> None:
 
 
 def _upkeep(connection: Connection) -> None:
-    """2 to 3: what vanished at its source, what a person has settled.
-
-    Smaller tables, and indexes that are used.
-    """
+    """2 to 3: vanished objects, settled letters; smaller tables, and indexes that are used."""
     _columns(connection)
     for name in ("refs_id", "links_id", "placements_id", "elements_value", "objects_valid_until"):
         connection.execute(text(f"DROP INDEX {name}"))
