@@ -63,9 +63,9 @@ def _columns(connection: Connection) -> None:
     """Migrate 3 to 4, 4 to 5, 5 to 6, 7 to 8: add all missing columns."""
     for name, table in schema.metadata.tables.items():
         rows = connection.execute(text("SELECT name FROM pragma_table_info(:name)"), {"name": name})
-        there = {row[0] for row in rows}
+        existing = {row[0] for row in rows}
         for column in table.columns:
-            if column.name in there:
+            if column.name in existing:
                 continue
             kind = column.type.compile(connection.dialect)
             needed = (
