@@ -20,7 +20,6 @@ from typing import Self
 from stixbridge import times
 from stixbridge.api import without_collector
 from stixbridge.conversion.to_misp.engine import Conversion, convert_entries
-from stixbridge.conversion.to_misp.misp_export import made_by_misp
 from stixbridge.conversion.to_misp.options import Options
 from stixbridge.enrich import Enrich, Enrichment
 from stixbridge.errors import ConfigError, StoreError
@@ -32,7 +31,6 @@ from stixbridge.pipeline.batches import Batch
 from stixbridge.pipeline.select import Selection, Selector, placements
 from stixbridge.sources.files import SMALL, Input
 from stixbridge.stix.reader import Entry
-from stixbridge.stix.schema import shaped
 from stixbridge.stix.stream import Scan
 from stixbridge.store.spool import PIPELINE, SOURCE, Spool
 from stixbridge.store.stored_ledger import StoredLedger
@@ -146,16 +144,7 @@ class LargeConversion:
             for at, id_ in enumerate(self._spool.all_ids()):
                 digest.update(f"\n{id_}".encode() if at else id_.encode())
             name = digest.hexdigest()[:32]
-        self._settings = replace(self._settings, input_name=name, from_misp=self._is_from_misp())
-
-    def _is_from_misp(self) -> bool:
-        """Whether a report or grouping, in the version that counts, says that MISP wrote it."""
-        ids = list(self._spool.containers({"report", "grouping"}))
-        for start in range(0, len(ids), _PAGE):
-            loaded = self._spool.objects.load(SOURCE, ids[start : start + _PAGE])
-            if made_by_misp(shaped(obj)[0] for obj, _ in loaded.values()):
-                return True
-        return False
+        self._settings = replace(self._settings, input_name=name)
 
     def _read(self, inputs: Sequence[Input], broken: set[int]) -> int | None:
         """Read all but the broken ones; the number of one that turns out to be broken."""

@@ -1,12 +1,9 @@
-"""The values of what MISP exported.
-
-Each with the path it stands at, and what they become in a MISP object.
-"""
+"""The values of what MISP exported: each with the path it stands at, and what they become in a MISP object."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stixbridge.conversion.to_misp.walk import CHOOSERS, text_of
@@ -33,8 +30,7 @@ Leaf = tuple[str, str]
 
 _ADDRESSES = ("src_ref.value", "dst_ref.value")
 _GUARD = re.compile(r"_refs?(?:\[(?:\d+|\*)\])?\.type$")
-# Where the values of an object of its own begin: the template, and how the object above refers to
-# it.
+# Where the values of an object of its own begin: the template, and how the object above refers to it.
 _PARTS = (
     (
         re.compile(r"file:extensions\.windows-pebinary-ext\.sections\[(?:\d+|\*)\]\."),
@@ -44,9 +40,16 @@ _PARTS = (
     (re.compile(r"file:extensions\.windows-pebinary-ext\."), "pe", "includes"),
     (re.compile(r"windows-registry-key:values\[(?:\d+|\*)\]\."), "registry-key-value", "contains"),
 )
-_FILE = re.compile(
-    r"(file:content_ref|email-message:body_multipart\[(?:\d+|\*)\]|.*x_misp_\w+(?:\[\d+\])?(?=\.))"
-)
+_REFERENCE = re.compile(r"_refs?(?:\[\d+\])?$")
+_NOT_VALUES = frozenset({"type", "id", "spec_version", "object_marking_refs", "defanged"})
+_MAX_DEPTH = 6
+_LAYERS = ("layer3-protocol", "layer4-protocol", "layer7-protocol")
+_ALTERNATIVE = re.compile(r"(?:^|,)\s*(DNS name|email|IP|RID|URI|directory name):")
+_STATE = re.compile(r"network-traffic:extensions\.socket-ext\.is_(\w+)$")
+
+
+ORIGINAL_NAMES = "x_misp_original_names"
+"""Where an export says how MISP spells the names that it had to change."""
 
 
 def compared_in(indicator: StixObject) -> Iterator[Leaf]:
@@ -74,29 +77,23 @@ def compared_in(indicator: StixObject) -> Iterator[Leaf]:
             waiting.append(tree.expression)
 
 
+_NOT_PROPERTIES = frozenset(
+    {"type", "id", "spec_version", "created", "modified", "created_by_ref", "labels", "object_refs",
+     "object_marking_refs", "external_references", "kill_chain_phases", "confidence", "lang", ORIGINAL_NAMES,
+     "x_misp_comment"}
+)  # fmt: skip
+
+
 def properties_of(obj: StixObject) -> Iterator[Leaf]:
     """The properties of a domain object that stands for a MISP object."""
     type_ = obj["type"]
     for name, value in obj.items():
-        if name in (
-            "type",
-            "id",
-            "spec_version",
-            "created",
-            "modified",
-            "created_by_ref",
-            "labels",
-            "object_refs",
-            "object_marking_refs",
-            "external_references",
-            "kill_chain_phases",
-            "confidence",
-        ):
+        if name in _NOT_PROPERTIES:
             continue
         if name == "contact_information" and isinstance(value, str) and ": " in value:
             for part in value.split(" / "):
                 kind_, sign, rest = part.partition(": ")
-                yield (f"={kind_}", rest) if sign else (f"{type_}:{name}", part)
+                yield (f"@{kind_}", rest) if sign else (f"{type_}:{name}", part)
             continue
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, dict):
@@ -120,6 +117,115 @@ def properties_of(obj: StixObject) -> Iterator[Leaf]:
             yield "=references", row["url"]
 
 
+def rule_of(obj: StixObject) -> str:
+    """The text of a rule; the brackets around it are the export's, and no rule."""
+    text = str(obj.get("pattern") or "").strip()
+    if text.startswith("[") and text.endswith("]") and obj.get("pattern_type", "stix") != "stix":
+        return text[1:-1].strip()
+    return text
+
+
+def rule_properties(obj: StixObject, name: str) -> Iterator[Leaf]:
+    """The values of an indicator that stands for an object with a rule.
+
+    Args:
+        obj: the indicator.
+        name: the template of the object.
+    """
+    pattern, properties = misp_export.RULES.get(name, (name, {}))
+    yield f"={pattern}", rule_of(obj)
+    for own, relation in properties.items():
+        if isinstance(obj.get(own), str):
+            yield f"={relation}", obj[own]
+    for row in obj.get("external_references") or ():
+        if isinstance(row.get("url"), str):
+            yield "=ref" if name == "suricata" else "=reference", row["url"]
+    for own, value in obj.items():
+        if own.startswith("x_misp_") and own != ORIGINAL_NAMES:
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, str | int | float):
+                    yield f"{obj['type']}:{own}", text_of(item)
+
+
+class Observables:
+    """Reads the observables of records.
+
+    Args (of the constructor):
+        objects: of the input, by id.
+    """
+
+    def __init__(self, objects: Mapping[str, StixObject]) -> None:
+        self._objects = objects
+
+    def refs(self, obj: StixObject) -> list[str]:
+        """The ids of the observables of a record, as far as they are in the input."""
+        return [ref for ref in obj.get("object_refs") or () if ref in self._objects]
+
+    def original_names(self, obj: StixObject) -> dict[str, str]:
+        """Property of an export -> its name in MISP, where the export says so."""
+        found: dict[str, str] = {}
+        for part in (obj, *(self._objects[ref] for ref in self.refs(obj))):
+            names = part.get(ORIGINAL_NAMES)
+            if isinstance(names, dict):
+                found.update((key, name) for key, name in names.items() if isinstance(name, str))
+        return found
+
+    def leaves(self, obj: StixObject) -> Iterator[Leaf]:
+        """The values of the observables of a record; those that another refers to stand below it, once."""
+        refs = self.refs(obj)
+        inner = {ref: self._objects[ref] for ref in refs}
+        below = {
+            ref
+            for id_, one in inner.items()
+            for ref in references_of(one)
+            if ref in inner and ref != id_
+        }
+        read: set[str] = set()
+        for id_ in [ref for ref in refs if ref not in below] or refs[:1]:
+            here: set[str] = set()
+            yield from self._leaves(inner[id_]["type"], "", inner[id_], 0, read, here)
+            if inner[id_]["type"] == "network-traffic":
+                read |= here
+
+    def _leaves(
+        self,
+        type_: str,
+        path: str,
+        obj: Mapping[str, Any],
+        depth: int,
+        read: set[str],
+        here: set[str],
+    ) -> Iterator[Leaf]:
+        for name, value in obj.items():
+            if (depth == 0 and name in _NOT_VALUES) or name == ORIGINAL_NAMES:
+                continue
+            below = f"{path}.{name}" if path else name
+            yield from self._inside(type_, below, value, depth + 1, read, here)
+
+    def _inside(
+        self, type_: str, path: str, value: Any, depth: int, read: set[str], here: set[str]
+    ) -> Iterator[Leaf]:
+        if depth > _MAX_DEPTH:
+            return
+        if isinstance(value, dict):
+            yield from self._leaves(type_, path, value, depth, read, here)
+        elif isinstance(value, list):
+            for at, item in enumerate(value):
+                yield from self._inside(type_, f"{path}[{at}]", item, depth + 1, read, here)
+        elif isinstance(value, str) and value in self._objects and _REFERENCE.search(path):
+            if value in read:
+                return
+            here.add(value)
+            inner = {
+                key: item
+                for key, item in self._objects[value].items()
+                if key not in ("type", "id", "spec_version")
+            }
+            yield from self._leaves(type_, path, inner, depth + 1, read, here)
+        elif isinstance(value, str | int | float):
+            yield f"{type_}:{path}", text_of(value)
+
+
 def references_of(obj: StixObject) -> Iterator[str]:
     """What an observable refers to, at any depth in lists."""
     for name, value in obj.items():
@@ -138,55 +244,13 @@ def plain(leaf: Leaf) -> Leaf:
     return canonical_path(leaf[0]).replace("[*]", ""), leaf[1]
 
 
-def files_in(
-    name: str, leaves: list[Leaf], uuid: str
-) -> tuple[list[tuple[str, str, str | None]], list[Leaf]]:
-    """Files inside a record, as (relation, value, content), and the other values.
-
-    An attachment or sample is the file's content; `x_misp_…` with value and data is one too; of an
-    email, its parts.
-    """
-    files: list[tuple[str, str, str | None]] = []
-    others: list[Leaf] = []
-    groups: dict[str, dict[str, str]] = {}
-    for path, value in leaves:
-        if path == "artifact:payload_bin":
-            files.append(("payload_bin", uuid, value))
-            continue
-        match = _FILE.match(path)
-        if match is None or (name == "image" and path.endswith("url")):
-            others.append((path, value))
-        else:
-            groups.setdefault(match[1], {})[path[len(match[1]) :].lstrip(".")] = value
-    for prefix, found in groups.items():
-        content = (
-            found.get("payload_bin") or found.get("body_raw_ref.payload_bin") or found.get("data")
-        )
-        if prefix.startswith("email-message"):
-            relation = found.get("content_disposition", "attachment").split(";")[0]
-            shown = found.get("content_disposition", "").rpartition("=")[2].strip("'")
-            value = (
-                found.get("body_raw_ref.name") or found.get("body_raw_ref.x_misp_filename") or shown
-            )
-        elif prefix.endswith("content_ref"):
-            value, md5 = found.get("x_misp_filename", ""), found.get("hashes.MD5")
-            relation = "malware-sample" if md5 or name == "lnk" else "attachment"
-            value = f"{value}|{md5}" if md5 else value
-        else:
-            relation = prefix.rpartition("x_misp_")[2].partition("[")[0].replace("_", "-")
-            value = found.get("value", "")
-        files.append((relation, value, content))
-    return files, others
-
-
 def pieces_of(name: str, leaves: list[Leaf]) -> dict[str, tuple[str, str, str, list[Leaf]]]:
-    """The values by object: key -> (template, verb, key of the object above, values).
-
-    "" is the record itself.
+    """The values by object: key -> (template, verb, key of the object above, values); "" is the record itself.
 
     One value of a registry key stays with the key.
     """
     pieces: dict[str, tuple[str, str, str, list[Leaf]]] = {"": (name, "", "", [])}
+    leaves = _layered(name, leaves)
     several = len({match[0] for path, _ in leaves if (match := _PARTS[2][0].match(path))}) > 1
     for path, value in leaves:
         for at, (regex, template, verb) in enumerate(_PARTS):
@@ -210,7 +274,68 @@ def pieces_of(name: str, leaves: list[Leaf]) -> dict[str, tuple[str, str, str, l
     return pieces
 
 
-def lone_value(type_: str, leaves: list[Leaf]) -> str | None:
+def _layered(name: str, leaves: list[Leaf]) -> list[Leaf]:
+    """The protocols of a connection, by their layer where there is one of each."""
+    protocols = [leaf for leaf in leaves if leaf[0].startswith("network-traffic:protocols")]
+    if name != "network-connection" or len(protocols) != len(_LAYERS):
+        return leaves
+    layers = iter(_LAYERS)
+    return [(f"={next(layers)}", leaf[1]) if leaf in protocols else leaf for leaf in leaves]
+
+
+def related(
+    name: str, leaf: Leaf, relations: Mapping[str, Any], originals: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """(relation, value) of what a value is in an object of a template; nothing where it has no place there.
+
+    Args:
+        name: of the template.
+        leaf: the value with its path.
+        relations: of the template.
+        originals: property of an export -> its name in MISP.
+    """
+    path, value = leaf
+    state = _STATE.match(path)
+    if path.startswith(("=", "@")):
+        if path[1:] in relations or not relations:
+            yield path[1:], value
+        elif path.startswith("@"):
+            yield "contact_information", f"{path[1:]}: {value}"
+    elif state is not None:
+        if value.lower() == "true":
+            yield "state", state[1]
+    elif path == "x509-certificate:x509_v3_extensions.subject_alternative_name":
+        parts = _ALTERNATIVE.split(value)[1:]
+        for kind_, part in zip(parts[::2], parts[1::2], strict=False):
+            yield misp_export.ALTERNATIVE_NAMES[kind_], part.strip()
+    elif not is_redundant(name, leaf):
+        relation = relation_of(name, path, value, relations)
+        if relation is None:
+            last = canonical_path(path).rpartition(".")[2].rpartition(":")[2].removesuffix("[*]")
+            if not last.startswith("x_misp_"):
+                return
+            relation = originals.get(last) or unfolded(relations).get(last)
+            relation = relation or last.removeprefix("x_misp_")
+        convert = misp_export.UNITS.get(canonical_path(path))
+        yield relation, convert(value) if convert is not None else value
+
+
+def is_redundant(name: str, leaf: Leaf) -> bool:
+    """Whether a value only says of which kind another one is."""
+    path, value = leaf
+    return _STATE.match(path) is not None or (
+        name == "ip-port"
+        and path.startswith("network-traffic:protocols")
+        and value in ("ipv4", "ipv6")
+    )
+
+
+def unfolded(relations: Mapping[str, Any]) -> dict[str, str]:
+    """Property of an export -> relation."""
+    return {folded(relation): relation for relation in relations}
+
+
+def lone_value(type_: str, leaves: Sequence[Leaf]) -> str | None:
     """The value of a lone attribute, its halves joined; None where one is missing."""
     if type_.startswith("filename|"):
         halves = [_first(leaves, ("file:name",)), _first(leaves, ("file:hashes.",))]
@@ -224,7 +349,7 @@ def lone_value(type_: str, leaves: list[Leaf]) -> str | None:
     return "|".join(half for half in halves if half is not None)
 
 
-def _first(leaves: list[Leaf], paths: tuple[str, ...]) -> str | None:
+def _first(leaves: Sequence[Leaf], paths: tuple[str, ...]) -> str | None:
     for wanted in paths:
         for raw, value in leaves:
             path = canonical_path(raw)
@@ -242,9 +367,12 @@ def relation_of(name: str, path: str, value: str, relations: Mapping[str, Any]) 
     if own is not None:
         return own
     type_, _, below = path.partition(":")
-    if below in _ADDRESSES and name in misp_export.HOSTS and kind(value) == "domain":
+    is_name = below in _ADDRESSES or path == "domain-name:value"
+    if is_name and name in misp_export.HOSTS and kind(value) == "domain":
         return misp_export.HOSTS[name]
     general = misp_export.RELATIONS.get(path)
+    if general is None and name in ("pe", "pe-section"):
+        general = misp_export.RELATIONS.get(f"{name}:{path.rpartition('windows-pebinary-ext.')[2]}")
     if general in relations:
         return general
     table = TABLES.get(type_)
