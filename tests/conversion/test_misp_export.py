@@ -90,8 +90,8 @@ def references(event: Event) -> Counter[tuple[str, str, str]]:
     )
 
 
-# The export writes the names of MITRE's clusters without their numbers. The official converter keeps
-# them so, and makes tags of no cluster.
+# The export writes the names of MITRE's clusters without their numbers. The official converter
+# keeps them so, and makes tags of no cluster.
 NUMBER = re.compile(r' - [A-Z]{1,4}\d{4}(?:\.\d{3})?"$')
 
 

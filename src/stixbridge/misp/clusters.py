@@ -160,7 +160,7 @@ class Clusters:
     def in_galaxy(
         self, galaxy: str, names: Iterable[str], numbers: Sequence[str] = (), uuid: str = ""
     ) -> Match | None:
-        """Find a cluster of one galaxy by its number, else by its UUID, else by one of several names.
+        """Find a cluster of one galaxy by its number, else by its UUID, else by a name.
 
         Args:
             galaxy: its type.

@@ -1,7 +1,8 @@
-"""STIX that MISP exported, back to what MISP had: attributes and objects with their own UUIDs, types and categories.
+"""Restores the attributes and objects of MISP from its STIX exports.
 
-A record says what it is in its labels (`misp_export_labels`). Many come in two halves of one UUID: an observed-data with
-the values, and an indicator with those of them that detect. Both halves count.
+They get back their own UUIDs, types and categories. A record says what it is in its labels
+(`misp_export_labels`). Many come in two halves of one UUID: an observed-data with the values, and
+an indicator with those of them that detect. Both halves count.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from stixbridge.conversion.to_misp.elements import NO_CORRELATION
 from stixbridge.conversion.to_misp.misp_export_files import files_in, is_content
 from stixbridge.conversion.to_misp.misp_export_labels import fields_of
+from stixbridge.conversion.to_misp.misp_export_observables import Leaf, Observables
 from stixbridge.conversion.to_misp.misp_export_values import (
-    Leaf,
-    Observables,
     compared_in,
     is_redundant,
     lone_value,
@@ -25,7 +26,6 @@ from stixbridge.conversion.to_misp.misp_export_values import (
     rule_properties,
     unfolded,
 )
-from stixbridge.conversion.to_misp.elements import NO_CORRELATION
 from stixbridge.conversion.to_misp.translation import Attribute, Draft, Object, unique
 from stixbridge.conversion.to_misp.walk import text_of
 from stixbridge.ledger import Outcome, Reason
@@ -108,12 +108,7 @@ class Restorer:
         if obj["type"] == "x-misp-object":
             self._listed(draft, obj, detects)
         elif obj["type"] == "x-misp-attribute":
-            to_ids = obj.get("x_misp_to_ids") is True or fields.get("to_ids") == "True"
-            data = obj.get("x_misp_data")
-            self._attribute(draft, obj, str(obj.get("x_misp_type") or fields.get("type")),
-                            text_of(obj.get("x_misp_value") or ""),
-                            str(obj.get("x_misp_category") or fields.get("category")),
-                            to_ids and detects, data if isinstance(data, str) else None)  # fmt: skip
+            self._own_type(draft, obj, fields, detects)
         elif "name" in fields:
             self._object(draft, obj, fields["name"], detects)
         else:
@@ -128,6 +123,17 @@ class Restorer:
         return draft
 
     # attributes
+
+    def _own_type(
+        self, draft: Draft, obj: StixObject, fields: Mapping[str, str], detects: bool
+    ) -> None:
+        """An `x-misp-attribute`, which names its parts."""
+        to_ids = obj.get("x_misp_to_ids") is True or fields.get("to_ids") == "True"
+        type_ = str(obj.get("x_misp_type") or fields.get("type"))
+        category = str(obj.get("x_misp_category") or fields.get("category"))
+        value, data = text_of(obj.get("x_misp_value") or ""), obj.get("x_misp_data")
+        content = data if isinstance(data, str) else None
+        self._attribute(draft, obj, type_, value, category, to_ids and detects, content)
 
     def _lone(
         self, draft: Draft, obj: StixObject, fields: Mapping[str, str], detects: bool
@@ -148,7 +154,10 @@ class Restorer:
         self._attribute(draft, obj, type_, value, category, flag and detects, data)
 
     def _lone_flag(self, obj: StixObject, detecting: Sequence[Leaf] | None) -> bool:
-        """Whether a lone attribute detects: by its label, where the export wrote it, else where it is an indicator."""
+        """Whether a lone attribute detects.
+
+        The label of the export says it. Without that label, an indicator detects.
+        """
         halves = self._others(obj)
         if any(half.get("revoked") is True for half in halves):
             return False
@@ -193,7 +202,10 @@ class Restorer:
     # objects
 
     def _listed(self, draft: Draft, obj: StixObject, detects: bool) -> None:
-        """An `x-misp-object`: its attributes are listed as they were; what is not said to detect does not."""
+        """Restore an `x-misp-object`, which lists its attributes as they were.
+
+        An attribute without `to_ids` does not detect.
+        """
         rows: list[Row] = []
         listed = obj.get("x_misp_attributes")
         for at, row in enumerate(listed if isinstance(listed, list) else ()):
@@ -300,9 +312,7 @@ class Restorer:
     ) -> None:
         if rows:
             custom = not self._knowledge.relations(name)
-            draft.objects.append(
-                Object(name, unique(rows), key, parent, verb, custom)
-            )
+            draft.objects.append(Object(name, unique(rows), key, parent, verb, custom))
             if not key:
                 draft.uuids["", ""] = uuid_of(str(obj["id"])) or ""
 
@@ -321,7 +331,7 @@ class Restorer:
         return _Source(list(self._observables.leaves(obj)) or detecting, detecting)
 
     def _detecting(self, obj: StixObject) -> list[Leaf]:
-        """The values of the other half, where it is a pattern that can be read and is not revoked."""
+        """The values of the other half, if it is a readable pattern and not revoked."""
         found: list[Leaf] = []
         for half in self._others(obj):
             if half["type"] == "indicator" and half.get("revoked") is not True:
@@ -337,7 +347,10 @@ def _is_stix_pattern(obj: StixObject) -> bool:
 
 
 def _comment(obj: StixObject, fields: Mapping[str, str]) -> str:
-    """The comment that a record had; the description of a rule or a domain object is one of its values."""
+    """The comment that a record had.
+
+    The description of a rule or a domain object is one of its values.
+    """
     described = obj["type"] in misp_export.DESCRIBED and fields.get("name") not in misp_export.RULES
     return text_of(
         (obj.get("description") if described else None) or obj.get("x_misp_comment") or ""
@@ -352,7 +365,10 @@ def _place(obj: StixObject) -> str:
 
 
 def sighting_of(obj: StixObject, objects: Mapping[str, StixObject]) -> dict[str, Any]:
-    """The sighting that an opinion of an export stands for; one who disagrees saw a false positive."""
+    """The sighting that an opinion of an export stands for.
+
+    One who disagrees saw a false positive.
+    """
     refs = obj.get("object_refs")
     target = refs[0] if isinstance(refs, list) and refs else obj.get("object_ref")
     opinion = str(obj.get("opinion") or obj.get("x_misp_opinion") or "")

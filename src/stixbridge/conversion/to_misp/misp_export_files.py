@@ -1,14 +1,13 @@
-"""Files inside what MISP exported: attachments and samples, each with its name and its own content."""
+"""Finds attachments and samples in MISP's exports, each with its name and its own content."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
+from stixbridge.conversion.to_misp.misp_export_observables import Leaf
 from stixbridge.mapping.dialects import misp_export
 
-Leaf = tuple[str, str]
-"""(path, value)."""
 File = tuple[str, str, str | None]
 """(relation, value, content in base64)."""
 
@@ -28,7 +27,8 @@ def files_in(
 ) -> tuple[list[File], list[Leaf]]:
     """The files of a record, and its other values.
 
-    An attachment or sample is the content of the file; `x_misp_…` with value and data is one too; of an email, its parts.
+    An attachment or sample is the content of the file; `x_misp_…` with value and data is one too;
+    of an email, its parts.
 
     Args:
         name: the template of the record.

@@ -1,7 +1,8 @@
-"""How STIX says that MISP wrote it: by the type and labels of each object, whatever else is in the input.
+"""Recognises what MISP wrote, by the type and labels of each object.
 
-A label is judged in its plain form (`mapping.labels`). Who claims to be MISP changes how an object is read, and nothing
-of what it may do: markings, limits and the checks of values hold as for any other object.
+What else is in the input does not matter. A label is judged in its plain form (`mapping.labels`).
+Who claims to be MISP changes how an object is read, and nothing of what it may do: markings, limits
+and the checks of values hold as for any other object.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ def fields_of(obj: StixObject) -> dict[str, str]:
 
 
 def is_made_by_misp(obj: StixObject) -> bool:
-    """Whether a report or grouping says that MISP wrote it: its labels are then the tags of its event."""
+    """Whether a report or grouping says that MISP wrote it.
+
+    Its labels are then the tags of its event.
+    """
     return not misp_export.TOOLS.isdisjoint(obj.get("labels") or ())
 
 
@@ -47,18 +51,20 @@ def table_of(obj: StixObject) -> Table | None:
     by_type = misp_export.BY_TYPE.get(type_)
     if by_type is not None:
         return by_type
-    if type_ in misp_export.NEVER_A_RECORD or not any(
-        label.startswith("misp:") for label in obj.get("labels") or ()
-    ):
-        return misp_export.SIGHTED if type_ == "opinion" and "x_misp_author_ref" in obj else None
-    if type_ == "note" and any(labels.plain(label) == _REPORT_LAYER for label in obj["labels"]):
+    if type_ == "opinion" and "x_misp_author_ref" in obj:
+        return misp_export.SIGHTED
+    words = obj.get("labels") or ()
+    if type_ in misp_export.NEVER_A_RECORD or not any(word.startswith("misp:") for word in words):
+        return None
+    if type_ == "note" and any(labels.plain(word) == _REPORT_LAYER for word in words):
         return misp_export.REPORT
     if is_cluster(obj):
         return misp_export.BRANDED if type_ == "vulnerability" else None
-    fields = fields_of(obj)
-    if {"type", "category"} <= fields.keys() or {"name", "meta-category"} <= fields.keys():
-        return misp_export.RECORD
-    return None
+    fields = fields_of(obj).keys()
+    return misp_export.RECORD if fields >= _ATTRIBUTE or fields >= _OBJECT else None
+
+
+_ATTRIBUTE, _OBJECT = {"type", "category"}, {"name", "meta-category"}
 
 
 def is_cluster(obj: StixObject | None) -> bool:
@@ -77,16 +83,15 @@ def is_cluster(obj: StixObject | None) -> bool:
 def cluster_tag(obj: StixObject, clusters: Clusters) -> str | None:
     """The tag of a galaxy cluster in an export; None for what is no cluster of an export.
 
-    The tag among the labels is the tag that MISP had. Without it, the cluster is looked up in its galaxy, and only one
-    that nobody knows gets a tag made of its name.
+    The tag among the labels is the tag that MISP had. Without it, the cluster is looked up in its
+    galaxy, and only one that nobody knows gets a tag made of its name.
     """
     if not is_cluster(obj):
         return None
-    fields = fields_of(obj)
-    galaxy = obj.get("x_misp_type") or fields.get("galaxy-type")
+    galaxy = obj.get("x_misp_type") or fields_of(obj).get("galaxy-type")
     literal = sorted(_literal(obj))
-    own = [tag for tag in literal if tag.startswith(f'{_GALAXY}{galaxy}="')]
-    if own or literal:
+    if literal:
+        own = [tag for tag in literal if tag.startswith(f'{_GALAXY}{galaxy}="')]
         return (own or literal)[0]
     value = obj.get("x_misp_value") or obj.get("name")
     if not isinstance(galaxy, str) or not isinstance(value, str) or '"' in galaxy + value:
@@ -95,9 +100,8 @@ def cluster_tag(obj: StixObject, clusters: Clusters) -> str | None:
     known = clusters.in_galaxy(galaxy, [value], _numbers(obj), uuid)
     if known is not None:
         return known.tag
-    if galaxy.startswith("stix-"):  # clusters made of STIX: known by their UUID
-        value = uuid or value
-    return f'{_GALAXY}{galaxy}="{value}"'
+    # clusters made of STIX are known by their UUID
+    return f'{_GALAXY}{galaxy}="{uuid or value if galaxy.startswith("stix-") else value}"'
 
 
 def _literal(obj: StixObject) -> Iterator[str]:
@@ -108,7 +112,7 @@ def _literal(obj: StixObject) -> Iterator[str]:
 
 
 def _numbers(obj: StixObject) -> list[str]:
-    """The numbers of a cluster in MITRE's catalogues of actors, techniques and software; not those of CAPEC."""
+    """The numbers of a cluster in ATT&CK. CAPEC's numbers find other things."""
     return [
         row["external_id"]
         for row in obj.get("external_references") or ()
@@ -118,7 +122,10 @@ def _numbers(obj: StixObject) -> list[str]:
 
 
 def is_a_tag(label: str) -> bool:
-    """Whether a label of what MISP wrote is a tag that it had: neither a field, nor the export's own, nor a level."""
+    """Whether a label of what MISP wrote is a tag that it had.
+
+    Fields of the export, its own labels and marking levels are no such tags.
+    """
     text = labels.plain(label)
     if not text or label in misp_export.WRITTEN_BY_THE_EXPORT or text.startswith(_FIELDS):
         return False
@@ -126,7 +133,10 @@ def is_a_tag(label: str) -> bool:
 
 
 def lost_labels(obj: StixObject) -> Iterator[Drop]:
-    """Labels of what MISP wrote that look like a level and are none: no tag of an element may be taken for a marking."""
+    """Labels of what MISP wrote that look like a level and are none.
+
+    No tag of an element may be taken for a marking.
+    """
     for at, label in enumerate(obj.get("labels") or ()):
         text = labels.plain(label)
         level = labels.level_of(label) or labels.pap_of(label)
@@ -137,6 +147,6 @@ def lost_labels(obj: StixObject) -> Iterator[Drop]:
 _LEVELS = ("tlp:", "pap:")
 _FIELDS = tuple(
     f"misp:{name}="
-    for name in ("type", "category", "to_ids", "name", "meta-category", "galaxy-type", "galaxy-name", "data-layer",
-                 "context-layer")
+    for name in ("type", "category", "to_ids", "name", "meta-category", "galaxy-type",
+                 "galaxy-name", "data-layer", "context-layer")
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The values of what MISP exported: each with the path it stands at, and what they become in a MISP object."""
+"""Reads the values of MISP's exports, each with its path, and finds their relations."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from stixbridge.conversion.to_misp.misp_export_observables import ORIGINAL_NAMES, Leaf
 from stixbridge.conversion.to_misp.walk import CHOOSERS, text_of
 from stixbridge.mapping import TABLES
 from stixbridge.mapping.dialects import misp_export
@@ -25,12 +26,11 @@ from stixbridge.stix.pattern import (
 from stixbridge.stix.pattern_algebra import text_of as literal
 
 StixObject = Mapping[str, Any]
-Leaf = tuple[str, str]
-"""(`file:hashes.MD5`, value)."""
 
 _ADDRESSES = ("src_ref.value", "dst_ref.value")
 _GUARD = re.compile(r"_refs?(?:\[(?:\d+|\*)\])?\.type$")
-# Where the values of an object of its own begin: the template, and how the object above refers to it.
+# Where the values of an object of its own begin: the template, and how the object above refers to
+# it.
 _PARTS = (
     (
         re.compile(r"file:extensions\.windows-pebinary-ext\.sections\[(?:\d+|\*)\]\."),
@@ -40,16 +40,9 @@ _PARTS = (
     (re.compile(r"file:extensions\.windows-pebinary-ext\."), "pe", "includes"),
     (re.compile(r"windows-registry-key:values\[(?:\d+|\*)\]\."), "registry-key-value", "contains"),
 )
-_REFERENCE = re.compile(r"_refs?(?:\[\d+\])?$")
-_NOT_VALUES = frozenset({"type", "id", "spec_version", "object_marking_refs", "defanged"})
-_MAX_DEPTH = 6
 _LAYERS = ("layer3-protocol", "layer4-protocol", "layer7-protocol")
 _ALTERNATIVE = re.compile(r"(?:^|,)\s*(DNS name|email|IP|RID|URI|directory name):")
 _STATE = re.compile(r"network-traffic:extensions\.socket-ext\.is_(\w+)$")
-
-
-ORIGINAL_NAMES = "x_misp_original_names"
-"""Where an export says how MISP spells the names that it had to change."""
 
 
 def compared_in(indicator: StixObject) -> Iterator[Leaf]:
@@ -78,9 +71,9 @@ def compared_in(indicator: StixObject) -> Iterator[Leaf]:
 
 
 _NOT_PROPERTIES = frozenset(
-    {"type", "id", "spec_version", "created", "modified", "created_by_ref", "labels", "object_refs",
-     "object_marking_refs", "external_references", "kill_chain_phases", "confidence", "lang", ORIGINAL_NAMES,
-     "x_misp_comment"}
+    {"type", "id", "spec_version", "created", "modified", "created_by_ref", "labels", "lang",
+     "object_refs", "object_marking_refs", "external_references", "kill_chain_phases",
+     "confidence", ORIGINAL_NAMES, "x_misp_comment"}
 )  # fmt: skip
 
 
@@ -94,24 +87,31 @@ def properties_of(obj: StixObject) -> Iterator[Leaf]:
             for part in value.split(" / "):
                 kind_, sign, rest = part.partition(": ")
                 yield (f"@{kind_}", rest) if sign else (f"{type_}:{name}", part)
-            continue
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, dict):
-                for part in ("value", "data"):
-                    if isinstance(item.get(part), str):
-                        yield f"{type_}:{name}.{part}", item[part]
-            elif isinstance(item, str | int | float):
-                yield (
-                    f"{type_}:{name}[*]" if isinstance(value, list) else f"{type_}:{name}",
-                    text_of(item),
-                )
+        elif isinstance(value, list):
+            for item in value:
+                yield from _property(f"{type_}:{name}", f"{type_}:{name}[*]", item)
+        else:
+            yield from _property(f"{type_}:{name}", f"{type_}:{name}", value)
+    yield from _external(obj)
+
+
+def _property(path: str, place: str, value: Any) -> Iterator[Leaf]:
+    """One value of a property; a file has a name and a content."""
+    if isinstance(value, dict):
+        for part in ("value", "data"):
+            if isinstance(value.get(part), str):
+                yield f"{path}.{part}", value[part]
+    elif isinstance(value, str | int | float):
+        yield place, text_of(value)
+
+
+def _external(obj: StixObject) -> Iterator[Leaf]:
+    """The numbers and links of a domain object that stands for a MISP object."""
     for row in obj.get("external_references") or ():
         if isinstance(row.get("external_id"), str):
-            number = (
-                row["external_id"].removeprefix("CAPEC-")
-                if type_ == "attack-pattern"
-                else row["external_id"]
-            )
+            number = row["external_id"]
+            if obj["type"] == "attack-pattern":
+                number = number.removeprefix("CAPEC-")
             yield "=id", number
         elif isinstance(row.get("url"), str):
             yield "=references", row["url"]
@@ -147,105 +147,15 @@ def rule_properties(obj: StixObject, name: str) -> Iterator[Leaf]:
                     yield f"{obj['type']}:{own}", text_of(item)
 
 
-class Observables:
-    """Reads the observables of records.
-
-    Args (of the constructor):
-        objects: of the input, by id.
-    """
-
-    def __init__(self, objects: Mapping[str, StixObject]) -> None:
-        self._objects = objects
-
-    def refs(self, obj: StixObject) -> list[str]:
-        """The ids of the observables of a record, as far as they are in the input."""
-        return [ref for ref in obj.get("object_refs") or () if ref in self._objects]
-
-    def original_names(self, obj: StixObject) -> dict[str, str]:
-        """Property of an export -> its name in MISP, where the export says so."""
-        found: dict[str, str] = {}
-        for part in (obj, *(self._objects[ref] for ref in self.refs(obj))):
-            names = part.get(ORIGINAL_NAMES)
-            if isinstance(names, dict):
-                found.update((key, name) for key, name in names.items() if isinstance(name, str))
-        return found
-
-    def leaves(self, obj: StixObject) -> Iterator[Leaf]:
-        """The values of the observables of a record; those that another refers to stand below it, once."""
-        refs = self.refs(obj)
-        inner = {ref: self._objects[ref] for ref in refs}
-        below = {
-            ref
-            for id_, one in inner.items()
-            for ref in references_of(one)
-            if ref in inner and ref != id_
-        }
-        read: set[str] = set()
-        for id_ in [ref for ref in refs if ref not in below] or refs[:1]:
-            here: set[str] = set()
-            yield from self._leaves(inner[id_]["type"], "", inner[id_], 0, read, here)
-            if inner[id_]["type"] == "network-traffic":
-                read |= here
-
-    def _leaves(
-        self,
-        type_: str,
-        path: str,
-        obj: Mapping[str, Any],
-        depth: int,
-        read: set[str],
-        here: set[str],
-    ) -> Iterator[Leaf]:
-        for name, value in obj.items():
-            if (depth == 0 and name in _NOT_VALUES) or name == ORIGINAL_NAMES:
-                continue
-            below = f"{path}.{name}" if path else name
-            yield from self._inside(type_, below, value, depth + 1, read, here)
-
-    def _inside(
-        self, type_: str, path: str, value: Any, depth: int, read: set[str], here: set[str]
-    ) -> Iterator[Leaf]:
-        if depth > _MAX_DEPTH:
-            return
-        if isinstance(value, dict):
-            yield from self._leaves(type_, path, value, depth, read, here)
-        elif isinstance(value, list):
-            for at, item in enumerate(value):
-                yield from self._inside(type_, f"{path}[{at}]", item, depth + 1, read, here)
-        elif isinstance(value, str) and value in self._objects and _REFERENCE.search(path):
-            if value in read:
-                return
-            here.add(value)
-            inner = {
-                key: item
-                for key, item in self._objects[value].items()
-                if key not in ("type", "id", "spec_version")
-            }
-            yield from self._leaves(type_, path, inner, depth + 1, read, here)
-        elif isinstance(value, str | int | float):
-            yield f"{type_}:{path}", text_of(value)
-
-
-def references_of(obj: StixObject) -> Iterator[str]:
-    """What an observable refers to, at any depth in lists."""
-    for name, value in obj.items():
-        if isinstance(value, str) and name.endswith("_ref"):
-            yield value
-        elif isinstance(value, list) and name.endswith("_refs"):
-            yield from value
-        elif isinstance(value, list):
-            for item in value:
-                if isinstance(item, dict):
-                    yield from references_of(item)
-
-
 def plain(leaf: Leaf) -> Leaf:
     """A leaf without the places in lists: a pattern and an observable count them differently."""
     return canonical_path(leaf[0]).replace("[*]", ""), leaf[1]
 
 
 def pieces_of(name: str, leaves: list[Leaf]) -> dict[str, tuple[str, str, str, list[Leaf]]]:
-    """The values by object: key -> (template, verb, key of the object above, values); "" is the record itself.
+    """The values by object: key -> (template, verb, key of the object above, values).
+
+    "" is the record itself.
 
     One value of a registry key stays with the key.
     """
@@ -286,7 +196,9 @@ def _layered(name: str, leaves: list[Leaf]) -> list[Leaf]:
 def related(
     name: str, leaf: Leaf, relations: Mapping[str, Any], originals: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
-    """(relation, value) of what a value is in an object of a template; nothing where it has no place there.
+    """The relations of a value in an object of a template, each with the value it gets there.
+
+    A value that has no place in the template has none.
 
     Args:
         name: of the template.
@@ -309,15 +221,19 @@ def related(
         for kind_, part in zip(parts[::2], parts[1::2], strict=False):
             yield misp_export.ALTERNATIVE_NAMES[kind_], part.strip()
     elif not is_redundant(name, leaf):
-        relation = relation_of(name, path, value, relations)
-        if relation is None:
-            last = canonical_path(path).rpartition(".")[2].rpartition(":")[2].removesuffix("[*]")
-            if not last.startswith("x_misp_"):
-                return
-            relation = originals.get(last) or unfolded(relations).get(last)
-            relation = relation or last.removeprefix("x_misp_")
-        convert = misp_export.UNITS.get(canonical_path(path))
-        yield relation, convert(value) if convert is not None else value
+        relation = relation_of(name, path, value, relations) or _wire(path, relations, originals)
+        if relation:
+            convert = misp_export.UNITS.get(canonical_path(path))
+            yield relation, convert(value) if convert is not None else value
+
+
+def _wire(path: str, relations: Mapping[str, Any], originals: Mapping[str, str]) -> str:
+    """The relation that an export wrote as a property of its own; empty for any other property."""
+    last = canonical_path(path).rpartition(".")[2].rpartition(":")[2].removesuffix("[*]")
+    if not last.startswith("x_misp_"):
+        return ""
+    relation = originals.get(last) or unfolded(relations).get(last)
+    return relation or last.removeprefix("x_misp_")
 
 
 def is_redundant(name: str, leaf: Leaf) -> bool:

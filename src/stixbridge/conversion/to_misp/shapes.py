@@ -139,7 +139,8 @@ def _drops(table: Table, names: tuple[Any, ...]) -> tuple[Drop, ...]:
         )
     drops = table.drops(names)
     if table.role is Role.RECORD:
-        # its other properties are values; what comes out of none of them is recorded for each record
+        # its other properties are values; what comes out of none of them is recorded for each
+        # record
         return tuple(row for row in drops if row[0] == "extensions" or row[2] is not Reason.CUSTOM)
     if table.role in _RESTORED:
         return tuple(row for row in drops if not str(row[0]).startswith("x_misp_"))

@@ -16,6 +16,7 @@ from stixbridge.conversion.to_misp.known_clusters import known_cluster
 from stixbridge.conversion.to_misp.markings import Markings
 from stixbridge.conversion.to_misp.misp_export_labels import is_cluster
 from stixbridge.conversion.to_misp.misp_export_labels import table_of as table_of_export
+from stixbridge.conversion.to_misp.misp_extensions import definitions_of, restored
 from stixbridge.conversion.to_misp.newest import newest
 from stixbridge.conversion.to_misp.options import Options
 from stixbridge.conversion.to_misp.shapes import Shape, shape_of
@@ -146,11 +147,12 @@ class Workspace:
         if self.options.preserve == "source":
             self.originals = chosen
         observed: list[str] = []
+        extensions = definitions_of(chosen.values())
         for id_ in sorted(chosen):
             obj = chosen[id_]
             self.sizes[id_] = len(obj)
             obj, drops = shaped(obj)
-            obj = self.objects[id_] = lift(obj)
+            obj = self.objects[id_] = restored(lift(obj), extensions)
             if drops:
                 self.fates.drop(id_, drops)
             if obj["type"] == "observed-data" and "objects" in obj:

@@ -264,7 +264,9 @@ BY_TEMPLATE: dict[str, dict[str, str]] = {
         f"{kind}:{name}": relation
         for kind in ("tool", "malware")
         for name, relation in (
-            ("name", "filename"), ("description", "comment"), ("implementation_languages[*]", "language"),
+            ("name", "filename"),
+            ("description", "comment"),
+            ("implementation_languages[*]", "language"),
         )
     },
     "android-app": {"software:name": "name"},
@@ -327,10 +329,11 @@ RULES: dict[str, tuple[str, dict[str, str]]] = {
 """Template of a rule -> relation of the pattern, and property -> relation."""
 
 DESCRIBED = frozenset({"indicator", "observed-data"})
-"""Types whose description is the comment of the attribute or object; in others it is one of the values."""
+"""Types whose description is the comment of an attribute or object, and not one of its values."""
 
 ALTERNATIVE_NAMES = {
-    "DNS name": "dns_names", "email": "email", "IP": "ip", "RID": "rid", "URI": "uri", "directory name": "text",
+    "DNS name": "dns_names", "email": "email", "IP": "ip", "RID": "rid", "URI": "uri",
+    "directory name": "text",
 }  # fmt: skip
 """The kinds of names in the alternative names of a certificate -> relation."""
 
@@ -347,4 +350,4 @@ UNITS: dict[str, Callable[[str], str]] = {"location:precision": _kilometres}
 """Path -> gives the value in the unit of the template."""
 
 HALVES = ("x-misp-object", "x-misp-attribute", "observed-data", "indicator")
-"""Types that an export can write one attribute or object as at the same time; the first that is there has the values."""
+"""Types that an export writes one attribute or object as, several at a time; the first counts."""

@@ -17,7 +17,7 @@ from stixbridge.stix.pattern import PatternError
 
 
 class Record(Content):
-    """An attribute or object of MISP's. Its halves are translated together, as the first of them."""
+    """An attribute or object of MISP's. Its halves are translated together."""
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
@@ -43,12 +43,16 @@ class Record(Content):
             self.fates.outcome(id_, Outcome.INVALID, Reason.INVALID_PATTERN)
             return None
         self.workspace.records.update(translation.consumed)
+        for ref in translation.consumed:
+            # properties of MISP are values of the record, whose own lines say which are lost
+            own = self.workspace.objects[ref]
+            self.fates.tell(ref, frozenset(name for name in own if name.startswith("x_misp_")))
         return translation
 
     def tags(
         self, id_: str, obj: StixObject, marking: Marking
     ) -> tuple[frozenset[str], frozenset[str]]:
-        """The tags that the record had in MISP, of all halves; of several confidences the lowest."""
+        """The tags of all halves of a record. Of several confidences, the lowest counts."""
         workspace = self.workspace
         tags, beside = workspace.tags.of(id_, obj, marking, from_misp=True)
         halves = self._others(id_)
