@@ -1,6 +1,4 @@
-"""Envelopes: an event with what the bridge has to know about it.
-
-A pipeline, the store and the sinks pass them to each other.
+"""Envelopes: an event between pipeline, store and sinks, with what the bridge knows about it.
 
 The event in an envelope is a plain MISP event: every field of it is MISP's. `Wanted` goes from a
 pipeline to a sink, `Delivered` comes back, and `Edit` is recorded before an edit is sent. The store
@@ -16,7 +14,7 @@ from typing import Any, Self
 from stixbridge.misp.model import MispEvent
 
 _SHARING_GROUP = "sharing_group"
-"""The field in which enrichment names the sharing group of an event."""
+"""The field in which enrichment, and a script that calls it, names a sharing group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +48,7 @@ class Wanted:
         clusters: Sequence[Mapping[str, Any]] = (),
         publish: bool | None = None,
     ) -> Self:
-        """Put an event into an envelope.
-
-        The sharing group that enrichment set moves out of the event.
-        """
+        """Put an event into an envelope; a sharing group in the event moves beside it."""
         group = event.get(_SHARING_GROUP)
         if _SHARING_GROUP in event:
             event = {key: value for key, value in event.items() if key != _SHARING_GROUP}

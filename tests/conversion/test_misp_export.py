@@ -3,6 +3,7 @@ restores.
 """
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,14 @@ def references(event: Event) -> Counter[tuple[str, str, str]]:
     )
 
 
+# The export writes the names of MITRE's clusters without their numbers. The official converter
+# keeps them so, and makes tags of no cluster.
+NUMBER = re.compile(r' - [A-Z]{1,4}\d{4}(?:\.\d{3})?"$')
+
+
 def tags(element: Event) -> set[str]:
-    return {TLP.get(tag["name"], tag["name"]) for tag in element.get("Tag", [])} - OF_THE_EXPORT
+    names = {TLP.get(tag["name"], tag["name"]) for tag in element.get("Tag", [])} - OF_THE_EXPORT
+    return {NUMBER.sub('"', name) for name in names}
 
 
 def all_tags(event: Event) -> set[tuple[str, str]]:

@@ -607,4 +607,4 @@ def test_an_emoji_is_mended_in_a_feed_too(tmp_path: Path) -> None:
     delivery = delivering.Delivering(FeedSink(tmp_path))(made)
     assert [reason for _, reason in delivering.noted(delivery)] == ["mended"]
     (row,) = json.loads((tmp_path / f"{event_uuid}.json").read_text())["Event"]["Attribute"]
-    assert row["comment"] == "x?y"
+    assert row["comment"] == r"x\u{1F525}y"

@@ -147,7 +147,8 @@ def test_action_on_tags() -> None:
     red = {**indicator("198.51.100.1", tlp="amber"), "labels": ["x"], "confidence": 80}
     kept = done({"remove_tags": ["misp:*", "tlp:*"]}, red, **{"for": "attribute"})
     row = value_of(event_of(kept), "198.51.100.1")
-    assert tag_names(row) == ["tlp:amber"]  # a marking is never taken away, and that is said
+    # a marking is never taken away, and the ledger says so; labels are tags by default
+    assert tag_names(row) == ['acme:label="x"', "tlp:amber"]
     assert notes(kept, "rule:refused") == ["tlp:amber: a marking can't be removed"]
     mapped = done(
         {"map_tags": {'misp:confidence-level="usually-confident"': RISK}},

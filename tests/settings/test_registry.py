@@ -13,10 +13,10 @@ from stixbridge.settings.registry import SINKS, SOURCES, Registry
 THIRD_PARTY = """
 from stixbridge.settings.registry import sink
 
-class CsvSettings: ...
+class ColumnsSettings: ...
 
-@sink("csv", CsvSettings)
-class CsvSink: ...
+@sink("columns", ColumnsSettings)
+class ColumnsSink: ...
 """
 
 
@@ -59,21 +59,21 @@ def install(folder: Path, name: str, code: str, group: str) -> None:
     about = folder / f"{name}-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(f"[{group}]\ncsv = {name}\n")
+    (about / "entry_points.txt").write_text(f"[{group}]\ncolumns = {name}\n")
 
 
 def test_a_sink_of_another_package_is_found_by_its_entry_point(
     installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SINKS, "_components", dict(SINKS.all()))
-    assert SINKS.find("csv") is None
-    install(installed, "csv_for_stixbridge", THIRD_PARTY, "stixbridge.sinks")
+    assert SINKS.find("columns") is None
+    install(installed, "columns_for_stixbridge", THIRD_PARTY, "stixbridge.sinks")
     assert metadata.entry_points(group="stixbridge.sinks")
-    component = SINKS.find("csv")
+    component = SINKS.find("columns")
     assert component is not None
-    assert component.make.__name__ == "CsvSink"
-    assert "csv" in SINKS.all()
-    del sys.modules["csv_for_stixbridge"]
+    assert component.make.__name__ == "ColumnsSink"
+    assert "columns" in SINKS.all()
+    del sys.modules["columns_for_stixbridge"]
 
 
 def test_a_package_that_can_t_be_loaded_is_named(installed: Path) -> None:

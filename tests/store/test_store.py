@@ -79,7 +79,7 @@ def count(store: Store, table: str) -> int:
 def test_a_page_is_stored_with_its_watermark(store: Store) -> None:
     brought = add(store, *INDICATORS, watermark="w1", date_added=5, title="Title")
     assert (brought.entries, brought.changed, brought.known) == (25, ids(INDICATORS), 0)
-    assert store.inbox.watermark("acme", "c") == "w1"
+    assert store.sources.watermark("acme", "c") == "w1"
     assert store.objects.load("acme", ids(INDICATORS)) == {
         item["id"]: (item, 5) for item in INDICATORS
     }
@@ -94,8 +94,8 @@ def test_a_page_is_stored_with_its_watermark(store: Store) -> None:
 def test_a_page_without_a_watermark_leaves_the_old_one(store: Store) -> None:
     add(store, watermark="w1")
     add(store, indicator(1))
-    assert store.inbox.watermark("acme", "c") == "w1"
-    assert store.inbox.watermark("acme", "other") is store.inbox.watermark("other", "c") is None
+    assert store.sources.watermark("acme", "c") == "w1"
+    assert store.sources.watermark("acme", "other") is store.sources.watermark("other", "c") is None
 
 
 @pytest.mark.parametrize("table", ["objects", "refs", "rejects", "pages", "cursors"])
@@ -122,12 +122,12 @@ def test_what_fails_half_way_leaves_nothing(store: Store, path: Path, table: str
         add(store, *page, watermark="w2")
     assert {name: count(store, name) for name in before} == before
     assert held(store, indicator(1)["id"])["modified"] == OLD
-    assert store.inbox.watermark("acme", "c") == "w1"
+    assert store.sources.watermark("acme", "c") == "w1"
     with closing(sqlite3.connect(path)) as other:
         other.execute("DROP TRIGGER noINSERT")
         other.execute("DROP TRIGGER noUPDATE")
     assert len(add(store, *page, watermark="w2").changed) == 2
-    assert store.inbox.watermark("acme", "c") == "w2"
+    assert store.sources.watermark("acme", "c") == "w2"
 
 
 def test_a_page_whose_reading_fails_leaves_nothing(store: Store) -> None:
@@ -139,7 +139,11 @@ def test_a_page_whose_reading_fails_leaves_nothing(store: Store) -> None:
         store.inbox.add_page(
             "acme", "c", broken(), watermark="w1", date_added=None, received=MOMENT
         )
-    assert (count(store, "objects"), count(store, "pages"), store.inbox.watermark("acme", "c")) == (
+    assert (
+        count(store, "objects"),
+        count(store, "pages"),
+        store.sources.watermark("acme", "c"),
+    ) == (
         0,
         0,
         None,
@@ -319,7 +323,7 @@ def test_a_locked_store_is_a_clear_error_and_soon(path: Path, patient: list[floa
     with closing(locked(path)):
         for attempt in (
             lambda: add(store, indicator(2), watermark="w2"),
-            lambda: store.inbox.watermark("acme", "c"),
+            lambda: store.sources.watermark("acme", "c"),
             lambda: Store(path),
         ):
             with pytest.raises(
@@ -539,7 +543,7 @@ def test_a_file_of_any_name(tmp_path: Path, name: str) -> None:
     add(store, indicator(1), watermark="w1")
     assert (tmp_path / name).is_file()
     copy = store.copy_to(tmp_path / f"copy {name}")
-    assert copy.inbox.watermark("acme", "c") == "w1"
+    assert copy.sources.watermark("acme", "c") == "w1"
     copy.close()
     store.close()
     assert all(name in file.name for file in tmp_path.iterdir())
@@ -552,7 +556,7 @@ def test_a_copy_is_whole_and_apart(store: Store, tmp_path: Path) -> None:
     assert (
         count(copy, "objects"),
         count(store, "objects"),
-        store.inbox.watermark("acme", "c"),
+        store.sources.watermark("acme", "c"),
     ) == (
         26,
         25,
@@ -566,7 +570,7 @@ def test_a_store_opened_again_goes_on(path: Path) -> None:
     add(first, indicator(1), watermark="w1")
     first.close()
     second = Store(path)
-    assert (second.inbox.watermark("acme", "c"), second.objects.last_seq("acme")) == ("w1", 1)
+    assert (second.sources.watermark("acme", "c"), second.objects.last_seq("acme")) == ("w1", 1)
     add(second, indicator(2))
     assert second.objects.changed("acme", 1) == [indicator(2)["id"]]
     second.close()

@@ -157,8 +157,23 @@ class Clusters:
             at = _first(self._by_name, galaxies, keys_of(names[1:]))
         return None if at is None else self._match(at, name, own=False)
 
-    def in_galaxy(self, galaxy: str, names: Iterable[str]) -> Match | None:
-        """Find a cluster of one galaxy by one of several names."""
+    def in_galaxy(
+        self, galaxy: str, names: Iterable[str], numbers: Sequence[str] = (), uuid: str = ""
+    ) -> Match | None:
+        """Find a cluster of one galaxy by its number, else by its UUID, else by a name.
+
+        Args:
+            galaxy: its type.
+            names: names that it may have.
+            numbers: its numbers in the catalogues, in any case.
+            uuid: of the cluster.
+        """
+        at = _first(self._by_number, (galaxy,), [number_of(number) for number in numbers])
+        if at is not None:
+            return self._match(at, "", own=False)
+        at = _first(self._by_uuid, (galaxy,), [uuid])
+        if at is not None:
+            return self._match(at, "", own=True)
         for name in names:
             at = _first(self._by_name, (galaxy,), keys_of([name]))
             if at is not None:

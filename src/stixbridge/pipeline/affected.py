@@ -74,7 +74,7 @@ class Search:
         self._pipeline = pipeline
         self._source = source
         self._types = types
-        self._found = Affected()
+        self._affected = Affected()
         self._seen: set[str] = set()
         self._hubs: set[str] = set()
         self._contexts: dict[str, bool] = {}
@@ -85,13 +85,13 @@ class Search:
         Args:
             ids: of everything in the store.
         """
-        found = Affected(collecting=set(self._placements.collecting(self._pipeline)))
+        result = Affected(collecting=set(self._placements.collecting(self._pipeline)))
         for id_ in ids:
             if (type_ := type_of(id_)) in self._types:
-                found.containers.add(id_)
+                result.containers.add(id_)
             elif type_ not in NEVER_LOOSE:
-                found.loose.add(id_)
-        return found
+                result.loose.add(id_)
+        return result
 
     def affected(self, changed: Iterable[str], homeless: Iterable[str] = ()) -> Affected:
         """The events that changed objects affect.
@@ -100,14 +100,14 @@ class Search:
             changed: their ids.
             homeless: ids of objects whose event is no more: they have to go somewhere.
         """
-        self._found = Affected(loose=self._content(homeless))
+        self._affected = Affected(loose=self._content(homeless))
         self._seen = set()
         self._hubs = set()
         for ids in slices(changed, _AT_ONCE):
             self._touch(ids)
         self._nested()
         self._moved()
-        return self._found
+        return self._affected
 
     # from objects to events
 
@@ -159,13 +159,13 @@ class Search:
     def _note(self, ids: set[str]) -> None:
         """Note the events of some objects."""
         containers = {id_ for id_ in ids if type_of(id_) in self._types}
-        self._found.containers |= containers
+        self._affected.containers |= containers
         placed: set[str] = set()
         for id_, event, collecting, _ in self._placements.placed(self._pipeline, ids):
             placed.add(id_)
             if collecting:
-                self._found.collecting.add(event)
-        self._found.loose |= self._content(ids - placed)
+                self._affected.collecting.add(event)
+        self._affected.loose |= self._content(ids - placed)
 
     def _content(self, ids: Iterable[str]) -> set[str]:
         return {
@@ -240,14 +240,14 @@ class Search:
     def _nested(self) -> None:
         """A report in a report extends it: that of the inner one depends on all the outer ones."""
         done: set[str] = set()
-        while waiting := self._found.containers - done:
+        while waiting := self._affected.containers - done:
             done |= waiting
             inner = {
                 target
                 for ids in slices(waiting, _CONTAINERS_AT_ONCE)
                 for _, target in self._objects.targets(self._source, ids, self._types)
             }
-            for ids in slices(inner - self._found.containers, _AT_ONCE):
+            for ids in slices(inner - self._affected.containers, _AT_ONCE):
                 self._touch(ids)
 
     def _moved(self) -> None:
@@ -258,8 +258,8 @@ class Search:
         containers: set[str] = set()
         collecting: set[str] = set()
         while True:
-            fresh = self._found.containers - containers
-            events = self._found.collecting - collecting
+            fresh = self._affected.containers - containers
+            events = self._affected.collecting - collecting
             if not fresh and not events:
                 return
             containers |= fresh
@@ -268,9 +268,9 @@ class Search:
                 self._moved_by(ids)
             for event in events:
                 inside = [id_ for id_, *_ in self._placements.members(self._pipeline, [event])]
-                self._found.collecting.update(
-                    other
-                    for _, other, is_collecting, _ in self._placements.placed(
+                self._affected.collecting.update(
+                    event_uuid
+                    for _, event_uuid, is_collecting, _ in self._placements.placed(
                         self._pipeline, inside
                     )
                     if is_collecting
@@ -283,13 +283,13 @@ class Search:
             self._pipeline, members | containers
         ):
             if collecting:
-                self._found.collecting.add(event)
+                self._affected.collecting.add(event)
         own = self._placements.placed(self._pipeline, containers)
         events = {event for _, event, collecting, _ in own if not collecting}
         inside = {id_ for id_, *_ in self._placements.members(self._pipeline, events)}
         left = inside - members - containers
         if left:
-            self._found.loose |= self._content(left)
+            self._affected.loose |= self._content(left)
             self._touch(left)
 
     def _members(self, containers: set[str]) -> set[str]:
@@ -300,9 +300,9 @@ class Search:
         rows = self._objects.referrers(self._source, linked, LINK_TYPES) if linked else []
         links = {id_ for id_, _, _ in rows}
         while waiting:
-            found = {target for _, target in self._objects.targets(self._source, waiting)} | links
+            targets = {target for _, target in self._objects.targets(self._source, waiting)} | links
             links = set()
-            new = found - members
+            new = targets - members
             members |= new
             waiting = {id_ for id_ in new if type_of(id_) not in self._types}
         return members
@@ -310,13 +310,13 @@ class Search:
 
 def ends_of(obj: Mapping[str, Any]) -> set[str]:
     """What a link, observed-data or malware changes: the ids at its ends."""
-    found: set[str] = set()
+    result: set[str] = set()
     for name in ENDS:
         value = obj.get(name)
-        found.update(
+        result.update(
             ref for ref in (value if isinstance(value, list) else [value]) if isinstance(ref, str)
         )
-    return found
+    return result
 
 
 def slices(ids: Iterable[str], size: int) -> Iterator[set[str]]:

@@ -149,19 +149,19 @@ class Packing:
         if self._group not in ("day", "creator"):
             yield from (("", id_) for id_ in ids)
             return
-        own: list[str] = [""] * len(ids)
+        keys: list[str] = [""] * len(ids)
         marks, owners = array("q"), array("q")
         for start in range(0, len(ids), _AT_ONCE):
             piece = ids[start : start + _AT_ONCE]
             rows = self._store.objects.load(self._source, piece)
             for at, id_ in enumerate(piece, start):
                 obj, added = rows.get(id_, ({}, None))
-                own[at] = self._key(obj, added)
+                keys[at] = self._key(obj, added)
                 if self._group == "day":
                     for mark in (id_, *_marks(obj)):
                         marks.append(hash(mark))
                         owners.append(at)
-        yield from zip(_joined(own, marks, owners), ids, strict=True)
+        yield from zip(_joined(keys, marks, owners), ids, strict=True)
 
     def _key(self, obj: Mapping[str, Any], added: int | None) -> str:
         if self._group == "creator":
@@ -203,9 +203,9 @@ def _joined(keys: list[str], marks: array[int], owners: array[int]) -> list[str]
     last = -1
     for number in sorted(range(len(marks)), key=marks.__getitem__):
         if last >= 0 and marks[last] == marks[number]:
-            one, other = root(owners[last]), root(owners[number])
-            if one != other:
-                parent[one] = other
-                keys[other] = min(keys[one], keys[other])
+            first, second = root(owners[last]), root(owners[number])
+            if first != second:
+                parent[first] = second
+                keys[second] = min(keys[first], keys[second])
         last = number
     return [keys[root(at)] for at in range(len(keys))]

@@ -55,13 +55,13 @@ def _leaving(job: Job) -> dict[str, _Value]:
 
 def _arriving(jobs: Iterable[Job], values: set[_Value]) -> dict[_Value, list[tuple[Job, str]]]:
     """The jobs that some values are new in, and the UUIDs that they have there."""
-    found: dict[_Value, list[tuple[Job, str]]] = {}
+    arriving: dict[_Value, list[tuple[Job, str]]] = {}
     for job in jobs:
         known = parts(job.last.body) if job.last is not None else set()
         for row in rows_of(job.event, "Attribute"):
             if _value(row) in values and str(row["uuid"]) not in known:
-                found.setdefault(_value(row), []).append((job, str(row["uuid"])))
-    return found
+                arriving.setdefault(_value(row), []).append((job, str(row["uuid"])))
+    return arriving
 
 
 def _value(row: Part) -> _Value:

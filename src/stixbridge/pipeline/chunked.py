@@ -20,7 +20,6 @@ from typing import Self
 from stixbridge import times
 from stixbridge.api import without_collector
 from stixbridge.conversion.to_misp.engine import Conversion, convert_entries
-from stixbridge.conversion.to_misp.misp_export import made_by_misp
 from stixbridge.conversion.to_misp.options import Options
 from stixbridge.enrich import Enrich, Enrichment
 from stixbridge.errors import ConfigError, StoreError
@@ -32,7 +31,6 @@ from stixbridge.pipeline.batches import Batch
 from stixbridge.pipeline.select import Selection, Selector, placements
 from stixbridge.sources.files import SMALL, Input
 from stixbridge.stix.reader import Entry
-from stixbridge.stix.schema import shaped
 from stixbridge.stix.stream import Scan
 from stixbridge.store.spool import PIPELINE, SOURCE, Spool
 from stixbridge.store.stored_ledger import StoredLedger
@@ -119,12 +117,12 @@ class LargeConversion:
 
     def _read_all(self, inputs: Sequence[Input]) -> None:
         broken: set[int] = set()
-        while (found := self._read(inputs, broken)) is not None:
+        while (number := self._read(inputs, broken)) is not None:
             # what came of it before its end is in the store: once more, as JSON lines, and if that
             # fails without it
-            if found in self._lines:
-                broken.add(found)
-            self._lines.add(found)
+            if number in self._lines:
+                broken.add(number)
+            self._lines.add(number)
             self._spool.close()
             self._begin()
         for at in sorted(broken):
@@ -146,39 +144,30 @@ class LargeConversion:
             for at, id_ in enumerate(self._spool.all_ids()):
                 digest.update(f"\n{id_}".encode() if at else id_.encode())
             name = digest.hexdigest()[:32]
-        self._settings = replace(self._settings, input_name=name, from_misp=self._is_from_misp())
-
-    def _is_from_misp(self) -> bool:
-        """Whether a report or grouping, in the version that counts, says that MISP wrote it."""
-        ids = list(self._spool.containers({"report", "grouping"}))
-        for start in range(0, len(ids), _PAGE):
-            loaded = self._spool.objects.load(SOURCE, ids[start : start + _PAGE])
-            if made_by_misp(shaped(obj)[0] for obj, _ in loaded.values()):
-                return True
-        return False
+        self._settings = replace(self._settings, input_name=name)
 
     def _read(self, inputs: Sequence[Input], broken: set[int]) -> int | None:
         """Read all but the broken ones; the number of one that turns out to be broken."""
-        for at, given in enumerate(inputs):
+        for at, source in enumerate(inputs):
             if at in broken:
                 continue
-            if given.size <= SMALL:
-                document = given.document()
-                self._keep(document.entries, given.name)
-                found = document.bundle_id
+            if source.size <= SMALL:
+                document = source.document()
+                self._keep(document.entries, source.name)
+                bundle_id = document.bundle_id
             else:
-                with given.stream() as file:
-                    scan = Scan(file, given.name, lines=at in self._lines)
+                with source.stream() as file:
+                    scan = Scan(file, source.name, lines=at in self._lines)
                     try:
-                        self._keep(scan.entries(), given.name)
+                        self._keep(scan.entries(), source.name)
                     except (gzip.BadGzipFile, EOFError, zlib.error):
                         self._lines.add(at)  # no lines either
                         return at
                 if scan.broken:
                     return at
-                found = scan.bundle_id
-            if found:
-                self._bundles.add(found)
+                bundle_id = scan.bundle_id
+            if bundle_id:
+                self._bundles.add(bundle_id)
         return None
 
     def _keep(self, entries: Iterable[Entry], where: str) -> None:
@@ -203,24 +192,24 @@ class LargeConversion:
         later: list[set[str]] = []
         refused: set[str] = set()
         for group in self._groups():
-            found = self._selector.select(Batch(group))
-            conversion = self._convert(found)
+            selection = self._selector.select(Batch(group))
+            conversion = self._convert(selection)
             refused |= group - {str(row.container) for row in conversion.converted}
             for row in conversion.converted:
                 self._spool.put_inside(row.members)
             self._place(conversion)
-            if found.reaches_out(_inside(found, conversion)):
+            if selection.reaches_out(_inside(selection, conversion)):
                 later.append(group)  # what joins it from outside depends on where that will be
             else:
-                yield self._done(found, conversion)
+                yield self._done(selection, conversion)
         # a report that makes no event still speaks of what it lists
         free = self._selector.select(Batch(refused, loose=set(self._spool.free(self._types))))
         conversion = self._convert(free)
         self._place(conversion)
         yield self._done(free, conversion)
         for group in later:
-            found = self._selector.select(Batch(group))
-            yield self._done(found, self._convert(found))
+            selection = self._selector.select(Batch(group))
+            yield self._done(selection, self._convert(selection))
         self._account_the_rest()
 
     def _place(self, conversion: Conversion) -> None:
@@ -234,9 +223,9 @@ class LargeConversion:
         """
         sizes = self._spool.containers(self._types)
         joined: dict[str, set[str]] = {}
-        for one, other in self._spool.nested(self._types):
-            joined.setdefault(one, set()).add(other)
-            joined.setdefault(other, set()).add(one)
+        for outer, inner in self._spool.nested(self._types):
+            joined.setdefault(outer, set()).add(inner)
+            joined.setdefault(inner, set()).add(outer)
         done: set[str] = set()
         group: set[str] = set()
         size = 0
@@ -256,27 +245,27 @@ class LargeConversion:
         if group:
             yield group
 
-    def _convert(self, found: Selection) -> Conversion:
+    def _convert(self, selection: Selection) -> Conversion:
         settings = replace(
             self._settings,
-            containers=found.containers,
-            collect=found.collect,
-            placed={id_: frozenset(events) for id_, events in found.placed.items()},
+            containers=selection.containers,
+            collect=selection.collect,
+            placed={id_: frozenset(events) for id_, events in selection.placed.items()},
         )
-        entries = [Entry("$", obj, id=id_) for id_, (obj, _) in found.objects.items()]
+        entries = [Entry("$", obj, id=id_) for id_, (obj, _) in selection.objects.items()]
         with without_collector():
             return convert_entries(entries, settings, self._knowledge)
 
-    def _done(self, found: Selection, conversion: Conversion) -> list[Converted]:
-        inside = _inside(found, conversion)
+    def _done(self, selection: Selection, conversion: Conversion) -> list[Converted]:
+        inside = _inside(selection, conversion)
         rows = conversion.converted
         if self._enrich is not None:
             rows = self._enrich.apply(
                 rows, conversion.objects, conversion.ledger, self._settings.source
             )
         elsewhere = {
-            id_ for id_, (obj, _) in found.objects.items() if obj["type"] in self._types
-        } - found.containers
+            id_ for id_, (obj, _) in selection.objects.items() if obj["type"] in self._types
+        } - selection.containers
         self.ledger.account(conversion.ledger, inside - elsewhere, elsewhere)
         return rows
 
@@ -284,15 +273,15 @@ class LargeConversion:
         """What is in no event: links and context that nothing shows."""
         last = ""
         while ids := self._spool.unaccounted(last):
-            found = self._selector.select(Batch(loose=set(ids)))
-            found.collect = set()
-            self.ledger.account(self._convert(found).ledger, set(ids))
+            selection = self._selector.select(Batch(loose=set(ids)))
+            selection.collect = set()
+            self.ledger.account(self._convert(selection).ledger, set(ids))
             last = ids[-1]
 
 
-def _inside(found: Selection, conversion: Conversion) -> set[str]:
+def _inside(selection: Selection, conversion: Conversion) -> set[str]:
     """What the events are, and what belongs to them."""
-    inside = found.containers | found.collect
+    inside = selection.containers | selection.collect
     for row in conversion.converted:
         inside.update(row.stix_ids, row.members)
     return inside

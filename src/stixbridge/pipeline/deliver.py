@@ -151,8 +151,8 @@ class Deliverer:
         before: MispEvent = {}
         if last is not None and last.state in OURS:
             before = _allowed(sink, last.delivered.as_wanted())
-        held = row is not None and row.held
-        if held or (last is not None and last.state in (State.FOREIGN, State.BLOCKED)):
+        is_held = row is not None and row.held
+        if is_held or (last is not None and last.state in (State.FOREIGN, State.BLOCKED)):
             return before, before
         wanted = wanted_of(for_sink(sink, row), last)
         if wanted is None:
@@ -184,10 +184,10 @@ class Deliverer:
         """The job of one event; None where it is delivered as it is wanted."""
         row = for_sink(run.sink, row)
         last = self._store.deliveries.delivered(run.sink.name, uuid)
-        own = wanted_of(row, last)
-        if own is None:
+        offer = wanted_of(row, last)
+        if offer is None:
             return None
-        wanted = merge(self._store.deliveries.want(run.sink.name, uuid, self._name, own))
+        wanted = merge(self._store.deliveries.want(run.sink.name, uuid, self._name, offer))
         unchanged = last is not None and last.digest == digest_in(wanted, run.sink)
         if last is not None and unchanged and not self._is_offered_again(run, wanted, last):
             return None
@@ -300,10 +300,10 @@ class Deliverer:
         staying = {id_: run.undelivered[id_] for id_ in leaving & run.undelivered.keys()}
         if not staying:
             return
-        run.waiting |= not all(one.state in _FINAL for one in staying.values())
+        run.waiting |= not all(undelivered.state in _FINAL for undelivered in staying.values())
         run.staying.setdefault(job.uuid, set()).update(staying)
         elements = self._store.placements.elements_of(self._name, job.uuid, set(staying))
-        put_back(job, elements, {id_: one.level for id_, one in staying.items()})
+        put_back(job, elements, {id_: undelivered.level for id_, undelivered in staying.items()})
 
     def _record(self, run: SinkRun, job: Job, delivery: Delivery) -> None:
         """Record what became of a job."""

@@ -1,4 +1,4 @@
-"""The guard stops a run that would add or withdraw too much before it writes to a sink."""
+"""The guard: a run that would change more than expected stops before it writes to a sink."""
 
 from __future__ import annotations
 

@@ -76,16 +76,16 @@ class Lifecycle:
         }
         if self.policy.vanished == "keep":
             return kept
-        gone = self.store.objects.vanished(self.source, kept)
-        self.vanished |= gone
+        vanished = self.store.objects.vanished(self.source, kept)
+        self.vanished |= vanished
         if self.policy.vanished == "delete":
             return {
                 id_: row
                 for id_, row in kept.items()
-                if id_ not in gone or row[0]["type"] in _NEEDED
+                if id_ not in vanished or row[0]["type"] in _NEEDED
             }
         if self.policy.vanished == "to_ids_off":
-            for id_ in gone:
+            for id_ in vanished:
                 obj, added = kept[id_]
                 if obj["type"] == "indicator":
                     kept[id_] = ({**obj, "revoked": True}, added)

@@ -174,13 +174,13 @@ class Maker:
 
     def _without_container(self, changed: set[str], now: int) -> set[str]:
         """The events of changed reports and the like that take no part any more."""
-        found: set[str] = set()
+        result: set[str] = set()
         for ids in slices((id_ for id_ in changed if type_of(id_) in self._types), _AT_ONCE):
             missing = self._lifecycle(now).missing(ids)
             uuids = {uuid for id_ in missing for uuid in self._uuids(id_)}
             members = self.store.placements.members(self.pipeline, uuids)
-            found.update(event for _, event, _, _ in members)
-        return found
+            result.update(event for _, event, _, _ in members)
+        return result
 
     def _uuids(self, container: str) -> set[str]:
         """The UUIDs that the event of a container may have."""
@@ -200,12 +200,12 @@ class Maker:
         waiting: set[str] = set()
         for ids in slices(changed, _AT_ONCE):
             waiting |= lifecycle.missing(ids)
-        found: set[str] = set()
+        result: set[str] = set()
         while waiting:
             rows = self.store.objects.load(self.source, waiting)
-            waiting = {ref for obj, _ in rows.values() for ref in everything(obj)} - found
-            found |= waiting
-        return found
+            waiting = {ref for obj, _ in rows.values() for ref in everything(obj)} - result
+            result |= waiting
+        return result
 
     # 2. make
 
@@ -236,7 +236,7 @@ class Maker:
 
     def account(self, plan: Plan, ids: Iterable[str]) -> Ledger:
         """What became of changed objects that no event holds or shows."""
-        found = Ledger()
+        result = Ledger()
         for some in slices(ids, _AT_ONCE):
             lifecycle = self._lifecycle(plan.now)
             selection, conversion = self._survived(
@@ -245,8 +245,8 @@ class Maker:
             conversion.ledger.restrict(some)
             for id_ in sorted(some - selection.objects.keys()):
                 conversion.ledger.entry(id_, None, Outcome.DROPPED, lifecycle.reason(id_))
-            found.merge(conversion.ledger)
-        return found
+            result.merge(conversion.ledger)
+        return result
 
     def _lifecycle(self, now: int) -> Lifecycle:
         return Lifecycle(self.store, self.pipeline, self.source, self.policy, now)
@@ -319,10 +319,10 @@ class Maker:
             values = [
                 str(attribute["value"]) for row in rows for attribute in row.event["Attribute"]
             ]
-            others = set(placements.with_values(self.pipeline, values)) - selection.collect
+            sharing = set(placements.with_values(self.pipeline, values)) - selection.collect
             events = {
                 event
-                for _, event, collecting, _ in placements.placed(self.pipeline, others)
+                for _, event, collecting, _ in placements.placed(self.pipeline, sharing)
                 if collecting
             }
             # a collecting event that something joins is made again with all that is in it

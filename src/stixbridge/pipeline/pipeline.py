@@ -20,7 +20,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from stixbridge import stopping, times
 from stixbridge.api import without_collector
@@ -33,6 +33,7 @@ from stixbridge.pipeline.guard import ChangeCount, Guard
 from stixbridge.pipeline.make import Made, Maker, Plan
 from stixbridge.pipeline.pull import Progress, Puller, PullPolicy
 from stixbridge.pipeline.records import elements
+from stixbridge.pipeline.run import Run, Settling, Work
 from stixbridge.pipeline.run_ledger import RunLedger
 from stixbridge.pipeline.select import placements
 from stixbridge.pipeline.summary import Summary
@@ -41,66 +42,9 @@ from stixbridge.sinks.base import Sink
 from stixbridge.sinks.delivery import Delivery, Job
 from stixbridge.sinks.places import event_in_sink
 from stixbridge.sources.base import Source
-from stixbridge.stix.reader import Entry
 
 _OVERLAP = 600_000_000
 """Microseconds that are looked at again: clocks differ."""
-
-
-@dataclass(slots=True)
-class Run:
-    """One run of a pipeline.
-
-    Attributes:
-        number: of the run.
-        moment: the reference time, microseconds.
-        summary: what became of it so far.
-        replay: ask no source, and make everything that is in the store again.
-        full: ask the source for everything, not for what is new.
-        confirmed: whatever the guard says.
-    """
-
-    number: int
-    moment: int
-    summary: Summary
-    replay: bool = False
-    full: bool = False
-    confirmed: bool = False
-
-
-@dataclass(slots=True)
-class Work:
-    """What is to be done in a run, and up to where the pipeline has come when it is done.
-
-    Attributes:
-        plan: the events to make.
-        rejected: bad entries that came.
-        seq: of the newest object.
-        applied: of the newest change of the suppression list; None where it is as it was.
-        news: whether there is anything that no run has done.
-    """
-
-    plan: Plan
-    rejected: list[Entry]
-    seq: int
-    applied: int | None
-    news: bool
-
-
-@dataclass(slots=True)
-class Settling:
-    """What became of the events of a batch in all sinks.
-
-    Attributes:
-        counts: UUID of an event -> how many sinks have dealt with it.
-        staying: UUID of an event -> ids of objects that stay in it, since their new event is not in
-            a sink.
-        complete: no sink failed.
-    """
-
-    counts: dict[str, int]
-    staying: dict[str, set[str]] = field(default_factory=dict)
-    complete: bool = True
 
 
 class Pipeline:
@@ -259,19 +203,19 @@ class Pipeline:
         for sink in self.sinks:
             moment = times.now()
             try:
-                found = sink.false_positives(suppression.last_asked(sink.name) - _OVERLAP)
+                marks = sink.false_positives(suppression.last_asked(sink.name) - _OVERLAP)
             except ServerError as error:
                 run.summary.fail(error)
                 continue
-            if found is None:
+            if marks is None:
                 self.say(
                     f"{sink.name}: this key may not read sightings: false positives of analysts "
                     "are not seen"
                 )
                 continue
-            for value, said in found:
+            for value, marked in marks:
                 why = f"marked as a false positive in {sink.name}"
-                suppression.add(value, why, moment, said=said)
+                suppression.add(value, why, moment, marked=marked)
             suppression.set_asked(sink.name, moment)
 
     def plan(self, run: Run) -> Work:
@@ -302,6 +246,7 @@ class Pipeline:
         """Make the events of a batch, and account for what is in them."""
         plan = work.plan
         made = self.maker.make(plan, batch, work.rejected if plan.is_first(batch) else ())
+        gc.collect(0)  # what the conversion left, while it is young
         alone = len(plan.batches) <= 1
 
         def counts(id_: str, account: Account) -> bool:
@@ -407,7 +352,6 @@ class Pipeline:
         for sink in self.sinks:
             self.deliver(run, sink, made.wanted, settling, last=last)
         self.settle(made.wanted, settling)
-        gc.collect(0)  # what the batch left, while it is young
         return settling.complete
 
     def _guard_allows(self, run: Run, plan: Plan) -> bool:

@@ -72,13 +72,13 @@ class Pulled:
     ledger: Ledger = field(default_factory=Ledger)
     errors: list[ServerError] = field(default_factory=list)
 
-    def add(self, other: Pulled) -> None:
+    def add(self, pulled: Pulled) -> None:
         """Add what another collection brought."""
-        self.pages += other.pages
-        self.entries += other.entries
-        self.changed += other.changed
-        self.ledger.merge(other.ledger)
-        self.errors.extend(other.errors)
+        self.pages += pulled.pages
+        self.entries += pulled.entries
+        self.changed += pulled.changed
+        self.ledger.merge(pulled.ledger)
+        self.errors.extend(pulled.errors)
 
 
 class Puller:
@@ -153,18 +153,18 @@ class Puller:
         source = self.source
         if not isinstance(source, Server):
             return source.collections()
-        kept = self.store.inbox.offered(source.name, source.choice, moment - _OFFER_KEPT)
+        kept = self.store.sources.offered(source.name, source.choice, moment - _OFFER_KEPT)
         if kept is not None:
             return [Collection(**row) for row in kept]
         found = source.collections()
         rows = [{"id": row.id, "title": row.title, "url": row.url} for row in found]
         if rows:
-            self.store.inbox.set_offered(source.name, source.choice, moment, rows)
+            self.store.sources.set_offered(source.name, source.choice, moment, rows)
         return found
 
     def _pull_one(self, pulled: Pulled, collection: Collection, moment: int, *, full: bool) -> None:
         source = self.source.name
-        watermark = None if full else self.store.inbox.watermark(source, collection.id)
+        watermark = None if full else self.store.sources.watermark(source, collection.id)
         pages = ahead(self.source.pages(collection, watermark))
         try:
             for page in pages:
@@ -172,15 +172,15 @@ class Puller:
                 self._store_page(pulled, collection, page, moment)
         except ServerError as error:
             if error.status in _GONE:
-                self.store.inbox.forget_offered(source)
-            self.store.inbox.record_poll(
+                self.store.sources.forget_offered(source)
+            self.store.sources.record_poll(
                 source, collection.id, moment, str(error), collection.title
             )
             pulled.errors.append(error)
         finally:
             pages.close()
         if not pulled.pages and not pulled.errors:
-            self.store.inbox.record_poll(source, collection.id, moment, title=collection.title)
+            self.store.sources.record_poll(source, collection.id, moment, title=collection.title)
 
     def _store_page(self, pulled: Pulled, collection: Collection, page: Page, moment: int) -> None:
         entries, outside = self.policy.window.split(page.entries, moment)
@@ -228,7 +228,7 @@ class Puller:
             seq = self.store.objects.last_seq(source.name)
             wanting = [
                 id_
-                for id_ in self.store.inbox.missing_references(source.name)
+                for id_ in self.store.sources.missing_references(source.name)
                 if self._askable(id_)
             ]
             some = wanting[:_ASKED_AT_ONCE]
@@ -246,7 +246,7 @@ class Puller:
             # what is not here now does not exist there, or is not let in
             found = self.store.objects.known(source.name, some)
             done = len(some) == len(wanting)
-            self.store.inbox.record_asked(
+            self.store.sources.record_asked(
                 source.name, seq if done else None, sorted(set(some) - found), moment
             )
             if not found:
@@ -262,49 +262,44 @@ class Puller:
     def _compare(
         self, source: Server, collections: list[Collection], pulled: Pulled, moment: int
     ) -> None:
-        """Hold the store against the manifests, when it is time for that."""
-        if (
-            self.policy.compare_every is None
-            or moment - self.store.inbox.last_comparison(source.name) < self.policy.compare_every
-        ):
+        """Compare the store with the manifests, when it is time for that."""
+        every, sources = self.policy.compare_every, self.store.sources
+        if every is None or moment - sources.last_comparison(source.name) < every:
             return
-        known = self.store.inbox.collections_with_content(source.name)
-        missing = known.keys() - {collection.id for collection in collections}
-        if missing and not source.chosen:
-            # not a withdrawal: it may be readable again tomorrow
-            self._say(
-                f"{source.name}: not compared, since {known[min(missing)]} is not offered any more"
-            )
-            self.store.inbox.record_comparison(source.name, moment)
+        obstacle = self._read_manifests(source, collections)
+        if obstacle is not None:
+            self._say(f"{source.name}: not compared, since {obstacle}")
+            sources.record_comparison(source.name, moment)
             return
-        self.store.inbox.list_manifest(source.name, [], first=True)
-        for collection in collections:
-            count = 0
-            try:
-                for rows in source.manifest(collection):
-                    stopping.check()
-                    self.store.inbox.list_manifest(source.name, rows)
-                    count += len(rows)
-            except ServerError as error:
-                if error.status not in _UNKNOWN_FILTER:
-                    raise
-                # it has none, which the next poll will not change
-                self._say(f"{source.name}: not compared, since it shows no manifest ({error})")
-                self.store.inbox.record_comparison(source.name, moment)
-                return
-            if not count and collection.id in known:
-                self._say(
-                    f"{source.name}: not compared, since the manifest of {collection.title} lists "
-                    "nothing"
-                )
-                self.store.inbox.record_comparison(source.name, moment)
-                return
-        gone, outdated = self.store.inbox.compare_manifest(source.name, moment)
-        pulled.changed += len(gone)
-        if gone:
-            self._say(f"{source.name}: {len(gone)} objects are no longer there")
+        vanished, outdated = sources.compare_manifest(source.name, moment)
+        pulled.changed += len(vanished)
+        if vanished:
+            self._say(f"{source.name}: {len(vanished)} objects were removed at the server")
         for collection in collections if outdated else ():
             # a server that keeps the time of the first version never says that there is another
             for page in source.by_id(collection, outdated):
                 stopping.check()
                 self._store_page(pulled, collection, page, moment)
+
+    def _read_manifests(self, source: Server, collections: list[Collection]) -> str | None:
+        """Store the manifests of a source; why they can't be compared, if so."""
+        known = self.store.sources.collections_with_content(source.name)
+        missing = known.keys() - {collection.id for collection in collections}
+        if missing and not source.chosen:
+            # not a withdrawal: it may be readable again tomorrow
+            return f"{known[min(missing)]} is not offered any more"
+        self.store.sources.list_manifest(source.name, [], first=True)
+        for collection in collections:
+            count = 0
+            try:
+                for rows in source.manifest(collection):
+                    stopping.check()
+                    self.store.sources.list_manifest(source.name, rows)
+                    count += len(rows)
+            except ServerError as error:
+                if error.status not in _UNKNOWN_FILTER:
+                    raise
+                return f"it shows no manifest ({error})"  # which the next poll will not change
+            if not count and collection.id in known:
+                return f"the manifest of {collection.title} lists nothing"
+        return None

@@ -37,12 +37,12 @@ def survived(
         except (StixbridgeError, MemoryError, OSError):
             raise  # nothing that an object is to blame for
         except Exception as error:
-            found = culprits()
-            if not found and before:
+            guilty = culprits()
+            if not guilty and before:
                 # not by chance, and not found by halving
-                found = sorted(new)
-            before = not found
-            for id_ in found:
+                guilty = sorted(new)
+            before = not guilty
+            for id_ in guilty:
                 put_aside(id_, error)
     return convert()
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from stixbridge.api import convert
+from stixbridge.api import Result, convert
 from stixbridge.enrich import Enrich
 from stixbridge.enrich.rules.conditions import BadExpression, Expression, compiled_on
 from stixbridge.enrich.rules.loader import read_rules
@@ -45,8 +45,8 @@ def run_tests(path: Path, settings: Enrich | None = None) -> Iterator[Trial]:
     Raises:
         ConfigError: for mistakes in the rules.
     """
-    found = read_rules(path, load)
-    for at, table in enumerate(found.tests):
+    rules = read_rules(path, load)
+    for at, table in enumerate(rules.tests):
         if not isinstance(table, dict):
             yield Trial(f"test {at + 1}", ["a test is a table"])
             continue
@@ -56,39 +56,21 @@ def run_tests(path: Path, settings: Enrich | None = None) -> Iterator[Trial]:
 
 
 def _run(table: dict[str, Any], path: Path, settings: Enrich) -> Iterator[str]:
-    unknown = table.keys() - _KEYS
-    if unknown:
-        yield (
-            f"unknown settings {', '.join(sorted(unknown))}; a test has {', '.join(sorted(_KEYS))}"
-        )
-        return
-    expected = table.get("expect")
-    if not isinstance(expected, list) or not expected:
-        yield 'it expects nothing: give expect = ["…"]'
-        return
-    texts = [
-        name
-        for name in ("source", "group", "now", "file")
-        if not isinstance(table.get(name, ""), str)
-    ]
-    if texts:
-        yield f"{', '.join(texts)}: a text is needed"
+    """Run one test; a line for each mistake in it, and for each expression that does not hold."""
+    mistake = _mistake(table)
+    if mistake is not None:
+        yield mistake
         return
     expressions: list[Expression] = []
-    for text in expected:
+    for text in table["expect"]:
         try:
             expressions.append(compiled_on(str(text), _NAMES))
         except BadExpression as error:
             yield f"expect {text!r}: {error}"
     stix: Any = table.get("stix")
-    if stix is None and isinstance(table.get("file"), str):
-        stix = path.parent / table["file"]
-    if stix is None:
-        yield 'it has no input: give stix = [{…}], or file = "…"'
-        return
     try:
         result = convert(
-            stix,
+            path.parent / table["file"] if stix is None else stix,
             table.get("now", "2026-01-01T00:00:00Z"),
             source=table.get("source"),
             group=str(table.get("group", "report")),
@@ -97,6 +79,30 @@ def _run(table: dict[str, Any], path: Path, settings: Enrich) -> Iterator[str]:
     except StixbridgeError as error:
         yield str(error)
         return
+    yield from _failures(result, expressions)
+
+
+def _mistake(table: dict[str, Any]) -> str | None:
+    """What is wrong with the settings of a test."""
+    unknown = table.keys() - _KEYS
+    if unknown:
+        return (
+            f"unknown settings {', '.join(sorted(unknown))}; a test has {', '.join(sorted(_KEYS))}"
+        )
+    expected = table.get("expect")
+    if not isinstance(expected, list) or not expected:
+        return 'it expects nothing: give expect = ["…"]'
+    names = ("source", "group", "now", "file")
+    texts = [name for name in names if not isinstance(table.get(name, ""), str)]
+    if texts:
+        return f"{', '.join(texts)}: a text is needed"
+    if table.get("stix") is None and "file" not in table:
+        return 'it has no input: give stix = [{…}], or file = "…"'
+    return None
+
+
+def _failures(result: Result, expressions: list[Expression]) -> Iterator[str]:
+    """The expressions that do not hold of a result."""
     from cel import Context
 
     deliveries = [

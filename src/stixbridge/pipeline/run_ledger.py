@@ -155,13 +155,13 @@ class RunLedger:
     @property
     def kinds(self) -> set[str]:
         """The outcomes of objects, and every reason that occurs anywhere."""
-        found: set[str] = {outcome for outcome, count in self.outcomes.items() if count}
-        found.update(note[2] for note in self._notes)
-        found.update(self._line_reasons)
-        found.update(note[3] for note in self._notes if note[3] is not None)
+        result: set[str] = {outcome for outcome, count in self.outcomes.items() if count}
+        result.update(note[2] for note in self._notes)
+        result.update(self._line_reasons)
+        result.update(note[3] for note in self._notes if note[3] is not None)
         for (_, reason, _, _, drops), _ in self._by_shape():
-            found.update(why for why in (reason, *(why for _, _, why in drops)) if why is not None)
-        return found
+            result.update(why for why in (reason, *(why for _, _, why in drops)) if why is not None)
+        return result
 
     @property
     def alarming(self) -> bool:
@@ -176,11 +176,11 @@ class RunLedger:
     @property
     def invalid(self) -> list[dict[str, str]]:
         """The entries of the input that are no usable STIX, in a fixed order."""
-        found = [line for line in self._lines if line[2] is Outcome.INVALID]
+        result = [line for line in self._lines if line[2] is Outcome.INVALID]
         for id_, number in self._accounts.items():
             if self._shapes[number][0] is Outcome.INVALID:
-                found.extend(entries_of(id_, self._shapes[number]))
-        return [plain(line) for line in sorted(found, key=order_of)]
+                result.extend(entries_of(id_, self._shapes[number]))
+        return [plain(line) for line in sorted(result, key=order_of)]
 
     @property
     def entries(self) -> Iterator[dict[str, str]]:

@@ -66,12 +66,12 @@ def run_once(
         StixbridgeError: when there is only one pipeline, and it could not run at all.
         Stopped: when the process has been asked to end.
     """
-    found: dict[int, Summary] = {}
+    summaries: dict[int, Summary] = {}
 
     def run(number: int) -> None:
         pipeline = pipelines[number]
         try:
-            found[number] = pipeline.run(now, replay=replay, full=full, confirmed=confirmed)
+            summaries[number] = pipeline.run(now, replay=replay, full=full, confirmed=confirmed)
         finally:
             pipeline.close()
 
@@ -86,8 +86,8 @@ def run_once(
         ):
             raise error
         name = pipelines[number].name
-        found[number] = Summary(name, errors=[str(error)], status=error.exit_status)
-    return [found[number] for number in range(len(pipelines))]
+        summaries[number] = Summary(name, errors=[str(error)], status=error.exit_status)
+    return [summaries[number] for number in range(len(pipelines))]
 
 
 class Watch:
@@ -126,9 +126,9 @@ class Watch:
             over = threading.Event()
             workers = [
                 threading.Thread(
-                    target=self._work, args=(one, over), name=one.pipeline.name, daemon=True
+                    target=self._work, args=(job, over), name=job.pipeline.name, daemon=True
                 )
-                for one in scheduled
+                for job in scheduled
             ]
             for worker in workers:
                 worker.start()
@@ -172,24 +172,24 @@ class Watch:
                 continue
             self._reload.clear()
             try:
-                found = self._load()
+                fresh = self._load()
             except Exception as error:  # a mistake of ours in reading it ends nothing either
                 self._tell(self._complain, f"{error}\nthe configuration stays as it was")
                 continue
             self._tell(self._complain, "configuration read again")
-            return found
+            return fresh
 
-    def _work(self, one: Scheduled, over: threading.Event) -> None:
+    def _work(self, job: Scheduled, over: threading.Event) -> None:
         """Run one pipeline by its schedule.
 
         This ends when the process is asked to end or there is another configuration.
         """
-        name = one.pipeline.name
+        name = job.pipeline.name
         try:
             while not over.is_set():
                 started = times.now()
                 try:
-                    summary = one.pipeline.run()
+                    summary = job.pipeline.run()
                     with contextlib.suppress(Exception):  # nobody may read it any more
                         self._report(summary)
                 except Stopped:
@@ -204,6 +204,6 @@ class Watch:
                         self._complain, f"{name}: a mistake in stixbridge, please report it: {what}"
                     )
                 passed = (times.now() - started) / 1_000_000
-                over.wait(max(0.0, one.every - passed) + random.uniform(0, one.jitter))  # noqa: S311
+                over.wait(max(0.0, job.every - passed) + random.uniform(0, job.jitter))  # noqa: S311
         finally:
-            one.pipeline.close()
+            job.pipeline.close()

@@ -113,85 +113,87 @@ class Selector:
             batch: from `stixbridge.pipeline.batches`.
             in_reports: ids of loose objects that turned out to be in an event of a report.
         """
-        found = Selection(containers=set(batch.containers), events=set(batch.collecting))
+        selection = Selection(containers=set(batch.containers), events=set(batch.collecting))
         collect = {
             id_ for id_, *_ in self._placements.members(self._pipeline, batch.collecting)
         } | {id_ for id_ in batch.loose if id_ not in in_reports}
-        self._load(found, found.containers | collect)
+        self._load(selection, selection.containers | collect)
         inside: set[str] = set()
         waiting = set(collect)
         while waiting:
-            self._load(found, waiting)
+            self._load(selection, waiting)
             inside |= waiting
-            here = [found.objects[id_][0] for id_ in waiting & found.objects.keys()]
+            here = [selection.objects[id_][0] for id_ in waiting & selection.objects.keys()]
             waiting = {
                 ref for obj in here if obj["type"] not in LINK_TYPES for ref in parts(obj)
             } - inside
-        found.containers &= found.objects.keys()
-        found.collect = {id_ for id_ in collect if found.is_content(id_)}
-        self._load_around(found, self._members(found) | found.containers | inside)
-        for id_, event, collecting, day in self._placements.placed(self._pipeline, found.objects):
-            found.placed.setdefault(id_, set()).add(event)
+        selection.containers &= selection.objects.keys()
+        selection.collect = {id_ for id_ in collect if selection.is_content(id_)}
+        self._load_around(selection, self._members(selection) | selection.containers | inside)
+        for id_, event, collecting, day in self._placements.placed(
+            self._pipeline, selection.objects
+        ):
+            selection.placed.setdefault(id_, set()).add(event)
             if collecting and day:
-                found.assigned[id_] = min(day, found.assigned.get(id_, day))
-        found.delivered = self._placements.delivered_ids(self._pipeline, found.placed)
-        return found
+                selection.assigned[id_] = min(day, selection.assigned.get(id_, day))
+        selection.delivered = self._placements.delivered_ids(self._pipeline, selection.placed)
+        return selection
 
-    def _members(self, found: Selection) -> set[str]:
+    def _members(self, selection: Selection) -> set[str]:
         """All that the containers hold, at any depth; containers inside are not opened."""
         members: set[str] = set()
         waiting: set[str] = set()
-        for id_ in found.containers:
-            waiting |= everything(found.objects[id_][0])
-            if found.type(id_) not in CONTAINERS:
+        for id_ in selection.containers:
+            waiting |= everything(selection.objects[id_][0])
+            if selection.type(id_) not in CONTAINERS:
                 rows = self._objects.referrers(self._source, [id_], LINK_TYPES)
                 waiting.update(link for link, _, _ in rows)
         while waiting:
-            self._load(found, waiting)
+            self._load(selection, waiting)
             members |= waiting
             further: set[str] = set()
-            for id_ in waiting & found.objects.keys():
-                if found.type(id_) not in self._types:
-                    further |= everything(found.objects[id_][0])
+            for id_ in waiting & selection.objects.keys():
+                if selection.type(id_) not in self._types:
+                    further |= everything(selection.objects[id_][0])
             waiting = further - members
         return members
 
-    def _load_around(self, found: Selection, primary: set[str]) -> None:
+    def _load_around(self, selection: Selection, primary: set[str]) -> None:
         """What else the conversion looks at.
 
         Links of the members, their other ends, producers, markings.
         """
         # a context object may be linked to half of the world: what of that is here, the other end
         # says
-        content = [id_ for id_ in primary if found.role(id_) is not Role.CONTEXT]
+        content = [id_ for id_ in primary if selection.role(id_) is not Role.CONTEXT]
         rows = self._objects.referrers(self._source, content, REACHES_OUT)
-        self._load(found, [id_ for id_, _, _ in rows])
-        self._close(found, found.objects)
-        contexts = [id_ for id_ in found.objects if found.is_shown_elsewhere(id_)]
+        self._load(selection, [id_ for id_, _, _ in rows])
+        self._close(selection, selection.objects)
+        contexts = [id_ for id_ in selection.objects if selection.is_shown_elsewhere(id_)]
         # sightings and notes of a context object stand where that does
         rows = self._objects.referrers(self._source, contexts, _SPEAKING)
-        before = set(found.objects)
-        self._load(found, [id_ for id_, _, _ in rows])
-        self._load(found, self._objects.joining(self._source, contexts))
-        self._close(found, found.objects.keys() - before)
+        before = set(selection.objects)
+        self._load(selection, [id_ for id_, _, _ in rows])
+        self._load(selection, self._objects.joining(self._source, contexts))
+        self._close(selection, selection.objects.keys() - before)
 
-    def _close(self, found: Selection, ids: Iterable[str]) -> None:
+    def _close(self, selection: Selection, ids: Iterable[str]) -> None:
         """Load what objects refer to, until nothing is missing."""
         waiting = list(ids)
         while waiting:
             wanted: set[str] = set()
             for id_ in waiting:
-                obj = found.objects[id_][0]
-                if id_ in found.containers or obj["type"] not in self._types:
+                obj = selection.objects[id_][0]
+                if id_ in selection.containers or obj["type"] not in self._types:
                     wanted |= everything(obj)
-            missing = wanted - found.objects.keys()
-            self._load(found, missing)
-            waiting = [id_ for id_ in missing if id_ in found.objects]
+            missing = wanted - selection.objects.keys()
+            self._load(selection, missing)
+            waiting = [id_ for id_ in missing if id_ in selection.objects]
 
-    def _load(self, found: Selection, ids: Iterable[str]) -> None:
-        missing = [id_ for id_ in ids if id_ not in found.objects]
+    def _load(self, selection: Selection, ids: Iterable[str]) -> None:
+        missing = [id_ for id_ in ids if id_ not in selection.objects]
         if missing:
-            found.objects.update(self._objects.load(self._source, missing))
+            selection.objects.update(self._objects.load(self._source, missing))
 
 
 def placements(row: Converted) -> list[Placement]:

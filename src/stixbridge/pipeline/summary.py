@@ -82,8 +82,8 @@ class Summary:
 
     def _changes(self) -> dict[str, list[str]]:
         """UUID of an event -> what would change in it, in all sinks."""
-        found: dict[str, list[str]] = {}
+        result: dict[str, list[str]] = {}
         for _, delivery in self.deliveries:
             if delivery.changes:
-                found.setdefault(delivery.event, []).extend(delivery.changes)
-        return found
+                result.setdefault(delivery.event, []).extend(delivery.changes)
+        return result

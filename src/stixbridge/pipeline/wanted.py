@@ -63,8 +63,8 @@ def levels_in(row: Converted) -> dict[str, str | None]:
 def _level_of_part(part: Part, event: str | None) -> str | None:
     """The level of a part, from its tags and those of its attributes; or `CLOSED`."""
     level = tlp.strictest(map(level_of, [part, *rows_of(part, "Attribute")]))
-    held = part.get("distribution") == "0" and level in (None, event)
-    return CLOSED if held else level
+    is_restricted = part.get("distribution") == "0" and level in (None, event)
+    return CLOSED if is_restricted else level
 
 
 def _stricter(level: str | None, other: str | None) -> str | None:

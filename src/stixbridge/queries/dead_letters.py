@@ -44,7 +44,7 @@ def dead_letters(store: Store, *, settled: bool = False) -> list[DeadLetter]:
         store: the store of the configuration.
         settled: whether to include those that a person dropped.
     """
-    found = [
+    letters = [
         DeadLetter(
             f"entry:{row['source']}/{row['digest']}",
             f"{row['collection']} {row['path']}",
@@ -52,7 +52,7 @@ def dead_letters(store: Store, *, settled: bool = False) -> list[DeadLetter]:
         )
         for row in store.quarantine.entries(settled=settled)
     ]
-    found += [
+    letters += [
         DeadLetter(
             f"object:{row['pipeline']}/{row['id']}", "", row["error"], times.to_text(row["since"])
         )
@@ -61,8 +61,8 @@ def dead_letters(store: Store, *, settled: bool = False) -> list[DeadLetter]:
     for row in store.quarantine.events(_PASSED_BY, settled=settled):
         reason = "; ".join(filter(None, (row["state"], row["note"])))
         key = f"event:{row['sink']}/{row['event']}"
-        found.append(DeadLetter(key, row["info"], reason, times.to_text(row["updated"])))
-    return found
+        letters.append(DeadLetter(key, row["info"], reason, times.to_text(row["updated"])))
+    return letters
 
 
 def show(store: Store, key: str) -> dict[str, Any]:
@@ -85,8 +85,8 @@ def show(store: Store, key: str) -> dict[str, Any]:
             for source in store.objects.sources_of(id_)
         }
     if kind == "event":
-        held = store.deliveries.delivered(place, id_)
-        shown["event"] = held.delivered.body if held is not None else None
+        delivery = store.deliveries.delivered(place, id_)
+        shown["event"] = delivery.delivered.body if delivery is not None else None
         shown["notes"] = [
             {key: note[key] for key in ("id", "reason", "target")}
             for note in store.deliveries.notes_of_event(id_)

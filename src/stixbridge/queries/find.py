@@ -26,7 +26,7 @@ def find(config: Config, store: Store, what: str) -> list[dict[str, Any]]:
         and elements), `missing` (what was not carried over, and why) and `touched` (rules that
         changed it or its event).
     """
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for id_ in sorted(store.placements.ids_matching(what)):
         for source in store.objects.sources_of(id_):
             obj, _ = store.objects.load(source, [id_])[id_]
@@ -34,7 +34,7 @@ def find(config: Config, store: Store, what: str) -> list[dict[str, Any]]:
                 name for name, settings in config.pipelines.items() if settings.source == source
             ]
             made = [_made(config, store, name, id_) for name in pipelines]
-            found.append(
+            rows.append(
                 {
                     "id": id_,
                     "source": source,
@@ -47,7 +47,7 @@ def find(config: Config, store: Store, what: str) -> list[dict[str, Any]]:
                     "touched": [entry for _, touched in made for entry in touched],
                 }
             )
-    return found
+    return rows
 
 
 def _events(store: Store, pipeline: str, id_: str) -> list[dict[str, Any]]:
@@ -59,11 +59,15 @@ def _events(store: Store, pipeline: str, id_: str) -> list[dict[str, Any]]:
         for sink in sinks:
             # an event that is split has its parts in several, and one that was taken over has its
             # own UUIDs
-            held = store.deliveries.delivered(sink["sink"], event)
-            delivered = held.delivered if held is not None else Delivered({"uuid": event})
+            delivery = store.deliveries.delivered(sink["sink"], event)
+            delivered = delivery.delivered if delivery is not None else Delivered({"uuid": event})
             places = {uuid: place_of(delivered, uuid) for uuid in sorted(uuids)}
-            sink["event"] = next((other for other, _ in places.values()), event)
-            sink["elements"] = {uuid: there for uuid, (_, there) in places.items() if there != uuid}
+            sink["event"] = next((uuid for uuid, _ in places.values()), event)
+            sink["elements"] = {
+                uuid: remote_uuid
+                for uuid, (_, remote_uuid) in places.items()
+                if remote_uuid != uuid
+            }
         notes = [
             note
             for note in store.deliveries.notes_of_event(event)
@@ -93,7 +97,7 @@ def _made(
     ledger, touched = RunLedger(), list[dict[str, str]]()
     for batch in plan.batches:
         made = maker.make(plan, batch)
-        ledger.merge(made.ledger, lambda other, _: other == id_)
+        ledger.merge(made.ledger, lambda ref, _: ref == id_)
         touched.extend(
             {"pipeline": pipeline, "event": event, "rule": rule, "uuid": uuid, "action": action}
             for event, row in made.wanted.items()

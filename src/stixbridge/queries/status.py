@@ -15,7 +15,7 @@ from stixbridge.store import Store
 
 def status(config: Config, store: Store) -> dict[str, Any]:
     """Return the state of collections and deliveries, and the last run of each pipeline."""
-    collections = store.inbox.collections()
+    collections = store.sources.collections()
     for row in collections:
         row["lag"] = _lag(row["polled"], row["watermark"])
         row["polled"] = times.to_text(row["polled"]) if row["polled"] is not None else None
@@ -40,10 +40,10 @@ def status(config: Config, store: Store) -> dict[str, Any]:
     return {
         "store": store.path,
         "collections": collections,
-        "sources": store.inbox.count_by_source(),
+        "sources": store.sources.count_by_source(),
         "deliveries": store.deliveries.count_by_state(),
         "notes": store.deliveries.count_notes(),
-        "rejects": store.inbox.count_rejects(),
+        "rejects": store.sources.count_rejects(),
         "pipelines": pipelines,
         "dead_letters": len(dead_letters(store)),
     }

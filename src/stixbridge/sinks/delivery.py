@@ -19,10 +19,10 @@ Note = tuple[str | None, Outcome, Reason, str | None]
 class State(StrEnum):
     """Where the delivery of an event stands; kept in the store.
 
-    `failed`: nothing is known of it, and what was on record stays; this is never recorded. `adding`: its creation was
-    begun. `deleting`: so was its deletion. `waiting`: it is ours and in the sink, and an
-    update of it could not be delivered; the recorded body is what is there. `held`: not created, tried again at every
-    run. `out`: left out on purpose.
+    `failed`: nothing is known of it, and what was on record stays; this is never recorded.
+    `adding`: its creation was begun. `deleting`: so was its deletion. `waiting`: it is ours and in
+    the sink, and an update of it could not be delivered; the recorded body is what is there.
+    `held`: not created, tried again at every run. `out`: left out on purpose.
     """
 
     ADDING = "adding"
@@ -73,13 +73,13 @@ class Record(Protocol):
     """Records every write before it is sent."""
 
     def begin(self, state: State, delivered: Delivered) -> None:
-        """An event is about to be created or deleted: from here on it may be in the sink, or not."""
+        """An event is about to be created or deleted: from now on it may be in the sink."""
 
     def begin_edits(self, edits: tuple[Edit, ...]) -> None:
         """An event is about to be edited."""
 
     def known(self, uuid: str) -> bool:
-        """Whether an event of this UUID in the sink was delivered there, or carries one that was."""
+        """Whether an event in the sink was delivered there, or carries one that was."""
 
 
 class _NoRecord:
@@ -106,8 +106,8 @@ class Job:
         now: seconds.
         whole: False for the first of two steps; a dry run tells its changes with the second.
         publish_again: the event was published in MISP, and is to be published again after the edit.
-        inherited: UUID of a new attribute -> edits of an analyst at its value in the event that it comes from
-            (`carry_over`).
+        inherited: UUID of a new attribute -> edits of an analyst at its value in the event that it
+            comes from (`carry_over`).
     """
 
     wanted: Wanted
@@ -131,7 +131,10 @@ class Job:
         return self.wanted.event
 
     def begin(self, state: State, delivered: Delivered) -> None:
-        """Record that the event is about to be created or deleted; the next run goes on from there after a cut."""
+        """Record that the event is about to be created or deleted.
+
+        After an interruption, the next run goes on from there.
+        """
         self.record.begin(state, delivered)
         self.last = LastDelivery(state, delivered)
 

@@ -73,7 +73,7 @@ _WIDTH = {"0": 0, "4": 1, "1": 2, "2": 3, "3": 4, "5": 5}
 
 
 def width(distribution: object) -> int:
-    """A rank of a distribution by how many can read; a sharing group (4) has fewer readers than a community."""
+    """A rank of a distribution by its readers; a sharing group (4) has fewer than a community."""
     return _WIDTH.get(str(distribution), 0)
 
 

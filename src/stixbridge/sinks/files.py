@@ -1,4 +1,4 @@
-"""Plain files: one `<event uuid>.json` an event, `{"Event": {…}}`, as MISP imports and exports it."""
+"""Plain files: `<event uuid>.json` with `{"Event": {…}}`, as MISP imports and exports events."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class FilesSink(Sink):
     """
 
     def __init__(self, path: str | Path, *, name: str = "files", **settings: Any) -> None:
-        given = FilesSinkSettings(path=Path(path), **settings)
+        checked = FilesSinkSettings(path=Path(path), **settings)
         super().__init__(
-            name, max_tlp=given.max_tlp, settings=given.max_tlp or "", place="the folder"
+            name, max_tlp=checked.max_tlp, settings=checked.max_tlp or "", place="the folder"
         )
-        self._path = given.path.expanduser()
+        self._path = checked.path.expanduser()
 
     def stored(self, job: Job) -> MispEvent | None:
         """The event in its file."""

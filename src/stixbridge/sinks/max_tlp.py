@@ -16,7 +16,7 @@ _CONTENT = (*VALUES, "EventReport")
 
 
 class Ceiling:
-    """Keeps out events and elements that are marked too strictly, or with a marking without a level.
+    """Keeps out events and elements that are marked too strictly, or without a level.
 
     Args (of the constructor):
         max_tlp: the strictest level that goes in.
@@ -66,10 +66,10 @@ class Ceiling:
         restricted = set(wanted.restricted_parts)
         for part in rows_of(wanted.event, name):
             level = tlp.strictest(map(level_of, rows_of(part, "Attribute") or [part]))
-            held = part["uuid"] in restricted or (
+            is_restricted = part["uuid"] in restricted or (
                 part.get("distribution") == "0" and tlp_rank(level) <= rank
             )
-            why = self._why_out(level, restricted=held)
+            why = self._why_out(level, restricted=is_restricted)
             if why is None:
                 kept.append(part)
             else:

@@ -85,7 +85,7 @@ def _narrowest(offers: list[Wanted]) -> tuple[str, str | None]:
 
 
 def _inheriting(part: Part, merged: MispEvent, offers: list[Wanted], name: str) -> Part:
-    """A part that was stricter than the event of one source and is not than the merged one inherits again."""
+    """A part with distribution 5 where it is no longer stricter than its event."""
     if part.get("distribution") != "0" or _rank(part) > _rank(merged):
         return part
     for offer in offers:
@@ -101,7 +101,7 @@ def _is_held(part: Part, event: MispEvent) -> bool:
 
 
 def _rank(part: Part) -> int:
-    """The TLP rank of an event or attribute by its own tags, of an object by those of its attributes too."""
+    """The TLP rank of a part by its tags; an object has those of its attributes too."""
     inner = rows_of(part, "Attribute") if "template_uuid" in part else []
     return max(map(rank_of, [part, *inner]))
 
@@ -146,7 +146,10 @@ def _joined_rows(old: Part, new: Part, name: str) -> list[Part]:
 
 
 def _texts(old: str, new: str) -> str:
-    """The text of an event report from two sources: the rows of a table together, other texts in their order."""
+    """The text of an event report from two sources.
+
+    The rows of a table come together, other texts in their order.
+    """
     if old in new:
         return new
     head = "\n".join(new.split("\n")[:2])

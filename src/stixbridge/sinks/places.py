@@ -58,9 +58,9 @@ def carriers(delivered: Delivered) -> list[str]:
     """The UUIDs of further events in the sink that carry a delivered event."""
     uuid, adopted, split = str(delivered.body.get("uuid")), delivered.adopted, delivered.split
     numbers = sorted(set(split.numbers.values())) if split is not None else []
-    found = [share_uuid(uuid, number) for number in numbers]
+    uuids = [share_uuid(uuid, number) for number in numbers]
     if adopted is not None and adopted.event:
-        found.append(adopted.event)
+        uuids.append(adopted.event)
     if adopted is not None and adopted.policy == "extend":
-        found.append(extension_uuid(uuid))
-    return found
+        uuids.append(extension_uuid(uuid))
+    return uuids

@@ -1,7 +1,8 @@
 """Texts and times in an event that MISP's columns can't hold, made storable before they are sent.
 
-The conversion makes storable texts; rules, plug-ins and scripts bring texts of their own. MISP fails as a whole (500)
-on a character of four bytes in UTF-8 anywhere but in a value, and on a tag that it has to cut inside a character.
+The conversion makes storable texts; rules, plug-ins and scripts bring texts of their own. MISP
+fails as a whole (500) on a character of four bytes in UTF-8 anywhere but in a value, and on a tag
+that it has to cut inside a character.
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ class _Mender:
                 changed[key] = new
         if not changed:
             return part
+        if "value" in changed and part.get("to_ids"):
+            changed["to_ids"] = False  # nothing in the wild has the value in this form
         return {
             key: value
             for key, value in {**part, **changed}.items()
@@ -91,10 +94,11 @@ class _Mender:
             return self._now
         if key in _NO_TEXT:
             return value
-        text = _fitting(key, value, part)
+        whole = storable(value)
+        text = _fitting(key, whole, part)
         if text == value:
             return value
-        self._note(uuid, Reason.MENDED if len(text) == len(value) else Reason.CUT, key)
+        self._note(uuid, Reason.MENDED if text == whole else Reason.CUT, key)
         return text
 
     def _tags(self, tags: list[Part], uuid: str) -> list[Part]:
@@ -115,7 +119,4 @@ class _Mender:
 def _fitting(key: str, value: str, part: Mapping[str, Any]) -> str:
     """A text as MISP's column for it can hold it."""
     limit = 255 if key == "name" and "content" in part else _LIMITS.get(key)
-    if value.isascii():
-        return value if limit is None or len(value) <= limit else cut(value, limit)
-    value = storable(value)
-    return value if limit is None else cut(value, limit)
+    return value if limit is None or len(value) * 4 <= limit else cut(value, limit)

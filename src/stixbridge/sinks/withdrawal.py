@@ -1,4 +1,4 @@
-"""Parts that leave an event: which jobs take them away, and which parts stay until they have arrived elsewhere."""
+"""Parts that leave an event, and those that stay until they have arrived elsewhere."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ CLOSED = "closed"
 
 def parts(event: Mapping[str, Any]) -> set[str]:
     """UUIDs of all parts of an event: attributes, objects with theirs, references, reports."""
-    found: set[str] = set()
+    uuids: set[str] = set()
     for part in in_lists(event, PARTS):
-        found.add(str(part["uuid"]))
-        found.update(str(row["uuid"]) for row in in_lists(part, ("Attribute", "ObjectReference")))
-    return found
+        uuids.add(str(part["uuid"]))
+        uuids.update(str(row["uuid"]) for row in in_lists(part, ("Attribute", "ObjectReference")))
+    return uuids
 
 
 WITHDRAWN = "[withdrawn] "

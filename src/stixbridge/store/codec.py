@@ -1,7 +1,4 @@
-"""Rows of the store: packed bodies, envelopes, digests.
-
-And the fields of an object that are indexed.
-"""
+"""Rows of the store: packed bodies, envelopes, digests and indexed fields of objects."""
 
 from __future__ import annotations
 
@@ -177,10 +174,7 @@ def _opened(data: bytes) -> dict[str, Any]:
 
 
 def _filled(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row without empty fields.
-
-    False is not empty: it says that an event shall not be published.
-    """
+    """A row without empty fields; False is not empty: it forbids to publish an event."""
     return {key: value for key, value in row.items() if value or value is False}
 
 

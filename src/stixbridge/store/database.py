@@ -65,25 +65,26 @@ class Database:
         event.listen(self._engine, "begin", _on_begin)
         with self.transaction() as connection:
             schema.metadata.create_all(connection)
-            found = connection.execute(
+            version = connection.execute(
                 text("SELECT value FROM meta WHERE name = 'version'")
             ).scalar()
-            if found is None:
+            if version is None:
                 connection.execute(
                     text("INSERT INTO meta VALUES ('version', :version)"),
                     {"version": str(schema.VERSION)},
                 )
-            elif not str(found).isdecimal():
+            elif not str(version).isdecimal():
                 raise StoreError(
-                    f"store {self.path}: its schema version is {found!r}; is it a stixbridge store?"
+                    f"store {self.path}: its schema version is {version!r};"
+                    " is it a stixbridge store?"
                 )
-            elif int(found) > schema.VERSION:
+            elif int(version) > schema.VERSION:
                 raise StoreError(
-                    f"store {self.path}: made by a newer stixbridge (schema {found}, this one "
+                    f"store {self.path}: made by a newer stixbridge (schema {version}, this one "
                     f"knows {schema.VERSION}); update stixbridge"
                 )
-            elif int(found) < schema.VERSION:
-                migrate(connection, int(found))
+            elif int(version) < schema.VERSION:
+                migrate(connection, int(version))
 
     def lease(self, name: str) -> AbstractContextManager[Lease]:
         """Be the only one who works on something; see `Store.lease`."""

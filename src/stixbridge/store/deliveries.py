@@ -197,10 +197,7 @@ class Deliveries:
     # for `find` and `status`
 
     def of_event(self, event_uuid: str) -> Rows:
-        """The deliveries of an event.
-
-        `sink`, `state`, `info`, `published`, in order of the sinks.
-        """
+        """The deliveries of an event by sink: `sink`, `state`, `info`, `published`."""
         sql = (
             "SELECT sink, state, info, published FROM deliveries WHERE event = :event ORDER BY sink"
         )

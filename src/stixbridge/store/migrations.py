@@ -44,10 +44,7 @@ def _links(connection: Connection) -> None:
 
 
 def _upkeep(connection: Connection) -> None:
-    """2 to 3: what vanished at its source, what a person has settled.
-
-    Smaller tables, and indexes that are used.
-    """
+    """2 to 3: vanished objects, settled letters; smaller tables, and indexes that are used."""
     _columns(connection)
     for name in ("refs_id", "links_id", "placements_id", "elements_value", "objects_valid_until"):
         connection.execute(text(f"DROP INDEX {name}"))
@@ -66,9 +63,9 @@ def _columns(connection: Connection) -> None:
     """Migrate 3 to 4, 4 to 5, 5 to 6, 7 to 8: add all missing columns."""
     for name, table in schema.metadata.tables.items():
         rows = connection.execute(text("SELECT name FROM pragma_table_info(:name)"), {"name": name})
-        there = {row[0] for row in rows}
+        existing = {row[0] for row in rows}
         for column in table.columns:
-            if column.name in there:
+            if column.name in existing:
                 continue
             kind = column.type.compile(connection.dialect)
             needed = (

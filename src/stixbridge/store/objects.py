@@ -81,7 +81,7 @@ class Objects:
 
     def load(self, source: str, ids: Iterable[str]) -> dict[str, tuple[dict[str, Any], int | None]]:
         """Objects by id, with the time the server got them; absent ones are left out."""
-        found: dict[str, tuple[dict[str, Any], int | None]] = {}
+        result: dict[str, tuple[dict[str, Any], int | None]] = {}
         with self._database.transaction() as connection:
             for rows in in_slices(
                 connection,
@@ -89,8 +89,8 @@ class Objects:
                 list(ids),
                 {"source": source},
             ):
-                found.update({id_: (unpack(body), added) for id_, body, added in rows})
-        return found
+                result.update({id_: (unpack(body), added) for id_, body, added in rows})
+        return result
 
     def referrers(
         self, source: str, ids: Iterable[str], types: Sequence[str] = (), without: str = ""
@@ -108,15 +108,15 @@ class Objects:
         bounds = [(f"{type_}--", f"{type_}-.") for type_ in types] or [("", "~")]
         if without:
             bounds = [("", f"{without}--"), (f"{without}-.", "~")]
-        found: list[tuple[str, str, str]] = []
+        result: list[tuple[str, str, str]] = []
         wanted = list(ids)
         with self._database.transaction() as connection:
             for low, high in bounds:
                 values = {"source": source, "low": low, "high": high}
                 sql = f"{REFERRERS}r.id > :low AND r.id < :high AND r.target IN"
                 for rows in in_slices(connection, sql, wanted, values):
-                    found.extend((id_, kind, target) for id_, kind, target in rows)
-        return found
+                    result.extend((id_, kind, target) for id_, kind, target in rows)
+        return result
 
     def referrer_pages(
         self, source: str, ids: Iterable[str], without: str = ""
@@ -153,42 +153,42 @@ class Objects:
         """
         bounds = [(f"{type_}--", f"{type_}-.") for type_ in types] or [("", "~")]
         wanted = list(ids)
-        found: list[tuple[str, str]] = []
+        result: list[tuple[str, str]] = []
         with self._database.transaction() as connection:
             for low, high in bounds:
                 values = {"source": source, "low": low, "high": high}
                 for rows in in_slices(connection, TARGETS, wanted, values):
-                    found.extend((id_, target) for id_, target in rows)
-        return found
+                    result.extend((id_, target) for id_, target in rows)
+        return result
 
     def link_ends(self, source: str, ids: Iterable[str]) -> list[tuple[str, str, str]]:
         """The ends of some relationships: (id, source_ref, target_ref)."""
-        found: list[tuple[str, str, str]] = []
+        result: list[tuple[str, str, str]] = []
         with self._database.transaction() as connection:
             for rows in in_slices(connection, LINK_ENDS, list(ids), {"source": source}):
-                found.extend((id_, one, other) for id_, one, other in rows)
-        return found
+                result.extend((id_, source_ref, target_ref) for id_, source_ref, target_ref in rows)
+        return result
 
     def sizes(self, source: str, ids: Iterable[str]) -> dict[str, int]:
         """How many objects each of some objects refers to; large ones count more."""
-        found: dict[str, int] = {}
+        result: dict[str, int] = {}
         with self._database.transaction() as connection:
             for rows in in_slices(connection, SIZES, list(ids), {"source": source}):
-                found.update(dict(rows))
-        return found
+                result.update(dict(rows))
+        return result
 
     def joining(self, source: str, ids: Iterable[str]) -> set[str]:
         """Ids of the relationships between two of some objects, however many others those have."""
         wanted = sorted(set(ids))
-        found: set[str] = set()
+        result: set[str] = set()
         with self._database.transaction() as connection:
             for start in range(0, len(wanted), _ENDS_AT_ONCE):
                 ends = listed(wanted[start : start + _ENDS_AT_ONCE])
                 for rows in in_slices(
                     connection, JOINING, wanted, {"source": source, "ends": ends}
                 ):
-                    found.update(row[0] for row in rows)
-        return found
+                    result.update(row[0] for row in rows)
+        return result
 
     def known(self, source: str, ids: Iterable[str]) -> set[str]:
         """Those of some ids that are stored."""
@@ -204,7 +204,7 @@ class Objects:
 
     def vanished(self, source: str, ids: Iterable[str]) -> set[str]:
         """Those of some objects that the source has no longer."""
-        found: set[str] = set()
+        result: set[str] = set()
         with self._database.transaction() as connection:
             for rows in in_slices(
                 connection,
@@ -212,23 +212,23 @@ class Objects:
                 list(ids),
                 {"source": source},
             ):
-                found.update(row[0] for row in rows)
-        return found
+                result.update(row[0] for row in rows)
+        return result
 
 
 def versions_of(connection: Connection, source: str, ids: list[str]) -> dict[str, Version]:
     """The stored versions of some objects."""
-    found: dict[str, Version] = {}
+    result: dict[str, Version] = {}
     for rows in in_slices(
         connection,
         "SELECT id, version, digest, vanished, seq FROM objects WHERE source = :source AND id IN",
         ids,
         {"source": source},
     ):
-        found.update(
+        result.update(
             {
-                id_: (version, digest, gone is not None, seq)
-                for id_, version, digest, gone, seq in rows
+                id_: (version, digest, vanished is not None, seq)
+                for id_, version, digest, vanished, seq in rows
             }
         )
-    return found
+    return result

@@ -50,7 +50,7 @@ class Placements:
     def _placements(
         self, pipeline: str, column: str, keys: Iterable[str]
     ) -> list[tuple[str, str, bool, str]]:
-        found: list[tuple[str, str, bool, str]] = []
+        result: list[tuple[str, str, bool, str]] = []
         with self._database.transaction() as connection:
             for rows in in_slices(
                 connection,
@@ -59,10 +59,10 @@ class Placements:
                 list(keys),
                 {"pipeline": pipeline},
             ):
-                found.extend(
+                result.extend(
                     (id_, event_, bool(collecting), day) for id_, event_, collecting, day in rows
                 )
-        return found
+        return result
 
     def collecting(self, pipeline: str) -> dict[str, tuple[str, int]]:
         """Every collecting event: UUID -> (its day, how many objects are in it)."""
@@ -75,7 +75,7 @@ class Placements:
 
     def sizes(self, pipeline: str, events: Iterable[str]) -> dict[str, tuple[str, int]]:
         """Some events: UUID -> (its day, how many objects are in it)."""
-        found: dict[str, tuple[str, int]] = {}
+        result: dict[str, tuple[str, int]] = {}
         with self._database.transaction() as connection:
             for rows in in_slices(
                 connection,
@@ -84,12 +84,12 @@ class Placements:
                 list(events),
                 {"pipeline": pipeline},
             ):
-                found.update({event: (day, size) for event, day, size in rows})
-        return found
+                result.update({event: (day, size) for event, day, size in rows})
+        return result
 
     def delivered_ids(self, pipeline: str, ids: Iterable[str]) -> set[str]:
         """Those of some objects that are in an event that was delivered."""
-        found: set[str] = set()
+        result: set[str] = set()
         with self._database.transaction() as connection:
             for rows in in_slices(
                 connection,
@@ -101,12 +101,12 @@ class Placements:
                 list(ids),
                 {"pipeline": pipeline},
             ):
-                found.update(row[0] for row in rows)
-        return found
+                result.update(row[0] for row in rows)
+        return result
 
     def with_values(self, pipeline: str, values: Iterable[str]) -> list[str]:
         """Ids of objects in collecting events that say one of some values in a lone attribute."""
-        found: set[str] = set()
+        result: set[str] = set()
         with self._database.transaction() as connection:
             for rows in in_slices(
                 connection,
@@ -117,8 +117,8 @@ class Placements:
                 list(values),
                 {"pipeline": pipeline},
             ):
-                found.update(row[0] for row in rows)
-        return sorted(found)
+                result.update(row[0] for row in rows)
+        return sorted(result)
 
     def add_all(self, pipeline: str, contents: Mapping[str, Iterable[Placement]]) -> None:
         """Record that objects are going to be in events, beside what is in them.

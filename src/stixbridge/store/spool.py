@@ -105,15 +105,15 @@ class Spool:
         And note every version of an id that comes more than once.
         """
         page = list(entries)
-        held = self.objects.load(SOURCE, [str(entry.id) for entry in page])
-        others = []
+        stored = self.objects.load(SOURCE, [str(entry.id) for entry in page])
+        versions = []
         for entry in page:
-            if entry.obj is not None and entry.id in held:
-                first = held[str(entry.id)][0]
-                others.append(
+            if entry.obj is not None and entry.id in stored:
+                first = stored[str(entry.id)][0]
+                versions.append(
                     {"id": entry.id, "digest": digest_of(first), "size": len(first), "later": 0}
                 )
-                others.append(
+                versions.append(
                     {
                         "id": entry.id,
                         "digest": digest_of(entry.obj),
@@ -128,10 +128,10 @@ class Spool:
             refused = {
                 entry.id for entry in self.objects.rejected(SOURCE, done)
             }  # nested too deep to be written
-            others = [row for row in others if row["id"] not in refused]
-        if others:
+            versions = [row for row in versions if row["id"] not in refused]
+        if versions:
             with self._database.transaction() as connection:
-                connection.execute(text(_VERSION), others)
+                connection.execute(text(_VERSION), versions)
 
     def settle_versions(self) -> None:
         """Write a line to the ledger for each version that is not the newest."""

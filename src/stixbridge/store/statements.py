@@ -92,7 +92,7 @@ INSERT INTO suppressed (value, why, since, seq)
 VALUES (:value, :why, :since, (SELECT coalesce(max(seq), 0) + 1 FROM suppressed))
 ON CONFLICT (value) DO UPDATE SET why = excluded.why, since = excluded.since, removed = NULL,
   seq = excluded.seq
-WHERE removed < :said
+WHERE removed < :marked
 """
 UNSUPPRESS = """
 UPDATE suppressed SET removed = :moment, seq = (SELECT max(seq) + 1 FROM suppressed)
@@ -101,15 +101,15 @@ WHERE value = :value AND removed IS NULL
 SUPPRESSED = "SELECT value FROM suppressed WHERE removed IS NULL AND value IN"
 RESUPPRESSED = """
 SELECT e.id FROM suppressed s JOIN elements e ON e.value = s.value AND e.pipeline = :pipeline
-WHERE s.seq > :heard AND s.seq <= :seq
+WHERE s.seq > :applied AND s.seq <= :seq
 UNION
 SELECT e.id FROM suppressed s JOIN elements e ON e.pipeline = :pipeline AND e.type LIKE '%|%'
 AND (substr(e.value, 1, length(s.value) + 1) = s.value || '|'
   OR substr(e.value, -length(s.value) - 1) = '|' || s.value)
-WHERE s.seq > :heard AND s.seq <= :seq
+WHERE s.seq > :applied AND s.seq <= :seq
 """
 UPSERT_HEARD = """
-INSERT INTO progress (pipeline, seq, expiry, heard) VALUES (:pipeline, 0, 0, :heard)
+INSERT INTO progress (pipeline, seq, expiry, heard) VALUES (:pipeline, 0, 0, :applied)
 ON CONFLICT (pipeline) DO UPDATE SET heard = excluded.heard
 """
 UPSERT_LOOK = """

@@ -19,6 +19,7 @@ from stixbridge.store.placements import Placements
 from stixbridge.store.quarantine import Quarantine
 from stixbridge.store.runs import Runs
 from stixbridge.store.source_facts import SourceFacts
+from stixbridge.store.sources import Sources
 from stixbridge.store.suppression import Suppression
 
 
@@ -46,6 +47,7 @@ class Store:
     Attributes:
         database: the file and its transactions.
         inbox: stores the pages of sources.
+        sources: the collections of each source, and comparisons with its manifests.
         objects: the objects of each source, and the references between them.
         placements: the objects and values in each event.
         deliveries: wanted events and their deliveries.
@@ -62,6 +64,7 @@ class Store:
         self.database = Database(path)
         self.history = history
         self.inbox = Inbox(self.database)
+        self.sources = Sources(self.database)
         self.objects = Objects(self.database)
         self.placements = Placements(self.database)
         self.deliveries = Deliveries(self.database)

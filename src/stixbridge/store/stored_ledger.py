@@ -69,13 +69,13 @@ class StoredLedger:
                 connection.execute(text(sql))
 
     def account(
-        self, ledger: Ledger, own: Collection[str], containers: Collection[str] = ()
+        self, ledger: Ledger, inside: Collection[str], containers: Collection[str] = ()
     ) -> None:
         """Take over what a ledger says; of objects that are not its own only that they came out.
 
         Args:
             ledger: of one conversion.
-            own: ids that it was for.
+            inside: ids that it was for.
             containers: ids of what makes events of its own: of those only what its own conversion
                 says counts.
         """
@@ -87,10 +87,10 @@ class StoredLedger:
                 "target": target,
                 "size": size,
                 "drops": orjson.dumps(drops) if drops else None,
-                "rank": _rank(outcome, drops, id_ in own),
+                "rank": _rank(outcome, drops, id_ in inside),
             }
             for id_, (outcome, reason, target, size, drops) in ledger.accounts.items()
-            if id_ in own or (outcome in _CAME_OUT and id_ not in containers)
+            if id_ in inside or (outcome in _CAME_OUT and id_ not in containers)
         ]
         entries, notes = ledger.lines
         with self._database.transaction() as connection:
@@ -150,16 +150,16 @@ class StoredLedger:
     @property
     def kinds(self) -> set[str]:
         """What `--fail-on` is held against."""
-        found = {name for name, count in self.outcomes.items() if count}
+        result = {name for name, count in self.outcomes.items() if count}
         sql = (
             "SELECT DISTINCT outcome, reason FROM lines UNION SELECT DISTINCT NULL, reason "
             "FROM accounts"
         )
         for row in self._database.rows(sql):
-            found.update(value for value in (row["outcome"], row["reason"]) if value)
+            result.update(value for value in (row["outcome"], row["reason"]) if value)
         for _, account in self._accounts():
-            found.update(why for _, _, why in account[4])
-        return found
+            result.update(why for _, _, why in account[4])
+        return result
 
     @property
     def alarming(self) -> bool:
@@ -215,13 +215,13 @@ class StoredLedger:
             last = rows[-1]["rowid"]
 
 
-def _rank(outcome: Outcome, drops: Collection[Drop], own: bool) -> int:
+def _rank(outcome: Outcome, drops: Collection[Drop], inside: bool) -> int:
     """Of several accounts of one object that counts which loses least.
 
     Of equal ones that where it belongs.
     """
     lost = sum(how is Outcome.DROPPED for _, how, _ in drops)
-    return _CAME_OUT.get(outcome, 0) * 1_000_000 - 2 * lost + own
+    return _CAME_OUT.get(outcome, 0) * 1_000_000 - 2 * lost + inside
 
 
 def _row(line: Entry, size: int, note: int) -> dict[str, Any]:

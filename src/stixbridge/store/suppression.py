@@ -28,22 +28,22 @@ class Suppression:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, value: str, why: str, moment: int, *, said: int | None = None) -> None:
+    def add(self, value: str, why: str, moment: int, *, marked: int | None = None) -> None:
         """Put a value on the suppression list; the first reason stays.
 
         Args:
             value: the value of attributes.
             why: the reason that the list shows.
             moment: the current time, in microseconds.
-            said: the time of an analyst's sighting, in microseconds; a value that was removed from
-                the list after it stays off.
+            marked: the time of an analyst's sighting, in microseconds; a value that was removed
+                from the list after it stays off.
         """
         self._database.execute(
             SUPPRESS,
             value=value,
             why=why[:500],
             since=moment,
-            said=moment if said is None else said,
+            marked=moment if marked is None else marked,
         )
 
     def remove(self, value: str, moment: int) -> bool:
@@ -58,23 +58,25 @@ class Suppression:
         The number is that of the last change of the list. Earlier changes were applied before.
         Nothing and None where the list is as it was.
         """
-        heard = (
+        applied = (
             self._database.scalar(
                 "SELECT max(heard) FROM progress WHERE pipeline = :pipeline", pipeline=pipeline
             )
             or 0
         )
         seq = self._database.scalar("SELECT max(seq) FROM suppressed") or 0
-        if seq == heard:
+        if seq == applied:
             return set(), None
         return {
             row["id"]
-            for row in self._database.rows(RESUPPRESSED, pipeline=pipeline, heard=heard, seq=seq)
+            for row in self._database.rows(
+                RESUPPRESSED, pipeline=pipeline, applied=applied, seq=seq
+            )
         }, int(seq)
 
     def set_applied(self, pipeline: str, seq: int) -> None:
         """Record the last change of the list that a pipeline has applied."""
-        self._database.execute(UPSERT_HEARD, pipeline=pipeline, heard=seq)
+        self._database.execute(UPSERT_HEARD, pipeline=pipeline, applied=seq)
 
     def last_asked(self, sink: str) -> int:
         """Return the time of the last request for false positives, in microseconds; 0 for never."""
@@ -87,11 +89,11 @@ class Suppression:
 
     def matching(self, values: Iterable[str]) -> set[str]:
         """Return the values that are on the suppression list."""
-        found: set[str] = set()
+        result: set[str] = set()
         with self._database.transaction() as connection:
             for rows in in_slices(connection, SUPPRESSED, list(values), {}):
-                found.update(row[0] for row in rows)
-        return found
+                result.update(row[0] for row in rows)
+        return result
 
     def rows(self) -> Rows:
         """Return the list: `value`, `why`, `since`."""

@@ -1,7 +1,4 @@
-"""The contract of a sink: every event arrives once, wherever a delivery is cut.
-
-Nothing goes where it may not.
-"""
+"""The contract of a sink: every event arrives once, and nothing goes where it may not."""
 
 from __future__ import annotations
 
@@ -99,9 +96,7 @@ class Run:
 
 
 def deliver(store: Store, sink: Sink, *events: Event) -> Run:
-    """Deliver events as a pipeline does.
-
-    The store has the records of earlier runs, and gets those of this one.
+    """Deliver events as a pipeline does, with the records of earlier runs.
 
     Args:
         store: has the records.
@@ -222,10 +217,7 @@ class SinkContract:
         assert run.error is not None, "the write failed, and the delivery looks as if it had not"
 
     def test_nothing_above_the_ceiling_goes_in(self, target: Target, store: Store) -> None:
-        """Events and attributes that are marked more strictly than `max_tlp` stay out.
-
-        A note records it.
-        """
+        """Events and attributes that are stricter than `max_tlp` stay out, and a note says so."""
         red, mixed = _event(1, level="red"), _event(2)
         mixed["Attribute"].append(_attribute(2, 9, level="red"))
         run = deliver(store, target.sink("tlp:amber"), red, mixed)
@@ -246,10 +238,7 @@ class SinkContract:
         assert _sorted(target) == _wanted([_event(1), _event(2)])
 
     def test_a_dry_run_tells_what_a_run_then_does(self, target: Target, store: Store) -> None:
-        """A dry run writes nothing.
-
-        Its actions are those of the run, and it lists changes where there are some.
-        """
+        """A dry run writes nothing; its actions are those of the run, and it lists the changes."""
         for events in (_events(), _events(), _changed(), [emptied(_events()[0])]):
             writes, values = target.writes, _sorted(target)
             dry = deliver(store, target.sink().for_dry_run(), *events)

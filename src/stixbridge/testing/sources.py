@@ -139,10 +139,7 @@ class SourceContract:
         assert _ids(feed.source().collections()) == _ids(feed.source().collections())
 
     def test_a_poll_can_stop_at_any_page(self, feed: Feed) -> None:
-        """The watermark comes with the page that it stands after.
-
-        What was not stored comes again.
-        """
+        """The watermark comes with the page that it stands after: other pages come again."""
         feed.add(_objects(1, 8))
         whole = _Stored()
         assert whole.poll(feed) is None

@@ -321,13 +321,24 @@ def test_an_emoji_anywhere_is_mended_and_said(misp: Misp) -> None:
     assert len(delivery.notes) == 9
     stored = misp.event(event_uuid)
     assert stored is not None
-    assert stored["info"] == "x?y"
-    assert misp.part(event_uuid, one["uuid"])["comment"] == "x?y"
-    assert misp.part(event_uuid, two["uuid"])["value"] == "x?y"
-    assert misp.part(event_uuid, text["uuid"])["content"] == "x?y"
+    mended = r"x\u{1F525}y"
+    assert stored["info"] == mended
+    assert misp.part(event_uuid, one["uuid"])["comment"] == mended
+    assert misp.part(event_uuid, two["uuid"])["value"] == mended
+    assert misp.part(event_uuid, text["uuid"])["content"] == mended
     misp.forget()
     assert deliver(made).action == "unchanged"
     assert misp.writes() == []
+
+
+def test_a_value_that_is_written_otherwise_detects_nothing(misp: Misp) -> None:
+    """A rule or a plug-in brought it: the conversion takes `to_ids` off by itself."""
+    event_uuid = misp.fresh()
+    row = attribute(event_uuid, f"{EVERYWHERE}.exe", "filename", category="Payload delivery")
+    deliver = Delivering(sink_of(misp))
+    assert deliver(event(event_uuid, row)).state is State.DELIVERED
+    stored = misp.part(event_uuid, row["uuid"])
+    assert (stored["value"], stored["to_ids"]) == (r"x\u{1F525}y.exe", False)
 
 
 @pytest.mark.parametrize("text", ["ü" * 128, "ab" + "ü" * 127, "z" * 300])
@@ -352,5 +363,5 @@ def test_a_label_with_an_emoji_arrives(double: MispDouble, tmp_path: Path) -> No
     one = stix.indicator(A, labels=[EVERYWHERE, "ü" * 300])
     assert actions(bridge.poll(one, stix.report(EVERYWHERE, [one]))) == {"created": 1}
     ((row,),) = [stored["Attribute"] for stored in double.events.values()]
-    assert 'acme:label="x?y"' in tagged(row)
+    assert r'acme:label="x\u{1F525}y"' in tagged(row)
     bridge.close()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from stixbridge.conversion.to_misp.event_builder import EventBuilder
 from stixbridge.conversion.to_misp.known_clusters import known_cluster, names_of
 from stixbridge.conversion.to_misp.markings import UNMARKED, Marking, strictness
-from stixbridge.conversion.to_misp.misp_export import cluster_tag
+from stixbridge.conversion.to_misp.misp_export_labels import cluster_tag
 from stixbridge.conversion.to_misp.private_clusters import cluster_uuid, described, joined, withheld
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.mapping.tables import Role, Table
@@ -92,7 +92,9 @@ class Contexts:
             obj = self._objects[id_]
             names = names_of(obj, self._shapes[id_].table)
             match = known_cluster(obj, self._shapes[id_].table, self._knowledge.clusters)
-            tag = cluster_tag(obj) or (match.tag if match is not None else None)
+            tag = cluster_tag(obj, self._knowledge.clusters) or (
+                match.tag if match is not None else None
+            )
             name = names[0] if names else id_
             found = self._tags[id_] = (
                 (tag, True) if tag else (machine_tag("stix", obj["type"], name), False)

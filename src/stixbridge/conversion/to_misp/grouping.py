@@ -72,6 +72,7 @@ class Grouping:
         self._markings = workspace.markings
         self._translations = workspace.translations
         self._roles = {id_: shape.table.role for id_, shape in workspace.shapes.items()}
+        self._firsts = {half: id_ for id_, halves in workspace.halves.items() for half in halves}
         self._links: dict[str, list[str]] = defaultdict(list)
         if self._options.group.startswith("type:"):
             for id_, role in self._roles.items():
@@ -187,6 +188,8 @@ class Grouping:
             if obj is None or id_ in members:
                 continue
             members.add(id_)
+            if id_ in self._firsts:
+                waiting.append(self._firsts[id_])
             if self._roles[id_] is Role.RELATIONSHIP:
                 waiting.extend(self._ends(obj))
             elif self._roles[id_] not in _SPEAKING and self._workspace.shapes[id_].referring:

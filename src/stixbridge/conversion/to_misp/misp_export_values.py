@@ -1,14 +1,12 @@
-"""The values of what MISP exported.
-
-Each with the path it stands at, and what they become in a MISP object.
-"""
+"""Reads the values of MISP's exports, each with its path, and finds their relations."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from stixbridge.conversion.to_misp.misp_export_observables import ORIGINAL_NAMES, Leaf
 from stixbridge.conversion.to_misp.walk import CHOOSERS, text_of
 from stixbridge.mapping import TABLES
 from stixbridge.mapping.dialects import misp_export
@@ -28,8 +26,6 @@ from stixbridge.stix.pattern import (
 from stixbridge.stix.pattern_algebra import text_of as literal
 
 StixObject = Mapping[str, Any]
-Leaf = tuple[str, str]
-"""(`file:hashes.MD5`, value)."""
 
 _ADDRESSES = ("src_ref.value", "dst_ref.value")
 _GUARD = re.compile(r"_refs?(?:\[(?:\d+|\*)\])?\.type$")
@@ -44,9 +40,9 @@ _PARTS = (
     (re.compile(r"file:extensions\.windows-pebinary-ext\."), "pe", "includes"),
     (re.compile(r"windows-registry-key:values\[(?:\d+|\*)\]\."), "registry-key-value", "contains"),
 )
-_FILE = re.compile(
-    r"(file:content_ref|email-message:body_multipart\[(?:\d+|\*)\]|.*x_misp_\w+(?:\[\d+\])?(?=\.))"
-)
+_LAYERS = ("layer3-protocol", "layer4-protocol", "layer7-protocol")
+_ALTERNATIVE = re.compile(r"(?:^|,)\s*(DNS name|email|IP|RID|URI|directory name):")
+_STATE = re.compile(r"network-traffic:extensions\.socket-ext\.is_(\w+)$")
 
 
 def compared_in(indicator: StixObject) -> Iterator[Leaf]:
@@ -74,109 +70,86 @@ def compared_in(indicator: StixObject) -> Iterator[Leaf]:
             waiting.append(tree.expression)
 
 
+_NOT_PROPERTIES = frozenset(
+    {"type", "id", "spec_version", "created", "modified", "created_by_ref", "labels", "lang",
+     "object_refs", "object_marking_refs", "external_references", "kill_chain_phases",
+     "confidence", ORIGINAL_NAMES, "x_misp_comment"}
+)  # fmt: skip
+
+
 def properties_of(obj: StixObject) -> Iterator[Leaf]:
     """The properties of a domain object that stands for a MISP object."""
     type_ = obj["type"]
     for name, value in obj.items():
-        if name in (
-            "type",
-            "id",
-            "spec_version",
-            "created",
-            "modified",
-            "created_by_ref",
-            "labels",
-            "object_refs",
-            "object_marking_refs",
-            "external_references",
-            "kill_chain_phases",
-            "confidence",
-        ):
+        if name in _NOT_PROPERTIES:
             continue
         if name == "contact_information" and isinstance(value, str) and ": " in value:
             for part in value.split(" / "):
                 kind_, sign, rest = part.partition(": ")
-                yield (f"={kind_}", rest) if sign else (f"{type_}:{name}", part)
-            continue
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, dict):
-                for part in ("value", "data"):
-                    if isinstance(item.get(part), str):
-                        yield f"{type_}:{name}.{part}", item[part]
-            elif isinstance(item, str | int | float):
-                yield (
-                    f"{type_}:{name}[*]" if isinstance(value, list) else f"{type_}:{name}",
-                    text_of(item),
-                )
+                yield (f"@{kind_}", rest) if sign else (f"{type_}:{name}", part)
+        elif isinstance(value, list):
+            for item in value:
+                yield from _property(f"{type_}:{name}", f"{type_}:{name}[*]", item)
+        else:
+            yield from _property(f"{type_}:{name}", f"{type_}:{name}", value)
+    yield from _external(obj)
+
+
+def _property(path: str, place: str, value: Any) -> Iterator[Leaf]:
+    """One value of a property; a file has a name and a content."""
+    if isinstance(value, dict):
+        for part in ("value", "data"):
+            if isinstance(value.get(part), str):
+                yield f"{path}.{part}", value[part]
+    elif isinstance(value, str | int | float):
+        yield place, text_of(value)
+
+
+def _external(obj: StixObject) -> Iterator[Leaf]:
+    """The numbers and links of a domain object that stands for a MISP object."""
     for row in obj.get("external_references") or ():
         if isinstance(row.get("external_id"), str):
-            number = (
-                row["external_id"].removeprefix("CAPEC-")
-                if type_ == "attack-pattern"
-                else row["external_id"]
-            )
+            number = row["external_id"]
+            if obj["type"] == "attack-pattern":
+                number = number.removeprefix("CAPEC-")
             yield "=id", number
         elif isinstance(row.get("url"), str):
             yield "=references", row["url"]
 
 
-def references_of(obj: StixObject) -> Iterator[str]:
-    """What an observable refers to, at any depth in lists."""
-    for name, value in obj.items():
-        if isinstance(value, str) and name.endswith("_ref"):
-            yield value
-        elif isinstance(value, list) and name.endswith("_refs"):
-            yield from value
-        elif isinstance(value, list):
-            for item in value:
-                if isinstance(item, dict):
-                    yield from references_of(item)
+def rule_of(obj: StixObject) -> str:
+    """The text of a rule; the brackets around it are the export's, and no rule."""
+    text = str(obj.get("pattern") or "").strip()
+    if text.startswith("[") and text.endswith("]") and obj.get("pattern_type", "stix") != "stix":
+        return text[1:-1].strip()
+    return text
+
+
+def rule_properties(obj: StixObject, name: str) -> Iterator[Leaf]:
+    """The values of an indicator that stands for an object with a rule.
+
+    Args:
+        obj: the indicator.
+        name: the template of the object.
+    """
+    pattern, properties = misp_export.RULES.get(name, (name, {}))
+    yield f"={pattern}", rule_of(obj)
+    for own, relation in properties.items():
+        if isinstance(obj.get(own), str):
+            yield f"={relation}", obj[own]
+    for row in obj.get("external_references") or ():
+        if isinstance(row.get("url"), str):
+            yield "=ref" if name == "suricata" else "=reference", row["url"]
+    for own, value in obj.items():
+        if own.startswith("x_misp_") and own != ORIGINAL_NAMES:
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, str | int | float):
+                    yield f"{obj['type']}:{own}", text_of(item)
 
 
 def plain(leaf: Leaf) -> Leaf:
     """A leaf without the places in lists: a pattern and an observable count them differently."""
     return canonical_path(leaf[0]).replace("[*]", ""), leaf[1]
-
-
-def files_in(
-    name: str, leaves: list[Leaf], uuid: str
-) -> tuple[list[tuple[str, str, str | None]], list[Leaf]]:
-    """Files inside a record, as (relation, value, content), and the other values.
-
-    An attachment or sample is the file's content; `x_misp_…` with value and data is one too; of an
-    email, its parts.
-    """
-    files: list[tuple[str, str, str | None]] = []
-    others: list[Leaf] = []
-    groups: dict[str, dict[str, str]] = {}
-    for path, value in leaves:
-        if path == "artifact:payload_bin":
-            files.append(("payload_bin", uuid, value))
-            continue
-        match = _FILE.match(path)
-        if match is None or (name == "image" and path.endswith("url")):
-            others.append((path, value))
-        else:
-            groups.setdefault(match[1], {})[path[len(match[1]) :].lstrip(".")] = value
-    for prefix, found in groups.items():
-        content = (
-            found.get("payload_bin") or found.get("body_raw_ref.payload_bin") or found.get("data")
-        )
-        if prefix.startswith("email-message"):
-            relation = found.get("content_disposition", "attachment").split(";")[0]
-            shown = found.get("content_disposition", "").rpartition("=")[2].strip("'")
-            value = (
-                found.get("body_raw_ref.name") or found.get("body_raw_ref.x_misp_filename") or shown
-            )
-        elif prefix.endswith("content_ref"):
-            value, md5 = found.get("x_misp_filename", ""), found.get("hashes.MD5")
-            relation = "malware-sample" if md5 or name == "lnk" else "attachment"
-            value = f"{value}|{md5}" if md5 else value
-        else:
-            relation = prefix.rpartition("x_misp_")[2].partition("[")[0].replace("_", "-")
-            value = found.get("value", "")
-        files.append((relation, value, content))
-    return files, others
 
 
 def pieces_of(name: str, leaves: list[Leaf]) -> dict[str, tuple[str, str, str, list[Leaf]]]:
@@ -187,6 +160,7 @@ def pieces_of(name: str, leaves: list[Leaf]) -> dict[str, tuple[str, str, str, l
     One value of a registry key stays with the key.
     """
     pieces: dict[str, tuple[str, str, str, list[Leaf]]] = {"": (name, "", "", [])}
+    leaves = _layered(name, leaves)
     several = len({match[0] for path, _ in leaves if (match := _PARTS[2][0].match(path))}) > 1
     for path, value in leaves:
         for at, (regex, template, verb) in enumerate(_PARTS):
@@ -210,7 +184,74 @@ def pieces_of(name: str, leaves: list[Leaf]) -> dict[str, tuple[str, str, str, l
     return pieces
 
 
-def lone_value(type_: str, leaves: list[Leaf]) -> str | None:
+def _layered(name: str, leaves: list[Leaf]) -> list[Leaf]:
+    """The protocols of a connection, by their layer where there is one of each."""
+    protocols = [leaf for leaf in leaves if leaf[0].startswith("network-traffic:protocols")]
+    if name != "network-connection" or len(protocols) != len(_LAYERS):
+        return leaves
+    layers = iter(_LAYERS)
+    return [(f"={next(layers)}", leaf[1]) if leaf in protocols else leaf for leaf in leaves]
+
+
+def related(
+    name: str, leaf: Leaf, relations: Mapping[str, Any], originals: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """The relations of a value in an object of a template, each with the value it gets there.
+
+    A value that has no place in the template has none.
+
+    Args:
+        name: of the template.
+        leaf: the value with its path.
+        relations: of the template.
+        originals: property of an export -> its name in MISP.
+    """
+    path, value = leaf
+    state = _STATE.match(path)
+    if path.startswith(("=", "@")):
+        if path[1:] in relations or not relations:
+            yield path[1:], value
+        elif path.startswith("@"):
+            yield "contact_information", f"{path[1:]}: {value}"
+    elif state is not None:
+        if value.lower() == "true":
+            yield "state", state[1]
+    elif path == "x509-certificate:x509_v3_extensions.subject_alternative_name":
+        parts = _ALTERNATIVE.split(value)[1:]
+        for kind_, part in zip(parts[::2], parts[1::2], strict=False):
+            yield misp_export.ALTERNATIVE_NAMES[kind_], part.strip()
+    elif not is_redundant(name, leaf):
+        relation = relation_of(name, path, value, relations) or _wire(path, relations, originals)
+        if relation:
+            convert = misp_export.UNITS.get(canonical_path(path))
+            yield relation, convert(value) if convert is not None else value
+
+
+def _wire(path: str, relations: Mapping[str, Any], originals: Mapping[str, str]) -> str:
+    """The relation that an export wrote as a property of its own; empty for any other property."""
+    last = canonical_path(path).rpartition(".")[2].rpartition(":")[2].removesuffix("[*]")
+    if not last.startswith("x_misp_"):
+        return ""
+    relation = originals.get(last) or unfolded(relations).get(last)
+    return relation or last.removeprefix("x_misp_")
+
+
+def is_redundant(name: str, leaf: Leaf) -> bool:
+    """Whether a value only says of which kind another one is."""
+    path, value = leaf
+    return _STATE.match(path) is not None or (
+        name == "ip-port"
+        and path.startswith("network-traffic:protocols")
+        and value in ("ipv4", "ipv6")
+    )
+
+
+def unfolded(relations: Mapping[str, Any]) -> dict[str, str]:
+    """Property of an export -> relation."""
+    return {folded(relation): relation for relation in relations}
+
+
+def lone_value(type_: str, leaves: Sequence[Leaf]) -> str | None:
     """The value of a lone attribute, its halves joined; None where one is missing."""
     if type_.startswith("filename|"):
         halves = [_first(leaves, ("file:name",)), _first(leaves, ("file:hashes.",))]
@@ -224,7 +265,7 @@ def lone_value(type_: str, leaves: list[Leaf]) -> str | None:
     return "|".join(half for half in halves if half is not None)
 
 
-def _first(leaves: list[Leaf], paths: tuple[str, ...]) -> str | None:
+def _first(leaves: Sequence[Leaf], paths: tuple[str, ...]) -> str | None:
     for wanted in paths:
         for raw, value in leaves:
             path = canonical_path(raw)
@@ -242,9 +283,12 @@ def relation_of(name: str, path: str, value: str, relations: Mapping[str, Any]) 
     if own is not None:
         return own
     type_, _, below = path.partition(":")
-    if below in _ADDRESSES and name in misp_export.HOSTS and kind(value) == "domain":
+    is_name = below in _ADDRESSES or path == "domain-name:value"
+    if is_name and name in misp_export.HOSTS and kind(value) == "domain":
         return misp_export.HOSTS[name]
     general = misp_export.RELATIONS.get(path)
+    if general is None and name in ("pe", "pe-section"):
+        general = misp_export.RELATIONS.get(f"{name}:{path.rpartition('windows-pebinary-ext.')[2]}")
     if general in relations:
         return general
     table = TABLES.get(type_)

@@ -25,7 +25,6 @@ class Options:
         preserve: `source` attaches the original objects to each event.
         galaxies: a file of tags that go before the galaxies.
         input_name: stands for the source's name where there is none (a bundle's id).
-        from_misp: whether MISP made the input, where more of it is known than is converted here.
         delivered: STIX ids that were delivered before: revoked and expired ones stay, without
             `to_ids`.
         assigned: day of the collecting event that an id was given before; kept.
@@ -49,7 +48,6 @@ class Options:
     preserve: str = "none"
     galaxies: Path | None = None
     input_name: str | None = None
-    from_misp: bool | None = None
     delivered: Container[str] = frozenset()
     assigned: Mapping[str, str] = field(default_factory=dict)
     date_added: Mapping[str, int] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from stixbridge.ledger import Drop, Outcome, Reason
 from stixbridge.mapping.tables import COMMON, Field, Role, Table
 from stixbridge.stix.references import ORIGIN, referring
 
-_RESTORED = frozenset({Role.RECORD, Role.NOTE, Role.SIGHTED})
+_RESTORED = frozenset({Role.NOTE, Role.SIGHTED})
 _TAGGING = (
     "confidence",
     "created_by_ref",
@@ -138,6 +138,10 @@ def _drops(table: Table, names: tuple[Any, ...]) -> tuple[Drop, ...]:
             (name, Outcome.DROPPED, fate) for name, fate in fates if isinstance(fate, Reason)
         )
     drops = table.drops(names)
+    if table.role is Role.RECORD:
+        # its other properties are values; what comes out of none of them is recorded for each
+        # record
+        return tuple(row for row in drops if row[0] == "extensions" or row[2] is not Reason.CUSTOM)
     if table.role in _RESTORED:
         return tuple(row for row in drops if not str(row[0]).startswith("x_misp_"))
     return drops

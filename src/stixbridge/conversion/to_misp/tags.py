@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from stixbridge import tlp
 from stixbridge.conversion.to_misp.markings import Marking
+from stixbridge.conversion.to_misp.misp_export_labels import is_a_tag, lost_labels
 from stixbridge.conversion.to_misp.translation import NO_TAGS
 from stixbridge.ledger import Drop, Outcome, Reason
 from stixbridge.mapping import labels
-from stixbridge.mapping.dialects.misp_export import WRITTEN_BY_THE_EXPORT
 from stixbridge.mapping.indicator import SAYS_NOTHING
 from stixbridge.misp.model import machine_tag, plain_tag
 from stixbridge.stix.upgrade import lifted_name
@@ -64,7 +64,7 @@ class Tags:
             beside = frozenset(self._tags(obj, from_misp))
             producer = self._producer_of(obj, marking)
             tags = beside | {producer} if producer else beside
-            drops = tuple(self._drops(obj, marking))
+            drops = tuple(self._drops(obj, marking, from_misp))
             known = self._made[key] = tags, beside, drops
         if known[2]:
             self._fates.drop(id_, known[2])
@@ -149,10 +149,11 @@ class Tags:
         if type_ == "grouping" and isinstance(obj.get("context"), str):
             yield machine_tag(space, "context", obj["context"])
 
-    def _drops(self, obj: StixObject, marking: Marking) -> Iterator[Drop]:
+    def _drops(self, obj: StixObject, marking: Marking, from_misp: bool = False) -> Iterator[Drop]:
         """Labels, producers and types that make no tag."""
-        if any(label.startswith("misp:") for label in obj.get("labels") or ()):
-            return  # MISP wrote it: its labels are fields and tags, all of them used
+        if from_misp:
+            yield from lost_labels(obj)
+            return
         for path, _, reason in self._labelled(obj):
             if reason is not None:
                 yield path, Outcome.DROPPED, reason
@@ -214,35 +215,6 @@ def _frozen(value: Any) -> Any:
     if type(value) is str:
         return value
     return repr(value)
-
-
-def is_a_tag(label: str) -> bool:
-    """Whether a label of what MISP wrote is a tag that it had.
-
-    Neither a field, nor the export's own, nor a marking.
-    """
-    return (
-        bool(label)
-        and label not in WRITTEN_BY_THE_EXPORT
-        and not label.startswith(_FIELDS)
-        and not (tlp.is_tlp_tag(label) and tlp.level_of_name(label))
-    )
-
-
-_FIELDS = tuple(
-    f"misp:{name}="
-    for name in (
-        "type",
-        "category",
-        "to_ids",
-        "name",
-        "meta-category",
-        "galaxy-type",
-        "galaxy-name",
-        "data-layer",
-        "context-layer",
-    )
-)
 
 
 def text(value: object) -> str | None:

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stixbridge import times
-from stixbridge.conversion.to_misp import misp_export
 from stixbridge.conversion.to_misp.event_builder import EventBuilder
 from stixbridge.conversion.to_misp.fates import Fates
 from stixbridge.conversion.to_misp.galaxies import Contexts
 from stixbridge.conversion.to_misp.known_clusters import known_cluster
 from stixbridge.conversion.to_misp.markings import Markings
+from stixbridge.conversion.to_misp.misp_export_labels import is_cluster
+from stixbridge.conversion.to_misp.misp_export_labels import table_of as table_of_export
+from stixbridge.conversion.to_misp.misp_extensions import definitions_of, restored
 from stixbridge.conversion.to_misp.newest import newest
 from stixbridge.conversion.to_misp.options import Options
 from stixbridge.conversion.to_misp.shapes import Shape, shape_of
@@ -23,6 +25,7 @@ from stixbridge.conversion.to_misp.translate import Translator
 from stixbridge.conversion.to_misp.translation import Translation
 from stixbridge.ledger import Ledger, Outcome, Reason
 from stixbridge.mapping import malware, table_of
+from stixbridge.mapping.dialects.misp_export import HALVES
 from stixbridge.mapping.tables import Role, Table
 from stixbridge.misp.knowledge import Knowledge
 from stixbridge.stix.reader import Entry
@@ -47,13 +50,14 @@ class Workspace:
         shapes: the shape of each, with its table.
         originals: the chosen versions as they came, where they are to be preserved.
         embedded: observables of a STIX 2.0 observed-data: id -> (id of that, key).
-        from_misp: whether MISP exported the input.
         translations: of content objects, by id.
         ended: ids of content objects and containers that are revoked or expired, and which of both.
         mentioned: ids that relationships, reports, sightings and notes refer to.
         observed_at: when the first observed-data that holds an observable was made, microseconds,
             by its id.
         records: ids of observables that are part of a record of MISP's.
+        halves: id of a record of MISP's -> ids of its other halves: an export writes many as two
+            objects of one UUID.
         linked_clusters: ids of clusters that an export puts on attributes and objects, and so not
             on the event.
         builders: the events, by UUID.
@@ -71,8 +75,6 @@ class Workspace:
         self.embedded: dict[str, tuple[str, str]] = {}
         self.sizes: dict[str, int] = {}
         self._choose(entries)
-        known = options.from_misp
-        self.from_misp = misp_export.made_by_misp(self.objects.values()) if known is None else known
         self.shapes: dict[str, Shape] = {
             id_: shape_of(self._table_of(obj), tuple(obj)) for id_, obj in self.objects.items()
         }
@@ -85,7 +87,8 @@ class Workspace:
         self.observed_at: dict[str, int] = {}
         self.records: set[str] = set()
         self.mentioned: set[str] = set()
-        self.linked_clusters = self._clusters_of_elements() if self.from_misp else frozenset[str]()
+        self.halves = self._halves()
+        self.linked_clusters = self._clusters_of_elements()
         self.builders: dict[str, EventBuilder] = {}
         self.events_of: dict[str, list[str]] = {}
         self.events_of_containers: dict[str, str] = {}
@@ -110,12 +113,32 @@ class Workspace:
             modified = now if "modified" in obj or "created" in obj else 0
         return modified // 1_000_000
 
+    def _halves(self) -> dict[str, tuple[str, ...]]:
+        """What MISP exported as several objects of one UUID and one producer."""
+        groups: dict[tuple[str, Any], list[str]] = {}
+        for id_, shape in self.shapes.items():
+            if shape.table.role is Role.RECORD and self.objects[id_]["type"] in HALVES:
+                key = (id_.rpartition("--")[2], self.objects[id_].get("created_by_ref"))
+                groups.setdefault(key, []).append(id_)
+        halves = {}
+        for ids in groups.values():
+            if len(ids) > 1:
+                first, *others = sorted(
+                    ids, key=lambda id_: HALVES.index(self.objects[id_]["type"])
+                )
+                halves[first] = tuple(others)
+        return halves
+
     def _clusters_of_elements(self) -> frozenset[str]:
-        records = {id_ for id_ in self.objects if self.role(id_) is Role.RECORD}
+        records = {id_ for id_, shape in self.shapes.items() if shape.table.role is Role.RECORD}
+        if not records:
+            return frozenset()
         return frozenset(
-            str(obj.get("target_ref"))
+            target
             for obj in self.objects.values()
-            if obj["type"] == "relationship" and obj.get("source_ref") in records
+            if obj["type"] == "relationship"
+            and obj.get("source_ref") in records
+            and is_cluster(self.objects.get(target := str(obj.get("target_ref"))))
         )
 
     def _choose(self, entries: Iterable[Entry]) -> None:
@@ -124,11 +147,12 @@ class Workspace:
         if self.options.preserve == "source":
             self.originals = chosen
         observed: list[str] = []
+        extensions = definitions_of(chosen.values())
         for id_ in sorted(chosen):
             obj = chosen[id_]
             self.sizes[id_] = len(obj)
             obj, drops = shaped(obj)
-            obj = self.objects[id_] = lift(obj)
+            obj = self.objects[id_] = restored(lift(obj), extensions)
             if drops:
                 self.fates.drop(id_, drops)
             if obj["type"] == "observed-data" and "objects" in obj:
@@ -155,11 +179,7 @@ class Workspace:
         self.objects[id_] = {**obj, "object_refs": refs}
 
     def _table_of(self, obj: StixObject) -> Table:
-        if self.from_misp:
-            table = misp_export.table_of(obj)
-            if table is not None:
-                return table
-        table = table_of(obj)
+        table = table_of_export(obj) or table_of(obj)
         if table is malware.TABLE and obj.get("is_family") is False:
             # a specimen, unless it goes by the name of a family that MISP knows
             known = known_cluster(obj, table, self.knowledge.clusters)

@@ -9,6 +9,8 @@ property for is `x_misp_<relation>`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from stixbridge.ledger import Reason
 from stixbridge.mapping.context import context
 from stixbridge.mapping.tables import Role, Table
@@ -17,6 +19,22 @@ TOOLS = frozenset({'misp:tool="MISP-STIX-Converter"', 'misp:tool="misp2stix2"'})
 """Labels of a report or grouping that MISP exported."""
 
 WRITTEN_BY_THE_EXPORT = frozenset({*TOOLS, "Threat-Report"})
+
+TLP_WITHOUT_LEVEL = frozenset({"tlp:ex:chr", "tlp:unclear"})
+"""Tags of the taxonomy that are no level, and stand beside one."""
+
+NEVER_A_RECORD = frozenset(
+    {
+        "report",
+        "grouping",
+        "relationship",
+        "sighting",
+        "marking-definition",
+        "extension-definition",
+        "language-content",
+    }
+)
+"""Types that no attribute or object of MISP is exported as, whatever their labels."""
 
 RECORD = Table(
     "MISP record",
@@ -103,6 +121,17 @@ _ANALYST = {
 }
 ANALYST_NOTE = Table("x-misp-analyst-note", Role.NOTE, properties=_ANALYST)
 ANALYST_OPINION = Table("x-misp-analyst-opinion", Role.NOTE, properties=_ANALYST)
+
+BY_TYPE = {
+    "x-misp-attribute": RECORD,
+    "x-misp-object": RECORD,
+    "x-misp-galaxy-cluster": CLUSTER,
+    "x-misp-event-report": REPORT,
+    "x-misp-analyst-note": ANALYST_NOTE,
+    "x-misp-analyst-opinion": ANALYST_OPINION,
+    "x-misp-opinion": SIGHTED,
+}
+"""Types that only MISP writes."""
 
 _FILE, _MAIL, _NET = "file:", "email-message:", "network-traffic:"
 _HTTP = f"{_NET}extensions.http-request-ext."
@@ -194,8 +223,13 @@ RELATIONS: dict[str, str] = {
     "x509-certificate:is_self_signed": "self_signed",
     "attack-pattern:description": "summary",
     "vulnerability:description": "description",
-    "note:content": "text",
     "location:description": "text",
+    "malware:aliases[*]": "alias",
+    "malware:architecture_execution_envs[*]": "architecture_execution_env",
+    "malware:capabilities[*]": "capability",
+    "malware:implementation_languages[*]": "implementation_language",
+    "malware:malware_types[*]": "malware_type",
+    "note:content": "text",
     "intrusion-set:primary_motivation": "primary-motivation",
     "intrusion-set:secondary_motivations[*]": "secondary-motivation",
 }
@@ -226,6 +260,15 @@ BY_TEMPLATE: dict[str, dict[str, str]] = {
         for name in names
     },
     "image": {f"{_FILE}content_ref.url": "url", f"{_FILE}content_ref.x_misp_url": "url"},
+    "script": {
+        f"{kind}:{name}": relation
+        for kind in ("tool", "malware")
+        for name, relation in (
+            ("name", "filename"),
+            ("description", "comment"),
+            ("implementation_languages[*]", "language"),
+        )
+    },
     "android-app": {"software:name": "name"},
     "credential": {"user-account:user_id": "username", "user-account:credential": "password"},
     "facebook-account": _ACCOUNT_ID,
@@ -269,6 +312,7 @@ HOSTS = {"http-request": "host", "ip-port": "domain"}
 """Relation of a name at the end of a connection, where it is not `hostname-src` or `-dst`."""
 
 RULES: dict[str, tuple[str, dict[str, str]]] = {
+    "stix2-pattern": ("stix2-pattern", {"description": "comment", "pattern_version": "version"}),
     "yara": (
         "yara",
         {"name": "yara-rule-name", "description": "comment", "pattern_version": "version"},
@@ -283,3 +327,27 @@ RULES: dict[str, tuple[str, dict[str, str]]] = {
     ),
 }
 """Template of a rule -> relation of the pattern, and property -> relation."""
+
+DESCRIBED = frozenset({"indicator", "observed-data"})
+"""Types whose description is the comment of an attribute or object, and not one of its values."""
+
+ALTERNATIVE_NAMES = {
+    "DNS name": "dns_names", "email": "email", "IP": "ip", "RID": "rid", "URI": "uri",
+    "directory name": "text",
+}  # fmt: skip
+"""The kinds of names in the alternative names of a certificate -> relation."""
+
+
+def _kilometres(metres: str) -> str:
+    """A distance in kilometres, as MISP has it; STIX has metres."""
+    try:
+        return f"{float(metres) / 1000:.12g}"
+    except ValueError:
+        return metres
+
+
+UNITS: dict[str, Callable[[str], str]] = {"location:precision": _kilometres}
+"""Path -> gives the value in the unit of the template."""
+
+HALVES = ("x-misp-object", "x-misp-attribute", "observed-data", "indicator")
+"""Types that an export writes one attribute or object as, several at a time; the first counts."""

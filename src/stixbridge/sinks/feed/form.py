@@ -1,4 +1,4 @@
-"""An event as a feed folder holds it: organisation, colours, tombstones, and timestamps that only grow."""
+"""The form of an event in a feed folder: organisation, colours, tombstones, timestamps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class FeedForm:
     Attributes:
         stored: the event in the folder; empty where there is none.
         now: seconds.
-        listed: the timestamp of the event in the manifest, whose file may be lost; 0 where it is not listed.
+        listed: the timestamp of the event in the manifest, whose file may be lost; 0 where it is
+            not listed.
     """
 
     stored: MispEvent

@@ -50,16 +50,16 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def _answer(self, *, with_body: bool) -> None:
-        found = _FILE.fullmatch(self.path)
+        match = _FILE.fullmatch(self.path)
         try:
-            data = (self.server.folder / found[1]).read_bytes() if found else None
+            data = (self.server.folder / match[1]).read_bytes() if match else None
         except OSError:
             data = None
-        if found is None or data is None:
+        if match is None or data is None:
             self.send_error(404, "no such file in this feed")
             return
         self.send_response(200)
-        self.send_header("Content-Type", _KINDS.get(Path(found[1]).suffix, "text/plain"))
+        self.send_header("Content-Type", _KINDS.get(Path(match[1]).suffix, "text/plain"))
         self.send_header("Content-Length", str(len(data)))
         self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()

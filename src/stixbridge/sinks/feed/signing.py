@@ -1,6 +1,7 @@
 """A signature of a feed folder: `SHA256SUMS` of all its files, and `SHA256SUMS.asc` by GnuPG.
 
-Check it with `gpg --verify SHA256SUMS.asc` and `sha256sum --check SHA256SUMS`. MISP itself looks at neither.
+Check it with `gpg --verify SHA256SUMS.asc` and `sha256sum --check SHA256SUMS`. MISP itself looks at
+neither.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ class Signer:
     """Signs a folder with a key of the user's GnuPG.
 
     Args (of the constructor):
-        key: id, fingerprint or e-mail address of a secret key that needs no passphrase, or whose agent has it.
+        key: id, fingerprint or e-mail address of a secret key that needs no passphrase, or whose
+            agent has it.
         home: GnuPG's folder; its own default when None.
 
     Raises:
@@ -34,7 +36,8 @@ class Signer:
         self._home = ["--homedir", str(home.expanduser())] if home is not None else []
         if shutil.which("gpg") is None:
             raise ConfigError(
-                "sign: gpg is not installed; install GnuPG (apt-get install gnupg), or leave sign out"
+                "sign: gpg is not installed; install GnuPG (apt-get install gnupg), or leave"
+                " sign out"
             )
         if key.startswith("-"):
             raise ConfigError(
@@ -43,7 +46,9 @@ class Signer:
         self._gpg("--list-secret-keys", "--", key)
 
     def sign(self, folder: Path, touched: Iterable[str]) -> None:
-        """Bring the checksums up to date, then sign them, where something changed or the last time was cut.
+        """Bring the checksums up to date, and sign them where they changed.
+
+        They are signed as well where the last signature was interrupted.
 
         Args:
             folder: of the feed.
@@ -91,11 +96,11 @@ class Signer:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ConfigError(f"sign: gpg failed: {error}") from None
         if done.returncode:
-            said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [
+            errors = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [
                 "no reason given"
             ]
             raise ConfigError(
-                f"sign: gpg can't use the key {self.key!r}: {said[0]}; see gpg --list-secret-keys"
+                f"sign: gpg can't use the key {self.key!r}: {errors[0]}; see gpg --list-secret-keys"
             )
 
 

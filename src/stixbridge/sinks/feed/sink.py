@@ -1,8 +1,9 @@
-"""A MISP feed folder: any MISP can subscribe to it, by a web server or as a local folder. No server is needed.
+"""A MISP feed folder, to which any MISP can subscribe: by a web server, or as a local folder.
 
-MISP merges what it fetches and never removes what is left out, so a withdrawn part stays in the folder as a
-tombstone: `deleted: true` with a newer timestamp. MISP reads an event again only when its timestamp in `manifest.json`
-is newer, and overwrites a part only when the part's own timestamp is.
+MISP merges what it fetches and never removes what is left out, so a withdrawn part stays in the
+folder as a tombstone: `deleted: true` with a newer timestamp. MISP reads an event again only when
+its timestamp in `manifest.json` is newer, and overwrites a part only when the part's own timestamp
+is.
 
 `form` makes the content of the files of events, `index` that of the manifest and the hashes.
 """
@@ -54,16 +55,18 @@ class FeedSink(Sink):
     """
 
     def __init__(self, path: str | Path, *, name: str = "feed", **settings: Any) -> None:
-        given = FeedSettings(path=Path(path), **settings)
+        checked = FeedSettings(path=Path(path), **settings)
         super().__init__(
             name,
-            max_tlp=given.max_tlp,
-            settings=f"{given.max_tlp} {given.sign or ''}",
+            max_tlp=checked.max_tlp,
+            settings=f"{checked.max_tlp} {checked.sign or ''}",
             place="the feed",
         )
-        self._path = given.path.expanduser()
-        self._orgc = given.orgc.to_dict() if given.orgc is not None else ORGC
-        self._signer = Signer(given.sign, given.gnupg_home) if given.sign is not None else None
+        self._path = checked.path.expanduser()
+        self._orgc = checked.orgc.to_dict() if checked.orgc is not None else ORGC
+        self._signer = (
+            Signer(checked.sign, checked.gnupg_home) if checked.sign is not None else None
+        )
 
     def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
         """Write the events, then `hashes.csv`, `manifest.json` and the signature; see `Sink`.

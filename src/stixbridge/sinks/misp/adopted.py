@@ -58,12 +58,12 @@ def equal_values(event: MispEvent, remote: Mapping[str, Any]) -> dict[str, str]:
     rows = rows_of(remote, "Attribute")
     uuids = {str(row.get("uuid")) for row in rows}
     theirs = {_type_and_value(row): str(row.get("uuid")) for row in rows if not is_deleted(row)}
-    found: dict[str, str] = {}
+    equal: dict[str, str] = {}
     for row in rows_of(event, "Attribute"):
-        uuid, other = str(row["uuid"]), theirs.get(_type_and_value(row))
-        if other is not None and uuid not in uuids and other != uuid:
-            found[uuid] = other
-    return found
+        uuid, equal_uuid = str(row["uuid"]), theirs.get(_type_and_value(row))
+        if equal_uuid is not None and uuid not in uuids and equal_uuid != uuid:
+            equal[uuid] = equal_uuid
+    return equal
 
 
 def _type_and_value(row: Part) -> tuple[str, str]:
@@ -136,8 +136,8 @@ def event_as_adopted(event: MispEvent, adopted: Adoption) -> MispEvent:
     """An event under the UUIDs that it has in MISP, as an earlier delivery adopted it."""
     if adopted.policy == "extend":
         return extending(event, adopted.event)
-    own = _renamed(_within(event, adopted), _there(adopted))
-    return {**own, "uuid": adopted.event or event["uuid"]}
+    renamed = _renamed(_within(event, adopted), _there(adopted))
+    return {**renamed, "uuid": adopted.event or event["uuid"]}
 
 
 def extending(event: MispEvent, other: str | None = None) -> MispEvent:

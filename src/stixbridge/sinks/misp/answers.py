@@ -37,27 +37,28 @@ def value_of(answer: Answer) -> dict[str, Any]:
 
 def table(value: Any, name: str) -> dict[str, Any]:
     """The object of a name in another; empty where there is none."""
-    found = value.get(name) if isinstance(value, Mapping) else None
-    return found if isinstance(found, dict) else {}
+    inner_value = value.get(name) if isinstance(value, Mapping) else None
+    return inner_value if isinstance(inner_value, dict) else {}
 
 
 def rows(value: Any, name: str, inner: str = "") -> list[dict[str, Any]]:
-    """The objects in the list of a name; those that each holds under `inner`, where that is given."""
-    found = value.get(name) if isinstance(value, Mapping) else None
-    objects = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    """The objects in the list of a name; those under `inner` in each, where that is given."""
+    inner_value = value.get(name) if isinstance(value, Mapping) else None
+    values = inner_value if isinstance(inner_value, list) else []
+    objects = [row for row in values if isinstance(row, dict)]
     return [row[inner] for row in objects if isinstance(row.get(inner), dict)] if inner else objects
 
 
 def event_in(value: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The event of an answer, its lists made of objects; None where there is none, or it has no id."""
-    found = value.get("Event")
+    """The event of an answer, with lists of objects only; None where there is none with an id."""
+    event = value.get("Event")
     if (
-        not isinstance(found, dict)
-        or not isinstance(found.get("id"), str | int)
-        or isinstance(found["id"], bool)
+        not isinstance(event, dict)
+        or not isinstance(event.get("id"), str | int)
+        or isinstance(event["id"], bool)
     ):
         return None
-    return _part(found)
+    return _part(event)
 
 
 def _part(part: dict[str, Any]) -> dict[str, Any]:
@@ -84,6 +85,6 @@ def message_of(value: Mapping[str, Any], answer: Answer) -> str:
     """What MISP says, in one line."""
     errors = value.get("errors")
     text = errors if isinstance(errors, str) else orjson.dumps(errors).decode() if errors else ""
-    said = str(value.get("message") or value.get("name") or "")
-    joined = f"{said} {text}".strip() if text not in said else said
+    message = str(value.get("message") or value.get("name") or "")
+    joined = f"{message} {text}".strip() if text not in message else message
     return " ".join((joined or "a web page, not MISP's API; is the URL right?").split())[:500]

@@ -1,4 +1,4 @@
-"""MISP's REST API, as far as it is needed: reading answers, looking before acting, what the key may do."""
+"""MISP's REST API, as far as the sink needs it."""
 
 from __future__ import annotations
 
@@ -90,7 +90,8 @@ class MispApi:
     def event(self, uuid: str) -> dict[str, Any] | None:
         """An event with its soft-deleted parts; None where there is none.
 
-        MISP hides an event that never had an attribute from whoever asks for deleted ones too: that is asked by itself.
+        MISP hides an event that never had an attribute from whoever asks for deleted ones too: that
+        is asked by itself.
         """
         for more in ({"deleted": [0, 1]}, {}):
             for event in self._search({"uuid": [uuid], **more}):
@@ -145,7 +146,10 @@ class MispApi:
         return self._unblocks
 
     def settled(self, uuid: str) -> dict[str, Any] | None:
-        """An event once it has stopped growing: a server whose client went away goes on filling it."""
+        """An event once it has stopped growing.
+
+        A server whose client has gone away goes on filling the event.
+        """
         before: str | None = None
         event = None
         for _ in range(_SETTLE_TRIES):
@@ -170,7 +174,7 @@ class MispApi:
 
     def clusters(self, uuids: list[str]) -> list[Mapping[str, Any]]:
         """The galaxy clusters that this MISP has of some UUIDs."""
-        found: list[Mapping[str, Any]] = []
+        result: list[Mapping[str, Any]] = []
         for at in range(0, len(uuids), _CLUSTERS_AT_ONCE):
             answer, value = self.ask(
                 "galaxy_clusters/restSearch", {"uuid": uuids[at : at + _CLUSTERS_AT_ONCE]}
@@ -179,8 +183,8 @@ class MispApi:
                 continue  # a MISP, or a key, without galaxies
             if answer.status != 200 or not isinstance(value.get("response"), list):
                 raise self.failed("galaxy_clusters/restSearch", answer, message_of(value, answer))
-            found.extend(rows(value, "response", "GalaxyCluster"))
-        return found
+            result.extend(rows(value, "response", "GalaxyCluster"))
+        return result
 
     def false_positives(self, since: int, *, own: bool) -> list[tuple[str, int]] | None:
         """Values that were sighted as false positives (type 1) since a moment, and when.
@@ -219,17 +223,17 @@ class MispApi:
     def galaxy(self, kind: str) -> str | None:
         """The id of the galaxy of a type; None where this MISP has none."""
         if self._galaxies is None:
-            found = rows(self.read("galaxies/index"), "response", "Galaxy")
+            result = rows(self.read("galaxies/index"), "response", "Galaxy")
             self._galaxies = {
-                str(row.get("type")): str(row["id"]) for row in found if row.get("id")
+                str(row.get("type")): str(row["id"]) for row in result if row.get("id")
             }
         return self._galaxies.get(kind)
 
     def sharing_groups(self) -> list[dict[str, Any]]:
         """The sharing groups that the key sees."""
         if self._groups is None:
-            found = rows(self.read("sharing_groups/index"), "response", "SharingGroup")
-            self._groups = [row for row in found if row.get("id")]
+            result = rows(self.read("sharing_groups/index"), "response", "SharingGroup")
+            self._groups = [row for row in result if row.get("id")]
         return self._groups
 
     # calls
@@ -250,7 +254,8 @@ class MispApi:
         value = value_of(answer)
         if not value:
             raise ServerError(
-                f"sink {self._name}: {answer.url} answered with a web page, not MISP's API; is the URL right?"
+                f"sink {self._name}: {answer.url} answered with a web page, not MISP's API;"
+                " is the URL right?"
             )
         return value
 
@@ -289,7 +294,7 @@ class MispApi:
         return self.post(f"analyst_data/edit/{kind}/{uuid}", fields)
 
     def changes(self, uuids: Iterable[str]) -> list[str]:
-        """What was only imagined of some events (`imagined`): nothing, what is posted here is done."""
+        """The changes that a dry run did not send (`dry_run`): none, posts are sent here."""
         return []
 
     def failed(self, route: str, answer: Answer, message: str) -> ServerError:

@@ -1,4 +1,4 @@
-"""A large event in several requests: the event with some parts, other parts, references of objects."""
+"""A large event in several requests: some parts, other parts, then references of objects."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def chunks(body: Mapping[str, Any], most: int, size: int) -> list[Part]:
     if _count(body) <= most and len(orjson.dumps(body)) <= size:
         return [dict(body)]
     head = {key: value for key, value in body.items() if key not in PARTS}
-    found: list[Part] = [head]
+    bodies: list[Part] = [head]
     count, length = 0, len(orjson.dumps(head))
     for name, part, weight in _all_parts(body):
         bytes_ = len(orjson.dumps(part))
         if count and (count + weight > most or length + bytes_ > size):
-            found.append({})
+            bodies.append({})
             count = length = 0
-        found[-1].setdefault(name, []).append(part)
+        bodies[-1].setdefault(name, []).append(part)
         count, length = count + weight, length + bytes_
-    return found
+    return bodies
 
 
 def _count(body: Mapping[str, Any]) -> int:
@@ -42,7 +42,7 @@ def _count(body: Mapping[str, Any]) -> int:
 
 
 def _all_parts(body: Mapping[str, Any]) -> Iterator[tuple[str, Part, int]]:
-    """(name of the list, part, attributes in it); objects without their references, which follow."""
+    """(name of the list, part, attributes in it); references of objects follow by themselves."""
     for name in PARTS:
         for part in rows_of(body, name):
             yield name, _without_references(part), max(1, len(rows_of(part, "Attribute")))

@@ -1,7 +1,9 @@
-"""The names a MISP has for galaxy clusters: its galaxies differ in age from the packages', and name one otherwise.
+"""The names that a MISP has for galaxy clusters.
 
-A cluster is looked up by its UUID within its galaxy (one UUID can be in several). A tag whose cluster the MISP does
-not have stays as it is: MISP stores it as a plain tag.
+Its galaxies are older or newer than those of the package, and have other names for some clusters.
+
+A cluster is looked up by its UUID within its galaxy (one UUID can be in several). A tag whose
+cluster the MISP does not have stays as it is: MISP stores it as a plain tag.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ class ClusterNames:
         self._names: dict[str, str] = {}
 
     def apply(self, event: MispEvent) -> None:
-        """Rename the galaxy tags of an event, its attributes and objects; their lists are replaced, not changed."""
+        """Rename the galaxy tags of an event and its parts; lists are replaced, not changed."""
         parts = list(tagged(event))
         self._ask(
             {tag["name"] for part in parts for tag in part["Tag"] if _is_cluster(tag["name"])}

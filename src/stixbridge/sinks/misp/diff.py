@@ -163,19 +163,19 @@ class _Comparison:
         wanted, delivered, remote = holder.rows(name)
         rows: list[Part] = []
         for uuid, part in wanted.items():
-            known, there = delivered.get(uuid), remote.get(uuid)
-            if there is None or is_deleted(there):
-                rows.extend(self._absent(part, known, revived=there is not None))
+            known, remote_part = delivered.get(uuid), remote.get(uuid)
+            if remote_part is None or is_deleted(remote_part):
+                rows.extend(self._absent(part, known, revived=remote_part is not None))
             else:
-                row = self._changed(_Versions(part, known or {}, there), name)
+                row = self._changed(_Versions(part, known or {}, remote_part), name)
                 rows.extend([row] if row else [])
         for uuid in [uuid for uuid in delivered if uuid not in wanted]:
-            there = remote.get(uuid)
-            if there is None or is_deleted(there):
+            remote_part = remote.get(uuid)
+            if remote_part is None or is_deleted(remote_part):
                 # not by us: it does not come back by itself
                 self._changes.deleted_by_analyst.add(uuid)
             else:
-                rows.extend(self._withdrawn(delivered[uuid], there, name))
+                rows.extend(self._withdrawn(delivered[uuid], remote_part, name))
         return rows
 
     def _absent(self, part: Part, known: Part | None, *, revived: bool) -> Iterator[Part]:
@@ -276,7 +276,7 @@ class _Comparison:
         for name in ANALYST_DATA:
             if part.wanted.get(name) or part.delivered.get(name):
                 rows[name] = list(self._analyst_data(part, name))
-        return {name: found for name, found in rows.items() if found}
+        return {name: entries for name, entries in rows.items() if entries}
 
     def _tags(self, part: _Versions) -> list[Part]:
         """Tags to add, and those that we set before and no longer want.
@@ -291,10 +291,10 @@ class _Comparison:
             self._changes.others_tags.setdefault(part.uuid, set()).update(by_others)
         known = remote.keys() | delivered.keys()
         new = [name for folded, name in wanted.items() if folded not in known]
-        gone = [folded for folded in delivered if folded not in wanted and folded in remote]
+        removed = [folded for folded in delivered if folded not in wanted and folded in remote]
         return [
             *_added_tags(part, new),
-            *({"name": remote[folded], "deleted": 1} for folded in gone),
+            *({"name": remote[folded], "deleted": 1} for folded in removed),
         ]
 
     def _analyst_data(self, holder: _Versions, name: str) -> Iterator[Part]:
@@ -426,5 +426,5 @@ def _is_marked_stricter(part: _Versions) -> bool:
 
 def _is_looser(tag: str, level: str | None) -> bool:
     """Whether a TLP tag is looser than the level that an analyst set."""
-    own = tlp.level_of_name(tag) if tlp.is_tlp_tag(tag) else None
-    return own is not None and tlp_rank(level) > tlp_rank(own)
+    tag_level = tlp.level_of_name(tag) if tlp.is_tlp_tag(tag) else None
+    return tag_level is not None and tlp_rank(level) > tlp_rank(tag_level)

@@ -42,9 +42,9 @@ class DryRunApi(MispApi):
     def event(self, uuid: str) -> dict[str, Any] | None:
         """An event as it would be by now; one request where there is none."""
         if uuid not in self._now:
-            there = next(self._search({"uuid": [uuid], "metadata": 1}), None)
-            held = super().event(uuid) if there is not None else None
-            self._keep(uuid, held)
+            head = next(self._search({"uuid": [uuid], "metadata": 1}), None)
+            event_now = super().event(uuid) if head is not None else None
+            self._keep(uuid, event_now)
         return _unpacked(self._now[uuid])
 
     def settled(self, uuid: str) -> dict[str, Any] | None:
@@ -70,7 +70,9 @@ class DryRunApi(MispApi):
         return Answer(200, {}, orjson.dumps({kind: {"uuid": uuid}}), self._url)
 
     def changes(self, uuids: Iterable[str]) -> list[str]:
-        """The changes of some events since they were read, a line each; from here on they count as read.
+        """The changes of some events since they were read, a line each.
+
+        They count as read from then on.
 
         Args:
             uuids: of the event of a job, and of others that carry it.
@@ -169,7 +171,7 @@ def _changes(before: Part, now: Part | None) -> list[str]:
 
 
 def _merged(present: Mapping[str, Any], edit: Mapping[str, Any]) -> Part:
-    """A part after an edit: inner parts by UUID, tags by name; what the edit does not name stays."""
+    """A part after an edit: inner parts by UUID, tags by name; everything else stays."""
     merged = dict(present)
     for key, value in edit.items():
         if key == "Tag":

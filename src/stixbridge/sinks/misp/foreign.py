@@ -87,7 +87,7 @@ class Foreign:
         return best
 
     def _rank(self, write: EventWrite, uuid: str) -> tuple[int, int, str] | None:
-        """(values that an event has in common with ours, its timestamp, its UUID); None for none."""
+        """(values in common with ours, timestamp, UUID) of an event; None without such values."""
         remote = self._api.event(uuid) if not write.job.record.known(uuid) else None
         if remote is None:
             return None

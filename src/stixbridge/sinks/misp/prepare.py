@@ -1,4 +1,4 @@
-"""An event as one MISP takes it: its organisation and sharing group, the names of its tags and clusters there."""
+"""An event as one MISP takes it: organisation, sharing group, names of tags and clusters."""
 
 from __future__ import annotations
 

@@ -37,10 +37,10 @@ def arrived(sent: Mapping[str, Any], remote: Mapping[str, Any]) -> MispEvent:
     if "Tag" in sent:
         stored["Tag"] = _arrived_tags(sent["Tag"], folded_tags(remote))
     for name in [name for name in (*_BESIDE, *_LISTS) if name in sent]:
-        there = by_uuid(remote, name)
-        rows = [row for row in sent[name] if row["uuid"] in there]
+        remote_rows = by_uuid(remote, name)
+        rows = [row for row in sent[name] if row["uuid"] in remote_rows]
         parts = name in _LISTS
-        stored[name] = [arrived(row, there[row["uuid"]]) for row in rows] if parts else rows
+        stored[name] = [arrived(row, remote_rows[row["uuid"]]) for row in rows] if parts else rows
     return stored
 
 
@@ -68,11 +68,11 @@ def after_interruption(
 
 def _with_change(known: Part, remote: Mapping[str, Any], change: AnalystDataChange) -> Part:
     """A part with a note, opinion or relationship as we changed it, where MISP has the change."""
-    there = {name: by_uuid(remote, name) for name in PARTS}
+    remote_parts = {name: by_uuid(remote, name) for name in PARTS}
     changed = with_rows(
         known,
         PARTS,
-        lambda name, row: _with_change(row, there[name].get(str(row["uuid"]), {}), change),
+        lambda name, row: _with_change(row, remote_parts[name].get(str(row["uuid"]), {}), change),
     )
     rows = rows_of(known, change.kind)
     if any(row["uuid"] == change.uuid for row in rows):
@@ -121,13 +121,13 @@ def _edited(
 def _edited_tags(
     known: Mapping[str, Any], edit: Mapping[str, Any], remote: Mapping[str, Any]
 ) -> list[Part]:
-    there = folded_tags(remote)
+    remote_tags = folded_tags(remote)
     ours = {tag["name"].lower(): tag for tag in rows_of(known, "Tag")}
     for tag in edit["Tag"]:
         folded = tag["name"].lower()
-        if not tag.get("deleted") and folded in there:
+        if not tag.get("deleted") and folded in remote_tags:
             ours.setdefault(folded, tag)
-        elif tag.get("deleted") and folded not in there:
+        elif tag.get("deleted") and folded not in remote_tags:
             ours.pop(folded, None)
     return list(ours.values())
 
@@ -136,9 +136,9 @@ def _edited_beside(
     known: Mapping[str, Any], edit: Mapping[str, Any], remote: Mapping[str, Any], name: str
 ) -> list[Part]:
     """Sightings or analyst data after an edit that adds some."""
-    there, rows = by_uuid(remote, name), by_uuid(known, name)
+    remote_rows, rows = by_uuid(remote, name), by_uuid(known, name)
     for row in edit[name]:
-        if row["uuid"] in there:
+        if row["uuid"] in remote_rows:
             rows.setdefault(str(row["uuid"]), row)
         elif name != "Sighting":
             # we deleted it to add it anew, and did not
@@ -149,18 +149,18 @@ def _edited_beside(
 def _edited_parts(
     known: Mapping[str, Any], edit: Mapping[str, Any], remote: Mapping[str, Any], name: str
 ) -> list[Part]:
-    there, rows = by_uuid(remote, name), by_uuid(known, name)
+    remote_rows, rows = by_uuid(remote, name), by_uuid(known, name)
     for part in edit[name]:
         uuid = str(part["uuid"])
-        found = there.get(uuid)
-        absent = found is None or is_deleted(found)
+        remote_part = remote_rows.get(uuid)
+        absent = remote_part is None or is_deleted(remote_part)
         if part.get("deleted") is True:
             if absent:
                 rows.pop(uuid, None)
-        elif found is None or (absent and part.get("deleted") is False):
+        elif remote_part is None or (absent and part.get("deleted") is False):
             continue  # it did not arrive, or was to come back and is still deleted
         elif uuid in rows:
-            rows[uuid] = _edited(rows[uuid], part, found, _LISTS[name])
+            rows[uuid] = _edited(rows[uuid], part, remote_part, _LISTS[name])
         else:
-            rows[uuid] = arrived({key: part[key] for key in part if key != "deleted"}, found)
+            rows[uuid] = arrived({key: part[key] for key in part if key != "deleted"}, remote_part)
     return list(rows.values())

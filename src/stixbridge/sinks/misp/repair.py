@@ -1,4 +1,4 @@
-"""Parts that MISP did not store, asked for one by one: MISP stores them after all, or says why not."""
+"""Parts that MISP did not store are sent one by one: it stores them, or says why not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from stixbridge.sinks.misp.verify import Unstored
 
 _ALONE = {"Attribute": "attributes/add", "Object": "objects/add"}
 _NEVER = "9"
-"""A distribution that MISP refuses: it never stores an attribute that is sent with it, and names all its errors."""
+"""A distribution that MISP refuses: it never stores an attribute that is sent with it, and names
+all its errors.
+"""
 _SILENT = "MISP does not say why"
 
 

@@ -63,15 +63,17 @@ class MispSink(Sink):
         if not url or not key:
             raise ConfigError("a MISP sink takes a URL and a key, or an existing PyMISP object")
         secret = Secret(text=key) if isinstance(key, str) else key
-        given = MispSettings(url=url, key=secret, concurrency=concurrency, **settings)
-        super().__init__(name, max_tlp=given.max_tlp, settings=f"{given.max_tlp} {given.clusters}")
-        self.restores = given.deleted == "restore"
-        self._given = given
+        checked = MispSettings(url=url, key=secret, concurrency=concurrency, **settings)
+        super().__init__(
+            name, max_tlp=checked.max_tlp, settings=f"{checked.max_tlp} {checked.clusters}"
+        )
+        self.restores = checked.deleted == "restore"
+        self._given = checked
         self._http = Http(
             url,
             auth=Auth(header="Authorization", value=secret.read("key")),
-            timeout=given.timeout,
-            **given.http_arguments(),
+            timeout=checked.timeout,
+            **checked.http_arguments(),
         )
         self._connect(MispApi(self._http, name))
 
@@ -91,7 +93,7 @@ class MispSink(Sink):
         return twin
 
     def missing(self, tags: set[str]) -> dict[str, int]:
-        """How many tags this MISP does not have, and the clusters that a dry run would have made."""
+        """The number of tags that this MISP lacks, and of clusters that a run would make."""
         plain = {tag for tag in tags if not tag.startswith("misp-galaxy:")}
         return {
             "new tags": len(self._api.absent_tags(plain, fresh=False)),
@@ -140,15 +142,15 @@ class MispSink(Sink):
         events = {
             event: self._api.event(event) for event in sorted({at for at, _ in places.values()})
         }
-        there = {uuid: by_uuid(event, "Attribute") for uuid, event in events.items() if event}
-        found: Edits = {}
+        remote_rows = {uuid: by_uuid(event, "Attribute") for uuid, event in events.items() if event}
+        edits_of: Edits = {}
         for uuid, row in by_uuid(delivered.body, "Attribute").items():
             event, own = places.get(uuid, ("", uuid))
-            if event in there:
-                edits = analyst_edits(row, there[event].get(own))
+            if event in remote_rows:
+                edits = analyst_edits(row, remote_rows[event].get(own))
                 if edits:
-                    found[uuid] = edits
-        return found
+                    edits_of[uuid] = edits
+        return edits_of
 
     def limits(self) -> list[str]:
         """The limits of the key, and what follows, a line each.

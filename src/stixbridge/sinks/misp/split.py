@@ -326,7 +326,9 @@ def _gathered(
     event: MispEvent, shares: _Shares, numbers: Mapping[str, int], deleted: frozenset[int]
 ) -> Delivery:
     """One delivery for all. A part that did not arrive is in no body, and is tried again."""
-    blocked = {number for number, one in shares.done.items() if one.state is State.BLOCKED}
+    blocked = {
+        number for number, delivery in shares.done.items() if delivery.state is State.BLOCKED
+    }
     kept = _kept(shares, deleted | blocked)
     body = _whole(event, [kept[number].body for number in sorted(kept)], kept[min(kept)].body)
     stored = set(_uuids(body))
@@ -337,9 +339,11 @@ def _gathered(
             _other_heads(kept, body),
             deleted | blocked,
         ),
-        analyst_kept=_joined(one.analyst_kept for one in kept.values()),
-        deleted_by_analyst=frozenset().union(*(one.deleted_by_analyst for one in kept.values())),
-        stored_values=_joined(one.stored_values for one in kept.values()),
+        analyst_kept=_joined(share.analyst_kept for share in kept.values()),
+        deleted_by_analyst=frozenset().union(
+            *(share.deleted_by_analyst for share in kept.values())
+        ),
+        stored_values=_joined(share.stored_values for share in kept.values()),
     )
     arrived = {part for part, number in numbers.items() if number not in kept} <= stored
     state, action = _outcome(shares.done, arrived=arrived)
@@ -348,14 +352,18 @@ def _gathered(
         state,
         delivered,
         action,
-        all(one.published for one in shares.done.values()),
-        incomplete=any(one.incomplete for one in shares.done.values()),
+        all(delivery.published for delivery in shares.done.values()),
+        incomplete=any(delivery.incomplete for delivery in shares.done.values()),
     )
 
 
 def _kept(shares: _Shares, deleted: Iterable[int]) -> dict[int, Delivered]:
-    """The events that are in MISP by now, and those that an analyst deleted: they stay as they were."""
-    kept = {number: one.delivered for number, one in shares.done.items() if one.state in OURS}
+    """The events that are in MISP; those that an analyst deleted stay as they were recorded."""
+    kept = {
+        number: delivery.delivered
+        for number, delivery in shares.done.items()
+        if delivery.state in OURS
+    }
     for number in deleted:
         if number < len(shares.before):
             kept[number] = shares.before[number]
@@ -364,7 +372,7 @@ def _kept(shares: _Shares, deleted: Iterable[int]) -> dict[int, Delivered]:
 
 def _other_heads(kept: Mapping[int, Delivered], body: MispEvent) -> dict[int, dict[str, Any]]:
     """The heads of further events that differ from that of the first."""
-    heads = {number: _head(one.body) for number, one in kept.items() if number}
+    heads = {number: _head(share.body) for number, share in kept.items() if number}
     return {number: head for number, head in heads.items() if head != _head(body)}
 
 
@@ -393,7 +401,7 @@ def _outcome(done: Mapping[int, Delivery], *, arrived: bool) -> tuple[State, str
     action = "created" if 0 in done and done[0].action == "created" else "updated"
     if not arrived or any(delivery.state is not State.DELIVERED for delivery in live):
         return State.WAITING, action
-    unchanged = {one.action for one in done.values()} - {"blocked"} == {"unchanged"}
+    unchanged = {delivery.action for delivery in done.values()} - {"blocked"} == {"unchanged"}
     return State.DELIVERED, "unchanged" if unchanged else action
 
 

@@ -1,4 +1,4 @@
-"""The tags of an event that is about to be sent: which MISP may not have, which are local, and who brings a new one."""
+"""The tags of an event that is sent: markings, local tags, and tags that are new in MISP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from stixbridge.envelopes import Delivered
 from stixbridge.misp.model import MispEvent, tag_names
 
 BOOKKEEPING = "stixbridge:"
-"""The name space of tags that say what the bridge did; of no use to anybody else, so local where that is possible."""
+"""The name space of tags that say what the bridge did; of no use to anybody else, so local where
+that is possible.
+"""
 
 
 def tagged(event: MispEvent) -> Iterator[dict[str, Any]]:
@@ -41,7 +43,7 @@ def is_marking(name: str) -> bool:
 
 
 def with_plain_tags(delivered: Delivered) -> MispEvent:
-    """A delivered event with the plain tags that private clusters took the place of, as the conversion has them."""
+    """A delivered event with plain tags in the place of private clusters, as it was converted."""
     plain = {
         f'misp-galaxy:{row["galaxy"]}="{row["uuid"]}"': row["tag"] for row in delivered.clusters
     }
@@ -54,7 +56,10 @@ def with_plain_tags(delivered: Delivered) -> MispEvent:
 
 
 def keep_local(event: MispEvent) -> None:
-    """Let bookkeeping tags be local, so that they don't leave with the event; lists are replaced, not changed."""
+    """Make bookkeeping tags local, so that they don't leave with the event.
+
+    Lists are replaced, not changed.
+    """
     for part in tagged(event):
         if any(tag["name"].startswith(BOOKKEEPING) for tag in part["Tag"]):
             part["Tag"] = [
@@ -73,8 +78,9 @@ class Bringing:
 class NewTags:
     """Lets a tag be created once: no two events in flight bring the same one for the first time.
 
-    MISP looks a tag up, then creates it, without a lock: of two requests that bring it at a time one fails half-way
-    (500), or loses the tag in silence. So the first event that carries a tag goes without others that carry it too.
+    MISP looks a tag up, then creates it, without a lock: of two requests that bring it at a time
+    one fails half-way (500), or loses the tag in silence. So the first event that carries a tag
+    goes without others that carry it too.
     """
 
     def __init__(self) -> None:
@@ -84,7 +90,7 @@ class NewTags:
 
     @contextmanager
     def brought_by(self, event: MispEvent) -> Iterator[Bringing]:
-        """While an event is sent: waits until nobody else brings a tag of it that was not seen before.
+        """Wait until no other event that is being sent brings a new tag of this one.
 
         The tags are known from then on where it arrived (`Bringing.arrived`).
         """

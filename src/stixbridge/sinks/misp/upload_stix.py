@@ -1,4 +1,4 @@
-"""Direct upload: MISP's own import gets the STIX as it is (`events/upload_stix/2`), and only adds."""
+"""Direct upload of STIX to MISP's own import (`events/upload_stix/2`), which only adds."""
 
 from __future__ import annotations
 

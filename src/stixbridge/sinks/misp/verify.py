@@ -47,13 +47,13 @@ def _missing(
     sent: Mapping[str, Any], stored: Mapping[str, Any], names: Collection[str], where: str
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for name in names:
-        there = by_uuid(stored, name) if sent.get(name) else {}
+        stored_rows = by_uuid(stored, name) if sent.get(name) else {}
         for part in _kept(sent, name):
-            found = there.get(str(part["uuid"]))
-            if found is None:
+            stored_part = stored_rows.get(str(part["uuid"]))
+            if stored_part is None:
                 yield f"{where}{name}", part
             elif name in PARTS:
-                yield from _missing(part, found, _INNER, f"{name}.")
+                yield from _missing(part, stored_part, _INNER, f"{name}.")
 
 
 def _kept(sent: Mapping[str, Any], name: str) -> Iterator[Part]:
@@ -66,11 +66,11 @@ def _pairs(
 ) -> Iterator[tuple[str, Part, Part]]:
     """(name of the list, part as sent, part as stored) of parts that were sent and are stored."""
     for name in names:
-        there = by_uuid(stored, name) if sent.get(name) else {}
+        stored_rows = by_uuid(stored, name) if sent.get(name) else {}
         for part in rows_of(sent, name):
-            found = there.get(str(part["uuid"]))
-            if found is not None:
-                yield name, part, found
+            stored_part = stored_rows.get(str(part["uuid"]))
+            if stored_part is not None:
+                yield name, part, stored_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,25 +98,25 @@ def unstored(edit: Mapping[str, Any], stored: Mapping[str, Any]) -> Iterator[Uns
         stored: the event as MISP has it after the edit.
     """
     yield from _differing("Event", EVENT_FIELDS, edit, stored)
-    for name, part, found in _pairs(edit, stored, PARTS):
+    for name, part, stored_part in _pairs(edit, stored, PARTS):
         if part.get("deleted") is True:
-            if not is_deleted(found):
+            if not is_deleted(stored_part):
                 yield Unstored(name, str(part["uuid"]), {"deleted": True})
             continue
-        yield from _differing(name, FIELDS_OF[name], part, found)
+        yield from _differing(name, FIELDS_OF[name], part, stored_part)
         if name == "Object" and part.get("Attribute"):
-            inner = {"Attribute": found.get("Attribute")}
+            inner = {"Attribute": stored_part.get("Attribute")}
             yield from unstored({"Attribute": part["Attribute"]}, inner)
 
 
 def _differing(
     name: str, fields: Iterable[str], sent: Mapping[str, Any], stored: Mapping[str, Any]
 ) -> Iterator[Unstored]:
-    found = {
+    unchanged = {
         field: sent[field] for field in fields if field in sent and differs(field, sent, stored)
     }
-    if found:
-        yield Unstored(name, str(stored.get("uuid")), found)
+    if unchanged:
+        yield Unstored(name, str(stored.get("uuid")), unchanged)
 
 
 def lost_tags(sent: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, set[str]]:
@@ -141,27 +141,28 @@ def _tags_by_part(
     sent: Mapping[str, Any], stored: Mapping[str, Any], *, deleted: bool
 ) -> dict[str, set[str]]:
     """Tags that are not as they were sent: those to be deleted, or the others."""
-    there = folded_tags(stored)
+    stored_tags = folded_tags(stored)
     wrong = {
         str(tag["name"])
         for tag in rows_of(sent, "Tag")
-        if bool(tag.get("deleted")) is deleted and (str(tag["name"]).lower() in there) is deleted
+        if bool(tag.get("deleted")) is deleted
+        and (str(tag["name"]).lower() in stored_tags) is deleted
     }
     tags = {str(stored.get("uuid")): wrong} if wrong else {}
-    for _, part, found in _pairs(sent, stored):
+    for _, part, stored_part in _pairs(sent, stored):
         if part.get("deleted") is not True:
-            tags |= _tags_by_part(part, found, deleted=deleted)
+            tags |= _tags_by_part(part, stored_part, deleted=deleted)
     return tags
 
 
 def stored_otherwise(sent: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, str]:
     """Values that MISP stored otherwise than they were sent: UUID of an attribute -> the value."""
     values: dict[str, str] = {}
-    for name, part, found in _pairs(sent, stored):
+    for name, part, stored_part in _pairs(sent, stored):
         if name == "Object":
-            values |= stored_otherwise(part, found)
-        elif "value" in part and str(found.get("value")) != str(part["value"]):
-            values[str(part["uuid"])] = str(found.get("value"))
+            values |= stored_otherwise(part, stored_part)
+        elif "value" in part and str(stored_part.get("value")) != str(part["value"]):
+            values[str(part["uuid"])] = str(stored_part.get("value"))
     return values
 
 

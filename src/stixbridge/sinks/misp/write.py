@@ -148,8 +148,8 @@ class EventWriter:
             return self.add(write)
         owner = str(table(remote, "Orgc").get("uuid") or "")
         wanted = _uuids(write.event) | _uuids(sent.body)
-        there = _uuids(remote)
-        unknown = there and wanted and not there & wanted
+        present = _uuids(remote)
+        unknown = present and wanted and not present & wanted
         if unknown or owner not in (self._settings.owner, self._api.rights().org_uuid):
             return write.result(State.FOREIGN)
         delivered = replace(sent, body=arrived(sent.body, remote))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stixbridge.conversion.to_misp import misp_export
 from stixbridge.conversion.to_misp.event_builder import EventBuilder
 from stixbridge.conversion.to_misp.markings import UNMARKED, Marking
 from stixbridge.conversion.to_misp.relationships import Link, Links, links_of
@@ -174,8 +173,6 @@ class Content(Handler):
         """An object's own marking, joined with those of the objects it is made of."""
         workspace = self.workspace
         marking = own
-        if workspace.from_misp:
-            marking = marking.joined(misp_export.marking_of(obj))
         for ref in (*translation.consumed, *translation.sources):
             marking = marking.joined(workspace.markings.of(workspace.objects[ref]))
         return marking

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from stixbridge.conversion.to_misp import misp_export
 from stixbridge.conversion.to_misp.event_builder import EventBuilder
+from stixbridge.conversion.to_misp.misp_export_labels import is_made_by_misp
 from stixbridge.conversion.to_misp.roles.base import Handler, StixObject
 from stixbridge.conversion.to_misp.supplements import Supplements
 from stixbridge.conversion.to_misp.tags import text
 from stixbridge.conversion.to_misp.workspace import Workspace
 from stixbridge.ledger import Reason
-from stixbridge.mapping.dialects.misp_export import TOOLS
 
 
 class Container(Handler):
@@ -28,12 +27,10 @@ class Container(Handler):
         """Mark and tag the event of a container, before its members are placed."""
         workspace = self.workspace
         marking = workspace.markings.of(obj)
-        if workspace.from_misp:
-            marking = marking.joined(misp_export.marking_of(obj))
         builder.marking = builder.marking.joined(marking)
         self.state(builder, marking)
         builder.creator = text(obj.get("created_by_ref"))
-        from_misp = not TOOLS.isdisjoint(obj.get("labels") or ())
+        from_misp = is_made_by_misp(obj)
         own = workspace.markings.of(obj)
         builder.tags |= workspace.tags.of(str(obj["id"]), obj, own, from_misp=from_misp)[0]
 
