@@ -79,7 +79,7 @@ class SinkRun:
 
 
 Tell = Callable[[Sink, Job | None, Delivery], None]
-"""Takes what became of an event; without a job where nothing was to be done."""
+"""Takes the result of an event; without a job where nothing was to be done."""
 
 
 class Deliverer:
@@ -87,7 +87,7 @@ class Deliverer:
 
     Args (of the constructor):
         maker: makes them; has the store.
-        tell: takes what became of each.
+        tell: takes the result of each.
         say: called with a line of text now and then.
         fail: called for an event that could not be delivered, while the others are.
     """
@@ -306,7 +306,7 @@ class Deliverer:
         put_back(job, elements, {id_: undelivered.level for id_, undelivered in staying.items()})
 
     def _record(self, run: SinkRun, job: Job, delivery: Delivery) -> None:
-        """Record what became of a job."""
+        """Record the result of a job."""
         if delivery.error is not None:
             self._fail(delivery.error)
             run.waiting = True

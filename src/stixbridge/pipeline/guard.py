@@ -37,7 +37,7 @@ class ChangeCount:
 
 @dataclass(frozen=True)
 class Guard(Settings):
-    """What a run of a pipeline may do without being confirmed.
+    """The limits of a run that is not confirmed.
 
     Attributes:
         add: attributes that a run may add, as `"10000"`, or `"10%"` of those that the pipeline has

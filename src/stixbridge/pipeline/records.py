@@ -60,7 +60,7 @@ def last_delivery(row: DeliveryRow | None) -> LastDelivery | None:
 
 
 def record_delivery(store: Store, sink: Sink, job: Job, delivery: Delivery, moment: int) -> None:
-    """Record what became of a job.
+    """Record the result of a job.
 
     Args:
         store: where deliveries are recorded.

@@ -19,7 +19,7 @@ MadeEvents = Mapping[str, Converted | None]
 def for_sink(sink: Sink, row: Converted | None) -> Converted | None:
     """An event as it is made for a sink.
 
-    It is None where a rule routes it elsewhere: what was delivered before is withdrawn.
+    It is None where a rule routes it elsewhere; an event that was delivered before is withdrawn.
     """
     if row is not None and row.sinks is not None and sink.name not in row.sinks:
         return None

@@ -1,4 +1,4 @@
-"""What every sink offers: it delivers events and tells what became of each.
+"""The base class of sinks: a sink delivers events and tells the result of each.
 
 A sink of your own that takes one event at a time needs one method:
 
@@ -69,7 +69,7 @@ class Sink:
             jobs: the events, each with its last delivery.
 
         Yields:
-            What became of each, in the order of the jobs and not before the sink has confirmed it.
+            The result of each, in the order of the jobs and not before the sink has confirmed it.
 
         Raises:
             ServerError: when the sink fails as a whole; events that were not yielded are not

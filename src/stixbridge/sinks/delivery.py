@@ -1,4 +1,4 @@
-"""A job for a sink, and what became of it."""
+"""A job for a sink, and its result."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ class PartRecord:
 
 @dataclass(slots=True)
 class Delivery:
-    """What became of a job.
+    """The result of a job.
 
     Attributes:
         event: the UUID of the event.

@@ -64,7 +64,7 @@ def make_folder(path: Path) -> Path:
 
 
 def event_in(path: Path) -> MispEvent | None:
-    """The event in a file; None where there is none, or it is no event."""
+    """The event in a file; None where there is no file, or something else is in it."""
     if not path.exists():
         return None
     try:

@@ -94,7 +94,7 @@ class _Mender:
             return self._now
         if key in _NO_TEXT:
             return value
-        whole = storable(value)
+        whole = value if value.isascii() else storable(value)
         text = _fitting(key, whole, part)
         if text == value:
             return value

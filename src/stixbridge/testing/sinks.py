@@ -77,11 +77,11 @@ class Target(ABC):
 
 @dataclass
 class Run:
-    """What one run of a pipeline does with a sink.
+    """One run of a pipeline, as far as a sink is concerned.
 
     Attributes:
         store: where deliveries are recorded.
-        deliveries: what became of each event, by its UUID.
+        deliveries: the result of each event, by its UUID.
         error: the error that ended the run, or that an event failed with.
     """
 
@@ -91,7 +91,7 @@ class Run:
 
     @property
     def actions(self) -> list[str]:
-        """What was done with each event, in order of the UUIDs."""
+        """The action of each delivery, in order of the UUIDs."""
         return [self.deliveries[uuid].action for uuid in sorted(self.deliveries)]
 
 
@@ -127,7 +127,7 @@ def _job(store: Store, sink: Sink, event: Event) -> Job:
 
 
 class SinkContract:
-    """What every sink has to keep. Subclasses define the fixture `target`."""
+    """The contract of a sink. Subclasses define the fixture `target`."""
 
     @pytest.fixture
     def target(self) -> Target:

@@ -41,7 +41,7 @@ class Signer:
             )
         if key.startswith("-"):
             raise ConfigError(
-                f"sign: {key!r} is no key; write its id, fingerprint or e-mail address"
+                f"sign: {key!r} is not a key; write its id, fingerprint or e-mail address"
             )
         self._gpg("--list-secret-keys", "--", key)
 

@@ -1,4 +1,4 @@
-"""What a MISP answers, read so that nothing odd in it does harm: a server may send anything."""
+"""The answers of a MISP, read with care: a server may send anything."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def number(value: Any) -> int:
 
 
 def message_of(value: Mapping[str, Any], answer: Answer) -> str:
-    """What MISP says, in one line."""
+    """The message in an answer, in one line."""
     errors = value.get("errors")
     text = errors if isinstance(errors, str) else orjson.dumps(errors).decode() if errors else ""
     message = str(value.get("message") or value.get("name") or "")

@@ -28,7 +28,7 @@ _SETTLE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """What the key's user may do, and who it is."""
+    """The permissions of the key's user, and its organisation."""
 
     org_uuid: str
     tag_editor: bool
@@ -65,7 +65,7 @@ class MispApi:
         self.on_slow: Callable[[], None] = lambda: None
 
     def rights(self) -> Rights:
-        """What the key may do.
+        """The permissions of the key.
 
         Raises:
             ServerError: for a wrong key, or an answer that is not MISP's.

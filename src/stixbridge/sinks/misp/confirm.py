@@ -71,7 +71,7 @@ class Confirmation:
 
         Args:
             write: of the event.
-            sent: what was sent of it.
+            sent: the changes that were sent.
             stored: the event as MISP has it then; without analyst data where that was the answer
                 of a write.
 
@@ -152,7 +152,7 @@ def as_delivered(
         event: as it was wanted.
         changes: the edit; what is in MISP by somebody else's hand is not ours.
         before: the event as it was delivered before.
-        gaps: what MISP did not store of the edit.
+        gaps: the parts of the edit that MISP did not store.
     """
     gaps = gaps or Gaps()
     tags = dict(changes.others_tags)

@@ -45,7 +45,7 @@ _REPORT_HEAD = ("uuid", "name", "content", "distribution", "sharing_group_id")
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Whose change counts where the source and an analyst both changed something.
+    """The rule for fields and parts that the source and an analyst both changed.
 
     Attributes:
         ours: fields in which the source's value stays, not the analyst's.
@@ -237,6 +237,8 @@ class _Comparison:
     def _is_sent(self, part: _Versions, name: str) -> bool:
         """Whether the wanted value of a field is sent."""
         wanted, last, remote = (normal(name, version.get(name)) for version in part)
+        if wanted == last == remote:
+            return False
         kept = self._changes.analyst_kept.get(part.uuid, {})
         before = normal(name, kept[name]) if name in kept else last  # the value that we delivered
         if wanted == remote:
@@ -404,12 +406,16 @@ def _report_head(remote: Part) -> Part:
 
 
 def _new_sightings(part: _Versions) -> list[Part]:
+    if not part.wanted.get("Sighting"):
+        return []
     before = by_uuid(part.delivered, "Sighting")
     return [row for uuid, row in by_uuid(part.wanted, "Sighting").items() if uuid not in before]
 
 
 def _added_tags(part: _Versions, names: list[str]) -> list[Part]:
     """The rows of tags to add, without TLP tags that are looser than an analyst's."""
+    if not names:
+        return []
     local = {tag["name"] for tag in rows_of(part.wanted, "Tag") if tag.get("local")}
     level = part.analysts_level()
     return [

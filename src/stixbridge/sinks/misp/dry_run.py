@@ -158,7 +158,7 @@ _WRITES: Mapping[str, Callable[[DryRunApi, str, Mapping[str, Any]], tuple[dict[s
     "galaxy_clusters/edit": DryRunApi._take,
     "galaxy_cluster_relations/add": DryRunApi._take,
 }
-"""What each write would do. None asks for a part by itself: nothing is dropped here."""
+"""The effect of each write. No write asks for one part: nothing is dropped here."""
 
 
 def _changes(before: Part, now: Part | None) -> list[str]:

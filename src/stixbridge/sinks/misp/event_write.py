@@ -1,4 +1,4 @@
-"""An event on its way to MISP: what a write starts from, and what it sent."""
+"""An event on its way to MISP: the start of a write, and the changes that it sent."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class EventWrite:
 
         Args:
             state: where it stands.
-            action: what was done; the name of the state where it is None.
+            action: as in `Delivery`; the name of the state where it is None.
         """
         delivered = Delivered(self.event)
         return Delivery(self.uuid, state, delivered, action or state.value, notes=self.notes)
@@ -51,7 +51,7 @@ class Start:
         remote: the event as MISP has it.
         published: whether we published it.
         edits: edits that were interrupted before.
-        action: what the delivery is called where something changes.
+        action: as in `Delivery`, where something changes.
         keeps_published: whether the setting `keep_published` holds for this edit.
     """
 
@@ -65,12 +65,12 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a write sent.
+    """The changes that a write sent.
 
     Attributes:
         changes: the edit; of an add, the whole event is its body.
         before: the event as it was delivered before; None for an add.
-        action: what the delivery is called.
+        action: as in `Delivery`.
     """
 
     changes: Changes

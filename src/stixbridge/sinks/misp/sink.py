@@ -118,7 +118,7 @@ class MispSink(Sink):
             publish: publish each that is complete.
 
         Returns:
-            What became of each, in order.
+            The result of each, in order.
 
         Raises:
             ServerError: when MISP failed for one of them; the others are delivered.

@@ -74,7 +74,7 @@ class EventWriter:
         """Bring an event to what is wanted, however it was delivered before.
 
         Returns:
-            What became of it; `State.FOREIGN`, and nothing written, where an event of this UUID is
+            The result; `State.FOREIGN`, and nothing written, where an event of this UUID is
             somebody else's.
 
         Raises:
