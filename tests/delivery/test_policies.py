@@ -229,7 +229,7 @@ def test_a_note_that_is_marked_more_strictly_stays_out(
     assert A in shown
     assert "SECRET" not in shown
     assert any(
-        text.startswith("Note: it is marked more strictly") for text in reasons(summary)["marking"]
+        text.startswith("Note: its marking is stricter") for text in reasons(summary)["marking"]
     )
     bridge.close()
 
@@ -487,8 +487,8 @@ def test_a_sink_that_is_added_is_told_how_to_get_what_came_before(
     said: list[str] = []
     (pipeline,) = make_pipelines(bridge.config, bridge.store, ("acme",), said.append)
     pipeline.run(NOW)
-    assert [line for line in said if "stixbridge replay brings it" in line] == [
-        "second: what came before is not there yet; stixbridge replay brings it"
+    assert [line for line in said if "stixbridge replay delivers them" in line] == [
+        "second: earlier events are not there yet; stixbridge replay delivers them"
     ]
     pipeline.close()
     bridge.close()

@@ -5,7 +5,7 @@ CONFIGURATION = """\
 # Secrets are references, never values: { env = "NAME" }, { file = "PATH" } or { keyring = "NAME" }.
 
 [store]
-path = "stixbridge.db"                      # SQLite: what came in, what was delivered where
+path = "stixbridge.db"                      # SQLite: received objects and deliveries
 
 [sources.acme]
 type = "taxii21"                            # or "taxii20", or "files" with paths = ["inbox/*.json"]

@@ -49,8 +49,8 @@ not change it later. A first run with `--dry-run` writes nothing anywhere.
 """
 
 _EVERY_SOURCE = """\
-The ledger lists what these settings leave out as `filtered`; the store does not keep it. A newer
-version of what is stored comes in all the same. After a change that lets more in, run
+The ledger lists objects that these settings exclude as `filtered`; the store does not keep them. A
+newer version of a stored object always comes in. After a change that lets more in, run
 `stixbridge run --full`.
 """
 

@@ -104,7 +104,7 @@ class Enrich(Settings):
         plugins: Python functions that get each event, `["my_module:my_function"]`, or names of
             entry points of the group `stixbridge.plugins`. A parameter annotated with `MISPEvent`
             gets a `pymisp.MISPEvent`, any other the plain event, which is faster. When a function
-            fails, what it did to that event is undone.
+            fails, its changes to that event are undone.
         modules: modules of a running misp-modules server to ask, see [modules](#modules).
     """
 

@@ -24,9 +24,9 @@ class PipelineSettings(ConversionSettings):
         sinks: the names of one or more sinks.
         enrich: what is done to each event, see [enrich](#enrich).
         guard: `{ add = "10000", withdraw = "20%" }`: a run that would add more attributes, or
-            withdraw more or take `to_ids` from more, stops before it writes to a sink. Shares are
-            of what the pipeline has there. `stixbridge run --confirm` goes on. Without it, there is
-            no limit.
+            withdraw more or take `to_ids` from more, stops before it writes to a sink. Shares
+            refer to the attributes that the pipeline has there. `stixbridge run --confirm` goes
+            on. Without it, there is no limit.
         expired_after: so long after its `valid_until`, an indicator's attributes are soft-deleted,
             as `90d`; until then they stay, without `to_ids`. Without it, they stay for good.
         every: with `stixbridge run --watch`: the time from the start of a run to that of the next.

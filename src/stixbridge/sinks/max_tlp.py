@@ -56,7 +56,7 @@ class Ceiling:
             why = f"nothing in it may go to {self._place}"
             notes.append((None, Outcome.DROPPED, Reason.MARKING, why))
             return None
-        why = f"it is marked more strictly than what it is about; stays out of {self._place}"
+        why = f"its marking is stricter than that of its subject; it stays out of {self._place}"
         event = _without_notes(event, notes, why)
         clusters = [row for row in wanted.clusters if tlp_rank(row["level"]) <= self._max]
         return replace(wanted, event=event, clusters=clusters)

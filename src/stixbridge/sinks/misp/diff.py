@@ -220,7 +220,7 @@ class _Comparison:
             ours = by_uuid(known, "Attribute")
             added = by_uuid(remote, "Attribute").keys() - ours.keys()
             if any(not is_deleted(row) for row in _rows(remote, added)):
-                text = "no longer wanted, and an analyst added to it; what was ours in it goes"
+                text = "withdrawn, but an analyst added to it; only our attributes are deleted"
                 self._conflict(known, text)
                 rows = [{**_head(row, "Attribute"), "deleted": True} for row in ours.values()]
                 yield {**_head(known, name), "Attribute": rows}

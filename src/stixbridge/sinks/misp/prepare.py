@@ -69,7 +69,7 @@ class Preparation:
             (
                 self._unknown != "private" or (rights.galaxy_editor and rights.tag_editor),
                 "this key may not make galaxy clusters and their tags (perm_galaxy_editor,"
-                " perm_tag_editor): what no galaxy knows stays a plain tag",
+                " perm_tag_editor): unknown names stay plain tags",
             ),
             (
                 not self._deletes or self._api.may_unblock(),

@@ -376,4 +376,4 @@ def _joined(base: str, reference: str) -> str:
     try:
         return urljoin(base, reference)
     except ValueError as error:
-        raise ServerError(f"{base}: {reference!r} is no URL ({error})") from None
+        raise ServerError(f"{base}: {reference!r} is not a URL ({error})") from None
