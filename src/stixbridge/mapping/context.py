@@ -21,6 +21,8 @@ NUMBER_PROPERTIES = frozenset(
     }
 )
 """Properties in which producers write the number of a technique, group or program in ATT&CK."""
+TOLD = frozenset({"course-of-action"})
+"""Types that are told in an event report and make no tag: a report has dozens of mitigations."""
 CLUSTER_GALAXIES: Mapping[str, str] = {
     "attack-pattern": "mitre-attack-pattern",
     "campaign": "campaigns",

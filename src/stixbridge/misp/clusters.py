@@ -119,10 +119,19 @@ class Clusters:
             }
         return self._uuids.get(tag)
 
-    def successor(self, match: Match) -> Match:
-        """The cluster that replaces a revoked one; the cluster itself where none does."""
+    def successor(self, match: Match, name: str) -> Match:
+        """The cluster that replaces a revoked one; the cluster itself where none does.
+
+        Args:
+            match: of a revoked object.
+            name: of that object.
+        """
         after = self._successors.get(match.tag)
-        return match if after is None else Match(after, own=False, named=False, opening=0)
+        return (
+            match
+            if after is None
+            else Match(after, own=False, named=_names(after, name), opening=0)
+        )
 
     def find(
         self,
@@ -240,7 +249,8 @@ def _names(tag: str, name: str) -> bool:
 
 
 _ANY_NUMBER = re.compile(
-    r"(?<![A-Za-z0-9])(?:TA|DS|DC|[TGSMCA])\d{4}(?:[./]\d{3})?(?![A-Za-z0-9])", re.I
+    r"(?:\b(?:mitre|attack|att&ck)[\s.:_-]+)?(?<![A-Za-z0-9])(?:TA|DS|DC|[TGSMCA])\d{4}(?:[./]\d{3})?(?![A-Za-z0-9])",
+    re.IGNORECASE,
 )
 
 

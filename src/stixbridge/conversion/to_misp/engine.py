@@ -24,8 +24,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stixbridge import times
+from stixbridge.conversion.to_misp.context_tags import confining
 from stixbridge.conversion.to_misp.event_builder import EventBuilder
-from stixbridge.conversion.to_misp.galaxies import confining
 from stixbridge.conversion.to_misp.grouping import Grouping, Plan
 from stixbridge.conversion.to_misp.options import Options
 from stixbridge.conversion.to_misp.original_objects import Preserving
@@ -167,6 +167,7 @@ class _Engine:
         """Mark and tag a collecting event with the level and producer that all members share."""
         workspace = self._workspace
         objects = workspace.objects
+        workspace.contexts.collecting.add(plan.uuid)
         creators = {text(objects[id_].get("created_by_ref")) for id_ in plan.members}
         builder.creator = creators.pop() if len(creators) == 1 else None
         levels = {workspace.markings.of(objects[id_]).level for id_ in plan.members}

@@ -1,6 +1,4 @@
-"""Context objects: actors, malware, techniques, tools, campaigns.
-
-A known galaxy cluster, or a plain tag.
+"""Context objects: actors, malware, techniques, tools, campaigns, and where each is shown.
 
 A context object is shown where something is linked to it, and on the event where a report has it.
 What is linked to nothing stays out of MISP (`unlinked-context`).
@@ -11,23 +9,31 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any
 
+from stixbridge.conversion.to_misp.context_tags import ContextTags, confining, secret
+from stixbridge.conversion.to_misp.context_texts import retold, speaks_for_itself
 from stixbridge.conversion.to_misp.event_builder import EventBuilder
-from stixbridge.conversion.to_misp.known_clusters import known_cluster, names_of
+from stixbridge.conversion.to_misp.known_clusters import names_of
 from stixbridge.conversion.to_misp.markings import UNMARKED, Marking, strictness
-from stixbridge.conversion.to_misp.misp_export_labels import cluster_tag
 from stixbridge.conversion.to_misp.private_clusters import cluster_uuid, described, joined, withheld
 from stixbridge.ledger import Outcome, Reason
-from stixbridge.mapping.tables import Role, Table
-from stixbridge.misp.model import machine_tag, one_line
+from stixbridge.mapping.tables import Role
 
 if TYPE_CHECKING:
     from stixbridge.conversion.to_misp.workspace import Workspace
 
 StixObject = Mapping[str, Any]
 
+REVOKED_BY = "revoked-by"
+"""The relationship of a revoked object to the one that stands for it."""
+
 
 class Contexts:
-    """The context objects of one conversion and where each is shown."""
+    """The context objects of one conversion and where each is shown.
+
+    Attributes:
+        tags: the tags that stand for them.
+        collecting: UUIDs of the events that collect what no report has.
+    """
 
     def __init__(self, workspace: Workspace) -> None:
         objects = workspace.objects
@@ -39,9 +45,16 @@ class Contexts:
         self._knowledge = workspace.knowledge
         self._markings = workspace.markings
         self._fates = workspace.fates
-        self._gone = frozenset(id_ for id_ in self._ids if objects[id_].get("revoked") is True)
-        self._tags: dict[str, tuple[str, bool]] = {}
-        self._tag_markings: dict[str, Marking] = {}
+        self.tags = ContextTags(workspace)
+        self.collecting: set[str] = set()
+        self._successors = _successors(objects, self._ids)
+        self._gone = frozenset(
+            id_
+            for id_ in self._ids
+            if objects[id_].get("revoked") is True
+            and id_ not in self._successors
+            and not self.tags.known(id_)
+        )
         self._tagged: dict[tuple[str, str], list[str]] = {}
         self._on_event: dict[str, set[str]] = {}
         self._holders: dict[str, set[str]] = {}
@@ -49,57 +62,25 @@ class Contexts:
         self._events: dict[str, dict[str, None]] = {}
         self._sorted_events: dict[str, list[str]] = {}
         self._related: dict[tuple[str, str], set[tuple[str, str]]] = {}
+        self._before: dict[str, list[str]] = {}
+        for before, after in self._successors.items():
+            self._before.setdefault(after, []).append(before)
 
     def is_context(self, id_: object) -> bool:
         """Whether an id is that of a context object of the input."""
         return id_ in self._ids
 
     def gone(self, id_: str) -> bool:
-        """Whether a context object is revoked: it is shown nowhere."""
+        """Whether a context object is revoked and nothing stands for it: it is shown nowhere."""
         return id_ in self._gone
+
+    def current(self, id_: str) -> str:
+        """The object that stands for a revoked one (`revoked-by`), else the object itself."""
+        return self._successors.get(id_, id_)
 
     def marking(self, id_: str) -> Marking:
         """The markings of an object."""
         return self._markings.of(self._objects[id_])
-
-    def may_name(self, named: StixObject, told: Marking) -> bool:
-        """Whether a name may stand where `told` holds."""
-        return self._markings.may_name(named, told)
-
-    def marking_of_tag(self, id_: str) -> Marking:
-        """What holds for its tag.
-
-        A known cluster's says nothing of the object's text, so only the level counts.
-        """
-        found = self._tag_markings.get(id_)
-        if found is None:
-            marking = self.marking(id_)
-            found = Marking(marking.level) if self.known(id_) else marking
-            self._tag_markings[id_] = found
-        return found
-
-    def tag(self, id_: str) -> str:
-        """The tag that stands for a context object."""
-        return self._tag(id_)[0]
-
-    def known(self, id_: str) -> bool:
-        """Whether it is a known galaxy cluster."""
-        return self._tag(id_)[1]
-
-    def _tag(self, id_: str) -> tuple[str, bool]:
-        found = self._tags.get(id_)
-        if found is None:
-            obj = self._objects[id_]
-            names = names_of(obj, self._shapes[id_].table)
-            match = known_cluster(obj, self._shapes[id_].table, self._knowledge.clusters)
-            tag = cluster_tag(obj, self._knowledge.clusters) or (
-                match.tag if match is not None else None
-            )
-            name = names[0] if names else id_
-            found = self._tags[id_] = (
-                (tag, True) if tag else (machine_tag("stix", obj["type"], name), False)
-            )
-        return found
 
     def on(self, event_uuid: str, id_: str) -> None:
         """Show a context object on an event, since its report has it: the event gets its tag."""
@@ -169,7 +150,7 @@ class Contexts:
         """
         found: dict[str, dict[str, Any]] = {}
         for id_ in sorted(self._links.get(builder.uuid, ())):
-            if self.known(id_):
+            if self.tags.known(id_):
                 continue
             marking, table = self.marking(id_), self._shapes[id_].table
             level = marking.level or default_level
@@ -178,12 +159,12 @@ class Contexts:
                 self._objects[id_],
                 table,
                 names_of(self._objects[id_], table),
-                self.tag(id_),
+                self.tags.tag(id_),
                 source,
             )
             if cluster is None:
                 continue
-            if confining(marking) or level == "red":
+            if secret(marking, level):
                 found[id_] = withheld(
                     cluster
                 )  # where there is a cluster already, from before, it is to say no more
@@ -196,19 +177,19 @@ class Contexts:
                 continue
             for verb, target in self._related.get((builder.uuid, id_), ()):
                 uuid = (
-                    self._knowledge.clusters.uuid_of(self.tag(target))
-                    if self.known(target)
+                    self._knowledge.clusters.uuid_of(self.tags.tag(target))
+                    if self.tags.known(target)
                     else None
                 )
                 if target in found and not found[target]["withheld"]:
-                    uuid = cluster_uuid(self.tag(target))
+                    uuid = cluster_uuid(self.tags.tag(target))
                 if uuid is not None and uuid != cluster["uuid"]:
                     cluster["relations"].append([verb, uuid])
             cluster["relations"].sort()
         return joined(list(found.values()))
 
     def finish(self, builder: EventBuilder) -> None:
-        """Tag the event, and retell the context objects that no galaxy knows.
+        """Tag the event; tell what no galaxy knows, and what producers say of what one knows.
 
         A tag can't be marked more strictly than its event: such a context object is told in a
         restricted report only.
@@ -216,61 +197,61 @@ class Contexts:
         links = self._links.get(builder.uuid, {})
         on_event = self._on_event.get(builder.uuid, ())
         for id_ in sorted(links):
-            obj, table = self._objects[id_], self._shapes[id_].table
-            marking = self.marking_of_tag(id_).joined(links[id_])
+            marking = self.tags.marking(id_).joined(links[id_])
             closed = marking.exceeds(builder.marking, builder.level_rank)
-            tag, known = self._tag(id_)
-            if known:
-                self._fates.drop(
-                    id_,
-                    [
-                        (name, Outcome.DROPPED, Reason.CLUSTER)
-                        for name in table.retold
-                        if name in obj
-                    ],
-                )
+            tag = self.tags.shown_in(builder, id_)
             evidence = [f"{element} {tag}" for element in self._tagged.get((builder.uuid, id_), ())]
-            if id_ in on_event and not closed:
-                builder.tags.add(tag)
-                evidence.append(f"{builder.uuid} {tag}")
-            if not known:
-                text = retold(
-                    obj, table, self._markings.name(obj.get("created_by_ref"), self.marking(id_))
-                )
-                evidence.append(builder.tell("Context", id_, text, marking))
-            elif id_ in on_event and closed:
-                evidence.append(builder.tell("Context", id_, f"## {tag}\n", marking))
-            self._fates.mapped(id_, evidence)
+            if tag is not None and not closed:
+                if id_ in on_event:
+                    builder.tags.add(tag)
+                    evidence.append(f"{builder.uuid} {tag}")
+                if builder.uuid not in self.collecting:
+                    builder.tags |= self.tags.beside(builder, id_)
+            if self._speaks(id_):
+                evidence.append(self._tell(builder, id_, marking))
+            else:
+                self._leave_to_the_cluster(id_)
+                if tag is None or (id_ in on_event and closed):
+                    evidence.append(
+                        builder.tell("Context", id_, f"## {self.tags.tag(id_)}\n", marking)
+                    )
+            for shown in (id_, *self._before.get(id_, ())):
+                self._fates.mapped(shown, evidence)
+
+    def _speaks(self, id_: str) -> bool:
+        """Whether an object says more than a known cluster: a text or references of its own."""
+        match = self.tags.cluster(id_)
+        return match is None or speaks_for_itself(self._objects[id_], match)
+
+    def _tell(self, builder: EventBuilder, id_: str, marking: Marking) -> str:
+        obj = self._objects[id_]
+        creator = self._markings.name(obj.get("created_by_ref"), self.marking(id_))
+        match = self.tags.cluster(id_)
+        text = retold(obj, self._shapes[id_].table, creator, match.tag if match is not None else "")
+        return builder.tell("Context", id_, text, marking.joined(self.marking(id_)))
+
+    def _leave_to_the_cluster(self, id_: str) -> None:
+        """Record that the known cluster stands for what the object says."""
+        obj = self._objects[id_]
+        names = (name for name in self._shapes[id_].table.retold if name in obj)
+        self._fates.drop(id_, [(name, Outcome.DROPPED, Reason.CLUSTER) for name in names])
 
 
-def confining(marking: Marking) -> bool:
-    """Whether a marking keeps something from most of an organisation."""
-    return (
-        marking.restricted
-        or marking.level == "red"
-        or not marking.tags.isdisjoint(("PAP:RED", "PAP:AMBER"))
-    )
-
-
-def retold(obj: StixObject, table: Table, creator: str | None) -> str:
-    """A context object in Markdown: its name, and the properties its table names."""
-    lines = [f"## {one_line(obj.get('name') or obj['id'])} ({obj['type']})", ""]
-    for name in table.retold:
-        value = obj.get(name)
-        if value in (None, "", []):
-            continue
-        if name == "description":
-            lines.extend((str(value), ""))
-            continue
-        if name == "created_by_ref":
-            value = creator or value
-        elif name == "external_references":
-            value = [
-                " ".join(str(part) for part in row.values() if isinstance(part, str))
-                for row in value
-            ]
-        elif name == "kill_chain_phases":
-            value = [f"{row['kill_chain_name']}:{row['phase_name']}" for row in value]
-        text = ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
-        lines.append(f"- {name.replace('_', ' ')}: {one_line(text)}")
-    return "\n".join(lines) + "\n"
+def _successors(objects: Mapping[str, StixObject], contexts: frozenset[str]) -> dict[str, str]:
+    """Revoked context object -> the last one that its `revoked-by` relationships lead to."""
+    revoked = {id_ for id_ in contexts if objects[id_].get("revoked") is True}
+    after: dict[str, str] = {}
+    for obj in objects.values() if revoked else ():
+        if obj["type"] == "relationship" and obj.get("relationship_type") == REVOKED_BY:
+            source, target = str(obj.get("source_ref")), str(obj.get("target_ref"))
+            if source in revoked and target in contexts and obj.get("revoked") is not True:
+                after[source] = min(target, after.get(source, target))
+    found: dict[str, str] = {}
+    for id_, here in after.items():
+        passed = {id_}
+        while here in after and here not in passed:
+            passed.add(here)
+            here = after[here]
+        if here not in passed:  # relationships in a circle lead nowhere
+            found[id_] = here
+    return found

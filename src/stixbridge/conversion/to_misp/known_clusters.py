@@ -43,7 +43,9 @@ def known_cluster(obj: StixObject, table: Table, clusters: Clusters) -> Match | 
     numbers = list(dict.fromkeys(_numbers(stix_type, obj, names)))
     uuid = uuid_of(str(obj["id"])) or ""
     found = clusters.find(stix_type, uuid, numbers, names, _domain(obj, numbers))
-    return clusters.successor(found) if found is not None and obj.get("revoked") is True else found
+    if found is not None and obj.get("revoked") is True:
+        return clusters.successor(found, names[0] if names else "")
+    return found
 
 
 def names_of(obj: StixObject, table: Table) -> list[str]:
@@ -80,18 +82,18 @@ def _numbers(stix_type: str, obj: StixObject, names: Iterable[str]) -> Iterator[
 def _of_reference(form: re.Pattern[str], row: Mapping[str, Any]) -> Iterator[str]:
     """The number that an external reference says, by itself or in a link to the catalogue."""
     number, url = row.get("external_id"), row.get("url")
-    if isinstance(number, str) and (form.fullmatch(number.strip()) or _catalogue(row)):
+    if isinstance(number, str) and (form.fullmatch(number.strip()) or is_catalogue(row)):
         yield number
     elif isinstance(url, str):
         family, found = malpedia_number(url), form.search(url)
         if family is not None:
             yield family
-        elif found is not None and _catalogue(row):
+        elif found is not None and is_catalogue(row):
             yield found[1]
 
 
-def _catalogue(reference: Mapping[str, Any]) -> bool:
-    """Whether a reference is to a catalogue of MITRE's."""
+def is_catalogue(reference: Mapping[str, Any]) -> bool:
+    """Whether a reference is to the entry of a catalogue: ATT&CK or Malpedia."""
     source = str(reference.get("source_name", "")).lower()
     return source.startswith("mitre") or source in ("att&ck", "attack", "malpedia")
 

@@ -62,6 +62,7 @@ class Notes:
     ) -> Iterator[tuple[str, str]]:
         """Put a note on one object; gives the forms and their evidence."""
         form = f"analyst {kind.lower()}"
+        ref = self._contexts.current(ref)
         event = self._of_container.get(ref)
         if event is not None:
             yield form, self._builders[event].annotate(None, kind, id_, marking, fields)

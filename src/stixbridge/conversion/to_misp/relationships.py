@@ -79,7 +79,7 @@ class Links:
 
     def relationship(self, link: Link) -> None:
         """Draw a relationship object, and record what became of it."""
-        id_, fates, contexts = link.id, self._fates, self._contexts
+        id_, fates = link.id, self._fates
         drawn = self.link(link)
         if len(drawn) == 1 and drawn[0][1]:
             fates.outcome(id_, Outcome.MAPPED, None, drawn[0][0])
@@ -92,19 +92,33 @@ class Links:
             if len(evidence) == len(drawn):
                 fates.mapped(id_, evidence)
             return
+        fates.outcome(id_, Outcome.DROPPED, self._why_not(link))
+
+    def _why_not(self, link: Link) -> Reason:
+        """Why a relationship is in no event."""
+        contexts = self._contexts
+        if contexts.gone(link.source) or contexts.gone(link.target):
+            return Reason.REVOKED
+        if contexts.current(link.source) == contexts.current(link.target):
+            return Reason.REDUNDANT
         unlinked = contexts.is_context(link.source) and contexts.is_context(link.target)
-        fates.outcome(id_, Outcome.DROPPED, Reason.UNLINKED if unlinked else Reason.DANGLING)
+        return Reason.UNLINKED if unlinked else Reason.DANGLING
 
     def link(self, link: Link) -> list[Drawn]:
         """Join two objects in every event that holds both."""
         contexts = self._contexts
         if contexts.gone(link.source) or contexts.gone(link.target):
             return []
+        source, target = contexts.current(link.source), contexts.current(link.target)
+        if source != link.source or target != link.target:
+            link = link._replace(source=source, target=target)
         inward, outward = contexts.is_context(link.source), contexts.is_context(link.target)
         if inward and outward:
-            return self._relate_contexts(link)
+            return self._relate_contexts(link) if source != target else []
         if inward or outward:
             return self._tag_with_context(link, outward)
+        if link.verb == "indicates":
+            self._tag_instance(link)
         shared = self._meeting(link)
         drawn = [self._join(self._builders[event], link) for event in shared]
         if not shared and link.obj is not None:
@@ -125,12 +139,17 @@ class Links:
         Its tag on that, and a row for what the tag does not say.
         """
         context, tagged = (link.target, link.source) if outward else (link.source, link.target)
-        tells = link.obj is not None and (not outward or link.verb not in _PLAIN or link.detail)
+        tells = link.obj is not None and (not outward or link.verb not in _PLAIN)
         drawn: list[Drawn] = []
         for event in self._where(tagged):
             builder = self._builders[event]
-            drawn.append(("tag", self._tag(builder, tagged, context, link.marking)))
-            if tells:
+            tag = self._contexts.tags.shown_in(builder, context)
+            self._contexts.linked(event, context, link.marking)
+            if tag is not None:
+                drawn.append(("tag", self._tag(builder, tagged, context, link, tag)))
+            if tag is None:
+                drawn.append(self._row(builder, link))
+            elif tells:
                 self._row(builder, link)
         return drawn
 
@@ -189,21 +208,35 @@ class Links:
             self._row(builder, link)
         return "reference" if source.kind == "Object" else "relationship", uuid
 
-    def _tag(self, builder: EventBuilder, tagged: str, context: str, marking: Marking) -> str:
+    def _tag(self, builder: EventBuilder, tagged: str, context: str, link: Link, tag: str) -> str:
         """Tag what a context object is linked to; the tag is as strict as the object's text."""
         contexts = self._contexts
-        tag = contexts.tag(context)
-        contexts.linked(builder.uuid, context, marking)
+        name = contexts.tags.name_beside(context) if builder.uuid in contexts.collecting else None
         evidence = ""
         for uuid in builder.by_stix.get(tagged, ()):
             element = builder.elements[uuid]
             element.tags = with_tag(element.tags, tag)
-            element.mark(marking)
-            element.mark(contexts.marking_of_tag(context))
+            element.mark(link.marking)
+            element.mark(contexts.tags.marking(context))
+            if name is not None:
+                element.comments.append(f"{name} ({self._objects[context]['type']})")
             if not evidence:
                 evidence = f"{uuid} {tag}"
                 contexts.tagged(builder.uuid, context, uuid)
+                if link.detail:
+                    element.comments.append(one_line(link.detail))
         return evidence
+
+    def _tag_instance(self, link: Link) -> None:
+        """Tag what indicates a malware instance with its name, as families do."""
+        contexts = self._contexts
+        for event in self._where(link.source):
+            builder = self._builders[event]
+            tag = contexts.tags.of_instance(builder, link.target)
+            for element in builder.elements_of(link.source) if tag is not None else ():
+                element.tags = with_tag(element.tags, tag or "")
+                element.mark(link.marking)
+                element.mark(contexts.tags.marking(link.target))
 
     def _row(self, builder: EventBuilder, link: Link) -> Drawn:
         obj = link.obj or {}

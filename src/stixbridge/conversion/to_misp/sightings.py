@@ -41,6 +41,7 @@ class Sightings:
         if of is None:
             fates.outcome(id_, Outcome.INVALID, Reason.INVALID_OBJECT)
             return
+        of = self._contexts.current(of)
         marking = workspace.markings.of(obj)
         source, negative = self._source(obj, marking), _negative(obj)
         seconds = _seconds(obj)
