@@ -49,7 +49,7 @@ class Handler:
         if not workspace.shapes[id_].links or id_ in workspace.records or self.fates.refused(id_):
             return
         translation = workspace.translations.get(id_)
-        consumed = translation.consumed if translation is not None else ()
+        consumed = frozenset(translation.consumed if translation is not None else ())
         marking = workspace.markings.of(obj)
         for verb, ref in self.references(id_, obj):
             if ref in workspace.objects and ref not in consumed:
