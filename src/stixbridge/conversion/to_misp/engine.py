@@ -47,6 +47,15 @@ StixObject = dict[str, Any]
 _FEED, _REPORT = "0", "2"
 _UNDEFINED_THREAT = "4"
 _INFO_MAX = 1_000
+_MATTERS = (
+    (Role.INDICATOR, "indicators"),
+    (Role.RECORD, "indicators"),
+    (Role.OBSERVED, "observations"),
+    (Role.OBSERVABLE, "observations"),
+    (Role.DETAIL, "objects"),
+    (Role.CUSTOM, "objects"),
+)
+"""Role -> what a collecting event with such content is about."""
 
 
 @dataclass(slots=True)
@@ -293,12 +302,23 @@ class _Engine:
         else:
             shown = f" (TLP:{level.upper()})" if level else ""
             day = f" {plan.day}" if plan.day else ""
-            name = f"{source if plan.day else plan.title or source} – indicators{day}{shown}"
+            matter = self._matter(builder)
+            name = f"{source if plan.day else plan.title or source} – {matter}{day}{shown}"
         info = one_line(storable(name))[:_INFO_MAX] or "(no name)"
         if container is not None and info != name:
             reason = Reason.CUT if len(name) > _INFO_MAX else Reason.MENDED
             self._workspace.fates.drop(str(container["id"]), [("name", Outcome.PRESERVED, reason)])
         return info
+
+    def _matter(self, builder: EventBuilder) -> str:
+        """The matter of a collecting event, for its title: that of its first kind of content."""
+        workspace = self._workspace
+        roles = {workspace.role(id_) for id_, uuids in builder.by_stix.items() if uuids}
+        if Role.INDICATOR not in roles and Role.DETAIL in roles:
+            types = {workspace.objects[id_]["type"] for id_ in builder.by_stix}
+            if "vulnerability" in types:
+                return "vulnerabilities"
+        return next((name for role, name in _MATTERS if role in roles), "indicators")
 
     def _settle(self, kept: Set[str]) -> None:
         """Record what is in the events, let each role settle the rest, and write the ledger."""

@@ -101,6 +101,8 @@ class Links:
             return Reason.REVOKED
         if contexts.current(link.source) == contexts.current(link.target):
             return Reason.REDUNDANT
+        if self._meeting(link):
+            return Reason.REDUNDANT  # both ends are one element
         unlinked = contexts.is_context(link.source) and contexts.is_context(link.target)
         return Reason.UNLINKED if unlinked else Reason.DANGLING
 
@@ -120,7 +122,8 @@ class Links:
         if link.verb == "indicates":
             self._tag_instance(link)
         shared = self._meeting(link)
-        drawn = [self._join(self._builders[event], link) for event in shared]
+        joined = [self._join(self._builders[event], link) for event in shared]
+        drawn = [row for row in joined if row is not None]
         if not shared and link.obj is not None:
             drawn.extend(self._apart(link))
         return drawn
@@ -193,13 +196,15 @@ class Links:
             return self._contexts.events_of(id_)
         return self._events_of.get(id_, [])
 
-    def _join(self, builder: EventBuilder, link: Link) -> Drawn:
+    def _join(self, builder: EventBuilder, link: Link) -> Drawn | None:
         sources, targets = (
             builder.elements_of(link.source)[:1],
             builder.elements_of(link.target)[:1],
         )
-        if not sources or not targets or sources[0] is targets[0]:
-            # both ends say the same value and meet in one element: nothing to draw
+        if sources and targets and sources[0] is targets[0]:
+            # both ends say the same value and meet in one element: a link says nothing more
+            return self._row(builder, link) if link.detail else None
+        if not sources or not targets:
             return self._row(builder, link)
         source = sources[0]
         source.mark(link.marking)

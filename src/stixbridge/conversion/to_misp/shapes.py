@@ -152,6 +152,8 @@ def _links(table: Table, names: frozenset[Any]) -> bool:
         return True
     if table.role is Role.RECORD and "object_refs" in names:
         return True
+    if table.role is Role.CUSTOM:
+        return any(str(name).endswith(("_ref", "_refs")) for name in names - COMMON.keys())
     return any(path.split(".")[0].removesuffix("[*]") in names for path in table.links)
 
 

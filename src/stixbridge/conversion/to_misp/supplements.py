@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 StixObject = Mapping[str, Any]
 
-_WITH_LINKS = frozenset({Role.INDICATOR, Role.DETAIL, Role.CUSTOM})
+_WITH_LINKS = frozenset({Role.INDICATOR, Role.DETAIL, Role.CUSTOM, Role.OBSERVABLE})
 COMMENT_LINE = 255
 """The most characters of a name and description that a comment holds."""
 
@@ -78,6 +78,13 @@ class Supplements:
             seconds = (times.read(container.get("modified")) or 0) // 1_000_000
             marking = self._workspace.markings.of(container)
             self._external(builder, id_, container, marking, seconds)
+
+    def add_references(
+        self, builder: EventBuilder, id_: str, obj: StixObject, marking: Marking, seconds: int
+    ) -> None:
+        """Add the links of an object without elements of its own, as observed-data is."""
+        if obj.get("external_references"):
+            self._external(builder, id_, obj, marking, seconds)
 
     def _external(
         self, builder: EventBuilder, id_: str, obj: StixObject, marking: Marking, seconds: int

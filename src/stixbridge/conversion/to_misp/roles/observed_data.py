@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from stixbridge import times
 from stixbridge.conversion.to_misp.roles.base import Handler, StixObject
+from stixbridge.conversion.to_misp.supplements import Supplements
+from stixbridge.conversion.to_misp.workspace import Workspace
 from stixbridge.ledger import Reason
 
 
@@ -14,6 +16,10 @@ class ObservedData(Handler):
     """It has no element of its own; its observables' elements carry it."""
 
     default = Reason.DANGLING
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self._supplements = Supplements(workspace)
 
     def translate(self, id_: str, obj: StixObject) -> None:
         """Record whether it lives."""
@@ -41,6 +47,7 @@ class ObservedData(Handler):
                 element.uuid: element for ref in refs for element in builder.elements_of(ref)
             }
             builder.by_stix[id_] = list(elements)
+            self._supplements.add_references(builder, id_, obj, marking, seconds)
             builder.observed.add(id_)
             for element in elements.values():
                 element.mark(marking)
