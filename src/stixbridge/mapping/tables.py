@@ -72,7 +72,7 @@ COMMON: dict[str, Fate] = {
 """The common properties (STIX 2.1, section 3.2)."""
 
 
-_NOT_OF_OBSERVABLES = ("external_references", "revoked", "modified")
+_NOT_OF_OBSERVABLES = ("revoked", "modified")
 """Common properties that observables do not have by the specification."""
 
 

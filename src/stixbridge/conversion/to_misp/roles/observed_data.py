@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from stixbridge import times
 from stixbridge.conversion.to_misp.roles.base import Handler, StixObject
+from stixbridge.conversion.to_misp.supplements import Supplements
+from stixbridge.conversion.to_misp.workspace import Workspace
 from stixbridge.ledger import Reason
 
 
@@ -14,6 +16,10 @@ class ObservedData(Handler):
     """It has no element of its own; its observables' elements carry it."""
 
     default = Reason.DANGLING
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self._supplements = Supplements(workspace)
 
     def translate(self, id_: str, obj: StixObject) -> None:
         """Record whether it lives."""
@@ -49,4 +55,6 @@ class ObservedData(Handler):
                 if comment:
                     element.comments.append(comment)
                 element.stix_ids.append(id_)
+            if "external_references" in obj:
+                self._supplements.links(builder, id_, obj, marking, seconds)
         workspace.tags.account(id_, obj)
