@@ -220,7 +220,8 @@ def quiet(url: str, file: str) -> dict[str, float]:
 
 def poll(url: str, file: str) -> dict[str, float]:
     """A run of a pipeline with a files sink for 1,000 objects that are new to the store."""
-    from stixbridge.pipeline.make import ConversionSettings, Maker  # noqa: PLC0415
+    from stixbridge.conversion.settings import ConvertSettings  # noqa: PLC0415
+    from stixbridge.pipeline.make import Maker  # noqa: PLC0415
     from stixbridge.pipeline.pipeline import Pipeline  # noqa: PLC0415
     from stixbridge.sinks.files import FilesSink  # noqa: PLC0415
     from stixbridge.sources.base import Collection, Page  # noqa: PLC0415
@@ -249,7 +250,7 @@ def poll(url: str, file: str) -> dict[str, float]:
     store.runs.set_progress("bench", seq, 1_770_000_000_000_000)
     sink = FilesSink(Path(file).parent / "out")
     pipeline = Pipeline(
-        Maker("bench", "bench", store, settings=ConversionSettings(group="input")), Fresh(), [sink]
+        Maker("bench", "bench", store, settings=ConvertSettings(group="input")), Fresh(), [sink]
     )  # type: ignore[arg-type]
     pipeline.run(1_770_000_000_000_001)
     runs = []

@@ -11,15 +11,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from stixbridge import times, tlp
-from stixbridge.conversion.settings import ConversionSettings
+from stixbridge import times
+from stixbridge.conversion.settings import ConversionSettings, ConvertSettings
 from stixbridge.conversion.to_misp.options import Options
 from stixbridge.enrich import Enrich, Enrichment
-from stixbridge.errors import ConfigError
 from stixbridge.ledger import Ledger
-from stixbridge.mapping.labels import RESERVED, plain
 from stixbridge.misp.model import Converted, MispEvent
-from stixbridge.settings.checks import Check, Tlp
+from stixbridge.settings.checks import Check
 from stixbridge.stix.reader import Document, Entry, read_bytes, read_value
 
 if TYPE_CHECKING:
@@ -90,8 +88,8 @@ def convert(
             the clock when None.
         source: the name of the source: it names collecting events and tags and is part of derived
             UUIDs.
-        group: what is in no report goes by `input` (what `report` means), `day`, `creator` or
-            `type:NAME`.
+        group: objects in no report are collected by `input` (what `report` means), `day`, `creator`
+            or `type:NAME`.
         engine: `native`, or `misp-stix` for the official converter (the extra `misp-stix`).
         default_tlp: the level of what carries no marking, as `tlp:amber`.
         enrich: settings for every event.
@@ -155,8 +153,7 @@ def options(
         galaxies: a JSON file of tags.
         custom: what happens to unknown types.
         preserve: whether original objects are attached.
-        rest: what `report` as `group` means for objects in no report. With `input`, which files
-            have, expired indicators are kept without `to_ids`; a pipeline (`day`) makes none.
+        rest: what `report` as `group` means for objects in no report.
 
     Raises:
         ConfigError: naming every wrong one.
@@ -171,21 +168,7 @@ def options(
         custom=custom,  # type: ignore[arg-type]  # it is checked there
         preserve=preserve,  # type: ignore[arg-type]
     )
-    if source is not None and plain(source).strip() in RESERVED:
-        problem = f"source: {source!r} is a name space of tags that MISP acts on; choose another"
-        raise ConfigError([problem])
-    return Options(
-        now=_moment(given.now),
-        source=source,
-        group=rest if group == "report" else group,
-        default_tlp=tlp.level_of_name(default_tlp),
-        labels=given.labels,
-        uuid_namespace=uuid_namespace.lower() if uuid_namespace else None,
-        galaxies=given.galaxies,
-        custom=given.custom,
-        preserve=given.preserve,
-        keep_expired=rest == "input",
-    )
+    return given.options(_moment(given.now), source, rest)
 
 
 def _time_problem(value: str) -> str | None:
@@ -195,11 +178,10 @@ def _time_problem(value: str) -> str | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Arguments(ConversionSettings):
-    """The settings of a conversion with those that only a call has."""
+class _Arguments(ConvertSettings):
+    """The settings of a conversion with its reference time."""
 
     now: int | Annotated[str, Check("a time", _time_problem)]
-    default_tlp: Tlp | None = None
 
 
 def _moment(now: str | int) -> int:

@@ -100,6 +100,12 @@ def test_set_enriches(
         (["--now", "noon"], 2),
         (["--group", "week"], 2),
         (["--set", "nonsense"], 2),
+        (["--set", "threat_level=high"], 2),
+        (["--set", "threat_level=5"], 2),
+        (["--set", "publish=maybe"], 2),
+        (["--set", "publish=TRUE"], 0),
+        (["--set", 'tags=["a"]'], 2),
+        (["--set", "default_tlp=pink"], 2),
         (["--engine", "steam"], 2),
         (["--format", "feed"], 2),
         (["--no-such-option"], 2),
@@ -166,6 +172,12 @@ sinks = ["out"]
         assert main(["find", "-c", str(path), what]) == 0
         assert "ip-dst = 198.51.100.1" in capsys.readouterr().out
     assert main(["find", "-c", str(path), "203.0.113.1"]) == 1
+    capsys.readouterr()
+    # created and valid_from are kept in the store; an object that lacks nothing shows no line
+    assert main(["find", "-c", str(path), INDICATOR["id"]]) == 0
+    assert "missing" not in capsys.readouterr().out
+    assert main(["find", "-c", str(path), INDICATOR["id"], "--json"]) == 0
+    assert "lifecycle" in capsys.readouterr().out
 
 
 def test_hostile_names_don_t_reach_the_terminal(tmp_path: Path) -> None:

@@ -98,6 +98,11 @@ def test_the_smallest_configuration() -> None:
             r"'tlp:pink' is not a TLP level;.* @ \$.pipelines.acme.enrich.tags\[0\]",
         ),
         ("pipelines", {}, r"no pipeline"),
+        (
+            "sources.tlp",
+            {"type": "files", "paths": ["x"]},
+            r"'tlp' is a name space of tags that MISP acts on; .* @ \$.sources.tlp",
+        ),
     ],
 )
 def test_one_mistake(path: str, value: Any, message: str) -> None:

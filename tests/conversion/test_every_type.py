@@ -100,7 +100,11 @@ def test_no_value_is_lost_in_silence(kind: str) -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["indicator", "vulnerability", "infrastructure", "report"])
+REFERRING = ["indicator", "vulnerability", "infrastructure", "report", "domain-name", "file"]
+REFERRING += ["observed-data", "relationship", "sighting", "note", "opinion"]
+
+
+@pytest.mark.parametrize("kind", REFERRING)
 def test_no_part_of_a_reference_is_lost_in_silence(kind: str) -> None:
     objects = rich()
     at = next(at for at, obj in enumerate(objects) if obj["type"] == kind)

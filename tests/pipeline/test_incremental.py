@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from stixbridge import times
+from stixbridge.conversion.settings import ConvertSettings
 from stixbridge.envelopes import Delivered
-from stixbridge.pipeline.make import ConversionSettings, Maker
+from stixbridge.pipeline.make import Maker
 from stixbridge.pipeline.pipeline import Pipeline
 from stixbridge.sinks.base import Sink
 from stixbridge.sinks.delivery import Delivery, Job, State
@@ -84,7 +85,7 @@ def polled(
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "s.db")
         source, sink = Polls(), Held()
-        maker = Maker("p", "acme", store, settings=ConversionSettings(group=group))
+        maker = Maker("p", "acme", store, settings=ConvertSettings(group=group))
         for objects in polls:
             source.waiting = objects
             summary = Pipeline(maker, source, [sink]).run(NOW)
@@ -182,7 +183,7 @@ def test_what_is_taken_back_leaves_what_was_there_before(
         store = Store(Path(folder) / "s.db")
         source, sink = Polls(), Held()
         pipeline = Pipeline(
-            Maker("p", "acme", store, settings=ConversionSettings(group=group)), source, [sink]
+            Maker("p", "acme", store, settings=ConvertSettings(group=group)), source, [sink]
         )
         source.waiting = first
         pipeline.run(NOW)

@@ -1,5 +1,6 @@
 """The registry: built-in components are found by being there, others by their entry points."""
 
+import json
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -74,6 +75,94 @@ def test_a_sink_of_another_package_is_found_by_its_entry_point(
     assert component.make.__name__ == "ColumnsSink"
     assert "columns" in SINKS.all()
     del sys.modules["columns_for_stixbridge"]
+
+
+CSV_SINK = """
+import csv
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stixbridge.envelopes import Delivered
+from stixbridge.settings.checks import FilePath
+from stixbridge.settings.registry import sink
+from stixbridge.sinks.base import Sink
+from stixbridge.sinks.delivery import Delivery, Job, State
+from stixbridge.sinks.settings import SinkSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class CsvSettings(SinkSettings):
+    \"\"\"A folder of CSV files.
+
+    Attributes:
+        path: the folder.
+    \"\"\"
+
+    path: FilePath
+
+
+@sink("sheet", CsvSettings)
+class CsvSink(Sink):
+    def __init__(self, path: Path, *, name: str = "csv", max_tlp: str | None = None) -> None:
+        super().__init__(name, max_tlp=max_tlp)
+        self._path = path
+
+    def deliver(self, jobs: Iterable[Job]) -> Iterator[Delivery]:
+        for job in jobs:
+            rows = [[row["type"], row["value"]] for row in job.wanted.event["Attribute"]]
+            with (self._path / f"{job.uuid}.csv").open("w", newline="") as file:
+                csv.writer(file).writerows(rows)
+            yield Delivery(job.uuid, State.DELIVERED, Delivered.of(job.wanted), "created")
+"""
+
+
+def test_a_sink_of_another_package_delivers_with_settings_of_its_own(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The change test: a new sink is one module with its class and its settings."""
+    from stixbridge.config.build import make_pipelines, open_store
+    from stixbridge.config.reader import parse
+    from stixbridge.config.schema import schema
+
+    monkeypatch.setattr(SINKS, "_components", dict(SINKS.all()))
+    install(installed, "csv_sink_package", CSV_SINK, "stixbridge.sinks")
+    monkeypatch.chdir(installed)
+    indicator = {
+        "type": "indicator",
+        "spec_version": "2.1",
+        "id": "indicator--00000000-0000-4000-8000-000000000001",
+        "created": "2026-01-05T08:00:00.000Z",
+        "modified": "2026-01-05T08:00:00.000Z",
+        "pattern": "[ipv4-addr:value = '198.51.100.1']",
+        "pattern_type": "stix",
+        "valid_from": "2026-01-05T08:00:00Z",
+    }
+    Path("in.json").write_text(json.dumps([indicator]))
+    text = """
+        [sources.inbox]
+        type = "files"
+        paths = ["in.json"]
+        [sinks.table]
+        type = "sheet"
+        path = "."
+        max_tlp = "tlp:green"
+        [pipelines.p]
+        source = "inbox"
+        sinks = ["table"]
+        """
+    with pytest.raises(ConfigError, match=r"line 7: unknown setting 'pth'; did you mean 'path'"):
+        parse(text.replace("path =", "pth ="))
+    config = parse(text)
+    store = open_store(config)
+    (pipeline,) = make_pipelines(config, store)
+    assert pipeline.run().events == {"created": 1}
+    pipeline.close()
+    store.close()
+    (made,) = installed.glob("*.csv")
+    assert made.read_text().strip() == "ip-dst,198.51.100.1"
+    assert '"const": "sheet"' in json.dumps(schema())
+    del sys.modules["csv_sink_package"]
 
 
 def test_a_package_that_can_t_be_loaded_is_named(installed: Path) -> None:

@@ -128,7 +128,7 @@ def test_collections_are_asked_for_again_after_a_day_and_when_one_is_gone(
     server.add("New", [stix.indicator(B)])
     assert pull(server.url).changed == 0
     assert pull(server.url, now="2026-01-11T01:00:00Z").changed == 1
-    server.fail_next(404, when=for_objects)
+    server.fail_next(403, when=for_objects)
     assert pull(server.url, now="2026-01-11T02:00:00Z").errors
     before = len(server.requests)
     pull(server.url, now="2026-01-11T03:00:00Z")

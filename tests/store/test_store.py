@@ -32,6 +32,7 @@ from stixbridge.ledger import Reason
 from stixbridge.stix.reader import Entry
 from stixbridge.store import Store
 from stixbridge.store.codec import unpack
+from stixbridge.store.deliveries import DeliveryRow
 from stixbridge.store.inbox import PageCount
 from stixbridge.store.schema import VERSION, metadata
 
@@ -472,7 +473,7 @@ def test_envelopes_come_back_as_they_were_stored(store: Store) -> None:
             {"a": {"comment": ""}}, frozenset({"x"}), {"a": "v"},
         ),
     ):  # fmt: skip
-        store.deliveries.set_delivered("out", "u", "delivered", delivered, moment=1)
+        store.deliveries.set_delivered("out", "u", DeliveryRow("delivered", delivered), moment=1)
         row = store.deliveries.delivered("out", "u")
         assert row is not None
         assert (row.delivered.body, row.delivered.split) == (delivered.body, delivered.split)

@@ -46,45 +46,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status (also raised as SystemExit when run as a program).
     """
-    from stixbridge.cli import commands
-
-    commands.register(stixbridge)
-    stopping.withdraw()
-    if arguments is None:
-        # asked to end by the system: as by a person, with what is temporary removed
+    if arguments is None:  # asked to end by the system: as by a person, temporary files are removed
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _interrupted)
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    stopping.withdraw()
     try:
-        status = (
-            stixbridge.main(commands.spread(given), prog_name="stixbridge", standalone_mode=False)
-            or 0
-        )
-        finish()
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        status = 2
-    except click.ClickException as error:
-        complain(error.format_message())
-        status = 2
+        status = _run(sys.argv[1:] if arguments is None else arguments)
     except (click.Abort, KeyboardInterrupt):
         complain("interrupted; nothing is lost, run the command again")
         status = INTERRUPTED
-    except StixbridgeError as error:
-        complain(str(error))
-        status = error.exit_status
     except (ReaderGone, BrokenPipeError):
-        # whoever read our output has gone; Python would complain once more while closing it
+        # the reader of our output has gone; Python would complain once more while closing it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = INTERRUPTED
     except Exception as error:
-        # no traceback for a user; STIXBRIDGE_TRACEBACK=1 shows it to a developer
-        if os.environ.get("STIXBRIDGE_TRACEBACK"):
-            raise
-        complain(
-            f"this is a fault of stixbridge, please report it: {type(error).__name__}: {error}"
-        )
-        status = 2
+        status = _explain(error)
     if arguments is None:
         sys.exit(status)
+    return status
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Run a command; its exit status."""
+    from stixbridge.cli import commands
+
+    commands.register(stixbridge)
+    words = commands.spread(list(arguments))
+    status = stixbridge.main(words, prog_name="stixbridge", standalone_mode=False) or 0
+    finish()
     return int(status)
+
+
+def _explain(error: Exception) -> int:
+    """Show an error as a message; the exit status.
+
+    There is no traceback for a user; STIXBRIDGE_TRACEBACK=1 shows it to a developer.
+    """
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return 2
+    if isinstance(error, click.ClickException):
+        complain(error.format_message())
+        return 2
+    if isinstance(error, StixbridgeError):
+        complain(str(error))
+        return error.exit_status
+    if os.environ.get("STIXBRIDGE_TRACEBACK"):
+        raise error
+    complain(f"this is a fault of stixbridge, please report it: {type(error).__name__}: {error}")
+    return 2

@@ -227,16 +227,25 @@ def _kinds(names: tuple[str, ...]) -> set[str]:
     return wanted
 
 
-_NUMBERS = ("threat_level", "analysis", "distribution")
-_LISTS = ("tags", "labels")
 _OF_CONVERSION = ("default_tlp", "labels", "uuid_namespace", "galaxies", "custom", "preserve")
-_OF_ENRICH = ("info", *_NUMBERS, "sharing_group", "tags", "publish")
+_OF_ENRICH = (
+    "info",
+    "threat_level",
+    "analysis",
+    "distribution",
+    "sharing_group",
+    "tags",
+    "publish",
+)
 
 
 def _settings(pairs: tuple[str, ...], rule_files: tuple[str, ...]) -> tuple[Any, dict[str, Any]]:
     """Read `--set KEY=VALUE`: settings of `enrich`, and of the conversion."""
+    from stixbridge.conversion.settings import ConvertSettings
     from stixbridge.enrich import Enrich
 
+    sections = (Enrich.KIND, ConvertSettings.KIND)
+    kinds = {setting.name: setting.kind for each in sections for setting in each.settings}
     values: dict[str, Any] = {}
     for pair in pairs:
         key, sign, text = pair.partition("=")
@@ -245,24 +254,9 @@ def _settings(pairs: tuple[str, ...], rule_files: tuple[str, ...]) -> tuple[Any,
                 f"--set {pair!r}: write KEY=VALUE;"
                 f" keys are {', '.join((*_OF_ENRICH, *_OF_CONVERSION))}"
             )
-        value: Any = text
-        if key in _LISTS:
-            if text.startswith("["):
-                raise ConfigError(
-                    f"--set {key}: write the values with commas between, as {key}=a,b"
-                )
-            value = tuple(part.strip() for part in text.split(",") if part.strip())
-        elif key in _NUMBERS:
-            if not text.isdigit():
-                raise ConfigError(f"--set {key}: {text!r} is not a number")
-            value = int(text)
-        elif key == "publish":
-            if text.lower() not in ("true", "false"):
-                raise ConfigError(f"--set publish: {text!r} is neither true nor false")
-            value = text.lower() == "true"
-        elif key == "galaxies":
-            value = Path(text)
-        values[key] = value
+        if text.startswith("["):
+            raise ConfigError(f"--set {key}: write the values with commas between, as {key}=a,b")
+        values[key] = kinds[key].from_text(text)
     conversion = {key: values.pop(key) for key in _OF_CONVERSION if key in values}
     return Enrich(**values, rules=rule_files), conversion
 

@@ -75,7 +75,7 @@ def _show_volume(summary: Summary) -> None:
 
 
 def _show_changes(summary: Summary) -> None:
-    """What a dry run would change."""
+    """The changes that a dry run would make."""
     for sink, delivery in summary.deliveries:
         if delivery.changes:
             emit(f"  {sink}: {delivery.action} {delivery.event} {delivery.body.get('info', '')}")
@@ -86,7 +86,7 @@ def _show_changes(summary: Summary) -> None:
 
 
 def _show_notes(summary: Summary) -> None:
-    """What sinks, settings and rules could not do."""
+    """Refusals of sinks, settings and rules."""
     refused: Counter[str] = Counter()
     for entry in summary.ledger.notes:
         path = entry.get("path", "")

@@ -90,16 +90,9 @@ def explain(
     documents = [Input(path).document() for path in expand([str(file) for file in files])]
     result = convert_documents(documents, chosen, enrich=enrichment)
     for step in steps:
-        emit(f"{step.rule}  on {_named(step.before)} {step.on}")
-        for line in _differences(step.before, step.after):
-            emit(f"  {line}", colour={"+": "green", "-": "red"}.get(line[:1]))
-        for refused in step.refused:
-            emit(f"  refused: {refused}")
-    idle = [
-        rule.name
-        for rule in enrichment.rules.rules
-        if rule.name not in {step.rule for step in steps}
-    ]
+        _show_step(step)
+    used = {step.rule for step in steps}
+    idle = [rule.name for rule in enrichment.rules.rules if rule.name not in used]
     if idle:
         emit(f"never matched: {', '.join(idle)}")
     for entry in result.ledger.entries:
@@ -107,6 +100,15 @@ def explain(
             emit(f"failed: {entry['path']}: {entry['target']}")
     say(f"{count_of(len(result.events), 'event')}, {count_of(len(steps), 'step')}")
     return 0
+
+
+def _show_step(step: Step) -> None:
+    """The changes of a rule to an event or a part of it."""
+    emit(f"{step.rule}  on {_named(step.before)} {step.on}")
+    for line in _differences(step.before, step.after):
+        emit(f"  {line}", colour={"+": "green", "-": "red"}.get(line[:1]))
+    for refused in step.refused:
+        emit(f"  refused: {refused}")
 
 
 def _named(view: dict[str, Any]) -> str:
@@ -119,13 +121,11 @@ def _differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     if not after:
         return ["- left out"]
     lines: list[str] = []
-    for name, then in before.items():
-        now = after.get(name)
-        if then == now:
-            continue
-        if isinstance(then, list) and isinstance(now, list):
-            lines.extend(f"+ {name}: {item}" for item in now if item not in then)
-            lines.extend(f"- {name}: {item}" for item in then if item not in now)
-        else:
-            lines.extend((f"- {name}: {then}", f"+ {name}: {now}"))
+    for name, old in before.items():
+        new = after.get(name)
+        if isinstance(old, list) and isinstance(new, list):
+            lines.extend(f"+ {name}: {item}" for item in new if item not in old)
+            lines.extend(f"- {name}: {item}" for item in old if item not in new)
+        elif old != new:
+            lines.extend((f"- {name}: {old}", f"+ {name}: {new}"))
     return lines or ["(adds to the event, or nothing changes)"]

@@ -1,4 +1,4 @@
-"""What a person sees.
+"""Output for a person.
 
 Names in documents and answers of servers are hostile: no control character reaches the terminal.
 """

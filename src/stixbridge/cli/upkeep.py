@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from stixbridge.config.reader import Config
     from stixbridge.store import Store
 
+_BY_DESIGN = frozenset({"lifecycle", "redundant"})
+"""Reasons of properties that an event does not need: every object has some; --json lists them."""
+
 _DIGEST = 64
 """Characters of the SHA-256 of a file, which is in the place of its watermark."""
 
@@ -104,36 +107,40 @@ def find(config_path: Path, as_json: bool, what: str) -> int:
         emit_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2))
     else:
         for row in found:
-            _found(row)
+            _show_object(row)
         if not found:
             name = Path(store.path).name
             emit(f"No object in {name} has the id, value or UUID {what!r}.")
     return 0 if found else 1
 
 
-def _found(row: dict[str, Any]) -> None:
+def _show_object(row: dict[str, Any]) -> None:
     emit(f"{row['id']}  {row['name']}")
     ended = ", revoked" if row["revoked"] else ""
     emit(f"  source {row['source']}, modified {row['modified'] or 'at an unknown time'}{ended}")
     for event in row["events"]:
-        for sink in event["sinks"]:
-            emit(f"  event {sink['event']} in {sink['sink']}: {sink['state']}  {sink['info']}")
-            for ours, theirs in sink["elements"].items():
-                emit(f"    {ours} is {theirs} there")
-        for element in event["elements"]:
-            value = f"{element['type']} = {element['value'][:120]}"
-            emit(f"    {element['kind']} {element['uuid']}  {value}")
-        for note in event["notes"]:
-            emit(f"    note ({note['sink']}): {note['reason']}: {note['target']}")
+        _show_event(event)
     for entry in row["touched"]:
         place = " (the event)" if entry["uuid"] == entry["event"] else ""
         emit(f"  rule {entry['rule']}: {entry['action']}{place}")
     if not row["events"]:
         emit("  in no event")
     for entry in row["missing"]:
-        emit(
-            f"  missing {entry.get('path', 'the object')}: {entry.get('reason', entry['outcome'])}"
-        )
+        reason = entry.get("reason", entry["outcome"])
+        if reason not in _BY_DESIGN:
+            emit(f"  missing {entry.get('path', 'the object')}: {reason}")
+
+
+def _show_event(event: dict[str, Any]) -> None:
+    for sink in event["sinks"]:
+        emit(f"  event {sink['event']} in {sink['sink']}: {sink['state']}  {sink['info']}")
+        for ours, theirs in sink["elements"].items():
+            emit(f"    {ours} is {theirs} there")
+    for element in event["elements"]:
+        value = f"{element['type']} = {element['value'][:120]}"
+        emit(f"    {element['kind']} {element['uuid']}  {value}")
+    for note in event["notes"]:
+        emit(f"    note ({note['sink']}): {note['reason']}: {note['target']}")
 
 
 @click.group(name="dead-letters", invoke_without_command=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +12,9 @@ from stixbridge.cli.options import CONFIG, JSON
 from stixbridge.cli.screen import count_of, emit, emit_bytes, say
 from stixbridge.cli.upkeep import opened
 from stixbridge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stixbridge.store import Store
 
 _SHOWN = 50
 
@@ -53,39 +58,53 @@ def suppress(
     config_path: Path, as_json: bool, values: tuple[str, ...], why: str, remove: bool
 ) -> int:
     """Take `to_ids` from values, whichever feed they come from. Without a value: show the list."""
-    import orjson
-
-    from stixbridge import times
-    from stixbridge.queries.overlaps import suppressed
-
     with opened(config_path) as (_, store):
         if not values:
-            rows = suppressed(store)
-            if as_json:
-                emit_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
-                return 0
-            for row in rows:
-                emit(f"{row['value']}  {row['why'] or 'no reason given'} (since {row['since']})")
-            if not rows:
-                emit("nothing is suppressed")
+            _show_suppressed(store, as_json=as_json)
             return 0
         with store.claimed():
-            unknown = 0
-            for value in values:
-                # as the values stand in MISP: `EVIL.example` there is `evil.example`
-                spelled = store.placements.spellings(value) or [value]
-                if not remove:
-                    for one in spelled:
-                        store.suppression.add(one, why, times.now())
-                        emit(f"{one}: suppressed")
-                elif sum(store.suppression.remove(one, times.now()) for one in {*spelled, value}):
-                    emit(f"{value}: no longer suppressed")
-                else:
-                    unknown += 1
-                    emit(f"{value}: was not on the list")
-    if unknown < len(values):
+            change = partial(_remove, store) if remove else partial(_add, store, why)
+            unknown = [value for value in values if not change(value)]
+    if len(unknown) < len(values):
         say("the next run changes what was delivered")
     return 1 if unknown else 0
+
+
+def _show_suppressed(store: Store, *, as_json: bool) -> None:
+    import orjson
+
+    from stixbridge.queries.overlaps import suppressed
+
+    rows = suppressed(store)
+    if as_json:
+        emit_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
+        return
+    for row in rows:
+        emit(f"{row['value']}  {row['why'] or 'no reason given'} (since {row['since']})")
+    if not rows:
+        emit("nothing is suppressed")
+
+
+def _add(store: Store, why: str, value: str) -> bool:
+    """Suppress a value as it stands in MISP: `EVIL.example` there is `evil.example`."""
+    from stixbridge import times
+
+    for spelling in store.placements.spellings(value) or [value]:
+        store.suppression.add(spelling, why, times.now())
+        emit(f"{spelling}: suppressed")
+    return True
+
+
+def _remove(store: Store, value: str) -> bool:
+    """Take a value off the list; whether it was there."""
+    from stixbridge import times
+
+    spellings = {*store.placements.spellings(value), value}
+    removed = [
+        spelling for spelling in spellings if store.suppression.remove(spelling, times.now())
+    ]
+    emit(f"{value}: {'no longer suppressed' if removed else 'was not on the list'}")
+    return bool(removed)
 
 
 @click.command()

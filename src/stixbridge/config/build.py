@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from stixbridge import times
 from stixbridge.config.reader import Config
+from stixbridge.conversion.settings import ConversionSettings, ConvertSettings
 from stixbridge.enrich import Enrich, Enrichment
 from stixbridge.errors import ConfigError
 from stixbridge.pipeline.lifecycle import Policy
-from stixbridge.pipeline.make import ConversionSettings, Maker
+from stixbridge.pipeline.make import Maker
 from stixbridge.pipeline.pipeline import Pipeline
 from stixbridge.pipeline.pull import Progress, PullPolicy
 from stixbridge.settings.registry import SINKS, SOURCES
@@ -100,7 +101,7 @@ def _pipeline(config: Config, store: Store, name: str, progress: Progress | None
 
 
 def _pull_policy(settings: SourceSettings) -> PullPolicy:
-    """What a source is asked for besides what is new."""
+    """The requests to a source besides the one for new objects."""
     if not isinstance(settings, ServerSettings):
         return PullPolicy(settings.window())
     return PullPolicy(settings.window(), settings.ask, settings.compare_interval())
@@ -130,15 +131,9 @@ def make_maker(config: Config, store: Store, name: str, *, offline: bool = False
         settings.source,
         store,
         enrich=enrich,
-        settings=ConversionSettings(
-            group=settings.group,
+        settings=ConvertSettings(
+            **{field.name: getattr(settings, field.name) for field in fields(ConversionSettings)},
             default_tlp=source.default_tlp,
-            labels=settings.labels,
-            uuid_namespace=settings.uuid_namespace,
-            custom=settings.custom,
-            preserve=settings.preserve,
-            galaxies=settings.galaxies,
-            engine=settings.engine,
             describe=any(config.sinks[sink].describes_unknown for sink in settings.sinks),
         ),
         policy=Policy(

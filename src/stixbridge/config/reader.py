@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from stixbridge.config.lines import lines_of
+from stixbridge.conversion.settings import source_name_problem
 from stixbridge.errors import ConfigError
 from stixbridge.pipeline.settings import PipelineSettings
 from stixbridge.settings.base import ByType, Settings
@@ -143,23 +144,29 @@ def _beside(config: Config, folder: Path) -> Config:
 
 
 def _check_names(value: Mapping[str, Any], mistakes: Mistakes) -> None:
-    """Check that pipelines name sources and sinks that are there, mistaken ones included."""
+    """Check the names of sources, sinks and pipelines; those of mistaken sections too."""
     sources, sinks, pipelines = (_tables(value, name) for name in ("sources", "sinks", "pipelines"))
+    for name in sources:
+        if problem := source_name_problem(name):
+            mistakes.add(("sources", name), problem)
     for name, table in pipelines.items():
         way: Way = ("pipelines", name)
-        source, wanted = table.get("source"), table.get("sinks")
-        if isinstance(source, str) and source not in sources:
-            mistakes.add((*way, "source"), f"there is no source {source!r}{near(source, sources)}")
+        _check_name("source", table.get("source"), sources, (*way, "source"), mistakes)
+        wanted = table.get("sinks")
         for number, sink in enumerate(wanted if isinstance(wanted, list | tuple) else ()):
-            if isinstance(sink, str) and sink not in sinks:
-                mistakes.add(
-                    (*way, "sinks", number), f"there is no sink {sink!r}{near(sink, sinks)}"
-                )
+            _check_name("sink", sink, sinks, (*way, "sinks", number), mistakes)
     if not pipelines:
         mistakes.add(
             ("pipelines",),
             "no pipeline; write one that joins a source and sinks: [pipelines.NAME]",
         )
+
+
+def _check_name(
+    kind: str, name: object, known: Mapping[str, Any], way: Way, mistakes: Mistakes
+) -> None:
+    if isinstance(name, str) and name not in known:
+        mistakes.add(way, f"there is no {kind} {name!r}{near(name, known)}")
 
 
 def _tables(value: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:

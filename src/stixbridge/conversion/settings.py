@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from stixbridge import tlp
+from stixbridge.conversion.to_misp.options import Options
+from stixbridge.errors import ConfigError
+from stixbridge.mapping.labels import RESERVED, plain
 from stixbridge.settings.base import Settings
-from stixbridge.settings.checks import FilePath, Group, Uuid
+from stixbridge.settings.checks import FilePath, Group, Tlp, Uuid
 
 Engine = Literal["native", "misp-stix"]
 Custom = Literal["drop", "objects", "all"]
@@ -40,3 +44,52 @@ class ConversionSettings(Settings):
     custom: Custom = "objects"
     preserve: Preserve = "none"
     uuid_namespace: Uuid | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertSettings(ConversionSettings):
+    """The settings of a conversion with those that the source and the sinks of a pipeline decide.
+
+    Attributes:
+        default_tlp: the TLP level of an event that nothing marks.
+        describe: whether events describe what no galaxy knows, for a sink that makes clusters of
+            it.
+    """
+
+    default_tlp: Tlp | None = None
+    describe: bool = False
+
+    def options(self, now: int, source: str | None, rest: str) -> Options:
+        """The options of a conversion at a moment.
+
+        Args:
+            now: the reference time, microseconds.
+            source: the name of the source.
+            rest: what `report` as `group` means for objects in no report. With `input`, which files
+                have, expired indicators are kept without `to_ids`; a pipeline (`day`) makes none.
+
+        Raises:
+            ConfigError: when the source has a name that MISP acts on.
+        """
+        if source is not None and (problem := source_name_problem(source)):
+            raise ConfigError(f"source: {problem}")
+        return Options(
+            now=now,
+            source=source,
+            group=rest if self.group == "report" else self.group,
+            default_tlp=tlp.level_of_name(self.default_tlp),
+            labels=self.labels,
+            uuid_namespace=self.uuid_namespace.lower() if self.uuid_namespace else None,
+            galaxies=self.galaxies,
+            custom=self.custom,
+            preserve=self.preserve,
+            keep_expired=rest == "input",
+            describe=self.describe,
+        )
+
+
+def source_name_problem(name: str) -> str | None:
+    """The problem with the name of a source, or None."""
+    if plain(name).strip() in RESERVED:
+        return f"{name!r} is a name space of tags that MISP acts on; choose another"
+    return None

@@ -58,47 +58,27 @@ def show(folder: Path, emit: Emit) -> int:
     Returns:
         The exit status.
     """
-    from stixbridge import times
-    from stixbridge.config.build import make_pipelines, open_store
-    from stixbridge.config.reader import load
     from stixbridge.demo.sample import pages
     from stixbridge.demo.server import DemoServer
     from stixbridge.sinks.folder import make_folder
 
     make_folder(folder)
-    store_path, feed = folder / "demo.db", folder / "feed"
-    _remove_earlier(store_path, feed)
+    store, feed, configuration = folder / "demo.db", folder / "feed", folder / "stixbridge.toml"
+    _remove_earlier(store, feed)
     url = os.environ.get("MISP_URL")
-    with_misp = bool(url and os.environ.get("MISP_KEY"))
+    misp = _MISP.format(url=url) if url and os.environ.get("MISP_KEY") else ""
     started = time.perf_counter()
-    summaries: list[Summary] = []
     with DemoServer(pages()) as server:
-        configuration = folder / "stixbridge.toml"
         configuration.write_text(
             _CONFIGURATION.format(
-                store=store_path,
+                store=store,
                 url=server.url,
                 feed=feed,
-                misp=_MISP.format(url=url) if with_misp else "",
-                sinks='"feed", "misp"' if with_misp else '"feed"',
+                misp=misp,
+                sinks='"feed", "misp"' if misp else '"feed"',
             )
         )
-        config = load(configuration)
-        store = open_store(config)
-        try:
-            for number, title in enumerate(
-                ("First run: everything is new", "Second run: nothing changes"), 1
-            ):
-                emit(f"\n{number}. {title}")
-                for pipeline in make_pipelines(
-                    config, store, progress=lambda line: emit(f"   {line}")
-                ):
-                    summary = pipeline.run(times.microseconds(_NOW))
-                    pipeline.close()
-                    summaries.append(summary)
-                    _summarise(summary, emit)
-        finally:
-            store.close()
+        summaries = _run_twice(configuration, emit)
     seconds = time.perf_counter() - started
     emit(f"\n{seconds:.1f} s. The feed is in {feed}: any MISP can subscribe to it.")
     if any("foreign" in summary.events for summary in summaries):
@@ -106,21 +86,57 @@ def show(folder: Path, emit: Emit) -> int:
             "A demo starts with a new store. It takes the events of an earlier demo in that MISP"
             " for those of somebody else."
         )
-    if not with_misp:
+    if not misp:
         emit("Export MISP_URL and MISP_KEY, and the demo delivers to that MISP too.")
-    emit("What to type next:")
-    emit(f"  stixbridge status -c {configuration}")
-    emit(f"  stixbridge find -c {configuration} 192.0.2.10")
-    emit("  stixbridge convert FILE -o OUT --ledger ledger.json")
-    emit("  stixbridge init          # a configuration of your own")
+    _show_next(configuration, emit)
+    return _check(summaries, emit)
+
+
+def _check(summaries: list[Summary], emit: Emit) -> int:
+    """Whether the demo went as it should, as the exit status.
+
+    Raises:
+        ServerError: when a MISP did not take the events.
+    """
     problems = [error for summary in summaries for error in summary.errors]
     if problems:
         raise ServerError("; ".join(problems))
     second = summaries[-1]
     if second.changed or any(name != "unchanged" for name in second.events):
-        emit("the second run changed something; this is a bug")
+        emit("The second run changed something; please report it.")
         return 1
     return 0
+
+
+def _run_twice(configuration: Path, emit: Emit) -> list[Summary]:
+    """Run the pipeline of the demo; the second time, nothing is new."""
+    from stixbridge import times
+    from stixbridge.config.build import make_pipelines, open_store
+    from stixbridge.config.reader import load
+
+    config = load(configuration)
+    store = open_store(config)
+    summaries: list[Summary] = []
+    titles = ("First run: everything is new", "Second run: nothing changes")
+    try:
+        for number, title in enumerate(titles, 1):
+            emit(f"\n{number}. {title}")
+            for pipeline in make_pipelines(config, store, progress=lambda line: emit(f"   {line}")):
+                summary = pipeline.run(times.microseconds(_NOW))
+                pipeline.close()
+                summaries.append(summary)
+                _summarise(summary, emit)
+    finally:
+        store.close()
+    return summaries
+
+
+def _show_next(configuration: Path, emit: Emit) -> None:
+    emit("What to type next:")
+    emit(f"  stixbridge status -c {configuration}")
+    emit(f"  stixbridge find -c {configuration} 192.0.2.10")
+    emit("  stixbridge convert FILE -o OUT --ledger ledger.json")
+    emit("  stixbridge init          # a configuration of your own")
 
 
 def _summarise(summary: Summary, emit: Emit) -> None:
@@ -134,8 +150,7 @@ def _summarise(summary: Summary, emit: Emit) -> None:
         emit(f"   = properties: {counted(ledger.properties)}")
     for entry in ledger.entries:
         if "target" in entry:
-            place = f"{entry['id']} {entry.get('path', '')}"
-            emit(f"   ! {place}: {entry.get('reason', '')}: {entry['target']}")
+            emit(f"   ! {entry['id']}: {entry['target']}")
 
 
 def _remove_earlier(store: Path, feed: Path) -> None:

@@ -80,7 +80,7 @@ class WarninglistSettings(Settings):
 
 @dataclass(frozen=True)
 class Enrich(Settings):
-    """What is done to each event.
+    """The enrichment of each event.
 
     Attributes:
         info: a template of the title: `{report.name}`, `{report.id}`, `{source.name}`,
@@ -132,7 +132,7 @@ class Enrich(Settings):
             event: the event.
             names: what the template may name.
             ledger: takes a line for each refusal.
-            closed: a marking that is no TLP level holds the event: no level and no distribution
+            closed: a marking without a TLP level restricts the event: no level and no distribution
                 loosens that.
         """
         if self.info is not None:

@@ -20,10 +20,10 @@ from stixbridge.errors import ConfigError, ServerError, Unreachable
 from stixbridge.http.credentials import Auth, Certificate, without_secrets
 from stixbridge.http.pace import MAX_WAIT, Pace, pace_of
 from stixbridge.http.refusals import (
+    Dripping,
     Misdirected,
     Refused,
     TooLarge,
-    TooSlow,
     Untrusted,
     connection_error,
     origin,
@@ -36,6 +36,7 @@ _REDIRECTS = 3
 _CONNECT_TIMEOUT = 15.0
 _SLOWEST = 1_000
 """Bytes a second that a body has to reach on average, once the time-out has passed."""
+_HOPELESS = (Untrusted, Misdirected, Dripping)
 _WORTH_A_RETRY = (429, 500, 502, 503, 504)
 
 
@@ -211,7 +212,7 @@ class Http:
             if error.wait is not None:
                 return error.wait if error.wait <= self._max_wait else False
             return error.status in _WORTH_A_RETRY
-        return isinstance(error, Unreachable) and not isinstance(error, Untrusted | Misdirected)
+        return isinstance(error, Unreachable) and not isinstance(error, _HOPELESS)
 
     def _once(
         self,
@@ -330,7 +331,7 @@ class Http:
     def _check_speed(self, place: str, seconds: float, received: int) -> None:
         """A body that drips would keep a run for ever: each byte comes in time."""
         if seconds > self.timeout and received < seconds * _SLOWEST:
-            raise TooSlow(
+            raise Dripping(
                 f"{place}: the answer is too slow ({received:,} bytes in {seconds:.0f} s); lower"
                 " page_size, or raise timeout"
             )

@@ -51,6 +51,10 @@ class TooSlow(Unreachable):
     """The server answers not in time, or a few bytes at a time."""
 
 
+class Dripping(TooSlow):
+    """The body of an answer comes a few bytes at a time; the next one would, too."""
+
+
 class TooLarge(ServerError):
     """The answer is over the cap on bytes."""
 

@@ -16,6 +16,7 @@ TABLE = Table(
         "modified": "analyst note",
         "created_by_ref": "analyst note, authors",
         "revoked": "left out when true",
-        **dict.fromkeys(("confidence", "labels", "external_references"), Reason.NO_PLACE),
+        "external_references": "analyst note",
+        **dict.fromkeys(("confidence", "labels"), Reason.NO_PLACE),
     },
 )

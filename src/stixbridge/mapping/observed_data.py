@@ -12,7 +12,7 @@ TABLE = Table(
         "number_observed": "comment",
         "revoked": "left out when true",
         **dict.fromkeys(
-            ("created_by_ref", "confidence", "labels", "external_references", "modified"),
+            ("created_by_ref", "confidence", "labels", "modified"),
             Reason.NO_PLACE,
         ),
         "objects": "attributes and objects",

@@ -15,7 +15,8 @@ TABLE = Table(
         "modified": "analyst opinion",
         "created_by_ref": "analyst opinion, authors",
         "revoked": "left out when true",
-        **dict.fromkeys(("lang", "confidence", "labels", "external_references"), Reason.NO_PLACE),
+        "external_references": "analyst opinion, comment",
+        **dict.fromkeys(("lang", "confidence", "labels"), Reason.NO_PLACE),
     },
 )
 

@@ -15,7 +15,7 @@ TABLE = Table(
         "stop_time": "comment or event report",
         "confidence": "comment or event report",
         "revoked": "left out when true",
-        **dict.fromkeys(("created_by_ref", "labels", "external_references"), Reason.NO_PLACE),
+        **dict.fromkeys(("created_by_ref", "labels"), Reason.NO_PLACE),
         "modified": Reason.LIFECYCLE,
     },
 )

@@ -16,7 +16,7 @@ TABLE = Table(
         "description": Reason.NO_PLACE,
         "observed_data_refs": Reason.NO_PLACE,
         "revoked": "true: not converted",
-        **dict.fromkeys(("confidence", "labels", "external_references"), Reason.NO_PLACE),
+        **dict.fromkeys(("confidence", "labels"), Reason.NO_PLACE),
         "modified": Reason.LIFECYCLE,
         "created_by_ref": "sighting source, if the object names no other observer",
         "x_opencti_negative": "false-positive sighting",

@@ -97,6 +97,10 @@ class Knowledge:
         """The relations of an object template; none where there is no such template."""
         return self.template(name).relations if name in self._templates else {}
 
+    def templates(self) -> list[str]:
+        """The names of all object templates."""
+        return list(self._templates)
+
     def custom(self, stix_type: str) -> Template:
         """The template of objects of a type that MISP has none for.
 

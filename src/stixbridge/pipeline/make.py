@@ -9,13 +9,11 @@ and enriches it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from stixbridge.api import options
+from stixbridge.conversion.settings import ConvertSettings
 from stixbridge.conversion.to_misp.engine import Conversion
-from stixbridge.conversion.to_misp.options import Options
 from stixbridge.enrich import Enrich, Enrichment
 from stixbridge.ledger import Ledger, Outcome
 from stixbridge.mapping.tables import LINK_TYPES
@@ -32,33 +30,6 @@ from stixbridge.store import Store
 
 _ROUNDS = 20
 _AT_ONCE = 2_000
-
-
-@dataclass(frozen=True, slots=True)
-class ConversionSettings:
-    """How a pipeline converts; the same settings as those of `stixbridge.convert`."""
-
-    group: str = "report"
-    default_tlp: str | None = None
-    labels: Sequence[str] = ()
-    uuid_namespace: str | None = None
-    galaxies: Path | None = None
-    custom: str = "objects"
-    preserve: str = "none"
-    engine: str = "native"
-    describe: bool = False
-    """Whether events describe what no galaxy knows, for a sink that makes clusters of it."""
-
-    def options(self, now: int, source: str) -> Options:
-        """The options of a conversion at a moment.
-
-        Raises:
-            ConfigError: naming every setting that makes no sense.
-        """
-        settings = asdict(self)
-        del settings["engine"], settings["describe"]
-        made = options(now=now, source=source, rest="day", **settings)
-        return replace(made, describe=self.describe)
 
 
 @dataclass(slots=True)
@@ -120,13 +91,13 @@ class Maker:
         store: Store,
         *,
         enrich: Enrich | Enrichment | None = None,
-        settings: ConversionSettings | None = None,
+        settings: ConvertSettings | None = None,
         policy: Policy | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.source = source
         self.store = store
-        self.settings = settings or ConversionSettings()
+        self.settings = settings or ConvertSettings()
         self.policy = policy or Policy()
         self.enrich = (
             enrich
@@ -335,7 +306,7 @@ class Maker:
 
     def _convert(self, selection: Selection, rejected: Sequence[Entry], now: int) -> Conversion:
         settings = replace(
-            self.settings.options(now, self.source),
+            self.settings.options(now, self.source, "day"),
             delivered=selection.delivered,
             assigned=selection.assigned,
             date_added={

@@ -14,14 +14,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from stixbridge import stopping, tlp
+from stixbridge import stopping, times, tlp
 from stixbridge.api import without_collector
 from stixbridge.concurrency import side_by_side
 from stixbridge.errors import ServerError
+from stixbridge.http import MAX_WAIT, Refused
 from stixbridge.ledger import Ledger, Outcome, Reason
 from stixbridge.sources.base import Collection, Page, Server, Source
 from stixbridge.sources.read_ahead import ahead
-from stixbridge.sources.taxii.client import Stuck
+from stixbridge.sources.taxii.answers import Stuck
 from stixbridge.sources.window import Window
 from stixbridge.store import Store
 
@@ -36,7 +37,11 @@ _ASKED_AT_ONCE = 2_000
 _ROUNDS = 3
 _ID = re.compile(r"[a-z0-9-]+--[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _GONE = (403, 404, 410)
-_UNKNOWN_FILTER = (400, 404, 405, 406, 414, 501)
+_UNKNOWN_FILTER = (400, 403, 404, 405, 406, 414, 500, 501)
+_FEW = 10
+"""Objects that a manifest may miss without being doubted."""
+_LONGEST_WAIT = 7 * 86_400.0
+"""Seconds for which a server is believed that asks to wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,7 @@ class Puller:
         self.policy = policy or PullPolicy()
         self._say = progress or (lambda _: None)
         self._begun = 0
+        self._comparing = False
 
     def pull(self, moment: int, *, full: bool = False) -> Pulled:
         """Poll every collection once.
@@ -122,12 +128,19 @@ class Puller:
 
     def _pull(self, moment: int, *, full: bool) -> Pulled:
         pulled = Pulled()
-        self._begun = self.store.objects.last_seq(self.source.name)
+        source = self.source
+        source.facts = self.store.source_facts(source.name)
+        source.notify = self._say
+        self._begun = self.store.objects.last_seq(source.name)
         try:
+            self._check_wait(moment)
             collections = self._collections(moment)
         except ServerError as error:
+            self._remember_wait(error, moment)
             pulled.errors.append(error)
             return pulled
+        pulled.errors.extend(source.unread)
+        self._comparing = isinstance(source, Server) and self._compares(moment)
         parts = [Pulled() for _ in collections]
         tasks = [
             partial(self._pull_one, part, collection, moment, full=full)
@@ -139,14 +152,43 @@ class Puller:
         for failed in errors:
             if failed is not None:
                 raise failed
-        if not pulled.errors and isinstance(self.source, Server):
+        if not pulled.errors and isinstance(source, Server):
             try:
                 if self.policy.ask:
-                    self._ask(self.source, collections, pulled, moment)
-                self._compare(self.source, collections, pulled, moment)
+                    self._ask(source, collections, pulled, moment)
+                self._compare(source, collections, pulled, moment, full=full)
             except ServerError as error:
                 pulled.errors.append(error)
+        for problem in pulled.errors:
+            self._remember_wait(problem, moment)
         return pulled
+
+    def _compares(self, moment: int) -> bool:
+        """Whether it is time to compare the store with the manifests; what comes from now on counts as listed."""
+        every = self.policy.compare_every
+        sources = self.store.sources
+        if every is None or moment - sources.last_comparison(self.source.name) < every:
+            return False
+        sources.list_manifest(self.source.name, [], first=True)
+        return True
+
+    def _check_wait(self, moment: int) -> None:
+        """Leave a server alone for as long as it asked for in an earlier run.
+
+        Raises:
+            ServerError: while that lasts.
+        """
+        until = self.source.facts.get("not_before")
+        if isinstance(until, int) and moment < until:
+            raise ServerError(
+                f"source {self.source.name}: the server asked to wait, and is not asked again before"
+                f" {times.to_text(until)[:19]}Z"
+            )
+
+    def _remember_wait(self, error: ServerError, moment: int) -> None:
+        wait = error.wait if isinstance(error, Refused) else None
+        if wait is not None and wait > MAX_WAIT:
+            self.source.facts["not_before"] = moment + int(min(wait, _LONGEST_WAIT) * 1_000_000)
 
     def _collections(self, moment: int) -> list[Collection]:
         """The collections of the source; a server is asked for them once a day."""
@@ -158,7 +200,7 @@ class Puller:
             return [Collection(**row) for row in kept]
         found = source.collections()
         rows = [{"id": row.id, "title": row.title, "url": row.url} for row in found]
-        if rows:
+        if rows and not source.unread:
             self.store.sources.set_offered(source.name, source.choice, moment, rows)
         return found
 
@@ -200,10 +242,14 @@ class Puller:
             entries,
             watermark=page.watermark,
             date_added=page.date_added,
+            date_first=page.date_first,
             received=moment,
             title=collection.title,
             begun=self._begun,
         )
+        if self._comparing:
+            rows = [(entry.id, None) for entry in entries if entry.obj is not None and entry.id]
+            self.store.sources.list_manifest(self.source.name, rows)
         pulled.pages += 1
         pulled.entries += len(page.entries)
         pulled.changed += len(count.changed)
@@ -232,17 +278,11 @@ class Puller:
                 if self._askable(id_)
             ]
             some = wanting[:_ASKED_AT_ONCE]
+            answered = not some
             for collection in collections:
-                left = sorted(set(some) - self.store.objects.known(source.name, some))
-                try:
-                    for page in source.by_id(collection, left):
-                        stopping.check()
-                        self._store_page(pulled, collection, page, moment)
-                except ServerError as error:
-                    if not isinstance(error, Stuck) and error.status not in _UNKNOWN_FILTER:
-                        raise
-                    # it can't be asked so, or has none of them: what is missing may come by itself
-                    self._say(f"{collection.title}: can't be asked for single objects ({error})")
+                answered |= self._ask_one(source, collection, some, pulled, moment)
+            if not answered:
+                return
             # what is not here now does not exist there, or is not let in
             found = self.store.objects.known(source.name, some)
             done = len(some) == len(wanting)
@@ -252,6 +292,39 @@ class Puller:
             if not found:
                 return
 
+    def _ask_one(
+        self,
+        source: Server,
+        collection: Collection,
+        ids: list[str],
+        pulled: Pulled,
+        moment: int,
+    ) -> bool:
+        """Ask one collection for objects; one that can't be asked so is left in peace for a day.
+
+        Returns:
+            Whether it answered.
+        """
+        refusals = source.facts.get("not_by_id") or {}
+        if moment < refusals.get(collection.id, 0):
+            return False
+        left = sorted(set(ids) - self.store.objects.known(source.name, ids))
+        try:
+            for page in source.by_id(collection, left):
+                stopping.check()
+                self._store_page(pulled, collection, page, moment)
+        except ServerError as error:
+            if not isinstance(error, Stuck) and error.status not in _UNKNOWN_FILTER:
+                raise
+            # what is missing may come by itself
+            source.facts["not_by_id"] = {**refusals, collection.id: moment + _OFFER_KEPT}
+            self._say(
+                f"{collection.title}: can't be asked for single objects ({error}); it is asked again in a"
+                " day, or never with ask = false"
+            )
+            return False
+        return True
+
     def _askable(self, id_: str) -> bool:
         types = self.policy.window.types
         wanted = not types or id_.partition("--")[0] in types
@@ -260,15 +333,21 @@ class Puller:
     # what the source has no longer, or in another version
 
     def _compare(
-        self, source: Server, collections: list[Collection], pulled: Pulled, moment: int
+        self,
+        source: Server,
+        collections: list[Collection],
+        pulled: Pulled,
+        moment: int,
+        *,
+        full: bool,
     ) -> None:
         """Compare the store with the manifests, when it is time for that."""
-        every, sources = self.policy.compare_every, self.store.sources
-        if every is None or moment - sources.last_comparison(source.name) < every:
+        sources = self.store.sources
+        if not self._comparing:
             return
-        obstacle = self._read_manifests(source, collections)
-        if obstacle is not None:
-            self._say(f"{source.name}: not compared, since {obstacle}")
+        doubt = self._read_manifests(source, collections) or (None if full else self._doubt(source))
+        if doubt is not None:
+            self._say(f"{source.name}: not compared with its manifests, since {doubt}")
             sources.record_comparison(source.name, moment)
             return
         vanished, outdated = sources.compare_manifest(source.name, moment)
@@ -282,24 +361,37 @@ class Puller:
                 self._store_page(pulled, collection, page, moment)
 
     def _read_manifests(self, source: Server, collections: list[Collection]) -> str | None:
-        """Store the manifests of a source; why they can't be compared, if so."""
-        known = self.store.sources.collections_with_content(source.name)
+        """List all manifests in the store; why they can't be compared, where that is so."""
+        sources = self.store.sources
+        known = sources.collections_with_content(source.name)
         missing = known.keys() - {collection.id for collection in collections}
         if missing and not source.chosen:
             # not a withdrawal: it may be readable again tomorrow
             return f"{known[min(missing)]} is not offered any more"
-        self.store.sources.list_manifest(source.name, [], first=True)
         for collection in collections:
             count = 0
             try:
                 for rows in source.manifest(collection):
                     stopping.check()
-                    self.store.sources.list_manifest(source.name, rows)
+                    sources.list_manifest(source.name, rows)
                     count += len(rows)
             except ServerError as error:
-                if error.status not in _UNKNOWN_FILTER:
+                if error.status not in _UNKNOWN_FILTER or count:
                     raise
-                return f"it shows no manifest ({error})"  # which the next poll will not change
+                return (
+                    f"{collection.title} shows no manifest ({error}); without compare_every and with"
+                    ' vanished = "keep" it is not asked for'
+                )
             if not count and collection.id in known:
                 return f"the manifest of {collection.title} lists nothing"
+        return None
+
+    def _doubt(self, source: Server) -> str | None:
+        """Why manifests are not believed: servers cut them, and what they miss would be withdrawn."""
+        missing, stored = self.store.sources.missing_in_manifest(source.name)
+        if missing > _FEW and missing * 2 > stored:
+            return (
+                f"they miss {missing} of {stored} objects, which looks cut short; if they are right, poll"
+                " everything once: stixbridge run --full"
+            )
         return None

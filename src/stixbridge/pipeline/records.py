@@ -37,8 +37,7 @@ class StoreRecord:
         self.store.deliveries.set_delivered(
             self.sink,
             self.event,
-            state,
-            delivered,
+            DeliveryRow(state, delivered),
             moment=self.moment,
             aliases=carriers(delivered),
         )
@@ -69,15 +68,13 @@ def record_delivery(store: Store, sink: Sink, job: Job, delivery: Delivery, mome
         delivery: of the event; its state is not `State.FAILED`.
         moment: of the run, microseconds.
     """
+    # an incomplete one is sent again when the event is made again
+    digest = b"" if delivery.incomplete else digest_in(job.wanted, sink)
     store.deliveries.set_delivered(
         sink.name,
         delivery.event,
-        delivery.state,
-        delivery.delivered,
+        DeliveryRow(delivery.state, delivery.delivered, digest, delivery.published),
         moment=moment,
-        # an incomplete one is sent again when the event is made again
-        digest=b"" if delivery.incomplete else digest_in(job.wanted, sink),
-        published=delivery.published,
         notes=delivery.notes,
         aliases=carriers(delivery.delivered),
     )

@@ -22,7 +22,7 @@ class PipelineSettings(ConversionSettings):
     Attributes:
         source: the name of a source.
         sinks: the names of one or more sinks.
-        enrich: what is done to each event, see [enrich](#enrich).
+        enrich: the enrichment of each event, see [enrich](#enrich).
         guard: `{ add = "10000", withdraw = "20%" }`: a run that would add more attributes, or
             withdraw more or take `to_ids` from more, stops before it writes to a sink. Shares
             refer to the attributes that the pipeline has there. `stixbridge run --confirm` goes

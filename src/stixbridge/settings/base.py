@@ -23,7 +23,7 @@ class Setting:
         name: its key.
         kind: what its values are.
         default: its value where it is left out; `MISSING` where it is needed.
-        meaning: what it does, in Markdown.
+        meaning: its effect, in Markdown.
     """
 
     name: str
@@ -243,7 +243,7 @@ _ATTRIBUTE = re.compile(r"^    (\w+): ", re.MULTILINE)
 
 
 def _meanings(cls: type) -> dict[str, str]:
-    """What each setting does, from the `Attributes:` of a class and its bases."""
+    """The meaning of each setting, from the `Attributes:` of a class and its bases."""
     meanings: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         _, _, text = inspect.cleandoc(base.__doc__ or "").partition("\nAttributes:\n")

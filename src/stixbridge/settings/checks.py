@@ -19,11 +19,11 @@ from stixbridge import times, tlp
 
 @dataclass(frozen=True)
 class Check:
-    """What the values of a type have to meet.
+    """A condition for the values of a type.
 
     Attributes:
         name: what such a value is called, as "a duration, as `5d`".
-        problem: what is wrong with a value; None where nothing is.
+        problem: gives the problem with a value, or None.
         schema: what a JSON Schema can say of it.
     """
 
@@ -143,7 +143,7 @@ TEMPLATE_NAMES = (
     "event.tlp",
     "event.uuid",
 )
-"""What the template of a title may name."""
+"""The names that the template of a title may have."""
 
 _TLP_TAGS = tuple(map(tlp.tag, tlp.LEVELS))
 _MAX_TAG = 255

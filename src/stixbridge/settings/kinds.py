@@ -1,4 +1,4 @@
-"""What the annotation of a setting means: for reading, for the reference and for JSON Schema.
+"""Kinds: the meaning of annotations for reading, for the reference and for JSON Schema.
 
 `kind_of` makes a `Kind` of each annotation that settings may have: `str`, `int`, `float`, `bool`,
 `Path`, `Any`, a `Literal`, one of those with a `Check` (`checks`), a list or table of them, a
@@ -25,7 +25,7 @@ WRONG = object()
 
 
 class Kind(ABC):
-    """What the values of a setting are."""
+    """The kind of the values of a setting."""
 
     @abstractmethod
     def read(self, value: Any, way: Way, mistakes: Mistakes) -> Any:
@@ -40,6 +40,14 @@ class Kind(ABC):
             The value, or `WRONG`.
         """
 
+    def from_text(self, text: str) -> Any:
+        """A value that a command line has, as text, in the form that `read` takes.
+
+        Args:
+            text: lists are written with commas.
+        """
+        return text
+
     @abstractmethod
     def schema(self, definitions: JsonSchema) -> JsonSchema:
         """The JSON Schema of the value.
@@ -51,7 +59,7 @@ class Kind(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """What a value is called in the reference: "text", "a list of texts"."""
+        """The name of a value in the reference: "text", "a list of texts"."""
 
 
 class Plain(Kind):
@@ -70,6 +78,13 @@ class Plain(Kind):
             mistakes.add(way, f"expected {self._name}, got {called(value)}")
             return WRONG
         return value
+
+    def from_text(self, text: str) -> Any:
+        """The number, or the truth value; other text as it is."""
+        if self._type is int and text.isascii() and text.isdigit():
+            return int(text)
+        truths = {"true": True, "false": False} if self._type is bool else {}
+        return truths.get(text.lower(), text)
 
     def schema(self, definitions: JsonSchema) -> JsonSchema:
         """Its JSON type."""
@@ -157,6 +172,10 @@ class Checked(Kind):
             return WRONG
         return value
 
+    def from_text(self, text: str) -> Any:
+        """As for the value."""
+        return self._inner.from_text(text)
+
     def schema(self, definitions: JsonSchema) -> JsonSchema:
         """Its JSON type with the check's limits."""
         return {**self._inner.schema(definitions), **self._check.schema}
@@ -185,6 +204,11 @@ class ListOf(Kind):
             self._inner.read(item, (*way, number), mistakes) for number, item in enumerate(value)
         ]
         return WRONG if WRONG in rows else tuple(rows)
+
+    def from_text(self, text: str) -> Any:
+        """The values between the commas."""
+        parts = (part.strip() for part in text.split(","))
+        return tuple(self._inner.from_text(part) for part in parts if part)
 
     def schema(self, definitions: JsonSchema) -> JsonSchema:
         """An array."""
@@ -240,6 +264,10 @@ class Maybe(Kind):
         """The value; None from Python stands for none."""
         return None if value is None else self._inner.read(value, way, mistakes)
 
+    def from_text(self, text: str) -> Any:
+        """As for the value."""
+        return self._inner.from_text(text)
+
     def schema(self, definitions: JsonSchema) -> JsonSchema:
         """That of the value: TOML has no null."""
         return self._inner.schema(definitions)
@@ -283,7 +311,7 @@ class Either(Kind):
 
 
 def called(value: Any) -> str:
-    """What a value is called in a message that must not show it."""
+    """The name of a value in a message that must not show it."""
     names: dict[type, str] = {
         str: "text",
         bool: "true or false",

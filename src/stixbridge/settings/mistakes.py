@@ -16,7 +16,7 @@ class Mistake:
 
     Attributes:
         path: the way to the setting.
-        text: what is wrong and what to write; never shows a secret.
+        text: the mistake and its remedy; never shows a secret.
     """
 
     path: Path

@@ -118,6 +118,8 @@ class Registry:
             self._import_all_built_in()
         if name not in self._components:
             load_entry_point(self._package, name)
+        if name not in self._components:
+            load_entry_points(self._package)  # an entry point may have another name
         return self._components.get(name)
 
     def all(self) -> Mapping[str, Component]:

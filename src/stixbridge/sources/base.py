@@ -13,9 +13,12 @@ A source of your own needs two methods:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
+from stixbridge.errors import ServerError
 from stixbridge.stix.reader import Entry
 
 ManifestRow = tuple[str, int | None]
@@ -39,12 +42,14 @@ class Page:
         entries: what the answer contains.
         watermark: where a later poll goes on, once this page is stored; None leaves the stored
             watermark.
-        date_added: when the server got the objects, in microseconds; None where it does not tell.
+        date_added: when the server got the last of the objects, in microseconds; None where it does not tell.
+        date_first: when it got the first of them.
     """
 
     entries: list[Entry] = field(default_factory=list)
     watermark: str | None = None
     date_added: int | None = None
+    date_first: int | None = None
 
 
 class Source(ABC):
@@ -52,9 +57,21 @@ class Source(ABC):
 
     Attributes:
         name: of the source; objects are stored under it.
+        unread: errors of parts of the server that the last `collections` left out.
     """
 
     name: str
+    unread: Sequence[ServerError] = ()
+
+    @cached_property
+    def facts(self) -> MutableMapping[str, Any]:
+        """What was learned of the server, by name; values are what JSON can hold. A pipeline keeps it in the store."""
+        return {}
+
+    @cached_property
+    def notify(self) -> Callable[[str], None]:
+        """Takes a line of text for the user; a pipeline shows it."""
+        return lambda _: None
 
     @abstractmethod
     def collections(self) -> list[Collection]:

@@ -18,7 +18,7 @@ Vanished = Literal["keep", "tag", "to_ids_off", "delete"]
 
 @dataclass(frozen=True, kw_only=True)
 class SourceSettings(Settings):
-    """What every source has.
+    """Settings of every source.
 
     Attributes:
         default_tlp: the TLP level of an event that nothing marks.
@@ -48,7 +48,7 @@ class SourceSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings(SourceSettings, Connection):
-    """What every server has as a source.
+    """Settings of every server as a source.
 
     Attributes:
         ask: ask by id for objects that others refer to and that never came, such as members of a

@@ -41,7 +41,7 @@ class DeliveryRow:
 
     state: str
     delivered: Delivered
-    digest: bytes
+    digest: bytes = b""
     published: bool = False
     edits: tuple[Edit, ...] = ()
 
@@ -130,27 +130,22 @@ class Deliveries:
         self,
         sink: str,
         event_uuid: str,
-        state: str,
-        delivered: Delivered,
+        row: DeliveryRow,
         *,
         moment: int,
-        digest: bytes = b"",
-        published: bool = False,
         notes: Sequence[tuple[str | None, Outcome, Reason, str | None]] = (),
         aliases: Sequence[str] = (),
     ) -> None:
-        """Record the state of a delivery.
+        """Record where a delivery stands.
 
         Args:
-            sink: the name of the sink.
-            event_uuid: the UUID of the event.
-            state: a `State`.
-            delivered: the event as it is in the sink, or is about to be.
-            moment: the time, in microseconds.
-            digest: the digest of the wanted event.
-            published: whether the bridge published it.
-            notes: notes for a reader; they replace those of the earlier delivery.
-            aliases: UUIDs of other events in the sink that carry it.
+            sink: its name.
+            event_uuid: of the event.
+            row: the state, the event as it is in the sink or is about to be, and its digest;
+                edits are recorded by `begin_edits`.
+            moment: microseconds.
+            notes: for a reader, in place of those of the delivery before.
+            aliases: UUIDs of further events in the sink that carry it.
         """
         key = {"sink": sink, "event": event_uuid}
         with self._database.transaction() as connection:
@@ -158,11 +153,11 @@ class Deliveries:
                 text(UPSERT_DELIVERY),
                 {
                     **key,
-                    "state": state,
-                    "digest": digest,
-                    "body": pack_delivered(delivered),
-                    "info": str(delivered.body.get("info", "")),
-                    "published": int(published),
+                    "state": row.state,
+                    "digest": row.digest,
+                    "body": pack_delivered(row.delivered),
+                    "info": str(row.delivered.body.get("info", "")),
+                    "published": int(row.published),
                     "updated": moment,
                 },
             )

@@ -12,6 +12,7 @@ from stixbridge.store.statements import (
     BACK,
     INSERT_LISTED,
     LAST_SEQ,
+    MISSING_IN_MANIFEST,
     OUTDATED,
     RETURN,
     UPSERT_ASKED,
@@ -169,6 +170,11 @@ class Sources:
                         for id_, version in rows
                     ],
                 )
+
+    def missing_in_manifest(self, source: str) -> tuple[int, int]:
+        """How many stored objects a manifest does not list, and how many are stored."""
+        row = self._database.rows(MISSING_IN_MANIFEST, source=source)[0]
+        return int(row["missing"]), int(row["stored"])
 
     def compare_manifest(self, source: str, moment: int) -> tuple[list[str], list[str]]:
         """Mark what is stored and not listed as vanished, and what is listed again as there.

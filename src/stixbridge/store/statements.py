@@ -128,6 +128,10 @@ VANISHED = """
 SELECT id FROM objects o WHERE source = :source AND vanished IS NULL
 AND NOT EXISTS (SELECT 1 FROM listed l WHERE l.source = o.source AND l.id = o.id) ORDER BY id
 """
+MISSING_IN_MANIFEST = """
+SELECT count(*) AS stored, count(*) - count(l.id) AS missing FROM objects o
+LEFT JOIN listed l ON l.source = o.source AND l.id = o.id WHERE o.source = :source AND o.vanished IS NULL
+"""
 OUTDATED = """
 SELECT o.id FROM listed l CROSS JOIN objects o ON o.source = l.source AND o.id = l.id
 WHERE l.source = :source AND l.version > o.version AND o.version > 0 ORDER BY o.id

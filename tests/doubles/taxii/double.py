@@ -14,7 +14,7 @@ import re
 import ssl
 import threading
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,6 +37,10 @@ from .records import (
 
 MEDIA_TYPE = "application/taxii+json;version=2.1"
 ENDLESS_LOOP = 25  # answers without progress after which a client is taken to go on for ever
+
+
+def unchanged(_: Request, answer: Answer) -> Answer:
+    return answer
 
 
 @dataclass(kw_only=True, eq=False)
@@ -68,6 +72,14 @@ class Misbehaviour:
     date_header_format: str | None = None  # strftime; "%a %b %d %Y" is MITRE's
     ignores_match: bool = False  # every `match[…]` is accepted and does nothing
     denied_status: int = 403  # for a collection that may not be read; OpenTAXII answers 404
+    newest_first: bool = False  # lists in the wrong order
+    accept: str = MEDIA_TYPE  # the one Accept header that is answered
+    # `added_after` is refused with 400 unless it looks like this
+    added_after: re.Pattern[str] = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+    largest_limit: int | None = None  # a larger `limit` is answered with `too_large`
+    too_large: tuple[int, str] = (413, "Payload Too Large")
+    # a last word on every answer
+    change: Callable[[Request, Answer], Answer] = unchanged
 
 
 class TaxiiDouble(Misbehaviour):
@@ -280,7 +292,7 @@ class TaxiiDouble(Misbehaviour):
                     fault.times -= 1
                 if fault and fault.kind in {"answer", "huge"}:
                     return fault, fault.answer
-                return fault, self._route(request)
+                return fault, self.change(request, self._route(request))
             except Refused as refused:
                 if refused.violation:
                     self.violations.append(
@@ -296,7 +308,7 @@ class TaxiiDouble(Misbehaviour):
         """Refuse what no client may send to any resource."""
         if request.method != "GET":
             raise Refused(405, f"{request.method} is not for reading")
-        if request.headers.get_all("Accept") != [MEDIA_TYPE]:
+        if request.headers.get_all("Accept") != [self.accept]:
             raise Refused(
                 406, f"Accept must be exactly {MEDIA_TYPE}: {request.headers.get_all('Accept')}"
             )
@@ -311,8 +323,15 @@ class TaxiiDouble(Misbehaviour):
         )
         if unknown := request.query.keys() - known:
             raise Refused(400, f"unknown parameters: {', '.join(sorted(unknown))}")
+        if not self.added_after.fullmatch(
+            request.query.get("added_after", "2026-01-01T00:00:00.000000Z")
+        ) and ("added_after" in request.query):
+            raise Refused(400, "not a valid datetime", violation=False)
+        limit = request.query.get("limit", "1")
+        if self.largest_limit is not None and int(limit) > self.largest_limit:
+            raise Refused(*self.too_large, violation=False)
         for name, value in request.query.items():
-            if not sound(name, value):
+            if name != "added_after" and not sound(name, value):
                 raise Refused(400, f"bad value for {name}: {value!r}")
 
     def _route(self, request: Request) -> Answer:
@@ -382,6 +401,8 @@ class TaxiiDouble(Misbehaviour):
         walk = Walk((request.path, query), select(collection, query))
         if token is not None:
             walk = self._resume(token, walk.key)
+        elif self.newest_first:
+            walk = replace(walk, records=walk.records[::-1])
         if token is not None and walk.empty < self.empty_page_with_more:
             page = []
             walk = replace(walk, empty=walk.empty + 1, pages=walk.pages + 1)

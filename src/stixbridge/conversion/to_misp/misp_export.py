@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from stixbridge import times
 from stixbridge.conversion.to_misp.elements import NO_CORRELATION
 from stixbridge.conversion.to_misp.misp_export_files import files_in, is_content
 from stixbridge.conversion.to_misp.misp_export_labels import fields_of
@@ -236,7 +237,9 @@ class Restorer:
         wires = unfolded(self._knowledge.relations(name)) | names
         flagged = None if detecting is None else self._flagged(name, detecting, own, wires)
         reading = _Reading(obj, names, flagged, detects)
-        files, rest = files_in(name, list(leaves), own, wires)
+        told = {_comparable(value) for _, value in leaves}
+        more = [leaf for leaf in detecting or () if _comparable(leaf[1]) not in told]
+        files, rest = files_in(name, [*leaves, *more], own, wires)
         for key, (template, verb, parent, inside) in pieces_of(name, rest).items():
             rows: list[Row] = []
             for relation, value, data in files if not key else ():
@@ -257,7 +260,7 @@ class Restorer:
         if not found and not is_redundant(template, leaf):
             draft.drops.append((place, Outcome.DROPPED, Reason.NO_PLACE))
         for relation, value in found:
-            flag = reading.flags(plain(leaf), (relation, value))
+            flag = reading.flags(plain(leaf), (relation, value), ("", leaf[1]))
             row = self._row(template, relation, value, flag)
             if row is None:
                 draft.drops.append((place, Outcome.DROPPED, Reason.INVALID_VALUE))
@@ -277,13 +280,13 @@ class Restorer:
     def _flagged(
         self, name: str, detecting: Sequence[Leaf], own: str, wires: Mapping[str, str]
     ) -> frozenset[Leaf]:
-        """The values that detect, by their path, and by their relation."""
+        """The values that detect, by their path, by their relation, and by themselves."""
         files, leaves = files_in(name, list(detecting), own, wires)
         found = {(relation, value) for relation, value, _ in files}
         for template, _, _, inside in pieces_of(name, leaves).values():
             relations = self._knowledge.relations(template)
             for leaf in inside:
-                found.add(plain(leaf))
+                found.update((plain(leaf), ("", leaf[1])))
                 found.update(related(template, leaf, relations, {}))
         return frozenset(found)
 
@@ -344,6 +347,12 @@ class Restorer:
 
 def _is_stix_pattern(obj: StixObject) -> bool:
     return bool(obj["type"] == "indicator" and obj.get("pattern_type", "stix") == "stix")
+
+
+def _comparable(value: str) -> str | int:
+    """A value as it is compared between halves, which spell times in two ways."""
+    moment = times.read(value) if value[:1].isdigit() and "-" in value else None
+    return value if moment is None else moment
 
 
 def _comment(obj: StixObject, fields: Mapping[str, str]) -> str:

@@ -103,7 +103,7 @@ class Notes:
             parts = [part for part in (obj.get("abstract"), obj.get("content")) if part]
             if not parts:
                 return None, {}
-            fields["note"] = cut(storable("\n\n".join(parts)))
+            fields["note"] = cut(storable("\n\n".join([*parts, *references_of(obj)])))
             fields["language"] = obj.get("lang") or ""
             return "Note", fields
         exact = obj.get("x_misp_opinion")
@@ -114,10 +114,11 @@ class Notes:
         )
         if scale is None:
             return None, {}
+        explained = [obj["explanation"]] if obj.get("explanation") else []
         return "Opinion", {
             **fields,
             "opinion": str(scale),
-            "comment": cut(storable(obj.get("explanation") or "")),
+            "comment": cut(storable("\n\n".join([*explained, *references_of(obj)]))),
         }
 
     def translation(self, id_: str, obj: StixObject) -> None:
@@ -147,6 +148,16 @@ class Notes:
         if self._contexts.is_context(ref):
             return self._contexts.events_of(ref)
         return self._events_of.get(ref, [])
+
+
+def references_of(obj: StixObject) -> list[str]:
+    """The external references of an object, each in one line."""
+    refs = obj.get("external_references")
+    texts = (
+        " ".join(str(part) for part in row.values() if isinstance(part, str))
+        for row in (refs if isinstance(refs, list) else ())
+    )
+    return [one_line(line) for line in texts if line]
 
 
 def _in_languages(name: str, contents: Mapping[str, Any]) -> str:

@@ -60,8 +60,21 @@ class Link(NamedTuple):
         return " ".join(parts)
 
 
-Drawn = tuple[str, str]
-"""(form: `tag`, `reference`, `relationship` or `event report`; its evidence in the event)."""
+class Drawn(NamedTuple):
+    """What a relationship is in one event.
+
+    Attributes:
+        form: `tag`, `reference`, `relationship`, `comment` or `event report`.
+        evidence: its key in the event; empty where it is in an event that is not made here.
+        event: UUID of the event.
+    """
+
+    form: str
+    evidence: str
+    event: str
+
+
+_ELSEWHERE = Drawn("event report", "", "")
 
 _CONTAINERS = frozenset({"report", "grouping"})
 
@@ -76,23 +89,23 @@ class Links:
         self._fates = workspace.fates
         self._placed = workspace.options.placed
         self._events_of = workspace.events_of
+        self._sets: dict[tuple[str, str], frozenset[str]] = {}
 
-    def relationship(self, link: Link) -> None:
-        """Draw a relationship object, and record what became of it."""
+    def relationship(self, link: Link) -> list[Drawn]:
+        """Draw a relationship object, record what became of it, and return what it is now."""
         id_, fates = link.id, self._fates
         drawn = self.link(link)
-        if len(drawn) == 1 and drawn[0][1]:
-            fates.outcome(id_, Outcome.MAPPED, None, drawn[0][0])
-            fates.mapped(id_, (drawn[0][1],))
-            return
-        if drawn:
-            forms = sorted({form for form, _ in drawn})
-            fates.outcome(id_, Outcome.MAPPED, None, ", ".join(forms))
-            evidence = [key for _, key in drawn if key]
+        if len(drawn) == 1 and drawn[0].evidence:
+            fates.outcome(id_, Outcome.MAPPED, None, drawn[0].form)
+            fates.mapped(id_, (drawn[0].evidence,))
+        elif drawn:
+            fates.outcome(id_, Outcome.MAPPED, None, ", ".join(sorted({row.form for row in drawn})))
+            evidence = [row.evidence for row in drawn if row.evidence]
             if len(evidence) == len(drawn):
                 fates.mapped(id_, evidence)
-            return
-        fates.outcome(id_, Outcome.DROPPED, self._why_not(link))
+        else:
+            fates.outcome(id_, Outcome.DROPPED, self._why_not(link))
+        return drawn
 
     def _why_not(self, link: Link) -> Reason:
         """Why a relationship is in no event."""
@@ -101,9 +114,10 @@ class Links:
             return Reason.REVOKED
         if contexts.current(link.source) == contexts.current(link.target):
             return Reason.REDUNDANT
-        if self._meeting(link):
-            return Reason.REDUNDANT  # both ends are one element
-        unlinked = contexts.is_context(link.source) and contexts.is_context(link.target)
+        inward, outward = contexts.is_context(link.source), contexts.is_context(link.target)
+        if not inward and not outward and self._meeting(link):
+            return Reason.REDUNDANT
+        unlinked = inward and outward
         return Reason.UNLINKED if unlinked else Reason.DANGLING
 
     def link(self, link: Link) -> list[Drawn]:
@@ -149,7 +163,8 @@ class Links:
             tag = self._contexts.tags.shown_in(builder, context)
             self._contexts.linked(event, context, link.marking)
             if tag is not None:
-                drawn.append(("tag", self._tag(builder, tagged, context, link, tag)))
+                evidence = self._tag(builder, tagged, context, link, tag)
+                drawn.append(Drawn("tag", evidence, event))
             if tag is None:
                 drawn.append(self._row(builder, link))
             elif tells:
@@ -184,11 +199,11 @@ class Links:
         elsewhere = any(event not in self._builders for event in placed)
         both = self._placed.get(link.target, frozenset()).intersection(placed)
         if any(event not in self._builders for event in both):
-            return [("event report", "")]  # they meet in an event that is not made here
+            return [_ELSEWHERE]  # they meet in an event that is not made here
         if not events and not elsewhere:
             events = self._where(link.target)
         drawn = [self._row(self._builders[event], link) for event in events]
-        return drawn or ([("event report", "")] if elsewhere else [])
+        return drawn or ([_ELSEWHERE] if elsewhere else [])
 
     def _where(self, id_: str) -> list[str]:
         """The events that an object is in: by its elements, or where a context object is shown."""
@@ -197,21 +212,38 @@ class Links:
         return self._events_of.get(id_, [])
 
     def _join(self, builder: EventBuilder, link: Link) -> Drawn | None:
+        """Join two objects in one event; None where both are one element and nothing is to say."""
         sources, targets = (
             builder.elements_of(link.source)[:1],
             builder.elements_of(link.target)[:1],
         )
-        if sources and targets and sources[0] is targets[0]:
-            # both ends say the same value and meet in one element: a link says nothing more
-            return self._row(builder, link) if link.detail else None
         if not sources or not targets:
             return self._row(builder, link)
         source = sources[0]
+        if self._one_element(builder, link):
+            if not link.detail:
+                return None
+            source.mark(link.marking)
+            source.comments.append(one_line(link.detail))
+            return Drawn("comment", source.uuid, builder.uuid)
         source.mark(link.marking)
         uuid = builder.refer(source, targets[0], link.verb, link.id, comment=link.detail)
         if link.detail and (source.kind != "Object" or len(link.detail) > MAX_COMMENT):
             self._row(builder, link)
-        return "reference" if source.kind == "Object" else "relationship", uuid
+        form = "reference" if source.kind == "Object" else "relationship"
+        return Drawn(form, uuid, builder.uuid)
+
+    def _one_element(self, builder: EventBuilder, link: Link) -> bool:
+        """Whether one end has no element in an event that the other end does not have, too."""
+        source, target = (self._elements(builder, end) for end in (link.source, link.target))
+        return source <= target or target <= source
+
+    def _elements(self, builder: EventBuilder, id_: str) -> frozenset[str]:
+        key = (builder.uuid, id_)
+        found = self._sets.get(key)
+        if found is None:
+            found = self._sets[key] = frozenset(builder.by_stix[id_])
+        return found
 
     def _tag(self, builder: EventBuilder, tagged: str, context: str, link: Link, tag: str) -> str:
         """Tag what a context object is linked to; the tag is as strict as the object's text."""
@@ -260,7 +292,8 @@ class Links:
             for element in builder.elements_of(end)[:1]:
                 marking = marking.joined(element.marking)
         key = f"{cells[0]} {link.verb} {cells[2]} {link.id}"
-        return "event report", builder.tell("Relationships", key, row, marking, _ROWS)
+        evidence = builder.tell("Relationships", key, row, marking, _ROWS)
+        return Drawn("event report", evidence, builder.uuid)
 
     def _label(self, builder: EventBuilder, id_: str) -> str:
         obj = self._objects[id_]

@@ -34,13 +34,13 @@ class Sightings:
         self._objects = workspace.objects
         self._contexts = workspace.contexts
 
-    def sighting(self, id_: str, obj: StixObject) -> None:
-        """Apply one sighting object, and record what became of it."""
+    def sighting(self, id_: str, obj: StixObject) -> list[str]:
+        """Apply one sighting object, record what became of it, and return its events."""
         workspace, fates = self._workspace, self._workspace.fates
         of = _text(obj.get("sighting_of_ref"))
         if of is None:
             fates.outcome(id_, Outcome.INVALID, Reason.INVALID_OBJECT)
-            return
+            return []
         of = self._contexts.current(of)
         marking = workspace.markings.of(obj)
         source, negative = self._source(obj, marking), _negative(obj)
@@ -69,6 +69,7 @@ class Sightings:
                 fates.drop(id_, [("created_by_ref", Outcome.DROPPED, Reason.REDUNDANT)])
         else:
             fates.outcome(id_, Outcome.DROPPED, Reason.UNLINKED if context else Reason.DANGLING)
+        return events if drawn else []
 
     def _row(
         self,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 StixObject = Mapping[str, Any]
 
-_WITH_LINKS = frozenset({Role.INDICATOR, Role.DETAIL, Role.CUSTOM, Role.OBSERVABLE})
+_WITH_LINKS = frozenset({Role.INDICATOR, Role.OBSERVABLE, Role.DETAIL, Role.CUSTOM})
 COMMENT_LINE = 255
 """The most characters of a name and description that a comment holds."""
 
@@ -52,7 +52,7 @@ class Supplements:
         table = self._workspace.shapes[id_].table
         role = table.role
         if role in _WITH_LINKS and obj.get("external_references"):
-            self._external(builder, id_, obj, marking, translation.timestamp)
+            self.links(builder, id_, obj, marking, translation.timestamp)
         if role is Role.INDICATOR:
             if not fits_a_comment(obj):
                 title = one_line(obj.get("name") or id_)
@@ -77,19 +77,20 @@ class Supplements:
         if container.get("external_references"):
             seconds = (times.read(container.get("modified")) or 0) // 1_000_000
             marking = self._workspace.markings.of(container)
-            self._external(builder, id_, container, marking, seconds)
+            self.links(builder, id_, container, marking, seconds)
 
-    def add_references(
+    def links(
         self, builder: EventBuilder, id_: str, obj: StixObject, marking: Marking, seconds: int
     ) -> None:
-        """Add the links of an object without elements of its own, as observed-data is."""
-        if obj.get("external_references"):
-            self._external(builder, id_, obj, marking, seconds)
+        """External references: a URL is a link, a CVE a vulnerability (STIX 2.1, section 2.5).
 
-    def _external(
-        self, builder: EventBuilder, id_: str, obj: StixObject, marking: Marking, seconds: int
-    ) -> None:
-        """External references: a URL is a link, a CVE a vulnerability (STIX 2.1, section 2.5)."""
+        Args:
+            builder: of an event that the object is in.
+            id_: the STIX id.
+            obj: an object with external references.
+            marking: of the object.
+            seconds: when it was changed last.
+        """
         links: dict[Attribute, None] = {}
         drops: list[Drop] = []
         for at, row in enumerate(obj["external_references"]):

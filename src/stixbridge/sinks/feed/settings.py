@@ -19,7 +19,7 @@ class FeedSettings(SinkSettings):
         path: the folder; made where there is none.
         orgc: `{ name = "…", uuid = "…" }`: the organisation that the events carry. Without it, they
             carry stixbridge.
-        max_tlp: what is marked more strictly stays out of the folder.
+        max_tlp: events and elements that are marked more strictly stay out of the folder.
         sign: a secret key of GnuPG, by id, fingerprint or e-mail address, that signs `SHA256SUMS`
             after each change. GnuPG's agent asks for a passphrase.
         gnupg_home: GnuPG's folder, where it is not the default one.

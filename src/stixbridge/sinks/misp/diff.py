@@ -17,13 +17,11 @@ from stixbridge import tlp
 from stixbridge.envelopes import AnalystDataChange, Delivered
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import ANALYST_DATA, MispEvent, tag_names
-from stixbridge.misp.values import BadValue, normalise
 from stixbridge.sinks.delivery import Note
 from stixbridge.sinks.fields import (
     ANALYST_FIELDS,
     EVENT_FIELDS,
     FIELDS_OF,
-    OBJECT_HEAD,
     PARTS,
     Part,
     by_uuid,
@@ -35,12 +33,11 @@ from stixbridge.sinks.fields import (
     tlp_rank,
     wider,
 )
+from stixbridge.sinks.misp.rows import is_rewritten, label, new_row, report_head, row_head
 
 _SHARING = frozenset({"distribution", "sharing_group_id"})
 _TEXTS = frozenset(ANALYST_FIELDS) - {"distribution"}
 _REFERENCE_FIELDS = ("relationship_type", "comment")
-_REFERENCE_HEAD = ("uuid", "object_uuid", "referenced_uuid", "relationship_type")
-_REPORT_HEAD = ("uuid", "name", "content", "distribution", "sharing_group_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,10 +180,10 @@ class _Comparison:
         uuid = str(part["uuid"])
         deleted = known is not None or uuid in self._changes.deleted_by_analyst
         if not deleted:
-            yield _new(part, revived=revived)
+            yield new_row(part, revived=revived)
         elif self._policy.restore and (known != part or not revived):
             self._changes.deleted_by_analyst.discard(uuid)
-            yield _new(part, revived=revived)
+            yield new_row(part, revived=revived)
         elif known != part:
             # told when it matters: the source changed a part that an analyst deleted
             self._conflict(part, "deleted in MISP; stays deleted")
@@ -206,13 +203,13 @@ class _Comparison:
                 row[inner] = rows
         if not row:
             return {}
-        head = _report_head(part.remote) if name == "EventReport" else _head(part.wanted, name)
+        head = report_head(part.remote) if name == "EventReport" else row_head(part.wanted, name)
         return {**head, **row}
 
     def _withdrawn(self, known: Part, remote: Part, name: str) -> Iterator[Part]:
         """The row that takes a part away; none where it has become an analyst's own."""
         stored = self._changes.stored_values.get(str(known["uuid"]))
-        if _is_rewritten(known, remote, name, stored):
+        if is_rewritten(known, remote, name, stored):
             text = "no longer wanted, and an analyst made something else of it; stays"
             self._conflict(known, text)
             return
@@ -222,10 +219,10 @@ class _Comparison:
             if any(not is_deleted(row) for row in _rows(remote, added)):
                 text = "withdrawn, but an analyst added to it; only our attributes are deleted"
                 self._conflict(known, text)
-                rows = [{**_head(row, "Attribute"), "deleted": True} for row in ours.values()]
-                yield {**_head(known, name), "Attribute": rows}
+                rows = [{**row_head(row, "Attribute"), "deleted": True} for row in ours.values()]
+                yield {**row_head(known, name), "Attribute": rows}
                 return
-        head = _report_head(remote) if name == "EventReport" else _head(known, name)
+        head = report_head(remote) if name == "EventReport" else row_head(known, name)
         yield {**head, "deleted": True}
 
     # fields
@@ -243,8 +240,7 @@ class _Comparison:
         before = normal(name, kept[name]) if name in kept else last  # the value that we delivered
         if wanted == remote:
             if part.delivered and wanted != before:
-                by_analyst = self._changes.analyst_kept.setdefault(part.uuid, {})
-                by_analyst.setdefault(name, part.delivered.get(name))
+                self._keep_analysts(part, name)
             return False
         if wanted == last and part.delivered:
             return False  # the source has not changed it
@@ -252,12 +248,18 @@ class _Comparison:
             text = "distribution: stays, since an analyst marked it more strictly"
             self._conflict(part.wanted, text, uuid=part.uuid)
             return False
-        if part.delivered and remote != before and not self._wins(name, wanted, remote):
+        by_analyst = part.delivered and remote != before
+        if by_analyst and not self._wins(name, wanted, remote):
             if wanted != before:
                 self._conflict(part.wanted, f"{name}: MISP's value stands", uuid=part.uuid)
             return False
         kept.pop(name, None)
         return True
+
+    def _keep_analysts(self, part: _Versions, name: str) -> None:
+        """Record that somebody else set a field to the value that is wanted by now."""
+        fields = self._changes.analyst_kept.setdefault(part.uuid, {})
+        fields.setdefault(name, part.delivered.get(name))
 
     def _wins(self, name: str, wanted: Any, remote: Any) -> bool:
         """Whether a value of ours goes before an analyst's.
@@ -335,74 +337,13 @@ class _Comparison:
             self._changes.analyst_data.append(AnalystDataChange(name, uuid, None))
 
     def _conflict(self, part: Part, text: str, *, uuid: str | None = None) -> None:
-        note = (uuid or str(part["uuid"]), Outcome.PRESERVED, Reason.CONFLICT, _label(part) + text)
+        note = (uuid or str(part["uuid"]), Outcome.PRESERVED, Reason.CONFLICT, label(part) + text)
         self._changes.notes.append(note)
 
 
 def _rows(part: Part, uuids: set[str]) -> Iterator[Part]:
     """The attributes of an object that have some UUIDs."""
     return (row for uuid, row in by_uuid(part, "Attribute").items() if uuid in uuids)
-
-
-def _label(part: Part) -> str:
-    """A part as a reader knows it, before a colon; nothing for an event."""
-    if "type" in part and "value" in part:
-        return f"{part['type']} {str(part['value'])[:80]}: "
-    return f"{part['name']}: " if "name" in part else ""
-
-
-def _is_rewritten(known: Part, remote: Part, name: str, stored: str | None) -> bool:
-    """Whether an analyst made something else of a part.
-
-    Args:
-        known: the part as it was delivered.
-        remote: the part as MISP has it.
-        name: of the list that it is in.
-        stored: the value of an attribute as MISP stored it, where that differs.
-    """
-    if name == "EventReport":
-        return str(remote.get("content")).strip() != str(known.get("content")).strip()
-    if name != "Attribute" or "type" not in known:
-        return False
-    if str(remote.get("type")) != str(known["type"]):
-        return True
-    return _value(remote) != _value(known) and str(remote.get("value")) != stored
-
-
-def _value(part: Part) -> str:
-    """A value as it compares: MISP normalises the values that it stores."""
-    type_, value = str(part.get("type")), str(part.get("value"))
-    try:
-        return normalise(type_, value).strip().lower()
-    except BadValue:
-        return value.strip().lower()
-
-
-def _new(part: Part, *, revived: bool) -> Part:
-    """The row of a part that MISP does not have, or shows as deleted."""
-    row = {key: value for key, value in part.items() if key != "timestamp"}
-    if "Attribute" in row:
-        row["Attribute"] = [_new(inner, revived=revived) for inner in row["Attribute"]]
-    if revived:
-        row["deleted"] = False
-    return row
-
-
-def _head(part: Part, name: str) -> Part:
-    """The fields of a part that MISP needs to find it and to take an edit of it."""
-    if name == "Object":
-        return {key: part[key] for key in OBJECT_HEAD if key in part}
-    if name == "ObjectReference":
-        return {key: part[key] for key in _REFERENCE_HEAD}
-    return {"uuid": part["uuid"]}
-
-
-def _report_head(remote: Part) -> Part:
-    """The fields of an event report, as MISP has it, that every edit of it has to have.
-
-    MISP sets those that an edit leaves out to a default.
-    """
-    return {name: remote[name] for name in _REPORT_HEAD if remote.get(name) is not None}
 
 
 def _new_sightings(part: _Versions) -> list[Part]:

@@ -52,9 +52,9 @@ class MispSettings(SinkSettings, Connection):
             a change: `stixbridge replay`.
         empty: what happens to an event of ours when nothing is left in it: `keep` it, or `delete`
             it and take its UUID [off the blocklist](delivery.md#empty-events).
-        max_tlp: what is marked more strictly stays out of this MISP, and is withdrawn where it was
-            delivered. So is what carries a marking that is not a TLP level. Without it, there is no
-            limit.
+        max_tlp: events and elements that are marked more strictly stay out of this MISP, and are
+            withdrawn where they were delivered. So are those with a marking that is not a TLP
+            level. Without it, there is no limit.
         recognise: how an event of somebody else is recognised: by its `uuid`, or by its `title` as
             well: an event of your organisation with the title of a report and some of its values is
             the same report, [whatever its UUID](delivery.md#events-of-someone-else). This costs a

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from stixbridge.envelopes import Delivered, Edit, Split, Wanted
 from stixbridge.ledger import Outcome, Reason
@@ -24,15 +24,11 @@ from stixbridge.sinks.delivery import (
     PartRecord,
     State,
 )
-from stixbridge.sinks.fields import PARTS, VALUES, Part, in_lists, rows_of
+from stixbridge.sinks.fields import VALUES, Part, in_lists, rows_of
 from stixbridge.sinks.misp.event_write import EventWrite
+from stixbridge.sinks.misp.gather import Shares, gathered
 from stixbridge.sinks.places import share_uuid
 from stixbridge.sinks.withdrawal import WITHDRAWN
-
-_HEAD = ("Tag", "distribution", "sharing_group_id")
-"""The fields that the events share, unless a request for one of them fails."""
-
-_V = TypeVar("_V")
 
 Look = Callable[[str], Mapping[str, Any] | None]
 """UUID of an event -> the event as MISP has it."""
@@ -69,21 +65,6 @@ class _Known:
     last: LastDelivery | None
 
 
-@dataclass(slots=True)
-class _Shares:
-    """The events that one event is split into, by their numbers.
-
-    Attributes:
-        wanted: as they shall be.
-        before: as they were delivered; empty where nothing was.
-        done: their deliveries.
-    """
-
-    wanted: list[MispEvent]
-    before: list[Delivered]
-    done: dict[int, Delivery]
-
-
 def deliver_split(write: EventWrite, most: int | None, look: Look, send: Write) -> Delivery:
     """Deliver an event as several.
 
@@ -103,7 +84,7 @@ def deliver_split(write: EventWrite, most: int | None, look: Look, send: Write) 
     known = _known(write, look)
     numbers = assigned(write.event, known.numbers, most, known.deleted)
     count = max([0, *numbers.values(), *known.numbers.values()]) + 1
-    shares = _Shares(_divided(write.event, numbers, count, write.notes), _before(known, count), {})
+    shares = Shares(_divided(write.event, numbers, count, write.notes), _before(known, count), {})
     for number in range(count):
         if number in known.deleted:
             continue
@@ -111,12 +92,12 @@ def deliver_split(write: EventWrite, most: int | None, look: Look, send: Write) 
         shares.done[number] = delivery
         if not number and not _is_ours(delivery, known):
             return delivery
-    gathered = _gathered(write.event, shares, numbers, known.deleted)
+    whole = gathered(write.event, shares, numbers, known.deleted)
     further = [
         note for number, delivery in shares.done.items() if number for note in delivery.notes
     ]
-    gathered.notes = [*write.notes, *further]
-    return gathered
+    whole.notes = [*write.notes, *further]
+    return whole
 
 
 def _known(write: EventWrite, look: Look) -> _Known:
@@ -149,7 +130,7 @@ def _before(known: _Known, count: int) -> list[Delivered]:
     return [replace(delivered, body=body) for body in bodies]
 
 
-def _share_write(write: EventWrite, known: _Known, shares: _Shares, number: int) -> EventWrite:
+def _share_write(write: EventWrite, known: _Known, shares: Shares, number: int) -> EventWrite:
     """The write of one of the events."""
     event = shares.wanted[number]
     record = _FurtherRecord(write.job) if number else PartRecord(write.job)
@@ -317,100 +298,6 @@ def _further(event: Mapping[str, Any], number: int) -> MispEvent:
 def _dropped(reference: Part) -> Note:
     text = "the event is split, and the reference would join two of its events"
     return str(reference["uuid"]), Outcome.DROPPED, Reason.NO_PLACE, text
-
-
-# several deliveries as one
-
-
-def _gathered(
-    event: MispEvent, shares: _Shares, numbers: Mapping[str, int], deleted: frozenset[int]
-) -> Delivery:
-    """One delivery for all. A part that did not arrive is in no body, and is tried again."""
-    blocked = {
-        number for number, delivery in shares.done.items() if delivery.state is State.BLOCKED
-    }
-    kept = _kept(shares, deleted | blocked)
-    body = _whole(event, [kept[number].body for number in sorted(kept)], kept[min(kept)].body)
-    stored = set(_uuids(body))
-    delivered = Delivered(
-        body,
-        split=Split(
-            {part: number for part, number in numbers.items() if number and part in stored},
-            _other_heads(kept, body),
-            deleted | blocked,
-        ),
-        analyst_kept=_joined(share.analyst_kept for share in kept.values()),
-        deleted_by_analyst=frozenset().union(
-            *(share.deleted_by_analyst for share in kept.values())
-        ),
-        stored_values=_joined(share.stored_values for share in kept.values()),
-    )
-    arrived = {part for part, number in numbers.items() if number not in kept} <= stored
-    state, action = _outcome(shares.done, arrived=arrived)
-    return Delivery(
-        str(event["uuid"]),
-        state,
-        delivered,
-        action,
-        all(delivery.published for delivery in shares.done.values()),
-        incomplete=any(delivery.incomplete for delivery in shares.done.values()),
-    )
-
-
-def _kept(shares: _Shares, deleted: Iterable[int]) -> dict[int, Delivered]:
-    """The events that are in MISP; those that an analyst deleted stay as they were recorded."""
-    kept = {
-        number: delivery.delivered
-        for number, delivery in shares.done.items()
-        if delivery.state in OURS
-    }
-    for number in deleted:
-        if number < len(shares.before):
-            kept[number] = shares.before[number]
-    return kept
-
-
-def _other_heads(kept: Mapping[int, Delivered], body: MispEvent) -> dict[int, dict[str, Any]]:
-    """The heads of further events that differ from that of the first."""
-    heads = {number: _head(share.body) for number, share in kept.items() if number}
-    return {number: head for number, head in heads.items() if head != _head(body)}
-
-
-def _whole(event: MispEvent, bodies: list[MispEvent], first: MispEvent) -> MispEvent:
-    """The body of the whole event from those of its parts."""
-    whole: MispEvent = {**first, "uuid": event["uuid"], "info": event["info"]}
-    for name in PARTS:
-        whole[name] = [row for body in bodies for row in rows_of(body, name)]
-    if event.get("extends_uuid"):
-        whole["extends_uuid"] = event["extends_uuid"]
-    else:
-        whole.pop("extends_uuid", None)
-    return whole
-
-
-def _outcome(done: Mapping[int, Delivery], *, arrived: bool) -> tuple[State, str]:
-    """The state and the action of the whole.
-
-    Args:
-        done: the deliveries of its events.
-        arrived: whether every part is in one of them.
-    """
-    live = [delivery for delivery in done.values() if delivery.state is not State.BLOCKED]
-    if not live:
-        return State.BLOCKED, "blocked"
-    action = "created" if 0 in done and done[0].action == "created" else "updated"
-    if not arrived or any(delivery.state is not State.DELIVERED for delivery in live):
-        return State.WAITING, action
-    unchanged = {delivery.action for delivery in done.values()} - {"blocked"} == {"unchanged"}
-    return State.DELIVERED, "unchanged" if unchanged else action
-
-
-def _head(event: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: event.get(name) for name in _HEAD}
-
-
-def _joined(maps: Iterable[Mapping[str, _V]]) -> dict[str, _V]:
-    return {uuid: value for known in maps for uuid, value in known.items()}
 
 
 class _FurtherRecord(PartRecord):

@@ -1,21 +1,22 @@
-"""What TAXII 2.0 and 2.1 have in common: discovery, API roots, collections, and paging that starts again."""
+"""What TAXII 2.0 and 2.1 have in common: collections, and paging that starts again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
-from urllib.parse import quote, urljoin
 
 import orjson
 
 from stixbridge import times
 from stixbridge.errors import ConfigError, ServerError
-from stixbridge.http import MAX_WAIT, Answer, Auth, Http, pause
+from stixbridge.http import MAX_WAIT, Auth, Http, Refused, pause
 from stixbridge.settings.sections import AuthSection
 from stixbridge.sources.base import Collection, ManifestRow, Page, Server
+from stixbridge.sources.taxii.answers import OtherVersion, Stuck, resource
+from stixbridge.sources.taxii.discovery import Discovery, collections
+from stixbridge.sources.taxii.progress import Progress
+from stixbridge.sources.taxii.requests import RequestForm
 from stixbridge.sources.taxii.settings import TaxiiSettings
 from stixbridge.stix.reader import Entry
 
@@ -24,37 +25,7 @@ EMPTY_PAGES = 100
 """Empty pages in a row after which a listing is taken for endless."""
 _IDS_AT_ONCE = 40
 """How many ids go into one `match[id]`: a URL of 2,000 characters passes everywhere."""
-
-
-class Stuck(ServerError):
-    """Paging that does not advance; no second attempt changes that."""
-
-
-@dataclass(slots=True)
-class Progress:
-    """Where the paging of one listing stands.
-
-    Attributes:
-        added_after: where it began.
-        watermark: the latest time that the server named, this or an earlier poll.
-        params: of the last request.
-        seen: entries so far.
-        last: time of the last page.
-        before: the page before, to see that paging advances.
-        pages: digests of all pages so far: one that comes again is a circle.
-        empty: empty pages in a row.
-        largest: entries of the largest page before the last.
-    """
-
-    added_after: int | None
-    watermark: int | None
-    params: dict[str, str] = field(default_factory=dict)
-    seen: int = 0
-    last: int | None = None
-    before: list[Any] = field(default_factory=list)
-    pages: set[int] = field(default_factory=set)
-    empty: int = 0
-    largest: int = 0
+HELP = "set another page_size, or report it to the operator of the server"
 
 
 class Taxii(Server):
@@ -72,6 +43,10 @@ class Taxii(Server):
     """
 
     MEDIA_TYPE: ClassVar[str]
+    ADDED_AFTER: ClassVar[str] = "microseconds"
+    OTHER_TYPES: ClassVar[Mapping[str, str]] = {}
+    """Other Accept headers to try at a server that answers 406, and the `type` that each stands for; an empty text for
+    the same version."""
 
     def __init__(
         self,
@@ -91,6 +66,7 @@ class Taxii(Server):
             credentials = auth.auth("auth")
             given = TaxiiSettings(url=url, auth=auth, **settings)
         self.name = name
+        self.unread = []
         self._url = url
         self._wanted = given.collections
         self._since = given.since
@@ -140,74 +116,50 @@ class Taxii(Server):
     # finding the collections
 
     def collections(self) -> list[Collection]:
-        """The collections to poll.
+        """The collections to poll; `unread` has the errors of API roots that can't be read beside others.
 
         Raises:
             ConfigError: when one that was asked for is not there or may not be read.
-            ServerError: when the server does not answer as TAXII.
+            ServerError: when the server does not answer as TAXII, or has nothing to read.
         """
-        roots, single = self._roots()
-        found: list[dict[str, Any]] = [] if single is None else [single]
-        for root in roots:
-            answer = self._json(_joined(root, "collections/"))
-            rows = answer.get("collections") or []
-            if not isinstance(rows, list):
-                raise ServerError(
-                    f"source {self.name}: {root}collections/ answered without a list of collections"
-                )
-            found.extend(
-                {**row, "_root": root}
-                for row in rows
-                if isinstance(row, dict) and isinstance(row.get("id"), str)
-            )
-        chosen: list[Collection] = []
-        problems: list[str] = []
-        for wanted in self._wanted:
-            matches = [
-                row for row in found if wanted in (row["id"], row.get("title"), row.get("alias"))
-            ]
-            if not matches:
-                titles = (
-                    ", ".join(sorted(str(row.get("title") or row["id"]) for row in found)) or "none"
-                )
-                problems.append(
-                    f"source {self.name}: no collection {wanted!r} at {self._url}; there are: {titles}"
-                )
-            for row in matches:
-                if row.get("can_read") is False:
-                    problems.append(
-                        f"source {self.name}: collection {wanted!r} may not be read with these credentials"
-                    )
-                chosen.append(_collection(row))
-        if problems:
-            raise ConfigError(problems)
-        if not self._wanted:
-            chosen = [_collection(row) for row in found if row.get("can_read") is not False]
-        # the same id at two API roots is two collections, each with its own watermark
-        urls = {collection.id: collection.url for collection in map(_collection, found)}
-        twice = {c.id for c in map(_collection, found) if c.url != urls[c.id]}
-        chosen = [Collection(c.url if c.id in twice else c.id, c.title, c.url) for c in chosen]
-        return list(dict.fromkeys(chosen))
-
-    def _roots(self) -> tuple[list[str], dict[str, Any] | None]:
-        """The API roots that `url` means; or none of them, and the one collection that it is."""
-        url = self._url if self._url.endswith("/") else self._url + "/"
+        self._recall_pace()
+        offer = Discovery(self._url, self._resource, self._collection_rows, self.name).offer()
+        self.unread = offer.errors
         try:
-            answer = self._json(url)
-        except ServerError as error:
-            if error.status not in (403, 404, 405, 406):
+            return collections(offer.rows, self._wanted, f"source {self.name}", self._url)
+        except ConfigError:
+            if offer.errors:  # it may be at a root that is down
+                raise offer.errors[0] from None
+            raise
+        finally:
+            self._remember_pace()
+
+    def _resource(self, url: str) -> dict[str, Any]:
+        """The resource at a URL; another Accept header is tried where the server answers 406."""
+        try:
+            return resource(self._http.get(url), self.name)
+        except Refused as error:
+            if error.status != 406:
                 raise
-            answer = {}  # servers without discovery: the URL may be an API root all the same
-        if isinstance(answer.get("api_roots"), list):
-            roots = [answer["default"]] if isinstance(answer.get("default"), str) else []
-            roots += [root for root in answer["api_roots"] if isinstance(root, str)]
-            absolute = [_joined(url, root if root.endswith("/") else root + "/") for root in roots]
-            return list(dict.fromkeys(absolute)), None
-        if isinstance(answer.get("collections"), list):
-            return [urljoin(url, "..")], None
-        if isinstance(answer.get("id"), str) and "can_read" in answer:
-            return [], {**answer, "_root": urljoin(url, "../..")}
-        return [url], None
+            refused = error
+        for accept, kind in self.OTHER_TYPES.items():
+            try:
+                value = resource(self._http.get(url, headers={"Accept": accept}), self.name)
+            except ServerError:
+                continue
+            if kind:
+                raise OtherVersion(
+                    f'source {self.name}: {url} answers for {accept!r} only; set type = "{kind}"',
+                    status=406,
+                )
+            self.facts["accept"] = accept
+            self._http.headers["Accept"] = accept
+            return value
+        raise refused
+
+    def _collection_rows(self, root: str) -> Iterable[dict[str, Any]]:
+        """The collections of an API root."""
+        raise NotImplementedError
 
     # paging
 
@@ -224,38 +176,68 @@ class Taxii(Server):
         Raises:
             ServerError: when the server does not answer, or its paging does not advance.
         """
+        self._recall_pace()
         stored = times.read(watermark) if watermark is not None else None
-        start = reached = self._start(stored)
-        restarts = 0
+        progress = Progress(self._start(stored), stored, not self.facts.get("unordered"))
+        restarts, reached = 0, None
         while True:
-            progress = Progress(start, stored)
             try:
-                for page in self._objects(collection, progress, self._match):
-                    yield page
-                    stored = progress.watermark
-                    if page.date_added is not None and (
-                        reached is None or page.date_added > reached
-                    ):
-                        reached, restarts = page.date_added, 0
+                yield from self._listed_pages(collection, progress)
             except ServerError as error:
-                # a page that did not arrive may be gone with its `next`: only the watermark is sure
-                if (
-                    restarts >= _RESTARTS
-                    or isinstance(error, Stuck)
-                    or not self._restarts(progress)
-                ):
-                    raise
-                wait = getattr(error, "wait", None) or 0.0
-                if wait > MAX_WAIT:
-                    raise
-                if wait:
-                    pause(wait)
-                restarts += 1
-                # from what this run has read, not an overlap before it: else a page never gets behind the overlap
-                if reached is not None:
-                    start = reached - 1 if start is None else max(start, reached - 1)
+                if self._is_quiet(collection, progress, error):
+                    yield Page()
+                    return
+                if not self.form.adapt(error, progress.params):
+                    if progress.reached is not None and (
+                        reached is None or progress.reached > reached
+                    ):
+                        reached, restarts = progress.reached, min(restarts, 1)
+                    self._check_restart(error, progress, restarts)
+                    restarts += 1
+                progress = progress.next_attempt(again=restarts > 1)
                 continue
+            finally:
+                self._remember_pace()
             return
+
+    def _listed_pages(self, collection: Collection, progress: Progress) -> Iterator[Page]:
+        """One way through the objects of a collection."""
+        for page in self._objects(collection, progress, self._match):
+            self.form.worked()
+            yield page
+        if not progress.in_order:
+            self._remember("unordered", True)
+        if progress.future is not None:
+            day = times.to_day(progress.future)
+            self._notice(
+                f"{collection.title}: an object was added on {day} by the server's account, which lies in the"
+                " future; the watermark stays before it"
+            )
+
+    def _check_restart(self, error: ServerError, progress: Progress, restarts: int) -> None:
+        """Wait before a listing is begun again; a page that did not arrive may be gone with its `next`.
+
+        Raises:
+            ServerError: when beginning again does not help.
+        """
+        if restarts >= _RESTARTS or isinstance(error, Stuck) or not self._restarts(progress):
+            raise error
+        wait = error.wait if isinstance(error, Refused) and error.wait is not None else 0.0
+        if wait > MAX_WAIT:
+            raise error
+        if wait:
+            pause(wait)
+
+    def _is_quiet(self, collection: Collection, progress: Progress, error: ServerError) -> bool:
+        """Whether a 404 means that nothing is new: the collection answered before, and is there."""
+        if error.status != 404 or progress.stored is None or progress.pages or progress.seen:
+            return False
+        if "next" in progress.params:
+            return False
+        try:
+            return "id" in self._resource(collection.url)
+        except ServerError:
+            return False
 
     def by_id(self, collection: Collection, ids: Sequence[str]) -> Iterator[Page]:
         """Objects by their ids (`match[id]`), some at a time; what the server does not have is not in the pages.
@@ -272,15 +254,14 @@ class Taxii(Server):
         """
         for at in range(0, len(ids), _IDS_AT_ONCE):
             some = ids[at : at + _IDS_AT_ONCE]
-            for page in self._objects(
-                collection, Progress(None, None), {"match[id]": ",".join(some)}
-            ):
+            match = {"match[id]": ",".join(some)}
+            for page in self._objects(collection, Progress(None, None), match):
                 if any(entry.id not in some for entry in page.entries):
                     raise Stuck(
                         f"source {self.name}: {collection.url} does not know match[id]; set ask = false"
                     )
                 if page.entries:
-                    yield Page(page.entries, None, page.date_added)
+                    yield Page(page.entries, None, page.date_added, page.date_first)
 
     def manifest(self, collection: Collection) -> Iterator[list[ManifestRow]]:
         """The whole manifest of a collection (TAXII 2.1, section 5.3), page by page.
@@ -308,72 +289,34 @@ class Taxii(Server):
         moment = times.microseconds(self._since)
         return moment if moment is not None else times.now() - times.duration(self._since)
 
-    def _json(self, url: str) -> dict[str, Any]:
-        return self._parsed(self._http.get(url))
+    # what was learned of the server
 
-    def _parsed(self, answer: Answer) -> dict[str, Any]:
-        """The JSON object of an answer; the Content-Type is not believed, servers have it wrong."""
-        body = answer.body.lstrip()
-        try:
-            if not body:
-                raise ServerError(f"source {self.name}: {answer.url} answered with nothing")
-            value = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            if body[:1] == b"<":
-                raise ServerError(
-                    f"source {self.name}: {answer.url} answered with a web page, not TAXII; is the URL right?"
-                ) from None
-            raise ServerError(
-                f"source {self.name}: {answer.url} answered with broken JSON ({error})"
-            ) from None
-        if not isinstance(value, dict):
-            raise ServerError(
-                f"source {self.name}: {answer.url} answered with a list, not a TAXII resource"
-            )
-        return value
+    @cached_property
+    def form(self) -> RequestForm:
+        """The form of requests that the server takes."""
+        accept = self.facts.get("accept")
+        if isinstance(accept, str) and accept in self.OTHER_TYPES:
+            self._http.headers["Accept"] = accept
+        return RequestForm(self._page_size, self.ADDED_AFTER, self.facts)
 
+    def _remember(self, name: str, value: Any) -> None:
+        if self.facts.get(name) != value:
+            self.facts[name] = value
 
-def listed(rows: object) -> list[ManifestRow]:
-    """The entries of a manifest: 2.1 has an entry for each `version`, 2.0 one for all `versions`."""
-    found: list[ManifestRow] = []
-    for row in rows if isinstance(rows, list) else []:
-        if isinstance(row, dict) and isinstance(row.get("id"), str):
-            versions = row.get("versions")
-            known = [
-                times.read(one)
-                for one in (versions if isinstance(versions, list) else [row.get("version")])
-            ]
-            found.append((row["id"], max((one for one in known if one is not None), default=None)))
-    return found
+    def _notice(self, text: str) -> None:
+        """Say something once, not at every poll."""
+        said = self.facts.get("notices") or []
+        if text not in said:
+            self.facts["notices"] = [*said[-20:], text]
+            self.notify(text)
 
+    def _recall_pace(self) -> None:
+        """Count the requests of earlier runs, so that `rate_limit` holds across runs."""
+        _ = self.form
+        sent = self.facts.get("requests") if self._http.pace is not None else None
+        if self._http.pace is not None and isinstance(sent, list):
+            self._http.pace.remember(moment for moment in sent if isinstance(moment, int | float))
 
-def header_time(text: str | None) -> int | None:
-    """The time in an X-TAXII header; None for what is none (`undefined`, an empty text, dates without order)."""
-    if not text:
-        return None
-    moment = times.microseconds(text.strip())
-    if moment is not None:
-        return moment if moment > 0 else None
-    try:
-        parsed = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
-        return None
-    if not isinstance(parsed, datetime):
-        return None
-    return times.microseconds((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).isoformat())
-
-
-def _collection(row: Mapping[str, Any]) -> Collection:
-    id_ = str(row["id"])
-    return Collection(
-        id_,
-        str(row.get("title") or id_),
-        urljoin(str(row["_root"]), f"collections/{quote(id_, safe='')}/"),
-    )
-
-
-def _joined(base: str, reference: str) -> str:
-    try:
-        return urljoin(base, reference)
-    except ValueError as error:
-        raise ServerError(f"{base}: {reference!r} is not a URL ({error})") from None
+    def _remember_pace(self) -> None:
+        if self._http.pace is not None:
+            self.facts["requests"] = self._http.pace.sent

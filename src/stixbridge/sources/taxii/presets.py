@@ -1,4 +1,4 @@
-"""Settings that public servers are known to need: defaults of a source that names one as its `preset`."""
+"""Presets: the settings that known servers need, as defaults of a source."""
 
 from __future__ import annotations
 

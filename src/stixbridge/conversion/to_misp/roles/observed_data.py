@@ -47,7 +47,6 @@ class ObservedData(Handler):
                 element.uuid: element for ref in refs for element in builder.elements_of(ref)
             }
             builder.by_stix[id_] = list(elements)
-            self._supplements.add_references(builder, id_, obj, marking, seconds)
             builder.observed.add(id_)
             for element in elements.values():
                 element.mark(marking)
@@ -56,4 +55,6 @@ class ObservedData(Handler):
                 if comment:
                     element.comments.append(comment)
                 element.stix_ids.append(id_)
+            if "external_references" in obj:
+                self._supplements.links(builder, id_, obj, marking, seconds)
         workspace.tags.account(id_, obj)

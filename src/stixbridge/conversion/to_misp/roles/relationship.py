@@ -8,6 +8,7 @@ from __future__ import annotations
 from stixbridge.conversion.to_misp.markings import UNMARKED
 from stixbridge.conversion.to_misp.relationships import Link
 from stixbridge.conversion.to_misp.roles.base import Handler, StixObject
+from stixbridge.conversion.to_misp.supplements import Supplements
 from stixbridge.conversion.to_misp.workspace import Workspace
 from stixbridge.ledger import Outcome, Reason
 from stixbridge.misp.model import one_line
@@ -21,6 +22,7 @@ class Relationship(Handler):
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
+        self._supplements = Supplements(workspace)
         self._between: list[Link] = []
         self._waiting: dict[str, Link] = {}
 
@@ -59,9 +61,19 @@ class Relationship(Handler):
         """Draw it, unless it has to wait."""
         link = self._waiting.get(id_)
         if link is not None:
-            self.links.relationship(link)
+            self._draw(link)
 
     def conclude(self) -> None:
         """Draw those between two context objects."""
         for link in self._between:
-            self.links.relationship(link)
+            self._draw(link)
+
+    def _draw(self, link: Link) -> None:
+        """Draw one; its external references are in the same events."""
+        drawn = self.links.relationship(link)
+        obj, workspace = link.obj, self.workspace
+        if obj is not None and "external_references" in obj:
+            seconds = workspace.seconds_of(link.id, obj)
+            for event in sorted({row.event for row in drawn} & workspace.builders.keys()):
+                builder = workspace.builders[event]
+                self._supplements.links(builder, link.id, obj, link.marking, seconds)

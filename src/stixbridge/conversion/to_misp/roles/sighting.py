@@ -5,6 +5,7 @@ from __future__ import annotations
 from stixbridge.conversion.to_misp import misp_export
 from stixbridge.conversion.to_misp.roles.base import Handler, StixObject
 from stixbridge.conversion.to_misp.sightings import Sightings
+from stixbridge.conversion.to_misp.supplements import Supplements
 from stixbridge.conversion.to_misp.workspace import Workspace
 
 
@@ -30,8 +31,12 @@ class Sighting(Handler):
     def conclude(self) -> None:
         """Put the sightings on the elements."""
         sightings = Sightings(self.workspace)
+        supplements = Supplements(workspace := self.workspace)
         for id_, obj in self._waiting:
-            sightings.sighting(id_, obj)
+            for event in sightings.sighting(id_, obj):
+                if "external_references" in obj:
+                    marking, seconds = workspace.markings.of(obj), workspace.seconds_of(id_, obj)
+                    supplements.links(workspace.builders[event], id_, obj, marking, seconds)
 
 
 class OpinionSighting(Sighting):
