@@ -1,4 +1,4 @@
-"""Context objects: whose name makes a tag, what stands for a revoked one, what producers say of known clusters."""
+"""Context objects: names that make tags, replacements of revoked ones, known clusters."""
 
 from typing import Any
 

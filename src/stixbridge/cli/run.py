@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,29 @@ from stixbridge.errors import ConfigError
 
 if TYPE_CHECKING:
     from stixbridge.config.reader import Config
+    from stixbridge.pipeline.pull import Progress
     from stixbridge.pipeline.schedule import Scheduled
     from stixbridge.pipeline.summary import Summary
     from stixbridge.store import Store
 
 _NOT_WITH_WATCH = ("once", "dry_run", "now", "full", "confirm")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How pipelines run.
+
+    Attributes:
+        now: the reference time, microseconds; the clock when None.
+        replay: make everything again from the store, and ask no source.
+        full: ask for everything again.
+        confirmed: go on where a guard would stop the run.
+    """
+
+    now: int | None
+    replay: bool = False
+    full: bool = False
+    confirmed: bool = False
 
 
 @click.command()
@@ -64,15 +83,8 @@ def run(
     if watch:
         _check_alone()
         return _watch(config_path, pipelines, as_json=as_json)
-    return _passes(
-        config_path,
-        pipelines,
-        moment(now),
-        dry_run=dry_run,
-        as_json=as_json,
-        full=full,
-        confirmed=confirm,
-    )
+    options = RunOptions(moment(now), full=full, confirmed=confirm)
+    return _pass(config_path, pipelines, options, dry_run=dry_run, as_json=as_json)
 
 
 def _check_alone() -> None:
@@ -111,15 +123,8 @@ def replay(
     as_json: bool,
 ) -> int:
     """Make and deliver all events again from the store, for example after a change of rules."""
-    return _passes(
-        config_path,
-        pipelines,
-        moment(now),
-        dry_run=dry_run,
-        as_json=as_json,
-        again=True,
-        confirmed=confirm,
-    )
+    options = RunOptions(moment(now), replay=True, confirmed=confirm)
+    return _pass(config_path, pipelines, options, dry_run=dry_run, as_json=as_json)
 
 
 @click.command()
@@ -159,53 +164,67 @@ def undo(config_path: Path, number: int, dry_run: bool, now: str | None, as_json
     return summary.status
 
 
-def _passes(
-    config_path: Path,
-    names: tuple[str, ...],
-    now: int | None,
-    *,
-    dry_run: bool,
-    as_json: bool,
-    again: bool = False,
-    full: bool = False,
-    confirmed: bool = False,
+def _pass(
+    config_path: Path, names: tuple[str, ...], options: RunOptions, *, dry_run: bool, as_json: bool
 ) -> int:
-    """One pass of each pipeline."""
-    from stixbridge.config.build import check_secrets, make_pipelines, open_store
+    """Run each pipeline once; the exit status."""
+    from stixbridge.config.build import check_secrets
     from stixbridge.config.reader import load
-    from stixbridge.pipeline.dry_run import rehearse
-    from stixbridge.pipeline.schedule import run_once
 
     config = load(config_path)
     check_secrets(config, names)
-    with tempfile.TemporaryDirectory() as empty:
-        progress = None if as_json else say
-        if dry_run:
-            # a dry run writes nothing, not even an empty store
-            there = Path(config.store.path).expanduser().exists()
-            store = open_store(config if there else config.with_store(Path(empty) / "dry.db"))
-            summaries = []
-            try:
-                for pipeline in make_pipelines(config, store, names, progress):
-                    try:
-                        summaries.append(rehearse(pipeline, now, replay=again, full=full))
-                    finally:
-                        pipeline.close()
-            finally:
-                store.close()
-        else:
-            path = Path(config.store.path).expanduser()
-            if not path.exists():
-                say(f"made a new store: {path.resolve()}")
-            store = open_store(config)
-            try:
-                with store.claimed():
-                    made = make_pipelines(config, store, names, progress)
-                    summaries = run_once(made, now, replay=again, full=full, confirmed=confirmed)
-            finally:
-                store.close()
+    run_all = _rehearse_all if dry_run else _run_all
+    summaries = run_all(config, names, options, None if as_json else say)
     show(summaries, dry_run=dry_run, as_json=as_json)
     return max((summary.status for summary in summaries), default=0)
+
+
+def _run_all(
+    config: Config, names: tuple[str, ...], options: RunOptions, progress: Progress | None
+) -> list[Summary]:
+    from stixbridge.config.build import make_pipelines, open_store
+    from stixbridge.pipeline.schedule import run_once
+
+    path = config.store.path.expanduser()
+    if not path.exists():
+        say(f"made a new store: {path.resolve()}")
+    store = open_store(config)
+    try:
+        with store.claimed():
+            return run_once(
+                make_pipelines(config, store, names, progress),
+                options.now,
+                replay=options.replay,
+                full=options.full,
+                confirmed=options.confirmed,
+            )
+    finally:
+        store.close()
+
+
+def _rehearse_all(
+    config: Config, names: tuple[str, ...], options: RunOptions, progress: Progress | None
+) -> list[Summary]:
+    """A dry run: it writes nothing, not even an empty store."""
+    from stixbridge.config.build import make_pipelines, open_store
+    from stixbridge.pipeline.dry_run import rehearse
+
+    summaries = []
+    with tempfile.TemporaryDirectory() as empty:
+        if not config.store.path.expanduser().exists():
+            config = config.with_store(Path(empty) / "dry.db")
+        store = open_store(config)
+        try:
+            for pipeline in make_pipelines(config, store, names, progress):
+                try:
+                    summaries.append(
+                        rehearse(pipeline, options.now, replay=options.replay, full=options.full)
+                    )
+                finally:
+                    pipeline.close()
+        finally:
+            store.close()
+    return summaries
 
 
 def _watch(config_path: Path, names: tuple[str, ...], *, as_json: bool) -> int:

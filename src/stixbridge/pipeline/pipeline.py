@@ -228,7 +228,8 @@ class Pipeline:
                 self.name
             ):
                 self.say(
-                    f"{sink.name}: earlier events are not there yet; stixbridge replay delivers them"
+                    f"{sink.name}: earlier events are not there yet; stixbridge replay delivers "
+                    "them"
                 )
         changed = set(objects.changed(self.source.name, 0 if run.replay else done))
         changed.update(objects.expired(self.source.name, expiry, moment))

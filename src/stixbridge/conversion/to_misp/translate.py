@@ -31,7 +31,10 @@ _SCALAR = (str, int, float)
 
 
 class Translator:
-    """Applies the tables to observables, details and custom objects; `patterns` translates indicators."""
+    """Applies the tables to observables, details and custom objects.
+
+    `patterns` translates indicators.
+    """
 
     def __init__(self, knowledge: Knowledge) -> None:
         self._elements = Elements(knowledge)

@@ -244,17 +244,27 @@ class _Comparison:
             return False
         if wanted == last and part.delivered:
             return False  # the source has not changed it
-        if name == "distribution" and wider(wanted, remote) and _is_marked_stricter(part):
-            text = "distribution: stays, since an analyst marked it more strictly"
-            self._conflict(part.wanted, text, uuid=part.uuid)
-            return False
-        by_analyst = part.delivered and remote != before
-        if by_analyst and not self._wins(name, wanted, remote):
-            if wanted != before:
-                self._conflict(part.wanted, f"{name}: MISP's value stands", uuid=part.uuid)
+        why = self._why_kept(part, name, wanted, remote, before)
+        if why is not None:
+            if why:
+                self._conflict(part.wanted, f"{name}: {why}", uuid=part.uuid)
             return False
         kept.pop(name, None)
         return True
+
+    def _why_kept(
+        self, part: _Versions, name: str, wanted: Any, remote: Any, before: Any
+    ) -> str | None:
+        """Why the value in MISP stays; None where ours replaces it.
+
+        Empty where that needs no note: we delivered the wanted value before.
+        """
+        if name == "distribution" and wider(wanted, remote) and _is_marked_stricter(part):
+            return "stays, since an analyst marked it more strictly"
+        by_analyst = part.delivered and remote != before
+        if by_analyst and not self._wins(name, wanted, remote):
+            return "MISP's value stands" if wanted != before else ""
+        return None
 
     def _keep_analysts(self, part: _Versions, name: str) -> None:
         """Record that somebody else set a field to the value that is wanted by now."""
