@@ -164,7 +164,10 @@ class Puller:
         return pulled
 
     def _compares(self, moment: int) -> bool:
-        """Whether it is time to compare the store with the manifests; what comes from now on counts as listed."""
+        """Whether it is time to compare the store with the manifests.
+
+        What comes from now on counts as listed.
+        """
         every = self.policy.compare_every
         sources = self.store.sources
         if every is None or moment - sources.last_comparison(self.source.name) < every:
@@ -181,7 +184,8 @@ class Puller:
         until = self.source.facts.get("not_before")
         if isinstance(until, int) and moment < until:
             raise ServerError(
-                f"source {self.source.name}: the server asked to wait, and is not asked again before"
+                f"source {self.source.name}: the server asked to wait, and is not asked again "
+                "before"
                 f" {times.to_text(until)[:19]}Z"
             )
 
@@ -319,7 +323,8 @@ class Puller:
             # what is missing may come by itself
             source.facts["not_by_id"] = {**refusals, collection.id: moment + _OFFER_KEPT}
             self._say(
-                f"{collection.title}: can't be asked for single objects ({error}); it is asked again in a"
+                f"{collection.title}: can't be asked for single objects ({error}); it is asked "
+                "again in a"
                 " day, or never with ask = false"
             )
             return False
@@ -379,7 +384,8 @@ class Puller:
                 if error.status not in _UNKNOWN_FILTER or count:
                     raise
                 return (
-                    f"{collection.title} shows no manifest ({error}); without compare_every and with"
+                    f"{collection.title} shows no manifest ({error}); without compare_every and "
+                    "with"
                     ' vanished = "keep" it is not asked for'
                 )
             if not count and collection.id in known:
@@ -387,11 +393,15 @@ class Puller:
         return None
 
     def _doubt(self, source: Server) -> str | None:
-        """Why manifests are not believed: servers cut them, and what they miss would be withdrawn."""
+        """Why manifests are not believed.
+
+        Servers cut them, and what they miss would be  withdrawn.
+        """
         missing, stored = self.store.sources.missing_in_manifest(source.name)
         if missing > _FEW and missing * 2 > stored:
             return (
-                f"they miss {missing} of {stored} objects, which looks cut short; if they are right, poll"
+                f"they miss {missing} of {stored} objects, which looks cut short; if they are "
+                "right, poll"
                 " everything once: stixbridge run --full"
             )
         return None

@@ -34,7 +34,9 @@ SUFFIXES = (".json", ".stix", ".stix2", ".jsonl", ".ndjson")
 
 
 def expand(names: Sequence[str | Path]) -> list[Path | None]:
-    """The files that a list of names means, each once, in order; None stands for standard input (`-`).
+    """The files that a list of names means, each once, in order.
+
+    None stands for standard input (`-`).
 
     Args:
         names: files, folders (their STIX files, at any depth), globs (`**` too), or `-`.
@@ -85,9 +87,12 @@ def _is_stix_name(path: Path) -> bool:
 
 
 class Input:
-    """One file, or standard input: how large it is unpacked, and its content, as a whole or as a stream.
+    """One file, or standard input.
 
-    A pipe has its content once only: it is read at once, and what is over `in_memory` bytes goes to a temporary file.
+    How large it is unpacked, and its content, as a whole or as a stream.
+
+    A pipe has its content once only: it is read at once, and what is over `in_memory` bytes goes to
+    a temporary file.
 
     Args (of the constructor):
         path: the file; None for standard input.
@@ -206,7 +211,10 @@ def _spool(pipe: IO[bytes], in_memory: int) -> IO[bytes]:
 
 
 def _unpacked_size(file: IO[bytes]) -> int:
-    """The bytes of a file; those that it unpacks to, as far as gzip says (RFC 1952, section 2.3.1)."""
+    """The bytes of a file.
+
+    Those that it unpacks to, as far as gzip says (RFC 1952, section " "2.3.1).
+    """
     packed = file.read(2) == GZIP
     size = file.seek(0, os.SEEK_END)
     if packed and size > 4:
@@ -239,7 +247,8 @@ class FilesSettings(SourceSettings):
     """Files.
 
     Attributes:
-        paths: files, folders, globs; plain or under gzip. A file is read again when its content changes.
+        paths: files, folders, globs; plain or under gzip. A file is read again when its content
+            changes.
     """
 
     paths: tuple[str, ...]
@@ -270,7 +279,9 @@ def _large_pages(given: Input, name: str, watermark: str | None) -> Iterator[Pag
 
 @source("files", FilesSettings)
 class Files(Source):
-    """Files as a source of a pipeline: each file is a collection, read again when its content changes.
+    """Files as a source of a pipeline.
+
+    Each file is a collection, read again when its content changes.
 
     Args (of the constructor):
         paths: files, folders, globs.
@@ -289,7 +300,10 @@ class Files(Source):
         ]
 
     def pages(self, collection: Collection, watermark: str | None) -> Iterator[Page]:
-        """The content of the file: one page, or many of a large file; none where it is as it was."""
+        """The content of the file: one page, or many of a large file.
+
+        None where it is as it was.
+        """
         path = None if collection.id == "-" else Path(collection.id)
         given = Input(path)
         if path is not None and given.size > SMALL:

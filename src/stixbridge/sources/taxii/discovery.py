@@ -1,4 +1,7 @@
-"""From a URL to the collections that can be polled: discovery, API roots, collections, and what people paste."""
+"""From a URL to the collections that can be polled.
+
+Discovery, API roots, collections, and what people paste.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,8 @@ class Discovery:
         resource, failure = self._start()
         if is_bundle(resource) or ("objects" in resource and "api_roots" not in resource):
             raise ServerError(
-                f"{self._place}: {self._url} serves STIX objects, not TAXII; give discovery, an API root"
+                f"{self._place}: {self._url} serves STIX objects, not TAXII; give discovery, an "
+                "API root"
                 ' or a collection as url, or set type = "https" for a bundle at a URL'
             )
         if "id" in resource and "can_read" in resource:
@@ -80,7 +84,10 @@ class Discovery:
         return self._read_roots(roots)
 
     def _start(self) -> tuple[Row, ServerError | None]:
-        """The resource at the URL, and why there is none; a host alone is asked at the known places."""
+        """The resource at the URL, and why there is none.
+
+        A host alone is asked at the known places.
+        """
         try:
             return self._fetch(self._url), None
         except OtherVersion:
@@ -98,7 +105,8 @@ class Discovery:
                 self._url = urljoin(self._url, path)
                 return resource, None
             raise ServerError(
-                f"{failure}; discovery is often at {urljoin(self._url, _WELL_KNOWN[0])}, and is not there:"
+                f"{failure}; discovery is often at {urljoin(self._url, _WELL_KNOWN[0])}, and is "
+                "not there:"
                 " ask the operator for the URL of discovery or of an API root",
                 status=failure.status,
             )
@@ -111,7 +119,8 @@ class Discovery:
         named = [resource.get("default"), *(listed if isinstance(listed, list) else [])]
         if listed == [] and not isinstance(resource.get("default"), str):
             raise ServerError(
-                f"{self._place}: discovery at {self._url} names no API root; the operator may have given"
+                f"{self._place}: discovery at {self._url} names no API root; the operator may "
+                "have given"
                 " these credentials no rights, or give the URL of an API root as url"
             )
         roots = [f"{root.rstrip('/')}/" for root in named if isinstance(root, str) and root]
@@ -140,7 +149,8 @@ class Discovery:
             elsewhere = True
         if elsewhere:
             return (
-                f"{text}, on another host: behind a reverse proxy it may be wrong; give the API root as it"
+                f"{text}, on another host: behind a reverse proxy it may be wrong; give the API "
+                "root as it"
                 " is reached from here as url"
             )
         return f"{text}; to leave it out, give another API root as url"
@@ -154,7 +164,8 @@ class Discovery:
         except ServerError as error:
             if resource or (failure is not None and error.status == failure.status == 404):
                 error.args = (
-                    f"{error}; {self._url} is neither discovery nor an API root nor a collection: give the"
+                    f"{error}; {self._url} is neither discovery nor an API root nor a "
+                    "collection: give the"
                     " URL of one of them",
                 )
             raise
@@ -181,7 +192,8 @@ def collections(
     if not chosen:
         there = f"{len(rows)} collections, none of which" if rows else "no collection that"
         raise ServerError(
-            f"{place}: {url} has {there} can be read{' with these credentials' if rows else ''}; ask the"
+            f"{place}: {url} has {there} can be read{' with these credentials' if rows else ''}; "
+            "ask the"
             " operator for the right to read, or look at url and auth"
         )
     # the same id at two API roots is two collections, each with its own watermark
@@ -208,7 +220,8 @@ def _chosen(rows: Sequence[Row], wanted: Sequence[str], place: str, url: str) ->
             titles = sorted(str(row.get("title") or row["id"]) for row in rows)
             close = near(name, titles)
             problems.append(
-                f"{place}: no collection {name!r} at {url}{close}; there are: {', '.join(titles) or 'none'}"
+                f"{place}: no collection {name!r} at {url}{close}; there are: "
+                f"{', '.join(titles) or 'none'}"
             )
         elif not any(_readable(row) for row in matches):
             problems.append(f"{place}: collection {name!r} may not be read with these credentials")

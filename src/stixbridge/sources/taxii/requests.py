@@ -1,4 +1,7 @@
-"""The form of requests that a server takes: the page size and the digits of `added_after`, found by trying."""
+"""The form of requests that a server takes.
+
+The page size and the digits of `added_after`, found by trying.
+"""
 
 from __future__ import annotations
 

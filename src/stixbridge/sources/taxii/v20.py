@@ -1,7 +1,11 @@
-"""TAXII 2.0 (OASIS): pages by `Range` and `Content-Range` (section 3.4), whatever the server makes of them.
+"""TAXII 2.0 (OASIS).
 
-- A page is what `Content-Range` says it is, not what was asked for: some take the end of a range as exclusive.
-- Past the end is 416; an answer with 200 and without `Content-Range` is everything, one with 206 is a part.
+Pages by `Range` and `Content-Range` (section 3.4), whatever the server makes of them.
+
+- A page is what `Content-Range` says it is, not what was asked for: some take the end of a range as
+  exclusive.
+- Past the end is 416; an answer with 200 and without `Content-Range` is everything, one with 206 is
+  a part.
 - Collections are paged like objects.
 - Nothing promises an order, so the watermark comes after the last page only.
 """
@@ -139,7 +143,8 @@ class Taxii20(Taxii):
         first, last, total = int(found[1]), int(found[2]), found[3]
         if first != start or last < first:
             raise Stuck(
-                f"source {self.name}: {answer.url} answered {found[0]} when asked for items from {start};"
+                f"source {self.name}: {answer.url} answered {found[0]} when asked for items from "
+                f"{start};"
                 f" {HELP}"
             )
         after = last + 1
