@@ -12,7 +12,8 @@ from helpers import stix
 from helpers.stix import Stix
 
 from stixbridge import times
-from stixbridge.pipeline.make import ConversionSettings, Maker
+from stixbridge.conversion.settings import ConvertSettings
+from stixbridge.pipeline.make import Maker
 from stixbridge.pipeline.pipeline import Pipeline
 from stixbridge.sinks.files import FilesSink
 from stixbridge.sources.base import Collection, Page, Source
@@ -47,7 +48,7 @@ class Bridge:
         self.sizes: list[int] = []
         self.feed = Feed()
         self._store = Store(folder / "s.db")
-        maker = Maker("p", "acme", self._store, settings=ConversionSettings(group="day"))
+        maker = Maker("p", "acme", self._store, settings=ConvertSettings(group="day"))
         convert = maker._convert
 
         def counted(selection: Any, *rest: Any) -> Any:

@@ -23,14 +23,14 @@ from stixbridge.pipeline.make import Maker
 from stixbridge.pipeline.pipeline import Pipeline
 from stixbridge.sinks.base import Sink
 from stixbridge.sinks.delivery import Delivery, Job, State
-from stixbridge.sources.base import Collection, Page
+from stixbridge.sources.base import Collection, Page, Source
 from stixbridge.stix.reader import read_value
 from stixbridge.store import Store
 
 NOW = times.microseconds("2026-02-01T00:00:00Z")
 
 
-class Polls:
+class Polls(Source):
     """A source that brings what it is given, once."""
 
     name = "acme"

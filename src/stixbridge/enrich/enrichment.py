@@ -105,6 +105,12 @@ class Enrichment:
         """Whether events are published, unless a rule decides otherwise."""
         return self.settings.publish
 
+    @property
+    def reads_objects(self) -> bool:
+        """Whether more than the events themselves decides what becomes of them."""
+        settings = self.settings
+        return bool(settings.rules or settings.mappings or settings.plugins or settings.modules)
+
     def routes(self) -> set[str]:
         """The names of all sinks in `route` actions."""
         actions = [action for rule in self.rules.rules for action in rule.actions]

@@ -8,14 +8,14 @@ and enriches it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stixbridge.conversion.settings import ConvertSettings
 from stixbridge.conversion.to_misp.engine import Conversion
 from stixbridge.enrich import Enrich, Enrichment
-from stixbridge.ledger import Ledger, Outcome
+from stixbridge.ledger import Account, Ledger, Outcome
 from stixbridge.mapping.tables import LINK_TYPES
 from stixbridge.misp.model import NAMESPACE, Converted, derived_uuid, uuid_of
 from stixbridge.pipeline import quarantine
@@ -24,6 +24,7 @@ from stixbridge.pipeline.batches import Batch, Packing
 from stixbridge.pipeline.lifecycle import Lifecycle, Policy
 from stixbridge.pipeline.select import Selection, Selector
 from stixbridge.pipeline.suppress import suppress
+from stixbridge.pipeline.unshown import Unshown
 from stixbridge.stix.reader import Entry
 from stixbridge.stix.references import everything
 from stixbridge.store import Store
@@ -42,6 +43,7 @@ class Plan:
         emptied: events of reports that are no more.
         now: the reference time, microseconds.
         in_reports: ids that turned out to be in an event of a report.
+        unshown: changed objects whose change no event shows, with what becomes of each.
     """
 
     changed: set[str]
@@ -49,6 +51,7 @@ class Plan:
     emptied: set[str]
     now: int
     in_reports: set[str] = field(default_factory=set)
+    unshown: Mapping[str, Account] = field(default_factory=dict)
 
     def is_first(self, batch: Batch) -> bool:
         """Whether a batch is made before all others."""
@@ -120,14 +123,17 @@ class Maker:
 
     # 1. plan
 
-    def plan(self, changed: set[str], now: int, *, whole: bool = False) -> Plan:
+    def plan(self, changed: set[str], now: int, *, done: int = 0, whole: bool = False) -> Plan:
         """Find what is to be made, ids only.
 
         Args:
             changed: ids of the changed objects.
             now: the reference time, microseconds.
+            done: the seq up to which everything has been delivered.
             whole: whether that is everything in the store.
         """
+        unshown = {} if whole or not done else self._unshown(changed, done, now)
+        shown = changed - unshown.keys()
         emptied = self._without_container(changed, now)
         search = Search(self.store, self.pipeline, self.source, self._types)
         if whole:
@@ -137,11 +143,30 @@ class Maker:
             homeless = {
                 id_ for id_, *_ in self.store.placements.members(self.pipeline, emptied)
             } | self._hung_on_left_out(changed, now)
-            affected = search.affected(changed | homeless, homeless)
+            affected = search.affected(shown | homeless, homeless)
         group = self.settings.group
         by = "day" if group == "report" else group
         packing = Packing(self.store, self.pipeline, self.source, self._types, by, now)
-        return Plan(changed, packing.batches(affected), emptied, now)
+        return Plan(changed, packing.batches(affected), emptied, now, unshown=unshown)
+
+    def _unshown(self, changed: set[str], done: int, now: int) -> Mapping[str, Account]:
+        """The changed context objects whose change no event shows."""
+        settings = self.settings
+        if (
+            settings.engine != "native"
+            or settings.preserve != "none"
+            or self.policy.vanished != "keep"
+            or self.enrich.reads_objects
+        ):
+            return {}
+
+        def convert(entries: list[Entry]) -> Conversion:
+            selection = Selection({str(entry.id): (entry.obj or {}, None) for entry in entries})
+            selection.containers = set(selection.objects)
+            return self._convert(selection, (), now)
+
+        contexts = {id_ for id_ in changed if type_of(id_) not in self._types}
+        return Unshown(self.store, self.pipeline, self.source, convert).accounts(contexts, done)
 
     def _without_container(self, changed: set[str], now: int) -> set[str]:
         """The events of changed reports and the like that take no part any more."""

@@ -240,7 +240,9 @@ class Pipeline:
             changed.update(objects.expired(self.source.name, expiry - after, moment - after))
         rejected = objects.rejected(self.source.name, done)
         news = bool(changed or rejected) or seq != done or moment > expiry
-        plan = self.maker.plan(changed, moment, whole=run.replay or done == 0)
+        whole = run.replay or done == 0
+        plan = self.maker.plan(changed, moment, done=done, whole=whole)
+        run.summary.ledger.add(plan.unshown)
         return Work(plan, rejected, seq, applied, news)
 
     def make(self, run: Run, work: Work, batch: Batch) -> Made:

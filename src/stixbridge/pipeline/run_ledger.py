@@ -11,7 +11,7 @@ import heapq
 import tempfile
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,11 @@ class RunLedger:
                 accounts[id_] = self._number(account)
         if len(self._lines) > IN_MEMORY:
             self._spill()
+
+    def add(self, accounts: Mapping[str, Account]) -> None:
+        """Add what became of some objects."""
+        for id_, account in accounts.items():
+            self._accounts[id_] = self._number(account)
 
     def _number(self, account: Account) -> int:
         """The number of a shape."""

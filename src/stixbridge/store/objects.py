@@ -15,6 +15,7 @@ from stixbridge.store.statements import (
     JOINING,
     LAST_SEQ,
     LINK_ENDS,
+    PREVIOUS,
     REFERRERS,
     REFERRERS_OF_ONE,
     REFERRERS_OF_SOME,
@@ -167,6 +168,22 @@ class Objects:
         with self._database.transaction() as connection:
             for rows in in_slices(connection, LINK_ENDS, list(ids), {"source": source}):
                 result.extend((id_, source_ref, target_ref) for id_, source_ref, target_ref in rows)
+        return result
+
+    def previous(self, source: str, ids: Iterable[str], done: int) -> dict[str, dict[str, Any]]:
+        """Return the versions before the stored ones, of objects that have one.
+
+        Args:
+            source: the name of the source.
+            ids: the ids of the objects.
+            done: the seq that those versions have at the most.
+        """
+        result: dict[str, dict[str, Any]] = {}
+        with self._database.transaction() as connection:
+            for rows in in_slices(
+                connection, PREVIOUS, list(ids), {"source": source, "done": done}
+            ):
+                result.update({id_: unpack(body) for id_, body in rows})
         return result
 
     def sizes(self, source: str, ids: Iterable[str]) -> dict[str, int]:

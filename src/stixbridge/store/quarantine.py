@@ -14,6 +14,7 @@ from stixbridge.store.statements import (
     DEAD_ENTRIES,
     DEAD_EVENTS,
     DEAD_OBJECTS,
+    FORGET_PREVIOUS_SEQ,
     LAST_SEQ,
     SET_ASIDE,
 )
@@ -82,6 +83,7 @@ class Quarantine:
                 text("DELETE FROM dead WHERE pipeline = :pipeline AND id = :id"),
                 {"pipeline": pipeline, "id": id_},
             )
+            connection.execute(text(FORGET_PREVIOUS_SEQ), {"id": id_})
             for (source,) in connection.execute(
                 text("SELECT source FROM objects WHERE id = :id"), {"id": id_}
             ).all():

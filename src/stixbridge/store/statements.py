@@ -285,3 +285,8 @@ SELECT number, started, seq_after - seq_before AS objects,
 FROM runs
 WHERE pipeline = :pipeline AND seq_after > seq_before ORDER BY number DESC LIMIT 10
 """
+PREVIOUS = """
+SELECT p.id, p.body FROM previous p JOIN objects o ON o.source = p.source AND o.id = p.id
+WHERE p.source = :source AND p.seq > 0 AND p.seq <= :done AND o.seq > :done AND p.id IN"""
+# what follows a release is not the delivery of the version before
+FORGET_PREVIOUS_SEQ = "UPDATE previous SET seq = 0 WHERE id = :id"
