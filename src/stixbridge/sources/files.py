@@ -213,7 +213,7 @@ def _spool(pipe: IO[bytes], in_memory: int) -> IO[bytes]:
 def _unpacked_size(file: IO[bytes]) -> int:
     """The bytes of a file.
 
-    Those that it unpacks to, as far as gzip says (RFC 1952, section " "2.3.1).
+    Those that it unpacks to, as far as gzip says (RFC 1952, section 2.3.1).
     """
     packed = file.read(2) == GZIP
     size = file.seek(0, os.SEEK_END)
