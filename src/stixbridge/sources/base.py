@@ -1,4 +1,6 @@
-"""What every source offers: collections, and pages of entries with the watermark that stands after each.
+"""What every source offers.
+
+Collections, and pages of entries with the watermark that stands after each.
 
 A source of your own needs two methods:
 
@@ -42,7 +44,8 @@ class Page:
         entries: what the answer contains.
         watermark: where a later poll goes on, once this page is stored; None leaves the stored
             watermark.
-        date_added: when the server got the last of the objects, in microseconds; None where it does not tell.
+        date_added: when the server got the last of the objects, in microseconds; None where it does
+            not tell.
         date_first: when it got the first of them.
     """
 
@@ -65,7 +68,10 @@ class Source(ABC):
 
     @cached_property
     def facts(self) -> MutableMapping[str, Any]:
-        """What was learned of the server, by name; values are what JSON can hold. A pipeline keeps it in the store."""
+        """What was learned of the server, by name.
+
+        Values are what JSON can hold. A pipeline keeps it in the store.
+        """
         return {}
 
     @cached_property
@@ -117,6 +123,11 @@ class Server(Source):
     @abstractmethod
     def chosen(self) -> bool:
         """Whether the configuration chose some collections of the server."""
+
+    @property
+    def comparable(self) -> bool:
+        """Whether there is something to compare the store with after this poll."""
+        return True
 
     @abstractmethod
     def by_id(self, collection: Collection, ids: Sequence[str]) -> Iterator[Page]:

@@ -16,8 +16,8 @@ _LOOK = 0.2
 def ahead(pages: Iterator[Page], room: int = _ROOM) -> Generator[Page, None, None]:
     """The same pages in the same order, up to `room` of them read before they are asked for.
 
-    What the source raises is raised here, after the pages that came before it. A caller that stops early stops the
-    reader too: it fetches nothing more once the request under way has ended.
+    What the source raises is raised here, after the pages that came before it. A caller that stops
+    early stops the reader too: it fetches nothing more once the request under way has ended.
 
     Args:
         pages: of a source.

@@ -21,8 +21,10 @@ class Window:
     """What a source lets in.
 
     Attributes:
-        types: STIX types; all where there is none. Markings, identities and extension definitions always come in.
-        max_age: microseconds since the last change; older indicators, reports, sightings and the like stay out.
+        types: STIX types; all where there is none. Markings, identities and extension definitions
+            always come in.
+        max_age: microseconds since the last change; older indicators, reports, sightings and the
+            like stay out.
         min_confidence: 0 to 100; what says a lower confidence stays out, what says none comes in.
     """
 
@@ -31,7 +33,9 @@ class Window:
     min_confidence: int = 0
 
     def split(self, entries: Iterable[Entry], now: int) -> tuple[list[Entry], list[Entry]]:
-        """Entries that come in, and those that stay out; what is no object comes in, to be accounted for.
+        """Entries that come in, and those that stay out.
+
+        What is no object comes in, to be accounted for.
 
         Args:
             entries: of a page.

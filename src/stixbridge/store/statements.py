@@ -130,7 +130,8 @@ AND NOT EXISTS (SELECT 1 FROM listed l WHERE l.source = o.source AND l.id = o.id
 """
 MISSING_IN_MANIFEST = """
 SELECT count(*) AS stored, count(*) - count(l.id) AS missing FROM objects o
-LEFT JOIN listed l ON l.source = o.source AND l.id = o.id WHERE o.source = :source AND o.vanished IS NULL
+LEFT JOIN listed l ON l.source = o.source AND l.id = o.id
+WHERE o.source = :source AND o.vanished IS NULL
 """
 OUTDATED = """
 SELECT o.id FROM listed l CROSS JOIN objects o ON o.source = l.source AND o.id = l.id

@@ -45,7 +45,8 @@ class Taxii(Server):
     MEDIA_TYPE: ClassVar[str]
     ADDED_AFTER: ClassVar[str] = "microseconds"
     OTHER_TYPES: ClassVar[Mapping[str, str]] = {}
-    """Other Accept headers to try at a server that answers 406, and the `type` that each stands for; an empty text for
+    """Other Accept headers to try at a server that answers 406, and the `type` that each stands
+    for; an empty text for
     the same version."""
 
     def __init__(
@@ -101,7 +102,9 @@ class Taxii(Server):
         return bool(self._wanted)
 
     def objects(self) -> list[Entry]:
-        """Everything in the collections since `since`, for `convert`, with no store: what is no object comes too.
+        """Everything in the collections since `since`, for `convert`, with no store.
+
+        What is no object comes too.
 
         Raises:
             ServerError: when the server does not answer, or not as TAXII.
@@ -116,7 +119,9 @@ class Taxii(Server):
     # finding the collections
 
     def collections(self) -> list[Collection]:
-        """The collections to poll; `unread` has the errors of API roots that can't be read beside others.
+        """The collections to poll.
+
+        `unread` has the errors of API roots that can't be read beside others.
 
         Raises:
             ConfigError: when one that was asked for is not there or may not be read.
@@ -171,7 +176,8 @@ class Taxii(Server):
             watermark: as the last stored page gave it; None on the first run.
 
         Yields:
-            Pages, to be stored in their order, each with its watermark; one that can't be stored ends it.
+            Pages, to be stored in their order, each with its watermark; one that can't be stored
+            ends it.
 
         Raises:
             ServerError: when the server does not answer, or its paging does not advance.
@@ -210,12 +216,15 @@ class Taxii(Server):
         if progress.future is not None:
             day = times.to_day(progress.future)
             self._notice(
-                f"{collection.title}: an object was added on {day} by the server's account, which lies in the"
+                f"{collection.title}: an object was added on {day} by the server's account, which"
+                " lies in the"
                 " future; the watermark stays before it"
             )
 
     def _check_restart(self, error: ServerError, progress: Progress, restarts: int) -> None:
-        """Wait before a listing is begun again; a page that did not arrive may be gone with its `next`.
+        """Wait before a listing is begun again.
+
+        A page that did not arrive may be gone with its `next`.
 
         Raises:
             ServerError: when beginning again does not help.
@@ -240,7 +249,9 @@ class Taxii(Server):
             return False
 
     def by_id(self, collection: Collection, ids: Sequence[str]) -> Iterator[Page]:
-        """Objects by their ids (`match[id]`), some at a time; what the server does not have is not in the pages.
+        """Objects by their ids (`match[id]`), some at a time.
+
+        What the server does not have is not in the pages.
 
         Args:
             collection: from `collections`.
@@ -258,7 +269,8 @@ class Taxii(Server):
             for page in self._objects(collection, Progress(None, None), match):
                 if any(entry.id not in some for entry in page.entries):
                     raise Stuck(
-                        f"source {self.name}: {collection.url} does not know match[id]; set ask = false"
+                        f"source {self.name}: {collection.url} does not know match[id]; set ask ="
+                        " false"
                     )
                 if page.entries:
                     yield Page(page.entries, None, page.date_added, page.date_first)

@@ -14,15 +14,17 @@ _BEGINNING = "1970-01-01T00:00:00.000000Z"
 class Progress:
     """Where the paging of one listing stands.
 
-    A watermark may only move when what lies before it has come. At the end of a listing it has. Before that it has in a
-    list in the order of `date_added`: some servers list in another, and a few pages of those may ascend by chance. So
-    the order counts as proven after several steps upwards and none downwards.
+    A watermark may only move when what lies before it has come. At the end of a listing it has.
+    Before that it has in a list in the order of `date_added`: some servers list in another, and a
+    few pages of those may ascend by chance. So the order counts as proven after several steps
+    upwards and none downwards.
 
     Attributes:
         added_after: where the listing begins; None for everything.
         stored: the watermark of the last stored page.
         in_order: False for a server that is known to list in another order.
-        steps: times that followed an earlier one, here and in the attempts that this one goes on from.
+        steps: times that followed an earlier one, here and in the attempts that this one goes on
+            from.
         guessed: whether the listing begins at a time that is only likely to be safe.
         params: of the last request.
         seen: entries so far.
@@ -33,7 +35,8 @@ class Progress:
         pages: digests of all pages so far: a page that comes again is a circle.
         empty: empty pages in a row.
         largest: entries of the largest page so far.
-        doubted: whether the server said that there is no more, and its `next` is followed all the same.
+        doubted: whether the server said that there is no more, and its `next` is followed all the
+            same.
         future: a time of a page that lies in the future.
     """
 
@@ -96,7 +99,8 @@ class Progress:
         """The progress of another attempt after a page that did not arrive.
 
         Args:
-            again: whether an attempt from the beginning has failed before: a `next` may die before the end is reached.
+            again: whether an attempt from the beginning has failed before: a `next` may die before
+                the end is reached.
         """
         attempt = Progress(self.added_after, self.stored, self.in_order, guessed=self.guessed)
         if self.in_order and self.reached is not None and (self.proven or again):

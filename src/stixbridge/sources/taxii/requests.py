@@ -1,4 +1,7 @@
-"""The form of requests that a server takes: the page size and the digits of `added_after`, found by trying."""
+"""The form of requests that a server takes.
+
+The page size and the digits of `added_after`, found by trying.
+"""
 
 from __future__ import annotations
 
@@ -66,6 +69,9 @@ class RequestForm:
             return self._shrink(_SMALLEST)
         if not isinstance(error, Refused) or "next" in params:
             return False
+        return self._adapt_to_refusal(error, params)
+
+    def _adapt_to_refusal(self, error: Refused, params: MutableMapping[str, str]) -> bool:
         if error.status in (400, 422) and _is_about_size(error.excerpt):
             return self._shrink(_SMALLEST)
         if error.status in (400, 422, 500) and "added_after" in params and self._untried:

@@ -1,7 +1,11 @@
-"""TAXII 2.0 (OASIS): pages by `Range` and `Content-Range` (section 3.4), whatever the server makes of them.
+"""TAXII 2.0 (OASIS).
 
-- A page is what `Content-Range` says it is, not what was asked for: some take the end of a range as exclusive.
-- Past the end is 416; an answer with 200 and without `Content-Range` is everything, one with 206 is a part.
+Pages by `Range` and `Content-Range` (section 3.4), whatever the server makes of them.
+
+- A page is what `Content-Range` says it is, not what was asked for: some take the end of a range as
+  exclusive.
+- Past the end is 416; an answer with 200 and without `Content-Range` is everything, one with 206 is
+  a part.
 - Collections are paged like objects.
 - Nothing promises an order, so the watermark comes after the last page only.
 """
@@ -102,8 +106,9 @@ class Taxii20(Taxii):
         self, url: str, params: Mapping[str, str], accept: str, name: str, *, quiet: bool = False
     ) -> Iterator[tuple[Answer, dict[str, Any]]]:
         """The answers of a listing, range by range; `name` is that of the list in them."""
-        start = empty = 0
-        while True:
+        start: int | None = 0
+        empty = 0
+        while start is not None:
             size = max(self.form.page_size, 2)  # with an exclusive end a range of one is none
             headers = {"Accept": accept, "Range": f"items={start}-{start + size - 1}"}
             try:
@@ -112,7 +117,7 @@ class Taxii20(Taxii):
                 if error.status == 416 or (error.status == 404 and start):
                     return
                 raise
-            nothing = is_empty(answer) and (quiet or answer.status == 204) and not start
+            nothing = not start and is_empty(answer) and (quiet or answer.status == 204)
             value = {} if nothing else resource(answer, self.name)
             yield answer, value
             rows = value.get(name)
@@ -120,10 +125,7 @@ class Taxii20(Taxii):
             empty = 0 if count else empty + 1
             if empty > EMPTY_PAGES:
                 raise Stuck(f"source {self.name}: {url} gives empty ranges without end; {HELP}")
-            following = self._next_start(answer, start, count)
-            if following is None:
-                return
-            start = following
+            start = self._next_start(answer, start, count)
 
     def _next_start(self, answer: Answer, start: int, count: int) -> int | None:
         """Where the next range begins; None at the end."""
@@ -139,7 +141,8 @@ class Taxii20(Taxii):
         first, last, total = int(found[1]), int(found[2]), found[3]
         if first != start or last < first:
             raise Stuck(
-                f"source {self.name}: {answer.url} answered {found[0]} when asked for items from {start};"
+                f"source {self.name}: {answer.url} answered {found[0]} when asked for items from"
+                f" {start};"
                 f" {HELP}"
             )
         after = last + 1

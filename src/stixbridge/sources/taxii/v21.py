@@ -3,11 +3,13 @@
 The rules (section 3.4 and 5.4, and what servers do instead):
 
 - All parameters go with every request, `next` included; `next` is opaque and is never sent twice.
-- `more` without `next`: go on with `added_after` just before `X-TAXII-Date-Added-Last`, since more objects of that time
-  may wait behind the page; where it does not advance, with larger pages, or an error.
-- `next` without `more`: follow it after a page that is as large as any; an end that was announced is quiet.
-- The watermark comes from the server's headers only, never from a clock here, and a poll starts an overlap before it,
-  since servers stamp objects before they can be seen.
+- `more` without `next`: go on with `added_after` just before `X-TAXII-Date-Added-Last`, since more
+  objects of that time may wait behind the page; where it does not advance, with larger pages, or an
+  error.
+- `next` without `more`: follow it after a page that is as large as any; an end that was announced
+  is quiet.
+- The watermark comes from the server's headers only, never from a clock here, and a poll starts an
+  overlap before it, since servers stamp objects before they can be seen.
 - When a page does not arrive, paging starts again at the last time that is safe.
 """
 
@@ -42,7 +44,9 @@ MEDIA_TYPE = "application/taxii+json;version=2.1"
 _TYPE_20 = "application/vnd.oasis.taxii+json; version=2.0"
 _Item = TypeVar("_Item")
 _MANIFEST_PAGE = 10_000
-"""Entries of a manifest asked for at a time: they are short, and some servers page them by time only."""
+"""Entries of a manifest asked for at a time: they are short, and some servers page them by time
+only.
+"""
 
 
 @source("taxii21", TaxiiSettings)
@@ -110,7 +114,10 @@ class Taxii21(Taxii):
         progress: Progress,
         read: Callable[[dict[str, Any]], list[_Item]],
     ) -> Iterator[tuple[list[_Item], Answer, bool]]:
-        """The pages of a listing: what `read` finds in each, the answer, and whether it is the last."""
+        """The pages of a listing.
+
+        What `read` finds in each, the answer, and whether it is the last.
+        """
         progress.params = dict(base)
         while True:
             try:
@@ -138,7 +145,10 @@ class Taxii21(Taxii):
             progress.params = {**base, **following}
 
     def _envelope(self, answer: Answer, progress: Progress) -> dict[str, Any]:
-        """The envelope of an answer (section 3.7); a bundle is accepted, and a list or lines instead of a first page."""
+        """The envelope of an answer (section 3.7).
+
+        A bundle is accepted, and a list or lines instead of a first page.
+        """
         first = "next" not in progress.params
         quiet = first and progress.stored is not None and "added_after" in progress.params
         if is_empty(answer) and (quiet or (first and answer.status == 204)):
@@ -164,27 +174,36 @@ class Taxii21(Taxii):
         progress.empty = 0 if items else progress.empty + 1
         if progress.empty > EMPTY_PAGES:
             raise Stuck(
-                f"source {self.name}: {url} gives empty pages without end; got {progress.seen} so far;"
-                f" {HELP}"
+                f"source {self.name}: {url} gives empty pages without end; got {progress.seen} so far"
+                f"; {HELP}"
             )
-        token, more = value.get("next"), is_true(value.get("more"))
-        repeated = self._is_repeated(items, progress)
-        if isinstance(token, str | int) and token != "":
-            if more and repeated:
-                raise Stuck(
-                    f"source {self.name}: {url} gave the same page twice; its paging does not advance;"
-                    f" {HELP}"
-                )
-            if more or (items and not repeated and len(items) >= progress.largest):
-                progress.doubted = not more
-                return {"next": str(token)}
+        more = is_true(value.get("more"))
+        following = self._by_token(url, value.get("next"), items, progress, more=more)
+        if following is not None:
+            return following
         if is_bundle(value) and "more" not in value and items and last is not None:
             return self._by_header(url, items, last, progress)
         return self._by_time(url, items, last, progress) if more else None
 
+    def _by_token(
+        self, url: str, token: object, items: list[_Item], progress: Progress, *, more: bool
+    ) -> dict[str, str] | None:
+        """The next page by its `next`, which is followed after a full page whatever `more` says."""
+        repeated = self._is_repeated(items, progress)
+        if not isinstance(token, str | int) or token == "":
+            return None
+        if more and repeated:
+            raise Stuck(
+                f"source {self.name}: {url} gave the same page twice; its paging does not advance;"
+                f" {HELP}"
+            )
+        full = bool(items) and not repeated and len(items) >= progress.largest
+        progress.doubted = not more
+        return {"next": str(token)} if more or full else None
+
     @staticmethod
     def _is_repeated(items: list[_Item], progress: Progress) -> bool:
-        """Whether a page came before; the same `next` again is not a fault, medallion moves on behind it."""
+        """Whether a page came before; the same `next` may come, medallion moves on behind it."""
         digest = hash(tuple(map(_name, items)))
         repeated = bool(items) and digest in progress.pages
         progress.pages.add(digest)
@@ -193,11 +212,12 @@ class Taxii21(Taxii):
     def _by_header(
         self, url: str, items: list[_Item], last: int, progress: Progress
     ) -> dict[str, str] | None:
-        """The next page of a server that pages by header only, and never says whether there is more."""
+        """The next page of a server that pages by header, and never says whether there is more."""
         if progress.last is not None and last <= progress.last:
             if len(items) >= progress.full > 0:
                 raise Stuck(
-                    f"source {self.name}: {url}: a full page of objects of one time; raise page_size"
+                    f"source {self.name}: {url}: a full page of objects of one time; raise"
+                    " page_size"
                 )
             return None
         if progress.last is not None:
@@ -215,7 +235,8 @@ class Taxii21(Taxii):
                 progress.last = None
                 return {"limit": str(self.form.page_size), **self.form.added_after(last - 1)}
             raise Stuck(
-                f"source {self.name}: {url} says more, but gives neither next nor an X-TAXII-Date-Added-Last"
+                f"source {self.name}: {url} says more, but gives neither next nor an"
+                " X-TAXII-Date-Added-Last"
                 f" that advances; got {progress.seen} objects so far; {HELP}"
             )
         # just before it: other objects of that time may not have fitted on the page
