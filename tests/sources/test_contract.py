@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doubles.document import DocumentServer
 from doubles.taxii import Request, Taxii20Double, TaxiiDouble
 
 from stixbridge.errors import ServerError
 from stixbridge.settings.registry import SOURCES
 from stixbridge.sources.base import Collection, Page, Source
 from stixbridge.sources.files import Files
+from stixbridge.sources.https import Https
 from stixbridge.sources.taxii.client import Taxii
 from stixbridge.sources.taxii.v20 import Taxii20
 from stixbridge.sources.taxii.v21 import Taxii21
@@ -91,8 +93,34 @@ class TaxiiFeed(Feed):
         self.double.__exit__(None, None, None)
 
 
+class HttpsFeed(Feed):
+    """A document at a URL, with an ETag."""
+
+    def __init__(self) -> None:
+        self.server = DocumentServer()
+        self.place = self.server.url
+
+    @property
+    def requests(self) -> int:  # type: ignore[override]
+        return len(self.server.requests)
+
+    def source(self) -> Source:
+        return Https(self.server.url)
+
+    def add(self, objects: Iterable[Stix]) -> None:
+        for obj in objects:
+            self.server.objects[obj["id"]] = obj
+
+    def fail(self, request: int, *, times: int = 1) -> None:
+        self.server.failing = range(self.requests + request, self.requests + request + times)
+
+    def close(self) -> None:
+        self.server.close()
+
+
 FEEDS: dict[str, Callable[[Path], Feed]] = {
     "files": FilesFeed,
+    "https": lambda _: HttpsFeed(),
     "taxii20": lambda _: TaxiiFeed(Taxii20Double(page_size=3), Taxii20),
     "taxii21": lambda _: TaxiiFeed(TaxiiDouble(page_size=3), Taxii21),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
@@ -66,6 +66,7 @@ class Http:
         proxy: URL of a proxy, `http://host:port`; the environment's (`HTTPS_PROXY`) when None.
         proxy_auth: user and password at the proxy.
         rate_limit: as `10/10m`: no more requests than that.
+        allow_hosts: other hosts that may be redirected to; they get nothing of the credentials.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Http:
         proxy: str | None = None,
         proxy_auth: tuple[str, str] | None = None,
         rate_limit: str | None = None,
+        allow_hosts: Collection[str] = (),
     ) -> None:
         self._origin = _checked_origin(base)
         self.base = base
@@ -90,6 +92,7 @@ class Http:
         self._secrets = auth.secrets() if auth is not None else ()
         self._max_bytes = max_bytes
         self._max_wait = max_wait
+        self._allow_hosts = frozenset(host.lower() for host in allow_hosts)
         self.headers = {"Accept": accept, "Accept-Encoding": "gzip", "User-Agent": "stixbridge"}
         self.timeout = timeout
         self.pace: Pace | None = None
@@ -246,7 +249,7 @@ class Http:
             raise ServerError(
                 f"{answer.url} redirects to what is not a URL ({error})", status=answer.status
             ) from None
-        if target != self._origin:
+        if target != self._origin and urlsplit(location).hostname not in self._allow_hosts:
             raise ServerError(
                 f"{answer.url} redirects to another host ({target}); use the URL there if that is "
                 "right",

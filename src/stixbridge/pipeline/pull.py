@@ -24,6 +24,7 @@ from stixbridge.sources.base import Collection, Page, Server, Source
 from stixbridge.sources.read_ahead import ahead
 from stixbridge.sources.taxii.answers import Stuck
 from stixbridge.sources.window import Window
+from stixbridge.stix.reader import Entry
 from stixbridge.store import Store
 
 Progress = Callable[[str], None]
@@ -141,6 +142,22 @@ class Puller:
             return pulled
         pulled.errors.extend(source.unread)
         self._comparing = isinstance(source, Server) and self._compares(moment)
+        self._pull_all(collections, pulled, moment, full=full)
+        if not pulled.errors and isinstance(source, Server):
+            try:
+                if self.policy.ask:
+                    self._ask(source, collections, pulled, moment)
+                self._compare(source, collections, pulled, moment, full=full)
+            except ServerError as error:
+                pulled.errors.append(error)
+        for problem in pulled.errors:
+            self._remember_wait(problem, moment)
+        return pulled
+
+    def _pull_all(
+        self, collections: list[Collection], pulled: Pulled, moment: int, *, full: bool
+    ) -> None:
+        """Pull all collections side by side; one that fails stops no other."""
         parts = [Pulled() for _ in collections]
         tasks = [
             partial(self._pull_one, part, collection, moment, full=full)
@@ -152,16 +169,6 @@ class Puller:
         for failed in errors:
             if failed is not None:
                 raise failed
-        if not pulled.errors and isinstance(source, Server):
-            try:
-                if self.policy.ask:
-                    self._ask(source, collections, pulled, moment)
-                self._compare(source, collections, pulled, moment, full=full)
-            except ServerError as error:
-                pulled.errors.append(error)
-        for problem in pulled.errors:
-            self._remember_wait(problem, moment)
-        return pulled
 
     def _compares(self, moment: int) -> bool:
         """Whether it is time to compare the store with the manifests.
@@ -184,8 +191,8 @@ class Puller:
         until = self.source.facts.get("not_before")
         if isinstance(until, int) and moment < until:
             raise ServerError(
-                f"source {self.source.name}: the server asked to wait, and is not asked again "
-                "before"
+                f"source {self.source.name}: the server asked to wait, and is not asked again"
+                " before"
                 f" {times.to_text(until)[:19]}Z"
             )
 
@@ -229,17 +236,7 @@ class Puller:
             self.store.sources.record_poll(source, collection.id, moment, title=collection.title)
 
     def _store_page(self, pulled: Pulled, collection: Collection, page: Page, moment: int) -> None:
-        entries, outside = self.policy.window.split(page.entries, moment)
-        if outside:
-            # a newer version of what is here comes in: it may be revoked
-            known = self.store.objects.known(self.source.name, [str(entry.id) for entry in outside])
-            entries += [entry for entry in outside if entry.id in known]
-            for entry in outside:
-                if entry.id not in known:
-                    properties = len(entry.obj or ())
-                    pulled.ledger.entry(
-                        entry.id, None, Outcome.DROPPED, Reason.FILTERED, properties
-                    )
+        entries = self._let_in(pulled, page, moment)
         count = self.store.inbox.add_page(
             self.source.name,
             collection.id,
@@ -264,6 +261,20 @@ class Puller:
                 f"{collection.title}: page {pulled.pages}, {len(page.entries)} entries, "
                 f"{len(count.changed)} new or newer"
             )
+
+    def _let_in(self, pulled: Pulled, page: Page, moment: int) -> list[Entry]:
+        """The entries of a page that the window lets in, and newer versions of what is stored."""
+        entries, outside = self.policy.window.split(page.entries, moment)
+        if outside:
+            # a newer version may be revoked
+            ids = [str(entry.id) for entry in outside]
+            known = self.store.objects.known(self.source.name, ids)
+            entries += [entry for entry in outside if entry.id in known]
+            for entry in outside:
+                if entry.id not in known:
+                    size = len(entry.obj or ())
+                    pulled.ledger.entry(entry.id, None, Outcome.DROPPED, Reason.FILTERED, size)
+        return entries
 
     # what others refer to
 
@@ -323,8 +334,8 @@ class Puller:
             # what is missing may come by itself
             source.facts["not_by_id"] = {**refusals, collection.id: moment + _OFFER_KEPT}
             self._say(
-                f"{collection.title}: can't be asked for single objects ({error}); it is asked "
-                "again in a"
+                f"{collection.title}: can't be asked for single objects ({error}); it is asked"
+                " again in a"
                 " day, or never with ask = false"
             )
             return False
@@ -348,7 +359,7 @@ class Puller:
     ) -> None:
         """Compare the store with the manifests, when it is time for that."""
         sources = self.store.sources
-        if not self._comparing:
+        if not self._comparing or not source.comparable:
             return
         doubt = self._read_manifests(source, collections) or (None if full else self._doubt(source))
         if doubt is not None:
@@ -384,8 +395,8 @@ class Puller:
                 if error.status not in _UNKNOWN_FILTER or count:
                     raise
                 return (
-                    f"{collection.title} shows no manifest ({error}); without compare_every and "
-                    "with"
+                    f"{collection.title} shows no manifest ({error}); without compare_every and"
+                    " with"
                     ' vanished = "keep" it is not asked for'
                 )
             if not count and collection.id in known:
@@ -393,15 +404,12 @@ class Puller:
         return None
 
     def _doubt(self, source: Server) -> str | None:
-        """Why manifests are not believed.
-
-        Servers cut them, and what they miss would be  withdrawn.
-        """
+        """Why manifests are not believed: some are cut, and what they miss would be withdrawn."""
         missing, stored = self.store.sources.missing_in_manifest(source.name)
         if missing > _FEW and missing * 2 > stored:
             return (
-                f"they miss {missing} of {stored} objects, which looks cut short; if they are "
-                "right, poll"
+                f"they miss {missing} of {stored} objects, which looks cut short; if they are"
+                " right, poll"
                 " everything once: stixbridge run --full"
             )
         return None

@@ -68,9 +68,9 @@ class Source(ABC):
 
     @cached_property
     def facts(self) -> MutableMapping[str, Any]:
-        """What was learned of the server, by name; values are what JSON can hold.
+        """What was learned of the server, by name.
 
-        A pipeline keeps it in the store.
+        Values are what JSON can hold. A pipeline keeps it in the store.
         """
         return {}
 
@@ -123,6 +123,11 @@ class Server(Source):
     @abstractmethod
     def chosen(self) -> bool:
         """Whether the configuration chose some collections of the server."""
+
+    @property
+    def comparable(self) -> bool:
+        """Whether there is something to compare the store with after this poll."""
+        return True
 
     @abstractmethod
     def by_id(self, collection: Collection, ids: Sequence[str]) -> Iterator[Page]:

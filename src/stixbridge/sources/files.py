@@ -44,41 +44,47 @@ def expand(names: Sequence[str | Path]) -> list[Path | None]:
     Raises:
         InputError: for a name that means nothing; all of them at once.
     """
-    found: dict[Path | None, None] = {}
-    wrong: list[str] = []
+    files: dict[Path | None, None] = {}
+    problems: list[str] = []
     for name in names:
-        text = str(name)
-        path = Path(text)
         try:
-            path.is_dir(), path.exists()
-        except OSError as error:
-            wrong.append(f"{text[:100]}: {error.strerror or error}")
-            continue
-        if text == "-":
-            found[None] = None
-        elif path.is_dir():
-            inside = sorted(
-                file for file in path.rglob("*") if file.is_file() and _is_stix_name(file)
-            )
-            if not inside:
-                wrong.append(
-                    f"{text}: the folder holds no STIX file ({', '.join(SUFFIXES)}, also under .gz)"
-                )
-            found.update(dict.fromkeys(inside))
-        elif path.exists():
-            found[path] = None
-        elif has_magic(text):
-            # Path.glob refuses absolute patterns
-            names_found = glob(text, recursive=True)  # noqa: PTH207
-            matches = sorted(Path(match) for match in names_found if Path(match).is_file())
-            if not matches:
-                wrong.append(f"{text}: matches no file")
-            found.update(dict.fromkeys(matches))
-        else:
-            wrong.append(f"{text}: no such file")
-    if wrong:
-        raise InputError("; ".join(wrong))
-    return list(found)
+            files.update(dict.fromkeys(_meant_by(str(name))))
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        raise InputError("; ".join(problems))
+    return list(files)
+
+
+def _meant_by(name: str) -> list[Path | None]:
+    """The files that one name means.
+
+    Raises:
+        InputError: when it means nothing.
+    """
+    if name == "-":
+        return [None]
+    path = Path(name)
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+    except OSError as error:
+        raise InputError(f"{name[:100]}: {error.strerror or error}") from None
+    if is_folder:
+        files = (file for file in path.rglob("*") if file.is_file() and _is_stix_name(file))
+        nothing = f"the folder holds no STIX file ({', '.join(SUFFIXES)}, also under .gz)"
+    elif is_there:
+        return [path]
+    elif has_magic(name):
+        # Path.glob refuses absolute patterns
+        matches = map(Path, glob(name, recursive=True))  # noqa: PTH207
+        files = (match for match in matches if match.is_file())
+        nothing = "matches no file"
+    else:
+        raise InputError(f"{name}: no such file")
+    found: list[Path | None] = [*sorted(files)]
+    if not found:
+        raise InputError(f"{name}: {nothing}")
+    return found
 
 
 def _is_stix_name(path: Path) -> bool:
@@ -211,10 +217,7 @@ def _spool(pipe: IO[bytes], in_memory: int) -> IO[bytes]:
 
 
 def _unpacked_size(file: IO[bytes]) -> int:
-    """The bytes of a file.
-
-    Those that it unpacks to, as far as gzip says (RFC 1952, section 2.3.1).
-    """
+    """The bytes that a file unpacks to, as far as gzip says (RFC 1952, section 2.3.1)."""
     packed = file.read(2) == GZIP
     size = file.seek(0, os.SEEK_END)
     if packed and size > 4:
@@ -300,10 +303,7 @@ class Files(Source):
         ]
 
     def pages(self, collection: Collection, watermark: str | None) -> Iterator[Page]:
-        """The content of the file: one page, or many of a large file.
-
-        None where it is as it was.
-        """
+        """The content of the file: one page, or many of a large file; none if it is unchanged."""
         path = None if collection.id == "-" else Path(collection.id)
         given = Input(path)
         if path is not None and given.size > SMALL:

@@ -126,16 +126,15 @@ def _decision(row: ObjectRow, stored: _Stored, answer: Answer, *, seen: bool) ->
 
 
 def _replaces(row: ObjectRow, stored: _Stored, answer: Answer, *, seen: bool) -> bool:
-    same_collection = stored.collection in (None, answer.collection)
+    """Whether the content of a row is the later one of two with one version."""
+    added = stored.added or 0
+    if stored.collection not in (None, answer.collection):
+        return not seen and (answer.last or 0, row.digest) > (added, stored.digest)
     if seen:
-        # every object of the page was added after the stored one: the server went back to this
-        # content
-        dated = answer.first is not None and stored.added is not None
-        return same_collection and dated and (answer.first or 0) > (stored.added or 0)
-    if same_collection:
-        dated = answer.last is not None and stored.added is not None
-        return not dated or (answer.last or 0) >= (stored.added or 0)
-    return (answer.last or 0, row.digest) > (stored.added or 0, stored.digest)
+        # the server went back to this content if every object of the page was added after the
+        # stored one
+        return None not in (answer.first, stored.added) and (answer.first or 0) > added
+    return None in (answer.last, stored.added) or (answer.last or 0) >= added
 
 
 def _restrained(obj: Mapping[str, Any], other: Mapping[str, Any]) -> ObjectRow:

@@ -18,8 +18,8 @@ _HEAD = """# Rules
 `make reference` writes this page from the code. The [cookbook](cookbook.md) has recipes.
 
 A rule has a condition and actions. Rules are in files that a pipeline names
-(`enrich = { rules = ["rules.toml"] }`, relative to the configuration), or directly in this list as tables.
-`stixbridge convert --rules FILE` accepts rule files, too.
+(`enrich = { rules = ["rules.toml"] }`, relative to the configuration), or directly in this list as
+tables. `stixbridge convert --rules FILE` accepts rule files, too.
 
 ```toml
 [[rules]]
@@ -37,16 +37,18 @@ then = [{ set_to_ids = false }, { add_tags = ['false-positive:risk="high"'] }]
 | `then` | the actions, in order |
 | `stop` | `true`: later rules skip the elements that this rule matched |
 
-Order: rules for events come first, then rules for objects, for attributes, and for `end`. Within each
+Order: rules for events come first, then rules for objects, for attributes, and for `end`. Within
+    each
 group the order is that of the files.
 
 Failures and refusals:
 
-- A rule that fails on its input does nothing. The ledger gets one line for each rule (`rule:failed`).
+- A rule that fails on its input does nothing. The ledger gets one line for each rule
+  (`rule:failed`).
 - An action that is not possible, or would loosen a marking, does nothing (`rule:refused`).
 - Elements that a rule drops have the reason `rule`.
-- Rules can't run code or reach a server. Plug-ins and modules are settings of the pipeline, and no rule
-  file can switch them on.
+- Rules can't run code or reach a server. Plug-ins and modules are settings of the pipeline, and no
+  rule file can switch them on.
 
 Commands:
 
@@ -54,18 +56,18 @@ Commands:
   members, functions, types, categories, templates, and tags that are not in their taxonomy.
 - `stixbridge rules test FILE` runs the tests in the file.
 - `stixbridge rules explain BUNDLE --rules FILE` shows the effect of each rule.
-- `stixbridge replay --dry-run` shows how changed rules would change delivered events; `replay` applies
-  them.
+- `stixbridge replay --dry-run` shows how changed rules would change delivered events; `replay`
+  applies them.
 
 ```toml
 [[tests]]
 name = "a sinkhole"
-stix = [{ type = "indicator", id = "indicator--8a1c9b9e-6a3f-4bd1-9f1e-0a2f3d4c5b6a", pattern_type = "stix", pattern = "[ipv4-addr:value = '192.0.2.7']" }]
-expect = ["events[0].Attribute.all(a, !a.to_ids)"]        # or file = "bundle.json" for the input
-```
+stix = [{ type = "indicator", id = "indicator--8a1c9b9e-6a3f-4bd1-9f1e-0a2f3d4c5b6a", pattern_type =
+"stix", pattern = "[ipv4-addr:value = '192.0.2.7']" }] expect = ["events[0].Attribute.all(a,
+!a.to_ids)"]        # or file = "bundle.json" for the input ```
 
-Expectations use the variables `events` (in MISP's format), `deliveries` (`held`, `publish` and `sinks` of
-each event) and `ledger`.
+Expectations use the variables `events` (in MISP's format), `deliveries` (`held`, `publish` and
+`sinks` of each event) and `ledger`.
 """
 
 

@@ -86,10 +86,7 @@ def is_bundle(value: Mapping[str, Any]) -> bool:
 
 
 def manifest_rows(value: Mapping[str, Any]) -> list[ManifestRow]:
-    """The entries of a manifest.
-
-    2.1 has an entry for each `version`, 2.0 one for all `versions`.
-    """
+    """The rows of a manifest: 2.1 has one for each `version`, 2.0 one for all `versions`."""
     rows = value.get("objects")
     listed: list[ManifestRow] = []
     for row in rows if isinstance(rows, list) else []:

@@ -46,8 +46,8 @@ class Taxii(Server):
     ADDED_AFTER: ClassVar[str] = "microseconds"
     OTHER_TYPES: ClassVar[Mapping[str, str]] = {}
     """Other Accept headers to try at a server that answers 406, and the `type` that each stands
-    for; an empty text for the same version.
-    """
+    for; an empty text for
+    the same version."""
 
     def __init__(
         self,
@@ -216,8 +216,8 @@ class Taxii(Server):
         if progress.future is not None:
             day = times.to_day(progress.future)
             self._notice(
-                f"{collection.title}: an object was added on {day} by the server's account, "
-                "which lies in the"
+                f"{collection.title}: an object was added on {day} by the server's account, which"
+                " lies in the"
                 " future; the watermark stays before it"
             )
 
@@ -269,8 +269,8 @@ class Taxii(Server):
             for page in self._objects(collection, Progress(None, None), match):
                 if any(entry.id not in some for entry in page.entries):
                     raise Stuck(
-                        f"source {self.name}: {collection.url} does not know match[id]; set ask "
-                        "= false"
+                        f"source {self.name}: {collection.url} does not know match[id]; set ask ="
+                        " false"
                     )
                 if page.entries:
                     yield Page(page.entries, None, page.date_added, page.date_first)

@@ -70,9 +70,8 @@ class Discovery:
         resource, failure = self._start()
         if is_bundle(resource) or ("objects" in resource and "api_roots" not in resource):
             raise ServerError(
-                f"{self._place}: {self._url} serves STIX objects, not TAXII; give discovery, an "
-                "API root"
-                ' or a collection as url, or set type = "https" for a bundle at a URL'
+                f"{self._place}: {self._url} serves STIX objects, not TAXII; give discovery, an API"
+                ' root or a collection as url, or set type = "https" for a bundle at a URL'
             )
         if "id" in resource and "can_read" in resource:
             return Offer([{**resource, "_root": urljoin(self._url, "../..")}])
@@ -84,10 +83,7 @@ class Discovery:
         return self._read_roots(roots)
 
     def _start(self) -> tuple[Row, ServerError | None]:
-        """The resource at the URL, and why there is none.
-
-        A host alone is asked at the known places.
-        """
+        """The resource at the URL, or at the known places of a host; and why there is none."""
         try:
             return self._fetch(self._url), None
         except OtherVersion:
@@ -105,8 +101,8 @@ class Discovery:
                 self._url = urljoin(self._url, path)
                 return resource, None
             raise ServerError(
-                f"{failure}; discovery is often at {urljoin(self._url, _WELL_KNOWN[0])}, and is "
-                "not there:"
+                f"{failure}; discovery is often at {urljoin(self._url, _WELL_KNOWN[0])}, and is"
+                " not there:"
                 " ask the operator for the URL of discovery or of an API root",
                 status=failure.status,
             )
@@ -119,8 +115,8 @@ class Discovery:
         named = [resource.get("default"), *(listed if isinstance(listed, list) else [])]
         if listed == [] and not isinstance(resource.get("default"), str):
             raise ServerError(
-                f"{self._place}: discovery at {self._url} names no API root; the operator may "
-                "have given"
+                f"{self._place}: discovery at {self._url} names no API root; the operator may"
+                " have given"
                 " these credentials no rights, or give the URL of an API root as url"
             )
         roots = [f"{root.rstrip('/')}/" for root in named if isinstance(root, str) and root]
@@ -149,8 +145,8 @@ class Discovery:
             elsewhere = True
         if elsewhere:
             return (
-                f"{text}, on another host: behind a reverse proxy it may be wrong; give the API "
-                "root as it"
+                f"{text}, on another host: behind a reverse proxy it may be wrong; give the API"
+                " root as it"
                 " is reached from here as url"
             )
         return f"{text}; to leave it out, give another API root as url"
@@ -164,8 +160,8 @@ class Discovery:
         except ServerError as error:
             if resource or (failure is not None and error.status == failure.status == 404):
                 error.args = (
-                    f"{error}; {self._url} is neither discovery nor an API root nor a "
-                    "collection: give the"
+                    f"{error}; {self._url} is neither discovery nor an API root nor a collection:"
+                    " give the"
                     " URL of one of them",
                 )
             raise
@@ -186,49 +182,51 @@ def collections(
         ConfigError: when a wanted one is not there or may not be read.
         ServerError: when there is none to read.
     """
-    chosen = (
-        _chosen(rows, wanted, place, url) if wanted else [row for row in rows if _readable(row)]
-    )
+    readable = [row for row in rows if _readable(row)]
+    chosen = _chosen(rows, wanted, place, url) if wanted else readable
     if not chosen:
-        there = f"{len(rows)} collections, none of which" if rows else "no collection that"
+        can = f"{len(rows)} collections, none of which can be read with these credentials"
         raise ServerError(
-            f"{place}: {url} has {there} can be read{' with these credentials' if rows else ''}; "
-            "ask the"
+            f"{place}: {url} has {can if rows else 'no collection that can be read'}; ask the"
             " operator for the right to read, or look at url and auth"
         )
-    # the same id at two API roots is two collections, each with its own watermark
-    made = [_collection(row) for row in rows]
-    urls = {collection.id: collection.url for collection in made}
-    twice = {collection.id for collection in made if collection.url != urls[collection.id]}
-    result = [_collection(row) for row in chosen]
-    return list(
-        dict.fromkeys(
-            Collection(item.url if item.id in twice else item.id, item.title, item.url)
-            for item in result
-        )
-    )
+    return _with_own_ids(rows, chosen)
+
+
+def _with_own_ids(rows: Sequence[Row], chosen: Sequence[Row]) -> list[Collection]:
+    """Some collections, each once; one id at two API roots is two collections."""
+    urls: dict[str, set[str]] = {}
+    for collection in map(_collection, rows):
+        urls.setdefault(collection.id, set()).add(collection.url)
+    result = [
+        Collection(item.id if len(urls[item.id]) == 1 else item.url, item.title, item.url)
+        for item in map(_collection, chosen)
+    ]
+    return list(dict.fromkeys(result))
 
 
 def _chosen(rows: Sequence[Row], wanted: Sequence[str], place: str, url: str) -> list[Row]:
     chosen: list[Row] = []
     problems: list[str] = []
     for name in wanted:
-        matches = [row for row in rows if name in _names(row)] or [
-            row for row in rows if name.lower() in map(str.lower, _names(row))
-        ]
+        matches = _matches(rows, name)
+        readable = [row for row in matches if _readable(row)]
+        chosen += readable
         if not matches:
             titles = sorted(str(row.get("title") or row["id"]) for row in rows)
-            close = near(name, titles)
-            problems.append(
-                f"{place}: no collection {name!r} at {url}{close}; there are: "
-                f"{', '.join(titles) or 'none'}"
-            )
-        elif not any(_readable(row) for row in matches):
+            there = f"; there are: {', '.join(titles) or 'none'}"
+            problems.append(f"{place}: no collection {name!r} at {url}{near(name, titles)}{there}")
+        elif not readable:
             problems.append(f"{place}: collection {name!r} may not be read with these credentials")
-        chosen += [row for row in matches if _readable(row)]
     if problems:
         raise ConfigError(problems)
     return chosen
+
+
+def _matches(rows: Sequence[Row], name: str) -> list[Row]:
+    """The collections of a name, by its exact case where there is one."""
+    exact = [row for row in rows if name in _names(row)]
+    return exact or [row for row in rows if name.lower() in map(str.lower, _names(row))]
 
 
 def _names(row: Row) -> list[str]:

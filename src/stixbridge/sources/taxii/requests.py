@@ -69,6 +69,9 @@ class RequestForm:
             return self._shrink(_SMALLEST)
         if not isinstance(error, Refused) or "next" in params:
             return False
+        return self._adapt_to_refusal(error, params)
+
+    def _adapt_to_refusal(self, error: Refused, params: MutableMapping[str, str]) -> bool:
         if error.status in (400, 422) and _is_about_size(error.excerpt):
             return self._shrink(_SMALLEST)
         if error.status in (400, 422, 500) and "added_after" in params and self._untried:

@@ -106,8 +106,9 @@ class Taxii20(Taxii):
         self, url: str, params: Mapping[str, str], accept: str, name: str, *, quiet: bool = False
     ) -> Iterator[tuple[Answer, dict[str, Any]]]:
         """The answers of a listing, range by range; `name` is that of the list in them."""
-        start = empty = 0
-        while True:
+        start: int | None = 0
+        empty = 0
+        while start is not None:
             size = max(self.form.page_size, 2)  # with an exclusive end a range of one is none
             headers = {"Accept": accept, "Range": f"items={start}-{start + size - 1}"}
             try:
@@ -116,7 +117,7 @@ class Taxii20(Taxii):
                 if error.status == 416 or (error.status == 404 and start):
                     return
                 raise
-            nothing = is_empty(answer) and (quiet or answer.status == 204) and not start
+            nothing = not start and is_empty(answer) and (quiet or answer.status == 204)
             value = {} if nothing else resource(answer, self.name)
             yield answer, value
             rows = value.get(name)
@@ -124,10 +125,7 @@ class Taxii20(Taxii):
             empty = 0 if count else empty + 1
             if empty > EMPTY_PAGES:
                 raise Stuck(f"source {self.name}: {url} gives empty ranges without end; {HELP}")
-            following = self._next_start(answer, start, count)
-            if following is None:
-                return
-            start = following
+            start = self._next_start(answer, start, count)
 
     def _next_start(self, answer: Answer, start: int, count: int) -> int | None:
         """Where the next range begins; None at the end."""
@@ -143,8 +141,8 @@ class Taxii20(Taxii):
         first, last, total = int(found[1]), int(found[2]), found[3]
         if first != start or last < first:
             raise Stuck(
-                f"source {self.name}: {answer.url} answered {found[0]} when asked for items from "
-                f"{start};"
+                f"source {self.name}: {answer.url} answered {found[0]} when asked for items from"
+                f" {start};"
                 f" {HELP}"
             )
         after = last + 1

@@ -175,31 +175,36 @@ class Taxii21(Taxii):
         if progress.empty > EMPTY_PAGES:
             raise Stuck(
                 f"source {self.name}: {url} gives empty pages without end; got {progress.seen} "
-                "so far;"
-                f" {HELP}"
+                "so far"
+                f"; {HELP}"
             )
-        token, more = value.get("next"), is_true(value.get("more"))
-        repeated = self._is_repeated(items, progress)
-        if isinstance(token, str | int) and token != "":
-            if more and repeated:
-                raise Stuck(
-                    f"source {self.name}: {url} gave the same page twice; its paging does not "
-                    "advance;"
-                    f" {HELP}"
-                )
-            if more or (items and not repeated and len(items) >= progress.largest):
-                progress.doubted = not more
-                return {"next": str(token)}
+        more = is_true(value.get("more"))
+        following = self._by_token(url, value.get("next"), items, progress, more=more)
+        if following is not None:
+            return following
         if is_bundle(value) and "more" not in value and items and last is not None:
             return self._by_header(url, items, last, progress)
         return self._by_time(url, items, last, progress) if more else None
 
+    def _by_token(
+        self, url: str, token: object, items: list[_Item], progress: Progress, *, more: bool
+    ) -> dict[str, str] | None:
+        """The next page by its `next`, which is followed after a full page whatever `more` says."""
+        repeated = self._is_repeated(items, progress)
+        if not isinstance(token, str | int) or token == "":
+            return None
+        if more and repeated:
+            raise Stuck(
+                f"source {self.name}: {url} gave the same page twice; its paging does not advance;"
+                f" {HELP}"
+            )
+        full = bool(items) and not repeated and len(items) >= progress.largest
+        progress.doubted = not more
+        return {"next": str(token)} if more or full else None
+
     @staticmethod
     def _is_repeated(items: list[_Item], progress: Progress) -> bool:
-        """Whether a page came before.
-
-        The same `next` again is not a fault, medallion moves on behind it.
-        """
+        """Whether a page came before; the same `next` may come, medallion moves on behind it."""
         digest = hash(tuple(map(_name, items)))
         repeated = bool(items) and digest in progress.pages
         progress.pages.add(digest)
@@ -208,15 +213,12 @@ class Taxii21(Taxii):
     def _by_header(
         self, url: str, items: list[_Item], last: int, progress: Progress
     ) -> dict[str, str] | None:
-        """The next page of a server that pages by header only.
-
-        And never says whether there is more.
-        """
+        """The next page of a server that pages by header, and never says whether there is more."""
         if progress.last is not None and last <= progress.last:
             if len(items) >= progress.full > 0:
                 raise Stuck(
-                    f"source {self.name}: {url}: a full page of objects of one time; raise "
-                    "page_size"
+                    f"source {self.name}: {url}: a full page of objects of one time; raise"
+                    " page_size"
                 )
             return None
         if progress.last is not None:
@@ -234,8 +236,8 @@ class Taxii21(Taxii):
                 progress.last = None
                 return {"limit": str(self.form.page_size), **self.form.added_after(last - 1)}
             raise Stuck(
-                f"source {self.name}: {url} says more, but gives neither next nor an "
-                "X-TAXII-Date-Added-Last"
+                f"source {self.name}: {url} says more, but gives neither next nor an"
+                " X-TAXII-Date-Added-Last"
                 f" that advances; got {progress.seen} objects so far; {HELP}"
             )
         # just before it: other objects of that time may not have fitted on the page
