@@ -38,8 +38,7 @@ then = [{ set_to_ids = false }, { add_tags = ['false-positive:risk="high"'] }]
 | `stop` | `true`: later rules skip the elements that this rule matched |
 
 Order: rules for events come first, then rules for objects, for attributes, and for `end`. Within
-    each
-group the order is that of the files.
+each group the order is that of the files.
 
 Failures and refusals:
 
