@@ -34,7 +34,15 @@ _SPEAKING = frozenset(
 )
 
 _MENTIONING = frozenset(
-    {Role.CONTAINER, Role.OBSERVED, Role.NOTE, Role.SIGHTING, Role.SIGHTED, Role.RECORD}
+    {
+        Role.CONTAINER,
+        Role.CUSTOM,
+        Role.OBSERVED,
+        Role.NOTE,
+        Role.SIGHTING,
+        Role.SIGHTED,
+        Role.RECORD,
+    }
 )
 
 
@@ -163,7 +171,8 @@ class Grouping:
         for id_, role in self._roles.items():
             if role in _MENTIONING:
                 obj = self._objects[id_]
-                found.update(parts(obj) if role is Role.CONTAINER else obj.get("object_refs") or ())
+                whole = role in (Role.CONTAINER, Role.CUSTOM)
+                found.update(parts(obj) if whole else obj.get("object_refs") or ())
                 found.add(obj.get("sighting_of_ref") or "")
         return found
 

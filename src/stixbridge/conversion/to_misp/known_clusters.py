@@ -48,6 +48,16 @@ def known_cluster(obj: StixObject, table: Table, clusters: Clusters) -> Match | 
     return found
 
 
+def cluster_of_number(number: str, clusters: Clusters) -> Match | None:
+    """The cluster of a number in ATT&CK, whatever it is a number of; None for any other text."""
+    for stix_type, form in NUMBERS.items():
+        if form.fullmatch(number.strip()):
+            found = clusters.find(stix_type, "", [number], [])
+            if found is not None:
+                return found
+    return None
+
+
 def names_of(obj: StixObject, table: Table) -> list[str]:
     """The name of a context object, then its other names."""
     names: list[str] = []

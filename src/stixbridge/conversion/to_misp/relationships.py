@@ -47,6 +47,7 @@ class Link(NamedTuple):
     marking: Marking = UNMARKED
     obj: StixObject | None = None
     detailed: bool = False
+    apart: bool = False
 
     @property
     def detail(self) -> str:
@@ -104,10 +105,10 @@ class Links:
             if len(evidence) == len(drawn):
                 fates.mapped(id_, evidence)
         else:
-            fates.outcome(id_, Outcome.DROPPED, self._why_not(link))
+            fates.outcome(id_, Outcome.DROPPED, self.why_not(link))
         return drawn
 
-    def _why_not(self, link: Link) -> Reason:
+    def why_not(self, link: Link) -> Reason:
         """Why a relationship is in no event."""
         contexts = self._contexts
         if contexts.gone(link.source) or contexts.gone(link.target):
@@ -138,7 +139,7 @@ class Links:
         shared = self._meeting(link)
         joined = [self._join(self._builders[event], link) for event in shared]
         drawn = [row for row in joined if row is not None]
-        if not shared and link.obj is not None:
+        if not shared and (link.obj is not None or link.apart):
             drawn.extend(self._apart(link))
         return drawn
 

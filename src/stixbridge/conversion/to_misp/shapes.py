@@ -13,6 +13,8 @@ from typing import Any
 
 from stixbridge.conversion.to_misp.markings import LABELS
 from stixbridge.ledger import Drop, Outcome, Reason
+from stixbridge.mapping import DIALECT_TYPES
+from stixbridge.mapping.context import NUMBER_PROPERTIES
 from stixbridge.mapping.tables import COMMON, Field, Role, Table
 from stixbridge.stix.references import ORIGIN, referring
 
@@ -86,7 +88,7 @@ def shape_of(table: Table, names: tuple[Any, ...]) -> Shape:
             and not isinstance(table.fates.get(name, Reason.CUSTOM), Reason)
         ),
         referring=tuple(name for name in referring(names) if name not in WITHOUT),
-        tagging=tuple(name for name in _TAGGING if name in present),
+        tagging=_tagging(table, present),
         links=_links(table, present),
         times=tuple(name for name in names if name in TIMES),
         marked=not present.isdisjoint(("object_marking_refs", "granular_markings", *LABELS)),
@@ -130,6 +132,11 @@ def _supplemented(table: Table, names: frozenset[Any]) -> bool:
     return any(table.fates.get(name, Reason.CUSTOM) is Reason.CUSTOM for name in names)
 
 
+def _tagging(table: Table, present: frozenset[Any]) -> tuple[str, ...]:
+    numbers = sorted(NUMBER_PROPERTIES & present) if table.role is Role.CUSTOM else ()
+    return (*(name for name in _TAGGING if name in present), *numbers)
+
+
 def _drops(table: Table, names: tuple[Any, ...]) -> tuple[Drop, ...]:
     if table.role is Role.CUSTOM:
         # its own properties are all in its object
@@ -138,6 +145,8 @@ def _drops(table: Table, names: tuple[Any, ...]) -> tuple[Drop, ...]:
             (name, Outcome.DROPPED, fate) for name, fate in fates if isinstance(fate, Reason)
         )
     drops = table.drops(names)
+    if table.stix_type in DIALECT_TYPES:
+        drops = tuple(row for row in drops if not str(row[0]).endswith(("_ref", "_refs")))
     if table.role is Role.RECORD:
         # its other properties are values; what comes out of none of them is recorded for each
         # record
@@ -152,8 +161,6 @@ def _links(table: Table, names: frozenset[Any]) -> bool:
         return True
     if table.role is Role.RECORD and "object_refs" in names:
         return True
-    if table.role is Role.CUSTOM:
-        return any(str(name).endswith(("_ref", "_refs")) for name in names - COMMON.keys())
     return any(path.split(".")[0].removesuffix("[*]") in names for path in table.links)
 
 

@@ -37,6 +37,7 @@ class Translator:
     """
 
     def __init__(self, knowledge: Knowledge) -> None:
+        self._knowledge = knowledge
         self._elements = Elements(knowledge)
         self.patterns = Patterns(self._elements)
         self.value = self._elements.value
@@ -117,10 +118,14 @@ class Translator:
         draft.comment = comment_of(row for piece in walk.pieces for row in piece.found)
         return draft
 
-    def custom(self, obj: Mapping[str, Any]) -> Translation:
+    def custom(self, obj: Mapping[str, Any], *, refers: bool = False) -> Translation:
         """Translate an object of a type that no table knows: a MISP object, each property a text.
 
         Properties that STIX gives every object (times, markings, labels) go where they always go.
+
+        Args:
+            obj: the object without its references.
+            refers: whether it had some; with nothing else its type stands for it.
         """
         draft = Draft()
         attributes: list[tuple[str, Attribute]] = []
@@ -131,8 +136,15 @@ class Translator:
                 made = self._elements.attribute("text", text_of(item), False, draft, name)
                 if made is not None:
                     attributes.append((cut(storable(name), MAX_RELATION), made))
-        if attributes:
-            draft.objects.append(Object(str(obj["type"]), unique(attributes), "", custom=True))
+        stix_type = str(obj["type"])
+        if not attributes and refers:
+            made = self._elements.attribute("text", stix_type, False, draft, "type")
+            attributes.extend([("type", made)] if made is not None else ())
+        if not attributes:
+            return draft.done()
+        # an object of MISP's own template has that template's relations, and this one has others
+        name = f"stix-{stix_type}" if self._knowledge.relations(stix_type) else stix_type
+        draft.objects.append(Object(name, unique(attributes), "", custom=True))
         return draft.done()
 
 

@@ -14,7 +14,6 @@ from stixbridge.conversion.to_misp.tags import creator_of
 from stixbridge.conversion.to_misp.translation import Translation
 from stixbridge.conversion.to_misp.workspace import Workspace
 from stixbridge.ledger import Outcome, Reason
-from stixbridge.mapping.tables import Role
 
 StixObject = Mapping[str, Any]
 
@@ -127,7 +126,7 @@ class Content(Handler):
         own = workspace.markings.of(obj) if shape.marked else UNMARKED
         translation.marking = self.marking(obj, own, translation)
         translation.timestamp = workspace.seconds_of(id_, obj)
-        if shape.tagging or shape.table.role is Role.CUSTOM:
+        if shape.tagging:
             translation.tags, translation.tags_beside = self.tags(id_, obj, own)
             translation.creator = creator_of(obj)
         if reason is Reason.EXPIRED:
