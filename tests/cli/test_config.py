@@ -68,7 +68,7 @@ def test_the_smallest_configuration() -> None:
         (
             "sources.acme.type",
             "taxi",
-            r"type 'taxi' is not one of files, taxii20, taxii21; did you mean 'taxii21'",
+            r"type 'taxi' is not one of files, https, taxii20, taxii21; did you mean 'taxii21'",
         ),
         (
             "sources.acme.auth",

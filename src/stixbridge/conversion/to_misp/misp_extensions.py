@@ -41,8 +41,12 @@ def definitions_of(objects: Iterable[StixObject]) -> frozenset[str]:
         str(obj["id"])
         for obj in objects
         if obj["type"] == "extension-definition"
-        and any(_MISP.search(str(obj.get(name) or "")) for name in ("name", "description"))
+        and any(_is_of_misp(obj.get(name)) for name in ("name", "description"))
     )
+
+
+def _is_of_misp(text: object) -> bool:
+    return isinstance(text, str) and _MISP.search(text) is not None
 
 
 def restored(obj: dict[str, Any], definitions: Container[str]) -> dict[str, Any]:

@@ -214,7 +214,10 @@ def _frozen(value: Any) -> Any:
     """A value that can be part of a key; 1 and true are two values, and so are lists and texts."""
     if type(value) is str:
         return value
-    return repr(value)
+    try:
+        return repr(value)
+    except RecursionError:  # nested deeper than anything real: a key of its own
+        return id(value)
 
 
 def text(value: object) -> str | None:

@@ -43,6 +43,10 @@ class Relationship(Handler):
         if source not in workspace.objects or target not in workspace.objects:
             self.fates.outcome(id_, Outcome.DROPPED, Reason.DANGLING)
             return
+        if source == target and not workspace.shapes[id_].detailed:
+            # an object's relationship with itself says nothing
+            self.fates.outcome(id_, Outcome.DROPPED, Reason.REDUNDANT)
+            return
         if verb == "based-on" and source.partition("--")[2] == target.partition("--")[2]:
             # two halves of a record that MISP exported
             self.fates.outcome(id_, Outcome.DROPPED, Reason.REDUNDANT)
