@@ -138,7 +138,7 @@ DIFFERENT = {
     # the protocol beside its flags
     "internal_stix21/bundle_with_netflow_observable_object": "objects",
     # a course of action is told in the event report, and makes no tag
-    "internal_stix20/bundle_with_course_of_action_galaxy": "all_tags",
+    "internal_stix20/bundle_with_course_of_action_galaxy": "all_tags told",
     # the description of a relationship stands in the comment of the attribute that it tags
     "internal_stix21/bundle_with_galaxy_embedded_in_attribute": "attributes",
 }
@@ -157,7 +157,7 @@ def test_an_export_comes_back(path: Path) -> None:
         event = have[wanted["uuid"]]
         assert event["info"] == wanted["info"]
         for look in (attributes, objects, references, all_tags, told, sightings, analyst):
-            if look.__name__ != different:
+            if look.__name__ not in different.split():
                 assert look(event) == look(wanted), look.__name__
             else:
                 assert look(event) != look(wanted), "no longer different"
